@@ -1,0 +1,267 @@
+/**
+ * Conversations as token ids, with the labels that training needs.
+ *
+ * @module
+ */
+import { imageString, type TileGrid } from "./image_string.ts";
+import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
+
+/** Label of a position that no loss looks at (PyTorch's `ignore_index`). */
+export const IGNORED_LABEL = -100;
+
+/** One conversation as ids. All lists have the same length T. */
+export interface ChatExample {
+  inputIds: number[];
+  /** Already shifted: `labels[t]` is the id at t + 1 where an answer's token stands there, else −100. */
+  labels: number[];
+  /** 1 where `inputIds[t]` belongs to an answer: its text, `<|im_end|>` and the newline after it. */
+  lossMask: number[];
+  attentionMask: number[];
+  /** How many of the ids are the image token. */
+  imageTokenCount: number;
+}
+
+/** A prompt and two answers to it, as ids. */
+export interface PreferenceExample {
+  promptIds: number[];
+  chosenIds: number[];
+  rejectedIds: number[];
+  imageTokenCount: number;
+}
+
+/** How `ChatExampleBuilder` works. */
+export interface ChatExampleOptions {
+  /** Image tokens a tile: the config's `mp_image_token_length`. */
+  mpImageTokenLength: number;
+  /**
+   * What happens to extra tokens typed in the texts of data. `all` (default) takes out the image,
+   * global-image and row/column tokens; `image` takes out the image token alone, as nanoVLM
+   * does. Chat tokens such as `<|im_end|>` are encoded as what they are, as in nanoVLM.
+   */
+  stripTypedTokens?: "all" | "image";
+}
+
+/** A probe that no template contains. */
+const PROBE = "xzyvd";
+
+/** Builds examples and prompts from messages and the tile grids of their images. */
+export class ChatExampleBuilder {
+  readonly #tokenizer: Tokenizer;
+  readonly #mpImageTokenLength: number;
+  readonly #typedTokens: string[];
+  readonly #imageTokenId: number | null;
+  readonly #messageStart: string | null;
+  readonly #answerHeaderLength: number;
+  readonly #imageStrings = new Map<string, string>();
+
+  /** @throws {Error} where the tokenizer has no chat template or the template drops answers */
+  constructor(tokenizer: Tokenizer, options: ChatExampleOptions) {
+    this.#tokenizer = tokenizer;
+    this.#mpImageTokenLength = options.mpImageTokenLength;
+    this.#imageTokenId = tokenizer.roleId("image_token");
+    const extra = tokenizer.extraTokens;
+    const typed = (options.stripTypedTokens ?? "all") === "all"
+      ? Object.values(extra)
+      : [extra.image_token ?? ""];
+    this.#typedTokens = typed.filter((token) => token.length > 0);
+    const probe = tokenizer.applyChatTemplate([{ role: "assistant", content: PROBE }]);
+    const at = probe.indexOf(PROBE);
+    if (at < 0) {
+      throw new Error(
+        "Cannot build training examples: the chat template does not print an assistant message " +
+          "that stands alone; wanted one that prints every message, e.g. the config's default " +
+          "lm_chat_template",
+      );
+    }
+    // Where each message begins with a special token, messages can be encoded one by one.
+    const first = tokenizer.encode(probe)[0];
+    this.#messageStart = tokenizer.isSpecial(first) ? tokenizer.idToToken(first) : null;
+    this.#answerHeaderLength = tokenizer.encode(probe.slice(0, at)).length;
+  }
+
+  /** The text that stands for images, as `imageString`, remembered by grid. */
+  imageString(grids: readonly TileGrid[]): string {
+    const key = grids.map(([rows, columns]) => `${rows}x${columns}`).join(",");
+    let text = this.#imageStrings.get(key);
+    if (text === undefined) {
+      text = imageString(this.#tokenizer, grids, this.#mpImageTokenLength);
+      if (this.#imageStrings.size < 1000) this.#imageStrings.set(key, text);
+    }
+    return text;
+  }
+
+  /** Takes typed extra tokens out, also those that taking one out brings together. */
+  stripTypedTokens(text: string): string {
+    for (let before = ""; before !== text;) {
+      before = text;
+      for (const token of this.#typedTokens) {
+        if (text.includes(token)) text = text.replaceAll(token, "");
+      }
+    }
+    return text;
+  }
+
+  /**
+   * The messages with typed extra tokens taken out and the images' text before the first user's.
+   *
+   * @param grids one an image, in order
+   */
+  messagesWithImages(
+    messages: readonly ChatMessage[],
+    grids: readonly TileGrid[],
+  ): ChatMessage[] {
+    const clean = messages.map(({ role, content }) => ({
+      role,
+      content: this.stripTypedTokens(content),
+    }));
+    if (grids.length === 0 || clean.length === 0) return clean;
+    const first = clean.find((message) => message.role === "user") ?? clean[0];
+    first.content = this.imageString(grids) + first.content;
+    return clean;
+  }
+
+  /**
+   * A whole conversation, labels on each answer: nanoVLM's `VQADataset`.
+   *
+   * @param messages in order, answers with the role `assistant`
+   * @param grids one an image; the images stand before the first user's text
+   * @throws {ImageGridError} where an image has too many tiles
+   * @throws {Error} where the chat template does not keep the order of messages
+   */
+  build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample {
+    const { inputIds, lossMask } = this.#encode(this.messagesWithImages(messages, grids));
+    const labels = inputIds.map((_, t) =>
+      t + 1 < inputIds.length && lossMask[t + 1] === 1 ? inputIds[t + 1] : IGNORED_LABEL
+    );
+    return {
+      inputIds,
+      labels,
+      lossMask,
+      attentionMask: new Array<number>(inputIds.length).fill(1),
+      imageTokenCount: this.#countImageTokens(inputIds),
+    };
+  }
+
+  /**
+   * One example for each answer (`dataset.split_turns`): the system messages, the messages since
+   * the answer before, the answer; the images stand before the first user's text of each.
+   */
+  buildTurns(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample[] {
+    return splitTurns(messages).map((turn) => this.build(turn, grids));
+  }
+
+  /**
+   * A prompt that ends with the header of the answer to come.
+   *
+   * @param messages in order, the last one not an answer
+   * @param grids one an image; the images stand before the first user's text
+   */
+  buildPrompt(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
+    const text = this.#tokenizer.applyChatTemplate(this.messagesWithImages(messages, grids), {
+      addGenerationPrompt: true,
+    });
+    return this.#tokenizer.encode(text);
+  }
+
+  /**
+   * An answer as DPO scores it: its text, then the end token.
+   *
+   * @param maxCompletionLength cuts the end, the end token included; null or left out: no limit
+   */
+  buildCompletion(text: string, maxCompletionLength: number | null = null): number[] {
+    const ids = this.#tokenizer.encode(this.stripTypedTokens(text));
+    ids.push(this.#tokenizer.eosTokenId);
+    return maxCompletionLength === null ? ids : ids.slice(0, maxCompletionLength);
+  }
+
+  /**
+   * A preference row: the prompt with its images, and two answers.
+   *
+   * @param prompt the user's text, or messages
+   * @param grids one an image
+   */
+  buildPreference(
+    row: { prompt: string | readonly ChatMessage[]; chosen: string; rejected: string },
+    grids: readonly TileGrid[],
+    maxCompletionLength: number | null = null,
+  ): PreferenceExample {
+    const messages = typeof row.prompt === "string"
+      ? [{ role: "user", content: row.prompt }]
+      : row.prompt;
+    const promptIds = this.buildPrompt(messages, grids);
+    return {
+      promptIds,
+      chosenIds: this.buildCompletion(row.chosen, maxCompletionLength),
+      rejectedIds: this.buildCompletion(row.rejected, maxCompletionLength),
+      imageTokenCount: this.#countImageTokens(promptIds),
+    };
+  }
+
+  #countImageTokens(ids: readonly number[]): number {
+    let count = 0;
+    for (const id of ids) if (id === this.#imageTokenId) count++;
+    return count;
+  }
+
+  #encode(messages: readonly ChatMessage[]): { inputIds: number[]; lossMask: number[] } {
+    const tokenizer = this.#tokenizer;
+    const whole = tokenizer.applyChatTemplate(messages);
+    const parts = messages.map((message) => tokenizer.applyChatTemplate([message]));
+    const start = this.#messageStart;
+    const inputIds: number[] = [];
+    const lossMask: number[] = [];
+    if (start !== null && parts.every((p) => p.startsWith(start)) && parts.join("") === whole) {
+      parts.forEach((part, index) => {
+        const answer = messages[index].role === "assistant";
+        const ids = tokenizer.encode(part);
+        for (let i = 0; i < ids.length; i++) {
+          inputIds.push(ids[i]);
+          lossMask.push(answer && i >= this.#answerHeaderLength ? 1 : 0);
+        }
+      });
+      return { inputIds, lossMask };
+    }
+    // The template looks at more than one message (a default system prompt, say): find each
+    // answer between the prompt for it and the conversation up to its end.
+    inputIds.push(...tokenizer.encode(whole));
+    for (let t = 0; t < inputIds.length; t++) lossMask.push(0);
+    messages.forEach((message, index) => {
+      if (message.role !== "assistant") return;
+      const before = tokenizer.applyChatTemplate(messages.slice(0, index), {
+        addGenerationPrompt: true,
+      });
+      const after = tokenizer.applyChatTemplate(messages.slice(0, index + 1));
+      if (!after.startsWith(before) || !whole.startsWith(after)) {
+        throw new Error(
+          `Cannot find the answer in message ${index}: the chat template prints it in another ` +
+            `way once more messages follow; wanted a template that only appends, e.g. the ` +
+            `config's default lm_chat_template`,
+        );
+      }
+      const from = tokenizer.encode(before).length, to = tokenizer.encode(after).length;
+      lossMask.fill(1, from, to);
+    });
+    return { inputIds, lossMask };
+  }
+}
+
+/**
+ * Cuts a conversation into one per answer: all system messages that came before, the messages
+ * since the last answer, the answer. What follows the last answer is left out.
+ */
+export function splitTurns(messages: readonly ChatMessage[]): ChatMessage[][] {
+  const turns: ChatMessage[][] = [];
+  const system: ChatMessage[] = [];
+  let open: ChatMessage[] = [];
+  for (const message of messages) {
+    if (message.role === "system") {
+      system.push(message);
+    } else if (message.role === "assistant") {
+      turns.push([...system, ...open, message]);
+      open = [];
+    } else {
+      open.push(message);
+    }
+  }
+  return turns;
+}
