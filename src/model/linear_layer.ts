@@ -1,0 +1,112 @@
+/**
+ * A linear layer by its name, with its adapter where it has one.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { dropout, type DropoutKeys } from "../ops/dropout.ts";
+import { linear } from "../ops/linear.ts";
+import { type Adapter, type ModelTensors, weight } from "./weights_map.ts";
+
+/** What every part of the model is given beside its input. */
+export interface ForwardContext extends ModelTensors {
+  /** Keys for dropout while training; null: no dropout. */
+  dropoutKeys: DropoutKeys | null;
+  /** Whether to compute blocks again in the backward pass instead of keeping them. */
+  checkpointing: boolean;
+}
+
+/**
+ * LoRA: y + scaling · (x Aᵀ) Bᵀ. DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of
+ * W + scaling · B A, through which no gradient flows (PEFT's DoraLinearLayer).
+ */
+function adapt(
+  context: ForwardContext,
+  adapter: Adapter,
+  x: tf.Tensor,
+  y: tf.Tensor,
+  base: tf.Tensor,
+  bias: tf.Tensor | undefined,
+): tf.Tensor {
+  const { loraA, loraB, magnitude, scaling } = adapter;
+  const drops = context.dropoutKeys !== null && adapter.dropout > 0;
+  const input = drops ? dropout(x, adapter.dropout, context.dropoutKeys!.next()) : x;
+  const side = linear(linear(input, loraA), loraB).mul(scaling); // [..., out]
+  if (magnitude === null) return y.add(side);
+  const norms = tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
+    const [A, B] = inputs as [tf.Tensor2D, tf.Tensor2D];
+    const merged = base.add(tf.matMul(B, A).mul(scaling)); // [out, in]
+    return {
+      value: merged.square().sum(1).sqrt(), // [out]
+      gradFunc: () => [tf.zerosLike(A), tf.zerosLike(B)],
+    };
+  })(loraA, loraB);
+  const ratio = magnitude.div(norms); // [out]
+  if (!drops) {
+    const plain = bias ? y.sub(bias) : y;
+    const scaled = plain.add(side).mul(ratio); // [..., out]
+    return bias ? scaled.add(bias) : scaled;
+  }
+  // PEFT drops the inputs of the weight's own product too once dropout is on.
+  const dropped = linear(input, base); // [..., out]
+  return y.add(ratio.sub(1).mul(dropped)).add(ratio.mul(side));
+}
+
+/**
+ * The layer `name`: its weight, its bias where it has one, its adapter where it has one.
+ *
+ * @param context the model's tensors
+ * @param name for example `decoder.blocks.0.mlp.up_proj`
+ * @param x [..., in]
+ * @returns [..., out]
+ */
+export function linearLayer(context: ForwardContext, name: string, x: tf.Tensor): tf.Tensor {
+  const base = weight(context, `${name}.weight`);
+  const bias = context.weights.get(`${name}.bias`);
+  const y = linear(x, base, bias);
+  const adapter = context.adapters.get(name);
+  return adapter ? adapt(context, adapter, x, y, base, bias) : y;
+}
+
+/**
+ * Names of the tensors below `prefix`, weights first and then adapters, in a fixed order.
+ *
+ * @param context the model's tensors
+ * @param prefix for example `decoder.blocks.0.`
+ */
+export function tensorsBelow(context: ModelTensors, prefix: string): tf.Tensor[] {
+  const found: tf.Tensor[] = [];
+  for (const [name, tensor] of context.weights) if (name.startsWith(prefix)) found.push(tensor);
+  for (const [name, adapter] of context.adapters) {
+    if (!name.startsWith(prefix)) continue;
+    found.push(adapter.loraA, adapter.loraB);
+    if (adapter.magnitude) found.push(adapter.magnitude);
+  }
+  return found;
+}
+
+/**
+ * The same context with the tensors below `prefix` replaced, in the order of
+ * {@linkcode tensorsBelow}.
+ *
+ * @param context the model's tensors
+ * @param prefix for example `decoder.blocks.0.`
+ * @param tensors their replacements
+ */
+export function replaceBelow(
+  context: ForwardContext,
+  prefix: string,
+  tensors: tf.Tensor[],
+): ForwardContext {
+  const next = tensors.values();
+  const take = () => next.next().value as tf.Tensor;
+  const weights = new Map<string, tf.Tensor>();
+  for (const name of context.weights.keys()) if (name.startsWith(prefix)) weights.set(name, take());
+  const adapters = new Map<string, Adapter>();
+  for (const [name, adapter] of context.adapters) {
+    if (!name.startsWith(prefix)) continue;
+    const loraA = take(), loraB = take();
+    adapters.set(name, { ...adapter, loraA, loraB, magnitude: adapter.magnitude ? take() : null });
+  }
+  return { ...context, weights, adapters };
+}

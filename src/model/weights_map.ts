@@ -1,0 +1,39 @@
+/**
+ * The tensors of a model on the device, by nanoVLM's names, and the adapters on top of them.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/** A LoRA or DoRA adapter of one linear layer (Hu et al., 2021; Liu et al., 2024). */
+export interface Adapter {
+  /** [r, in] */
+  loraA: tf.Tensor;
+  /** [out, r] */
+  loraB: tf.Tensor;
+  /** DoRA's magnitudes [out]; null for LoRA. */
+  magnitude: tf.Tensor | null;
+  /** lora_alpha / r, or / √r with rsLoRA. */
+  scaling: number;
+  /** Probability of dropping an input of the side branch while training. */
+  dropout: number;
+}
+
+/** What a forward pass reads: weights by name, adapters by the name of their layer. */
+export interface ModelTensors {
+  /** For example `decoder.blocks.0.attn.q_proj.weight`. */
+  weights: ReadonlyMap<string, tf.Tensor>;
+  /** For example `decoder.blocks.0.attn.q_proj`. */
+  adapters: ReadonlyMap<string, Adapter>;
+}
+
+/**
+ * The tensor of that name.
+ *
+ * @throws {Error} where the model has none
+ */
+export function weight(tensors: ModelTensors, name: string): tf.Tensor {
+  const tensor = tensors.weights.get(name);
+  if (!tensor) throw new Error(`Cannot run the model: it has no tensor named ${name}`);
+  return tensor;
+}

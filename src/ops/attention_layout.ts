@@ -1,0 +1,101 @@
+/**
+ * Which keys each query may see, as two ranges: what is common to a row (its prefix) and what
+ * belongs to the query's own branch. That covers causal attention, left padding, cached decoding
+ * and several branches behind one prefix without a [T, T] mask in memory.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+// B batch, Tq queries, Tk keys
+
+/**
+ * Query i of row b sees key j where
+ * `starts[b] ≤ j < prefixEnds[b]` or `branchStarts[b, i] ≤ j < ends[b, i]`.
+ * What a query that sees nothing gives (padding) is finite and means nothing.
+ */
+export class AttentionLayout {
+  #mask: tf.Tensor4D | null = null;
+
+  /**
+   * @param batch B
+   * @param queries Tq
+   * @param keys Tk
+   * @param starts [B] first key that is no padding
+   * @param prefixEnds [B] end of the keys that every query of the row sees
+   * @param branchStarts [B·Tq] first key of the query's own branch
+   * @param ends [B·Tq] one past the last key of the query's own branch that it sees
+   */
+  constructor(
+    readonly batch: number,
+    readonly queries: number,
+    readonly keys: number,
+    readonly starts: Int32Array,
+    readonly prefixEnds: Int32Array,
+    readonly branchStarts: Int32Array,
+    readonly ends: Int32Array,
+  ) {}
+
+  /**
+   * Causal attention over left-padded rows: query i sees keys starts[b] … i.
+   *
+   * @param starts [B] number of padding tokens on the left of each row
+   * @param tokens T
+   */
+  static causal(starts: Int32Array, tokens: number): AttentionLayout {
+    const batch = starts.length;
+    const branchStarts = new Int32Array(batch * tokens);
+    const ends = new Int32Array(batch * tokens);
+    for (let b = 0; b < batch; b++) {
+      for (let i = 0; i < tokens; i++) {
+        branchStarts[b * tokens + i] = starts[b];
+        ends[b * tokens + i] = i < starts[b] ? starts[b] : i + 1;
+      }
+    }
+    return new AttentionLayout(batch, tokens, tokens, starts, starts.slice(), branchStarts, ends);
+  }
+
+  /**
+   * One new query a row against a cache: it sees keys starts[b] … length − 1.
+   *
+   * @param starts [B] number of padding tokens on the left of each row
+   * @param length keys in the cache, the new one included
+   */
+  static decode(starts: Int32Array, length: number): AttentionLayout {
+    const batch = starts.length;
+    const ends = new Int32Array(batch).fill(length);
+    return new AttentionLayout(batch, 1, length, starts, starts.slice(), starts.slice(), ends);
+  }
+
+  /** The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk]. */
+  mask(): tf.Tensor4D {
+    if (this.#mask === null) {
+      const { batch, queries, keys } = this;
+      const values = new Float32Array(batch * queries * keys).fill(-1e30);
+      for (let b = 0; b < batch; b++) {
+        for (let i = 0; i < queries; i++) {
+          const row = b * queries + i;
+          const offset = row * keys;
+          values.fill(
+            0,
+            offset + this.starts[b],
+            offset + Math.max(this.starts[b], this.prefixEnds[b]),
+          );
+          values.fill(
+            0,
+            offset + this.branchStarts[row],
+            offset + Math.max(this.branchStarts[row], this.ends[row]),
+          );
+        }
+      }
+      this.#mask = tf.keep(tf.tensor4d(values, [batch, 1, queries, keys]));
+    }
+    return this.#mask;
+  }
+
+  /** Frees the composite's mask. */
+  dispose(): void {
+    this.#mask?.dispose();
+    this.#mask = null;
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Dropout from a counter, so that the mask depends on the seed, the step and the place alone: a
+ * resumed run and a run on another backend drop the same values.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/** Mixes a 32-bit word (the finaliser of PCG's RXS-M-XS output function; O'Neill, 2014). */
+function mix(word: number): number {
+  const state = (Math.imul(word, 747796405) + 2891336453) >>> 0;
+  const shifted = ((state >>> ((state >>> 28) + 4)) ^ state) >>> 0;
+  const product = Math.imul(shifted, 277803737) >>> 0;
+  return ((product >>> 22) ^ product) >>> 0;
+}
+
+/** Gives each place of a forward pass its own dropout key; the same order gives the same keys. */
+export class DropoutKeys {
+  #next: number;
+
+  /** @param seed of the run @param microStep number of the forward pass in the run */
+  constructor(seed: number, microStep: number) {
+    this.#next = mix((mix(seed >>> 0) ^ Math.imul(microStep, 0x9e3779b9)) >>> 0);
+  }
+
+  /** The key of the next place. */
+  next(): number {
+    this.#next = mix((this.#next + 0x6d2b79f5) >>> 0);
+    return this.#next;
+  }
+}
+
+/**
+ * Zeros each value with probability `rate` and divides the rest by 1 − rate.
+ *
+ * @param x any shape
+ * @param rate in [0, 1)
+ * @param key from {@linkcode DropoutKeys}
+ * @returns the same shape
+ */
+export function dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor {
+  if (rate === 0) return x;
+  const threshold = rate * 2 ** 32;
+  const keep = 1 / (1 - rate);
+  const mask = new Float32Array(x.size);
+  for (let i = 0; i < mask.length; i++) mask[i] = mix((i ^ key) >>> 0) < threshold ? 0 : keep;
+  return x.mul(tf.tensor(mask, x.shape));
+}

@@ -1,0 +1,45 @@
+/**
+ * Rows of a table by their ids (torch.nn.functional.embedding), with a gradient that is the same
+ * bits every time: duplicates are summed by a product, not by atomics.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { withGradient } from "./with_gradient.ts";
+
+// N ids, V rows of the table, C channels, U distinct ids
+
+/**
+ * The table's gradient: row u of the result is the sum of dy's rows whose id is u. Written.
+ *
+ * @param dy [N, C]
+ * @param ids [N]
+ * @param rows V
+ * @returns [V, C]
+ */
+export function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number): tf.Tensor2D {
+  return tf.tidy(() => {
+    const slots = new Map<number, number>();
+    for (const id of ids) if (!slots.has(id)) slots.set(id, slots.size);
+    const U = slots.size;
+    const selection = new Float32Array(U * ids.length);
+    ids.forEach((id, i) => selection[slots.get(id)! * ids.length + i] = 1);
+    const sums = tf.matMul(tf.tensor2d(selection, [U, ids.length]), dy); // [U, C]
+    const positions = tf.tensor2d(Int32Array.from(slots.keys()), [U, 1], "int32");
+    return tf.scatterND(positions, sums, [rows, dy.shape[1]]) as tf.Tensor2D; // [V, C]
+  });
+}
+
+/**
+ * The rows of `table` at `ids`.
+ *
+ * @param table [V, C]
+ * @param ids [N], each in 0 … V − 1
+ * @returns [N, C]
+ */
+export function embedding(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
+  return withGradient([table], () => ({
+    value: tf.gather(table, tf.tensor1d(ids, "int32")),
+    gradient: (dy) => [embeddingGradient(dy as tf.Tensor2D, ids, table.shape[0])],
+  }));
+}

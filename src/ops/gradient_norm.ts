@@ -1,0 +1,19 @@
+/**
+ * The global L2 norm of all gradients (torch.nn.utils.clip_grad_norm_).
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/**
+ * √Σ g², over all tensors, left on the device.
+ *
+ * @param gradients any shapes, at least one
+ * @returns scalar
+ */
+export function gradientNorm(gradients: tf.Tensor[]): tf.Scalar {
+  return tf.tidy(() => {
+    const sums = gradients.map((gradient) => gradient.square().sum());
+    return tf.stack(sums).sum().sqrt() as tf.Scalar;
+  });
+}

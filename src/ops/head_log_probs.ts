@@ -1,0 +1,125 @@
+/**
+ * The language-model head and the log-probabilities of given tokens, in chunks of rows: no
+ * [N, V] tensor exists, forward or backward.
+ *
+ * log p(target) = z_target − log Σ exp z with z = h Wᵀ / temperature.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { withGradient } from "./with_gradient.ts";
+
+// N rows, C channels, V vocabulary, n rows of a chunk
+
+/** Largest size of a chunk of logits in the composite: 64 MiB. */
+const CHUNK_BYTES = 64 * 2 ** 20;
+
+/** Logits of a chunk, [n, V]. */
+function chunkLogits(
+  hidden: tf.Tensor2D,
+  head: tf.Tensor2D,
+  start: number,
+  rows: number,
+  temperature: number,
+): tf.Tensor2D {
+  const chunk = hidden.slice([start, 0], [rows, -1]); // [n, C]
+  const logits: tf.Tensor2D = tf.matMul(chunk, head, false, true); // [n, V]
+  return temperature === 1 ? logits : logits.div<tf.Tensor2D>(temperature);
+}
+
+function chunkRows(vocabulary: number): number {
+  return Math.max(1, Math.floor(CHUNK_BYTES / (4 * vocabulary)));
+}
+
+/**
+ * The plain composite of {@linkcode headLogProbs}, with a gradient of its own that computes the
+ * logits of each chunk again.
+ *
+ * @param hidden [N, C], after the final norm
+ * @param head [V, C]
+ * @param targets [N], each in 0 … V − 1
+ * @param temperature divides the logits
+ * @returns [N]
+ */
+export function headLogProbsComposite(
+  hidden: tf.Tensor2D,
+  head: tf.Tensor2D,
+  targets: Int32Array,
+  temperature = 1,
+): tf.Tensor1D {
+  const N = targets.length;
+  const V = head.shape[0];
+  const step = chunkRows(V);
+  return withGradient([hidden, head], (save) => {
+    const logProbs: tf.Tensor[] = [];
+    const normalisers: tf.Tensor[] = [];
+    for (let start = 0; start < N; start += step) {
+      const rows = Math.min(step, N - start);
+      const [picked, normaliser] = tf.tidy(() => {
+        const logits = chunkLogits(hidden, head, start, rows, temperature); // [n, V]
+        const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
+        const normaliser = tf.logSumExp(logits, -1); // [n]
+        return [logits.mul(tf.oneHot(ids, V)).sum(-1), normaliser]; // [n], [n]
+      });
+      logProbs.push(picked.sub(normaliser));
+      normalisers.push(normaliser);
+    }
+    const normaliser = tf.concat(normalisers); // [N]
+    save([hidden, head, normaliser]);
+    return {
+      value: tf.concat(logProbs), // [N]
+      gradient: (dy, [hidden, head, normaliser]) => {
+        const dHidden: tf.Tensor[] = [];
+        let dHead: tf.Tensor | null = null;
+        for (let start = 0; start < N; start += step) {
+          const rows = Math.min(step, N - start);
+          const [dChunk, dWeight] = tf.tidy(() => {
+            const logits = chunkLogits(
+              hidden as tf.Tensor2D,
+              head as tf.Tensor2D,
+              start,
+              rows,
+              temperature,
+            );
+            const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
+            const probabilities = logits.sub(normaliser.slice(start, rows).expandDims(1)).exp();
+            const scale = dy.slice(start, rows).expandDims(1).div(temperature); // [n, 1]
+            const dLogits = tf.oneHot(ids, V).sub(probabilities).mul(scale) as tf.Tensor2D; // [n, V]
+            const chunk = hidden.slice([start, 0], [rows, -1]) as tf.Tensor2D; // [n, C]
+            return [
+              tf.matMul(dLogits, head as tf.Tensor2D), // [n, C]
+              tf.matMul(dLogits, chunk, true, false), // [V, C]
+            ];
+          });
+          dHidden.push(dChunk);
+          if (dHead === null) dHead = dWeight;
+          else {
+            const sum: tf.Tensor = dHead.add(dWeight);
+            dHead.dispose();
+            dWeight.dispose();
+            dHead = sum;
+          }
+        }
+        return [tf.concat(dHidden), dHead ?? tf.zerosLike(head)];
+      },
+    };
+  });
+}
+
+/**
+ * Log-probabilities of the target tokens under the language-model head.
+ *
+ * @param hidden [N, C], after the final norm; at least one row
+ * @param head [V, C]
+ * @param targets [N], each in 0 … V − 1
+ * @param temperature divides the logits
+ * @returns [N], in nats
+ */
+export function headLogProbs(
+  hidden: tf.Tensor2D,
+  head: tf.Tensor2D,
+  targets: Int32Array,
+  temperature = 1,
+): tf.Tensor1D {
+  return headLogProbsComposite(hidden, head, targets, temperature);
+}
