@@ -1,0 +1,287 @@
+/**
+ * nanoVLM: images and text in, loss, log-probabilities or new tokens out.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { AttentionLayout } from "../ops/attention_layout.ts";
+import type { DropoutKeys } from "../ops/dropout.ts";
+import { embedding } from "../ops/embedding.ts";
+import { headLogProbs } from "../ops/head_log_probs.ts";
+import { linear } from "../ops/linear.ts";
+import { rotaryAngles } from "../ops/rope.ts";
+import { replaceRows, selectRows } from "../ops/select_rows.ts";
+import { type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
+import type { VLMConfig } from "./config.ts";
+import { type KeyValueCache, languageModel, rotaryOptions } from "./language_model.ts";
+import type { ForwardContext } from "./linear_layer.ts";
+import { modalityProjector } from "./modality_projector.ts";
+import { visionTransformer } from "./vision_transformer.ts";
+import { type Adapter, weight } from "./weights_map.ts";
+
+// B batch, T tokens, C channels, V vocabulary, N images, L image tokens an image, S image side
+
+/** A tensor on the host, as files hold it. */
+export interface HostWeights {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** How a pass runs beside its batch. */
+export interface PassOptions {
+  /** Keys for dropout while training; without them nothing is dropped. */
+  dropoutKeys?: DropoutKeys;
+  /** Compute blocks again in the backward pass instead of keeping them. */
+  checkpointing?: boolean;
+  /** Run without the adapters: the reference model of DPO and GRPO under LoRA. */
+  withoutAdapters?: boolean;
+  /** Called with the name and output of each part. */
+  observe?: (name: string, output: tf.Tensor) => void;
+}
+
+/** What {@linkcode VisionLanguageModel.forward} returns. */
+export interface ForwardOutput {
+  /** [B, T, V], where asked for by `returnLogits`. */
+  logits: tf.Tensor3D | null;
+  /** Mean cross-entropy over the labelled tokens, in nats; null without labels. */
+  loss: tf.Scalar | null;
+}
+
+/** One nanoVLM on the current tfjs backend. */
+export class VisionLanguageModel {
+  readonly #weights = new Map<string, tf.Variable>();
+  readonly #adapters = new Map<string, Adapter>();
+
+  /**
+   * @param config the architecture
+   * @param weights by nanoVLM's names; the model's tensors are made from them
+   * @param imageTokenId id of the token that stands for one projected patch
+   */
+  constructor(
+    readonly config: VLMConfig,
+    weights: Iterable<[string, HostWeights]>,
+    readonly imageTokenId: number,
+  ) {
+    for (const [name, { shape, data }] of weights) {
+      if (name.endsWith("rotary_embd.inv_freq")) continue; // computed from the config
+      this.#weights.set(name, tf.tidy(() => tf.variable(tf.tensor(data, [...shape]), false)));
+    }
+    if (config.lm_tie_weights) {
+      const table = this.#weights.get("decoder.token_embedding.weight");
+      const head = this.#weights.get("decoder.head.weight");
+      if (table && !head) this.#weights.set("decoder.head.weight", table);
+      else if (table && head) table.dispose();
+      this.#weights.delete("decoder.token_embedding.weight");
+    }
+  }
+
+  /** The weights by nanoVLM's names; with a tied head, `decoder.head.weight` alone. */
+  get weights(): ReadonlyMap<string, tf.Variable> {
+    return this.#weights;
+  }
+
+  /** The adapters by the name of the layer that they adapt. */
+  get adapters(): ReadonlyMap<string, Adapter> {
+    return this.#adapters;
+  }
+
+  /**
+   * Puts an adapter on a linear layer; the model owns its tensors from then on.
+   *
+   * @param layer for example `decoder.blocks.0.attn.q_proj`
+   * @throws {Error} where the layer does not exist or has one already
+   */
+  setAdapter(layer: string, adapter: Adapter): void {
+    if (!this.#weights.has(`${layer}.weight`)) {
+      throw new Error(`Cannot adapt ${layer}: the model has no such layer`);
+    }
+    if (this.#adapters.has(layer)) throw new Error(`Cannot adapt ${layer}: it has an adapter`);
+    this.#adapters.set(layer, adapter);
+  }
+
+  #context(options: PassOptions): ForwardContext {
+    return {
+      weights: this.#weights,
+      adapters: options.withoutAdapters ? new Map() : this.#adapters,
+      dropoutKeys: options.dropoutKeys ?? null,
+      checkpointing: options.checkpointing ?? false,
+    };
+  }
+
+  /** The token-embedding table, [V, C]; the head's own tensor where they are tied. */
+  get #table(): tf.Tensor {
+    const name = this.config.lm_tie_weights ? "decoder.head" : "decoder.token_embedding";
+    return weight({ weights: this.#weights, adapters: this.#adapters }, `${name}.weight`);
+  }
+
+  /** The language-model head, [V, C]. */
+  get head(): tf.Tensor2D {
+    return this.#weights.get("decoder.head.weight") as unknown as tf.Tensor2D;
+  }
+
+  /**
+   * Images to the embeddings that replace their image tokens.
+   *
+   * @param images [N, 3, S, S], values in 0 … 1
+   * @returns [N·L, C]
+   */
+  encodeImages(images: tf.Tensor4D, options: PassOptions = {}): tf.Tensor2D {
+    const context = this.#context(options);
+    const features = visionTransformer(context, this.config, images, options.observe);
+    options.observe?.("vision_encoder", features);
+    const projected = modalityProjector(context, this.config, features as tf.Tensor3D);
+    options.observe?.("MP", projected);
+    return projected.reshape([-1, this.config.lm_hidden_dim]); // [N·L, C]
+  }
+
+  /**
+   * Token ids to embeddings, with the image tokens replaced in order by `imageEmbeddings`.
+   *
+   * @param inputIds [B·T]
+   * @param imageEmbeddings [N·L, C], or null without images
+   * @returns [B·T, C]
+   * @throws {Error} where the number of image tokens differs from N·L
+   */
+  embed(inputIds: Int32Array, imageEmbeddings: tf.Tensor2D | null): tf.Tensor2D {
+    const positions: number[] = [];
+    inputIds.forEach((id, i) => id === this.imageTokenId && positions.push(i));
+    const given = imageEmbeddings?.shape[0] ?? 0;
+    if (positions.length !== given) {
+      throw new Error(
+        `Cannot place the images: the rows have ${positions.length} image tokens (id ` +
+          `${this.imageTokenId}), the images give ${given} embeddings ` +
+          `(${this.config.mp_image_token_length} each)`,
+      );
+    }
+    const text = embedding(this.#table, inputIds); // [B·T, C]
+    if (imageEmbeddings === null) return text;
+    return replaceRows(text, imageEmbeddings, Int32Array.from(positions)); // [B·T, C]
+  }
+
+  /**
+   * The hidden states of a batch, after the final norm.
+   *
+   * @param batch ids, mask, images
+   * @param imageEmbeddings of the batch's images where they have been encoded already
+   * @returns [B, T, C]
+   */
+  hiddenStates(
+    batch: ModelBatch,
+    options: PassOptions = {},
+    imageEmbeddings?: tf.Tensor2D,
+  ): tf.Tensor3D {
+    const { batchSize: B, tokens: T } = batch;
+    const images = imageEmbeddings ??
+      (batch.images ? this.encodeImages(batch.images, options) : null);
+    const embeddings = this.embed(batch.inputIds, images).reshape([B, T, -1]) as tf.Tensor3D;
+    const hidden = languageModel(this.#context(options), this.config, embeddings, {
+      angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
+      layout: batch.layout,
+      observe: options.observe,
+    }); // [B, T, C]
+    options.observe?.("decoder_hidden", hidden);
+    return hidden;
+  }
+
+  /**
+   * One chunk of a cached generation.
+   *
+   * @param embeddings [B, T, C] of the new tokens
+   * @param positions [B·T] of the new tokens
+   * @param layout new queries against all keys of the cache
+   * @param cache extended by the new tokens
+   * @returns hidden states of the new tokens, [B, T, C]
+   */
+  decode(
+    embeddings: tf.Tensor3D,
+    positions: Int32Array,
+    layout: AttentionLayout,
+    cache: KeyValueCache,
+    options: PassOptions = {},
+  ): tf.Tensor3D {
+    return languageModel(this.#context(options), this.config, embeddings, {
+      angles: rotaryAngles(positions, embeddings.shape[0], rotaryOptions(this.config)),
+      layout,
+      cache,
+    });
+  }
+
+  /**
+   * Log-probabilities of the labelled tokens, row by row; the others are never computed.
+   *
+   * @param batch with labels, already shifted
+   * @param temperature divides the logits
+   * @returns [M] for the M labels that are not −100, in nats; null where there are none
+   */
+  labelLogProbs(
+    batch: ModelBatch,
+    options: PassOptions = {},
+    imageEmbeddings?: tf.Tensor2D,
+    temperature = 1,
+  ): tf.Tensor1D | null {
+    if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");
+    if (batch.labels.every((label) => label === -100)) return null;
+    const hidden = this.hiddenStates(batch, options, imageEmbeddings); // [B, T, C]
+    return this.#labelLogProbs(hidden, batch.labels, temperature);
+  }
+
+  #labelLogProbs(
+    hidden: tf.Tensor3D,
+    labels: Int32Array,
+    temperature: number,
+  ): tf.Tensor1D | null {
+    const positions: number[] = [];
+    labels.forEach((label, i) => label !== -100 && positions.push(i));
+    if (positions.length === 0) return null;
+    const rows = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
+    const chosen = selectRows(rows, Int32Array.from(positions)); // [M, C]
+    const targets = Int32Array.from(positions, (position) => labels[position]);
+    return headLogProbs(chosen, this.head, targets, temperature); // [M]
+  }
+
+  /**
+   * Runs the model on a batch.
+   *
+   * @param inputs ids, mask, images, and labels that are already shifted (−100: not counted)
+   * @returns loss (mean over the labelled tokens) and, where asked for, logits
+   *
+   * @example The loss of one row
+   * ```ts ignore
+   * const { loss } = model.forward({ inputIds: [[5, 6, 7]], labels: [[6, 7, -100]] });
+   * console.log(await loss!.data());
+   * ```
+   */
+  forward(inputs: ModelInputs & { returnLogits?: boolean }): ForwardOutput {
+    const batch = toModelBatch(inputs, this.config);
+    const wantsLogits = inputs.returnLogits === true || batch.labels === null;
+    try {
+      const [loss, logits] = tf.tidy(() => {
+        const hidden = this.hiddenStates(batch); // [B, T, C]
+        const logProbs = batch.labels ? this.#labelLogProbs(hidden, batch.labels, 1) : null; // [M]
+        return [
+          logProbs ? logProbs.mean().neg() : tf.scalar(NaN),
+          ...(wantsLogits ? [linear(hidden, this.head)] : []), // [B, T, V]
+        ];
+      });
+      if (batch.labels === null) loss.dispose();
+      return {
+        logits: wantsLogits ? logits as tf.Tensor3D : null,
+        loss: batch.labels ? loss as tf.Scalar : null,
+      };
+    } finally {
+      batch.dispose();
+    }
+  }
+
+  /** Frees all tensors of the model. */
+  dispose(): void {
+    for (const tensor of this.#weights.values()) tensor.dispose();
+    for (const { loraA, loraB, magnitude } of this.#adapters.values()) {
+      loraA.dispose();
+      loraB.dispose();
+      magnitude?.dispose();
+    }
+    this.#weights.clear();
+    this.#adapters.clear();
+  }
+}
