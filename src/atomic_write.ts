@@ -207,7 +207,8 @@ export async function writeFolderAtomically(
   } catch (error) {
     await removeQuietly(temporary);
     if (await exists(aside) && !await exists(target)) await Deno.rename(aside, target);
-    throw explainWriteError(error, target);
+    // An inner file's error names the temporary folder; name the one that was wanted.
+    throw explainWriteError(error instanceof SaveError ? error.cause : error, target);
   }
 }
 
