@@ -1,0 +1,30 @@
+/** Data that cannot be read at all: a missing or corrupt file, a column or split that is not there. */
+export class DataError extends Error {
+  /** The name that logs show. */
+  override name = "DataError";
+}
+
+/** One row that cannot be used. It is left out, counted and named; training goes on. */
+export class RowSkipped extends Error {
+  /** The name that logs show. */
+  override name = "RowSkipped";
+  /** Why the row cannot be used, without its place. */
+  readonly reason: string;
+  /** File and line or row of the row; empty until it is known. */
+  readonly place: string;
+
+  /**
+   * @param reason why the row cannot be used
+   * @param place file and line or row
+   */
+  constructor(reason: string, place = "", options?: ErrorOptions) {
+    super(place ? `Skipped ${place}: ${reason}` : `Skipped a row: ${reason}`, options);
+    this.reason = reason;
+    this.place = place;
+  }
+
+  /** The same with its place filled in, where it had none. */
+  at(place: string): RowSkipped {
+    return this.place ? this : new RowSkipped(this.reason, place, { cause: this.cause });
+  }
+}

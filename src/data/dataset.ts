@@ -1,0 +1,234 @@
+import { RandomStream, shuffledIndices } from "../random.ts";
+import { DataError, RowSkipped } from "./data_error.ts";
+import type { FormatReader } from "./formats.ts";
+import { type EncodedImage, readImages } from "./image_cell.ts";
+import type { PlacedRow } from "./row.ts";
+import type { RowSource } from "./row_source.ts";
+import { SkippedRows } from "./skipped_rows.ts";
+
+/** How rows become examples. */
+export interface ExampleRules<E> {
+  /** Reads rows of the data set's format. */
+  readonly reader: FormatReader<E>;
+  /** One example of each turn. */
+  readonly splitTurns: boolean;
+  /** The most images an example may have. */
+  readonly maxImages: number;
+}
+
+/**
+ * Examples that can be read at random. Rows stay in their files until they are asked for; pictures
+ * stay encoded.
+ *
+ * @example Rows made by code
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { datasetFromRows } from "./load_dataset.ts";
+ *
+ * const dataset = await datasetFromRows(
+ *   [{ texts: [{ user: "What colour?", assistant: "red" }] }],
+ *   { format: "vqa" },
+ * );
+ * assertEquals(dataset.length, 1);
+ * assertEquals((await dataset.get(0)).turns[0].assistant, "red");
+ * ```
+ */
+export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
+  /** What it was loaded from, for messages. */
+  readonly name: string;
+  /** Column names after renaming and preprocessing. */
+  readonly columns: readonly string[];
+  /** SHA-256 of the data and of what was done with it. */
+  readonly fingerprint: string;
+  /** Rows that could not be used; parts of a data set share it. */
+  readonly skipped: SkippedRows;
+  /** Always false; a `StreamingDataset` says true. */
+  readonly streaming = false;
+  readonly #source: RowSource;
+  readonly #rules: ExampleRules<E>;
+  /** Row numbers, and the example within the row, by example. */
+  readonly #rows: Uint32Array;
+  readonly #parts: Uint16Array;
+
+  private constructor(
+    from: { name: string; columns: readonly string[]; skipped: SkippedRows; source: RowSource },
+    rules: ExampleRules<E>,
+    rows: Uint32Array,
+    parts: Uint16Array,
+    fingerprint: string,
+  ) {
+    this.name = from.name;
+    this.columns = from.columns;
+    this.skipped = from.skipped;
+    this.#source = from.source;
+    this.#rules = rules;
+    this.#rows = rows;
+    this.#parts = parts;
+    this.fingerprint = fingerprint;
+  }
+
+  /**
+   * Looks through the texts of all rows (not the pictures) and keeps those that can be used.
+   *
+   * @param source the rows
+   * @param rules how they become examples
+   * @param fingerprint of the data
+   * @param name for messages
+   * @throws {DataError} where a column is missing, or more than 10 % of the rows cannot be used
+   */
+  static async open<E extends { readonly images: readonly EncodedImage[] }>(
+    source: RowSource,
+    rules: ExampleRules<E>,
+    fingerprint: string,
+    name: string = source.name,
+  ): Promise<Dataset<E>> {
+    rules.reader.checkColumns(source.columns, name);
+    const total = await source.countRows();
+    const skipped = new SkippedRows(total);
+    const textColumns = source.columns.filter((column) =>
+      column !== "image" && column !== "images"
+    );
+    const rows: number[] = [];
+    const parts: number[] = [];
+    let row = 0;
+    for await (const placed of source.rows(0, total, textColumns)) {
+      try {
+        const count = rules.reader.read(placed.row, rules.splitTurns).length;
+        for (let part = 0; part < count; part++) {
+          rows.push(row);
+          parts.push(part);
+        }
+      } catch (error) {
+        if (!(error instanceof RowSkipped)) throw error;
+        skipped.note(error.at(placed.place));
+      }
+      row++;
+    }
+    skipped.check();
+    if (rows.length === 0) throw new DataError(`Cannot load ${name}: it has no rows`);
+    return new Dataset(
+      { name, columns: source.columns, skipped, source },
+      rules,
+      Uint32Array.from(rows),
+      Uint16Array.from(parts),
+      fingerprint,
+    );
+  }
+
+  /** How many examples there are. Rows whose text cannot be used are not among them. */
+  get length(): number {
+    return this.#rows.length;
+  }
+
+  /**
+   * One example.
+   *
+   * @param index 0 … length − 1
+   * @throws {RowSkipped} where its images cannot be had or are too many
+   * @throws {RangeError} where there is no such example
+   */
+  async get(index: number): Promise<E> {
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) {
+      throw new RangeError(
+        `Cannot read example ${index} of ${this.name}: it has ${this.length} examples`,
+      );
+    }
+    const placed = await this.#source.get(this.#rows[index]);
+    return await readExample(placed, this.#rules, this.#parts[index]);
+  }
+
+  /**
+   * One example, or null where its row cannot be used; the row is then counted in `skipped`.
+   *
+   * @throws {DataError} where more than 10 % of the rows cannot be used
+   */
+  async tryGet(index: number): Promise<E | null> {
+    try {
+      return await this.get(index);
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      this.skipped.add(error);
+      return null;
+    }
+  }
+
+  /** File and line or row of an example, for messages. */
+  async place(index: number): Promise<string> {
+    return (await this.#source.get(this.#rows[index])).place;
+  }
+
+  /** All examples that can be used, in order. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<E> {
+    for (let i = 0; i < this.length; i++) {
+      const example = await this.tryGet(i);
+      if (example !== null) yield example;
+    }
+  }
+
+  /** The examples of those numbers, in that order. */
+  select(indices: Iterable<number>): Dataset<E> {
+    const wanted = [...indices];
+    for (const index of wanted) {
+      if (!Number.isInteger(index) || index < 0 || index >= this.length) {
+        throw new RangeError(
+          `Cannot select example ${index} of ${this.name}: it has ${this.length} examples`,
+        );
+      }
+    }
+    return new Dataset(
+      { name: this.name, columns: this.columns, skipped: this.skipped, source: this.#source },
+      this.#rules,
+      Uint32Array.from(wanted, (i) => this.#rows[i]),
+      Uint16Array.from(wanted, (i) => this.#parts[i]),
+      this.fingerprint,
+    );
+  }
+
+  /**
+   * Two parts that share no row: with `splitTurns` all turns of a picture stay on one side. The
+   * test part has ⌈share · rows⌉ rows, as scikit-learn's and `datasets`' `train_test_split`; both
+   * parts keep the order of the file.
+   *
+   * @param testShare between 0 and 1
+   * @param seed decides which rows
+   * @throws {DataError} where one part would be empty
+   */
+  split(testShare: number, seed: number): { train: Dataset<E>; test: Dataset<E> } {
+    const rows = [...new Set(this.#rows)];
+    const testRows = Math.ceil(testShare * rows.length);
+    if (testRows < 1 || testRows >= rows.length) {
+      throw new DataError(
+        `Cannot split ${this.name} into ${1 - testShare} and ${testShare}: ${rows.length} rows ` +
+          `are too few; give eval_data_path`,
+      );
+    }
+    const order = shuffledIndices(rows.length, new RandomStream(seed, "split"));
+    const test = new Set(Array.from(order.subarray(0, testRows), (i) => rows[i]));
+    const numbers = Array.from(this.#rows.keys());
+    return {
+      train: this.select(numbers.filter((i) => !test.has(this.#rows[i]))),
+      test: this.select(numbers.filter((i) => test.has(this.#rows[i]))),
+    };
+  }
+}
+
+/**
+ * The example of a row.
+ *
+ * @param part which, where turns are split
+ * @throws {RowSkipped} where the row cannot be used
+ */
+export async function readExample<E>(
+  placed: PlacedRow,
+  rules: ExampleRules<E>,
+  part: number,
+): Promise<E> {
+  try {
+    const text = rules.reader.read(placed.row, rules.splitTurns)[part];
+    const images = await readImages(placed.row, placed.folder, rules.maxImages);
+    return { ...text, images } as E;
+  } catch (error) {
+    if (error instanceof RowSkipped) throw error.at(placed.place);
+    throw error;
+  }
+}

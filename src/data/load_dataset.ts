@@ -1,0 +1,143 @@
+import { Dataset, type ExampleRules } from "./dataset.ts";
+import { DataError } from "./data_error.ts";
+import { fingerprintFiles } from "./fingerprint.ts";
+import { type DatasetFormat, type ExampleOf, formatReader } from "./formats.ts";
+import { renameColumns, transformRowwise } from "./mapped_source.ts";
+import { MemorySource } from "./memory_source.ts";
+import { type DataFiles, localDataFiles, openSplit } from "./open_source.ts";
+import type { Row } from "./row.ts";
+import { JoinedSource, type RowSource } from "./row_source.ts";
+import type { RowTransform } from "./row_transform.ts";
+import { StreamingDataset } from "./streaming_dataset.ts";
+
+/** What becomes of rows, wherever they come from. */
+export interface ExampleOptions<F extends DatasetFormat> {
+  /** What the examples are for. */
+  readonly format: F;
+  /** New column names by old ones; names that are not there are left alone. */
+  readonly renameColumns?: Readonly<Record<string, string>>;
+  /** The most rows to take, from the start; null: all. */
+  readonly maxSamples?: number | null;
+  /** One example of each turn; the pictures are shared. vqa alone. */
+  readonly splitTurns?: boolean;
+  /** The most images an example may have; a row with more is skipped. */
+  readonly maxImagesPerExample?: number;
+  /** Steps of preprocessing, after renaming. */
+  readonly transforms?: readonly RowTransform[];
+}
+
+/** What to load. */
+export interface LoadDatasetOptions<F extends DatasetFormat> extends ExampleOptions<F> {
+  /** A `.parquet`, `.jsonl`, `.json` or `.csv` file, a folder of them, or a Hub id. */
+  readonly path: string;
+  /** Split with slices, such as `train[:5%]`; default `train`. */
+  readonly split?: string;
+  /** Read from start to end in constant memory rather than at random. */
+  readonly streaming?: boolean;
+  /** Finds the files of a path that is not local: a Hub id. */
+  readonly resolveFiles?: (id: string) => Promise<DataFiles>;
+}
+
+/** Examples of a format, at random or as a stream. */
+export type AnyDataset<F extends DatasetFormat> =
+  | Dataset<ExampleOf<F>>
+  | StreamingDataset<ExampleOf<F>>;
+
+/**
+ * Loads a data set.
+ *
+ * @throws {DataError} where it is not there or corrupt, lacks a split or a column, or more than
+ *   10 % of its rows cannot be used
+ */
+export function loadDataset<F extends DatasetFormat>(
+  options: LoadDatasetOptions<F> & { readonly streaming: true },
+): Promise<StreamingDataset<ExampleOf<F>>>;
+export function loadDataset<F extends DatasetFormat>(
+  options: LoadDatasetOptions<F> & { readonly streaming?: false },
+): Promise<Dataset<ExampleOf<F>>>;
+export function loadDataset<F extends DatasetFormat>(
+  options: LoadDatasetOptions<F>,
+): Promise<AnyDataset<F>>;
+export async function loadDataset<F extends DatasetFormat>(
+  options: LoadDatasetOptions<F>,
+): Promise<AnyDataset<F>> {
+  const { path, split = "train", streaming = false } = options;
+  const files = await findFiles(path, options.resolveFiles);
+  const { source, paths } = await openSplit(files, split);
+  const fingerprint = await fingerprintFiles(paths, {
+    split,
+    format: options.format,
+    renameColumns: options.renameColumns ?? {},
+    maxSamples: options.maxSamples ?? null,
+    splitTurns: options.splitTurns ?? false,
+    transforms: (options.transforms ?? []).map((transform) => transform.name),
+  });
+  return await finish(source, options, fingerprint, path, streaming);
+}
+
+/**
+ * A data set of rows made by code.
+ *
+ * @throws {DataError} as `loadDataset`
+ */
+export async function datasetFromRows<F extends DatasetFormat>(
+  rows: readonly Row[],
+  options: ExampleOptions<F> & { readonly name?: string; readonly fingerprint?: string },
+): Promise<Dataset<ExampleOf<F>>> {
+  const { name = "rows", fingerprint = "" } = options;
+  const source = new MemorySource(name, rows);
+  return await finish(source, options, fingerprint, name, false) as Dataset<ExampleOf<F>>;
+}
+
+async function finish<F extends DatasetFormat>(
+  source: RowSource,
+  options: ExampleOptions<F>,
+  fingerprint: string,
+  name: string,
+  streaming: boolean,
+): Promise<AnyDataset<F>> {
+  const limit = options.maxSamples ?? Infinity;
+  if (limit <= 0 || Number.isNaN(limit)) {
+    throw new DataError(`Cannot load ${name}: max_samples is ${limit}, want at least 1, or null`);
+  }
+  // Of a stream the number of rows is not looked up: it just ends where they do.
+  const end = streaming ? limit : Math.min(limit, await source.countRows());
+  const limited = limit === Infinity ? source : new JoinedSource(name, [{ source, start: 0, end }]);
+  let rows = renameColumns(limited, options.renameColumns ?? {});
+  for (const transform of options.transforms ?? []) {
+    rows = await transformRowwise(rows, transform);
+  }
+  const rules: ExampleRules<ExampleOf<F>> = {
+    reader: formatReader(options.format),
+    splitTurns: options.splitTurns ?? false,
+    maxImages: options.maxImagesPerExample ?? Infinity,
+  };
+  return streaming
+    ? new StreamingDataset(rows, rules, fingerprint, name)
+    : await Dataset.open(rows, rules, fingerprint, name);
+}
+
+/** Local where there is such a path; else a Hub id where it looks like one. */
+async function findFiles(
+  path: string,
+  resolveFiles: ((id: string) => Promise<DataFiles>) | undefined,
+): Promise<DataFiles> {
+  if (resolveFiles !== undefined && isHubId(path) && !await exists(path)) {
+    return await resolveFiles(path);
+  }
+  return await localDataFiles(path);
+}
+
+/** Whether a text can be the id of a repository: `name` or `owner/name`. */
+export function isHubId(text: string): boolean {
+  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(text) && !/\.(parquet|jsonl?|csv)$/i.test(text);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

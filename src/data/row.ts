@@ -1,0 +1,77 @@
+/**
+ * What every source of data hands over: rows of named cells, and where each came from.
+ *
+ * @module
+ */
+
+/** One value of a row: what JSON can say, plus raw bytes. */
+export type Cell =
+  | null
+  | boolean
+  | number
+  | string
+  | Uint8Array
+  | readonly Cell[]
+  | { readonly [name: string]: Cell };
+
+/** One row: cells by column name. */
+export type Row = { readonly [column: string]: Cell };
+
+/** A row and where it stands, such as `train.jsonl line 12`. */
+export interface PlacedRow {
+  /** The cells. */
+  readonly row: Row;
+  /** File and line or row number, for messages. */
+  readonly place: string;
+  /** Reads a file named by a cell, relative to the file that the row came from. */
+  readonly folder: DataFolder;
+}
+
+/** The files beside a data file: image columns may name them. */
+export interface DataFolder {
+  /**
+   * The bytes of a file named in a row.
+   *
+   * @throws {RowSkipped} where there is no such file or the path may not be read
+   */
+  read(path: string): Promise<Uint8Array>;
+}
+
+/** Whether a cell is an object of further cells. */
+export function isStruct(cell: Cell | undefined): cell is { readonly [name: string]: Cell } {
+  return typeof cell === "object" && cell !== null && !Array.isArray(cell) &&
+    !(cell instanceof Uint8Array);
+}
+
+/** Whether a cell is a list of further cells. */
+export function isList(cell: Cell | undefined): cell is readonly Cell[] {
+  return Array.isArray(cell);
+}
+
+/** A cell as text: strings, and bytes that are UTF-8; null for all else. */
+export function cellText(cell: Cell | undefined): string | null {
+  if (typeof cell === "string") return cell;
+  if (cell instanceof Uint8Array) {
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(cell);
+    } catch {
+      return null;
+    }
+  }
+  return null;
+}
+
+/** What a cell is, in a word, for messages. */
+export function describeCell(cell: Cell | undefined): string {
+  if (cell === undefined) return "nothing";
+  if (cell === null) return "null";
+  if (cell instanceof Uint8Array) return `${cell.length} bytes`;
+  if (Array.isArray(cell)) return `a list of ${cell.length}`;
+  if (typeof cell === "object") {
+    return `an object with ${Object.keys(cell).join(", ") || "no keys"}`;
+  }
+  if (typeof cell === "string") {
+    return `the text ${JSON.stringify(cell.length > 40 ? cell.slice(0, 40) + "…" : cell)}`;
+  }
+  return `${typeof cell} ${cell}`;
+}

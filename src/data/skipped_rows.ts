@@ -1,0 +1,82 @@
+import { DataError, type RowSkipped } from "./data_error.ts";
+
+/** The share of rows that may be unusable before a run stops. */
+export const MAX_SKIPPED_SHARE = 0.1;
+
+/** Rows that could not be used: how many there are, which, and why. */
+export class SkippedRows {
+  readonly #reasons = new Map<string, string>();
+  #total: number;
+
+  /** @param total rows that the data has; 0 where that is not known (streams count by `seen`) */
+  constructor(total = 0) {
+    this.#total = total;
+  }
+
+  /** Rows that could not be used so far. */
+  get count(): number {
+    return this.#reasons.size;
+  }
+
+  /** Rows looked at, or that there are. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Counts one more row of a stream. */
+  seen(): void {
+    this.#total++;
+  }
+
+  /** Place and reason of every skipped row, in the order in which they were met. */
+  get rows(): { readonly place: string; readonly reason: string }[] {
+    return [...this.#reasons].map(([place, reason]) => ({ place, reason }));
+  }
+
+  /**
+   * Notes a row that cannot be used. The same place counts once, however often it is met.
+   *
+   * @throws {DataError} where more than 10 % of the rows are unusable (of a stream: of at least 100)
+   */
+  add(skipped: RowSkipped): void {
+    this.#reasons.set(skipped.place, skipped.reason);
+    this.check();
+  }
+
+  /** Notes a row without checking the limit; for passes that end in `check()`. */
+  note(skipped: RowSkipped): void {
+    this.#reasons.set(skipped.place, skipped.reason);
+  }
+
+  /**
+   * @param least with fewer rows than this, only all of them being unusable stops the run
+   * @throws {DataError} where more than 10 % of the rows are unusable
+   */
+  check(least = 0): void {
+    if (this.#total === 0 || this.count <= this.#total * MAX_SKIPPED_SHARE) return;
+    if (this.#total < least && this.count < this.#total) return;
+    throw new DataError(
+      `Cannot use ${this.count} of ${this.#total} rows, more than ${
+        MAX_SKIPPED_SHARE * 100
+      } %:\n${this.summary()}\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function.`,
+    );
+  }
+
+  /**
+   * What was skipped, by reason with examples: empty where nothing was.
+   *
+   * @param examples how many places to name for each reason
+   */
+  summary(examples = 3): string {
+    const byReason = new Map<string, string[]>();
+    for (const [place, reason] of this.#reasons) {
+      const places = byReason.get(reason) ?? [];
+      places.push(place);
+      byReason.set(reason, places);
+    }
+    return [...byReason].sort((a, b) => b[1].length - a[1].length).map(([reason, places]) => {
+      const more = places.length > examples ? `, and ${places.length - examples} more` : "";
+      return `  ${places.length} × ${reason} (${places.slice(0, examples).join("; ")}${more})`;
+    }).join("\n");
+  }
+}

@@ -1,0 +1,177 @@
+import { RandomStream } from "../random.ts";
+import { DataError, RowSkipped } from "./data_error.ts";
+import { type ExampleRules, readExample } from "./dataset.ts";
+import type { EncodedImage } from "./image_cell.ts";
+import type { RowSource } from "./row_source.ts";
+import { SkippedRows } from "./skipped_rows.ts";
+
+/** Streams stop for unusable rows only after this many were looked at. */
+const LEAST_ROWS = 100;
+
+/** How to walk through a stream. */
+export interface StreamOptions {
+  /** Seed of the shuffle; without it the order is the file's. */
+  readonly shuffleSeed?: number;
+  /** Which pass it is: another epoch is another order. */
+  readonly epoch?: number;
+  /** Examples that are mixed with each other. */
+  readonly bufferExamples?: number;
+  /** The most image bytes that wait in the buffer. */
+  readonly bufferBytes?: number;
+  /** Leaves out as many examples from the start of the pass: where a resumed run goes on. */
+  readonly skip?: number;
+}
+
+/** Which share of the rows a part of a stream takes. */
+interface Share {
+  readonly seed: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Examples that are read from start to end in constant memory, shuffled within a buffer.
+ *
+ * The order depends on seed and epoch alone, so that `skip` goes on exactly where a run stopped.
+ */
+export class StreamingDataset<E extends { readonly images: readonly EncodedImage[] }> {
+  /** What it was loaded from, for messages. */
+  readonly name: string;
+  /** Column names after renaming and preprocessing. */
+  readonly columns: readonly string[];
+  /** SHA-256 of the data and of what was done with it. */
+  readonly fingerprint: string;
+  /** Rows that could not be used so far. */
+  readonly skipped: SkippedRows = new SkippedRows();
+  /** Always true; a `Dataset` says false. */
+  readonly streaming = true;
+  /** Not known before the end. */
+  readonly length = null;
+  readonly #source: RowSource;
+  readonly #rules: ExampleRules<E>;
+  readonly #share: Share | null;
+
+  /**
+   * @param source the rows
+   * @param rules how they become examples
+   * @param fingerprint of the data
+   * @param name for messages
+   * @param share the part of the rows that this part of a split takes
+   * @throws {DataError} where a column is missing
+   */
+  constructor(
+    source: RowSource,
+    rules: ExampleRules<E>,
+    fingerprint: string,
+    name: string = source.name,
+    share: Share | null = null,
+  ) {
+    rules.reader.checkColumns(source.columns, name);
+    this.name = name;
+    this.columns = source.columns;
+    this.fingerprint = fingerprint;
+    this.#source = source;
+    this.#rules = rules;
+    this.#share = share;
+  }
+
+  /**
+   * Two parts that share no row: each row falls to one by a number drawn for it, so that about
+   * `testShare` of them are the test part.
+   */
+  split(
+    testShare: number,
+    seed: number,
+  ): { train: StreamingDataset<E>; test: StreamingDataset<E> } {
+    const part = (from: number, to: number) =>
+      new StreamingDataset(
+        this.#source,
+        this.#rules,
+        this.fingerprint,
+        this.name,
+        { seed, from, to },
+      );
+    return { train: part(testShare, 1), test: part(0, testShare) };
+  }
+
+  /** One pass in the order of the file. */
+  [Symbol.asyncIterator](): AsyncGenerator<E> {
+    return this.iterate();
+  }
+
+  /**
+   * One pass.
+   *
+   * @throws {DataError} where more than 10 % of the rows cannot be used
+   */
+  async *iterate(options: StreamOptions = {}): AsyncGenerator<E> {
+    const { shuffleSeed, epoch = 0, skip = 0 } = options;
+    const examples = shuffleSeed === undefined
+      ? this.#examples()
+      : shuffled(this.#examples(), new RandomStream(shuffleSeed, `stream ${epoch}`), options);
+    let left = skip;
+    for await (const example of examples) {
+      if (left > 0) left--;
+      else yield example;
+    }
+  }
+
+  async *#examples(): AsyncGenerator<E> {
+    const draw = this.#share && new RandomStream(this.#share.seed, "split");
+    let given = 0;
+    for await (const placed of this.#source.rows(0, Infinity)) {
+      if (draw !== null && this.#share !== null) {
+        const where = draw.nextFloat();
+        if (where < this.#share.from || where >= this.#share.to) continue;
+      }
+      this.skipped.seen();
+      let parts = 1;
+      for (let part = 0; part < parts; part++) {
+        try {
+          if (part === 0) {
+            parts = this.#rules.reader.read(placed.row, this.#rules.splitTurns).length;
+          }
+          const example = await readExample(placed, this.#rules, part);
+          given++;
+          yield example;
+        } catch (error) {
+          if (!(error instanceof RowSkipped)) throw error;
+          this.skipped.note(error.at(placed.place));
+          this.skipped.check(LEAST_ROWS);
+          break;
+        }
+      }
+    }
+    this.skipped.check();
+    if (given === 0) {
+      throw new DataError(`Cannot read ${this.name}: it has no rows that can be used`);
+    }
+  }
+}
+
+/** Gives the items in random order within a buffer that is kept full. */
+async function* shuffled<E extends { readonly images: readonly EncodedImage[] }>(
+  examples: AsyncIterable<E>,
+  random: RandomStream,
+  { bufferExamples = 1000, bufferBytes = 256 * 2 ** 20 }: StreamOptions,
+): AsyncGenerator<E> {
+  const buffer: E[] = [];
+  let bytes = 0;
+  const weight = (example: E) => example.images.reduce((sum, image) => sum + image.bytes.length, 0);
+  const take = (): E => {
+    const index = random.nextInt(buffer.length);
+    const example = buffer[index];
+    buffer[index] = buffer[buffer.length - 1];
+    buffer.pop();
+    bytes -= weight(example);
+    return example;
+  };
+  for await (const example of examples) {
+    buffer.push(example);
+    bytes += weight(example);
+    while (buffer.length > bufferExamples || (bytes > bufferBytes && buffer.length > 1)) {
+      yield take();
+    }
+  }
+  while (buffer.length > 0) yield take();
+}
