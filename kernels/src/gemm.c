@@ -1,0 +1,273 @@
+// Matrix products on one thread: tiles of 6 x 8 held in registers (12 accumulators, 2 of B, 1 of A
+// fill the 15 vector registers that V8 has), panels of A and B packed so that the inner loop reads
+// memory in order, blocks sized for the caches (Goto and van de Geijn, 2008). Few rows skip the
+// packing, since then every element of B is used so seldom that reading it is all the cost.
+#include "gemm.h"
+
+#define MR 6
+#define NR 8
+
+// Rows i0..i0+rows of op(A), columns p0..p0+depth, as panels of MR rows: panel[p * MR + r].
+static void pack_a(const float *a, i32 a_row, i32 a_col, i32 rows, i32 depth, float *out) {
+  for (i32 i = 0; i < rows; i += MR) {
+    i32 height = rows - i < MR ? rows - i : MR;
+    const float *panel = a + i * a_row;
+    if (height == MR && a_col == 1) {
+      const float *r0 = panel, *r1 = r0 + a_row, *r2 = r1 + a_row, *r3 = r2 + a_row,
+                  *r4 = r3 + a_row, *r5 = r4 + a_row;
+      i32 p = 0;
+      for (; p + 4 <= depth; p += 4, out += 4 * MR) {
+        v4 x0 = load4(r0 + p), x1 = load4(r1 + p), x2 = load4(r2 + p), x3 = load4(r3 + p);
+        v4 x4 = load4(r4 + p), x5 = load4(r5 + p);
+        v4 lo01 = wasm_i32x4_shuffle(x0, x1, 0, 4, 1, 5), hi01 = wasm_i32x4_shuffle(x0, x1, 2, 6, 3, 7);
+        v4 lo23 = wasm_i32x4_shuffle(x2, x3, 0, 4, 1, 5), hi23 = wasm_i32x4_shuffle(x2, x3, 2, 6, 3, 7);
+        v4 lo45 = wasm_i32x4_shuffle(x4, x5, 0, 4, 1, 5), hi45 = wasm_i32x4_shuffle(x4, x5, 2, 6, 3, 7);
+        store4(out, wasm_i64x2_shuffle(lo01, lo23, 0, 2));
+        store4(out + 4, wasm_i64x2_shuffle(lo45, lo01, 0, 3));
+        store4(out + 8, wasm_i64x2_shuffle(lo23, lo45, 1, 3));
+        store4(out + 12, wasm_i64x2_shuffle(hi01, hi23, 0, 2));
+        store4(out + 16, wasm_i64x2_shuffle(hi45, hi01, 0, 3));
+        store4(out + 20, wasm_i64x2_shuffle(hi23, hi45, 1, 3));
+      }
+      for (; p < depth; p++, out += MR) {
+        out[0] = r0[p], out[1] = r1[p], out[2] = r2[p], out[3] = r3[p], out[4] = r4[p], out[5] = r5[p];
+      }
+    } else if (height == MR && a_row == 1) {
+      for (i32 p = 0; p < depth; p++, out += MR) {
+        const float *column = panel + p * a_col;
+        store4(out, load4(column));
+        wasm_v128_store64_lane(out + 4, wasm_v128_load64_zero(column + 4), 0);
+      }
+    } else {
+      for (i32 p = 0; p < depth; p++, out += MR) {
+        for (i32 r = 0; r < height; r++) out[r] = panel[r * a_row + p * a_col];
+        for (i32 r = height; r < MR; r++) out[r] = 0.0f;
+      }
+    }
+  }
+}
+
+// depth rows of op(B), columns j0..j0+columns, as panels of NR columns: panel[p * NR + j].
+static void pack_b(const float *b, i32 b_row, i32 b_col, i32 depth, i32 columns, float *out) {
+  for (i32 j = 0; j < columns; j += NR, out += depth * NR) {
+    i32 width = columns - j < NR ? columns - j : NR;
+    const float *panel = b + j * b_col;
+    if (width == NR && b_col == 1) {
+      for (i32 p = 0; p < depth; p++) {
+        store4(out + p * NR, load4(panel + p * b_row));
+        store4(out + p * NR + 4, load4(panel + p * b_row + 4));
+      }
+    } else if (width == NR && b_row == 1) {
+      for (i32 half = 0; half < NR; half += 4) {
+        const float *r0 = panel + half * b_col, *r1 = r0 + b_col, *r2 = r1 + b_col, *r3 = r2 + b_col;
+        i32 p = 0;
+        for (; p + 4 <= depth; p += 4) {
+          v4 x0 = load4(r0 + p), x1 = load4(r1 + p), x2 = load4(r2 + p), x3 = load4(r3 + p);
+          v4 lo01 = wasm_i32x4_shuffle(x0, x1, 0, 4, 1, 5), hi01 = wasm_i32x4_shuffle(x0, x1, 2, 6, 3, 7);
+          v4 lo23 = wasm_i32x4_shuffle(x2, x3, 0, 4, 1, 5), hi23 = wasm_i32x4_shuffle(x2, x3, 2, 6, 3, 7);
+          float *to = out + p * NR + half;
+          store4(to, wasm_i64x2_shuffle(lo01, lo23, 0, 2));
+          store4(to + NR, wasm_i64x2_shuffle(lo01, lo23, 1, 3));
+          store4(to + 2 * NR, wasm_i64x2_shuffle(hi01, hi23, 0, 2));
+          store4(to + 3 * NR, wasm_i64x2_shuffle(hi01, hi23, 1, 3));
+        }
+        for (; p < depth; p++) {
+          float *to = out + p * NR + half;
+          to[0] = r0[p], to[1] = r1[p], to[2] = r2[p], to[3] = r3[p];
+        }
+      }
+    } else {
+      for (i32 p = 0; p < depth; p++) {
+        float *to = out + p * NR;
+        for (i32 c = 0; c < width; c++) to[c] = panel[p * b_row + c * b_col];
+        for (i32 c = width; c < NR; c++) to[c] = 0.0f;
+      }
+    }
+  }
+}
+
+#define ROW_FMA(r)                    \
+  x = load_splat(a + r);              \
+  c##r##0 = madd(x, b0, c##r##0);     \
+  c##r##1 = madd(x, b1, c##r##1);
+
+#define ROW_STORE(r)                                                                    \
+  if (accumulate) {                                                                     \
+    c##r##0 = add(c##r##0, load4(c + r * ldc)), c##r##1 = add(c##r##1, load4(c + r * ldc + 4)); \
+  }                                                                                     \
+  store4(c + r * ldc, c##r##0), store4(c + r * ldc + 4, c##r##1);
+
+// One 6 x 8 tile of C from a packed panel of A and one of B.
+INLINE void tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 accumulate) {
+  v4 zero = splat(0.0f), x, b0, b1;
+  v4 c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
+  v4 c30 = zero, c31 = zero, c40 = zero, c41 = zero, c50 = zero, c51 = zero;
+  for (i32 p = 0; p < depth; p++, a += MR, b += NR) {
+    b0 = load4(b), b1 = load4(b + 4);
+    ROW_FMA(0) ROW_FMA(1) ROW_FMA(2) ROW_FMA(3) ROW_FMA(4) ROW_FMA(5)
+  }
+  ROW_STORE(0) ROW_STORE(1) ROW_STORE(2) ROW_STORE(3) ROW_STORE(4) ROW_STORE(5)
+}
+
+// A tile that hangs over the edge of C: computed whole on the side, then copied as far as it goes.
+static void edge_tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 height,
+                      i32 width, i32 accumulate, float *side) {
+  tile(depth, a, b, side, NR, 0);
+  for (i32 r = 0; r < height; r++) {
+    for (i32 j = 0; j < width; j++) {
+      c[r * ldc + j] = side[r * NR + j] + (accumulate ? c[r * ldc + j] : 0.0f);
+    }
+  }
+}
+
+static void packed_gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b,
+                        i32 b_row, i32 b_col, float *c, i32 ldc, i32 accumulate, float *scratch) {
+  float side[MR * NR] __attribute__((aligned(16)));
+  float *packed_a = scratch, *packed_b = scratch + GEMM_MC * GEMM_KC;
+  for (i32 j0 = 0; j0 < n; j0 += GEMM_NC) {
+    i32 columns = n - j0 < GEMM_NC ? n - j0 : GEMM_NC;
+    for (i32 p0 = 0; p0 < k; p0 += GEMM_KC) {
+      i32 depth = k - p0 < GEMM_KC ? k - p0 : GEMM_KC;
+      i32 adds = accumulate || p0 > 0;
+      pack_b(b + p0 * b_row + j0 * b_col, b_row, b_col, depth, columns, packed_b);
+      for (i32 i0 = 0; i0 < m; i0 += GEMM_MC) {
+        i32 rows = m - i0 < GEMM_MC ? m - i0 : GEMM_MC;
+        pack_a(a + i0 * a_row + p0 * a_col, a_row, a_col, rows, depth, packed_a);
+        for (i32 j = 0; j < columns; j += NR) {
+          i32 width = columns - j < NR ? columns - j : NR;
+          const float *panel_b = packed_b + j * depth;
+          for (i32 i = 0; i < rows; i += MR) {
+            i32 height = rows - i < MR ? rows - i : MR;
+            float *to = c + (i0 + i) * ldc + j0 + j;
+            if (height == MR && width == NR) tile(depth, packed_a + i * depth, panel_b, to, ldc, adds);
+            else edge_tile(depth, packed_a + i * depth, panel_b, to, ldc, height, width, adds, side);
+          }
+        }
+      }
+    }
+  }
+}
+
+// A and B both run along k in memory (y = x W^T with W [out, in]): dot products, R rows of A at once
+// against two of B.
+#define DOT_ROWS(R)                                                                              \
+  static void dot_rows_##R(i32 n, i32 k, const float *a, i32 a_row, const float *b, i32 b_col,   \
+                           float *c, i32 ldc, i32 accumulate) {                                  \
+    i32 j = 0;                                                                                   \
+    for (; j + 2 <= n; j += 2) {                                                                 \
+      const float *b0 = b + j * b_col, *b1 = b0 + b_col;                                         \
+      v4 s0[R], s1[R];                                                                           \
+      _Pragma("clang loop unroll(full)") for (i32 r = 0; r < R; r++) s0[r] = s1[r] = splat(0.0f); \
+      i32 p = 0;                                                                                 \
+      for (; p + 4 <= k; p += 4) {                                                               \
+        v4 y0 = load4(b0 + p), y1 = load4(b1 + p);                                               \
+        _Pragma("clang loop unroll(full)") for (i32 r = 0; r < R; r++) {                         \
+          v4 x = load4(a + r * a_row + p);                                                       \
+          s0[r] = madd(x, y0, s0[r]), s1[r] = madd(x, y1, s1[r]);                                \
+        }                                                                                        \
+      }                                                                                          \
+      _Pragma("clang loop unroll(full)") for (i32 r = 0; r < R; r++) {                           \
+        float t0 = sum4(s0[r]), t1 = sum4(s1[r]);                                                \
+        for (i32 q = p; q < k; q++) {                                                            \
+          t0 += a[r * a_row + q] * b0[q], t1 += a[r * a_row + q] * b1[q];                        \
+        }                                                                                        \
+        float *to = c + r * ldc + j;                                                             \
+        to[0] = t0 + (accumulate ? to[0] : 0.0f), to[1] = t1 + (accumulate ? to[1] : 0.0f);      \
+      }                                                                                          \
+    }                                                                                            \
+    for (; j < n; j++) {                                                                         \
+      for (i32 r = 0; r < R; r++) {                                                              \
+        v4 s = splat(0.0f);                                                                      \
+        i32 p = 0;                                                                               \
+        for (; p + 4 <= k; p += 4) s = madd(load4(a + r * a_row + p), load4(b + j * b_col + p), s); \
+        float t = sum4(s);                                                                       \
+        for (; p < k; p++) t += a[r * a_row + p] * b[j * b_col + p];                             \
+        c[r * ldc + j] = t + (accumulate ? c[r * ldc + j] : 0.0f);                               \
+      }                                                                                          \
+    }                                                                                            \
+  }
+DOT_ROWS(1)
+DOT_ROWS(2)
+DOT_ROWS(4)
+
+static void few_rows_dot(i32 m, i32 n, i32 k, const float *a, i32 a_row, const float *b, i32 b_col,
+                         float *c, i32 ldc, i32 accumulate) {
+  i32 i = 0;
+  // Rows of B in blocks that stay in the cache while the rows of A pass over them.
+  i32 block = 16384 / (k > 0 ? k : 1);
+  if (block < 2) block = 2;
+  block &= ~1;
+  for (i32 j0 = 0; j0 < n; j0 += block) {
+    i32 columns = n - j0 < block ? n - j0 : block;
+    const float *b0 = b + j0 * b_col;
+    for (i = 0; i + 4 <= m; i += 4) dot_rows_4(columns, k, a + i * a_row, a_row, b0, b_col, c + i * ldc + j0, ldc, accumulate);
+    for (; i + 2 <= m; i += 2) dot_rows_2(columns, k, a + i * a_row, a_row, b0, b_col, c + i * ldc + j0, ldc, accumulate);
+    for (; i < m; i++) dot_rows_1(columns, k, a + i * a_row, a_row, b0, b_col, c + i * ldc + j0, ldc, accumulate);
+  }
+}
+
+// B runs along n in memory: one row of C in 32 columns at a time, B read once.
+static void few_rows_axpy(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b,
+                          i32 b_row, float *c, i32 ldc, i32 accumulate) {
+  for (i32 i = 0; i < m; i++) {
+    const float *x = a + i * a_row;
+    float *to = c + i * ldc;
+    i32 j = 0;
+    for (; j + 32 <= n; j += 32) {
+      v4 s[8];
+      _Pragma("clang loop unroll(full)") for (i32 u = 0; u < 8; u++) s[u] = splat(0.0f);
+      for (i32 p = 0; p < k; p++) {
+        v4 xs = load_splat(x + p * a_col);
+        const float *row = b + p * b_row + j;
+        _Pragma("clang loop unroll(full)") for (i32 u = 0; u < 8; u++) s[u] = madd(xs, load4(row + 4 * u), s[u]);
+      }
+      _Pragma("clang loop unroll(full)") for (i32 u = 0; u < 8; u++) {
+        store4(to + j + 4 * u, accumulate ? add(s[u], load4(to + j + 4 * u)) : s[u]);
+      }
+    }
+    for (; j + 4 <= n; j += 4) {
+      v4 s = splat(0.0f);
+      for (i32 p = 0; p < k; p++) s = madd(load_splat(x + p * a_col), load4(b + p * b_row + j), s);
+      store4(to + j, accumulate ? add(s, load4(to + j)) : s);
+    }
+    for (; j < n; j++) {
+      float s = 0.0f;
+      for (i32 p = 0; p < k; p++) s += x[p * a_col] * b[p * b_row + j];
+      to[j] = s + (accumulate ? to[j] : 0.0f);
+    }
+  }
+}
+
+void gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b, i32 b_row,
+          i32 b_col, float *c, i32 ldc, i32 accumulate, float *scratch) {
+  if (k == 0) {
+    for (i32 i = 0; !accumulate && i < m; i++) fill(c + i * ldc, n, 0.0f);
+  } else if (m <= 8 && a_col == 1 && b_row == 1) few_rows_dot(m, n, k, a, a_row, b, b_col, c, ldc, accumulate);
+  else if (m <= 3 && b_col == 1) few_rows_axpy(m, n, k, a, a_row, a_col, b, b_row, c, ldc, accumulate);
+  else packed_gemm(m, n, k, a, a_row, a_col, b, b_row, b_col, c, ldc, accumulate, scratch);
+}
+
+// The exported product: `batch` of them, each operand a fixed stride apart (0 repeats it).
+// bias [n] may be 0; activation as in activate_rows().
+EXPORT(nano_gemm)
+void nano_gemm(i32 batch, i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, i32 a_batch,
+               const float *b, i32 b_row, i32 b_col, i32 b_batch, float *c, i32 ldc, i32 c_batch,
+               i32 accumulate, float *scratch) {
+  for (i32 i = 0; i < batch; i++) {
+    gemm(m, n, k, a + i * a_batch, a_row, a_col, b + i * b_batch, b_row, b_col, c + i * c_batch, ldc,
+         accumulate, scratch);
+  }
+}
+
+EXPORT(nano_gemm_scratch_floats)
+i32 nano_gemm_scratch_floats(void) { return GEMM_SCRATCH_FLOATS; }
+
+// x[r, c] += bias[c], in place.
+EXPORT(nano_add_bias)
+void nano_add_bias(i32 rows, i32 columns, float *x, const float *bias) {
+  for (i32 r = 0; r < rows; r++, x += columns) {
+    i32 j = 0;
+    for (; j + 4 <= columns; j += 4) store4(x + j, add(load4(x + j), load4(bias + j)));
+    for (; j < columns; j++) x[j] += bias[j];
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Chooses and starts the tfjs backend that everything runs on.
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
+import { startWasmBackend } from "./wasm_heap.ts";
+
+/** What a user may ask for. */
+export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
+
+/** The names of {@link BackendChoice}. */
+export const BACKEND_CHOICES: readonly BackendChoice[] = ["auto", "webgpu", "wasm", "cpu"];
+
+/** The backend that runs, and why it was taken. */
+export interface ActiveBackend {
+  readonly name: "webgpu" | "wasm" | "cpu";
+  /** A sentence for the user. */
+  readonly reason: string;
+  /** Of the adapter where the name is `webgpu`, else null. */
+  readonly adapterInfo: GpuAdapterInfo | null;
+  /** The device where the name is `webgpu`, else null. */
+  readonly device: GPUDevice | null;
+  /** Frees the device and the tensors on it. The wasm heap stays: it goes with the process. */
+  dispose(): void;
+}
+
+/** Options of {@link initBackend}. */
+export interface InitBackendOptions {
+  /** Default `auto`. */
+  readonly backend?: BackendChoice;
+}
+
+let active: ActiveBackend | null = null;
+const readyHooks: ((backend: ActiveBackend) => void)[] = [];
+
+/** The backend that {@link initBackend} started, or null. */
+export function activeBackend(): ActiveBackend | null {
+  return active;
+}
+
+/**
+ * Calls `hook` with the backend, at once if one is up, and again whenever one is started: how
+ * `src/ops` puts its kernels on a backend without being imported from here.
+ */
+export function onBackendReady(hook: (backend: ActiveBackend) => void): void {
+  readyHooks.push(hook);
+  if (active !== null) hook(active);
+}
+
+async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
+  const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
+  // tfjs registers a factory that would ask for an adapter of its own; ours takes its place.
+  tf.removeBackend("webgpu");
+  tf.registerBackend("webgpu", () => new WebGPUBackend(gpu.device, gpu.rawInfo), 3);
+  if (!await tf.setBackend("webgpu")) {
+    throw new Error(`tfjs could not start on the adapter "${gpu.info.description}".`);
+  }
+  await tf.ready();
+  return {
+    name: "webgpu",
+    reason,
+    adapterInfo: gpu.info,
+    device: gpu.device,
+    dispose(): void {
+      if (active?.device === gpu.device) active = null;
+      tf.removeBackend("webgpu");
+      gpu.destroy();
+    },
+  };
+}
+
+async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
+  if (name === "wasm") await startWasmBackend();
+  else await tf.setBackend("cpu");
+  await tf.ready();
+  const backend: ActiveBackend = {
+    name,
+    reason,
+    adapterInfo: null,
+    device: null,
+    dispose(): void {
+      if (active === backend) active = null;
+    },
+  };
+  return backend;
+}
+
+async function start(choice: BackendChoice): Promise<ActiveBackend> {
+  if (choice === "wasm" || choice === "cpu") {
+    return await startCpuSide(choice, `${choice}: asked for`);
+  }
+  const gpu = await requestGpu();
+  if (choice === "webgpu") {
+    if ("reason" in gpu) {
+      throw new Error(
+        `Cannot start the webgpu backend: ${gpu.reason}. Install a GPU driver (on Debian ` +
+          "`apt install mesa-vulkan-drivers` gives a software adapter), or use --backend wasm.",
+      );
+    }
+    const kind = gpu.info.software ? "a software adapter" : "a hardware adapter";
+    return await startWebgpu(gpu, `webgpu: asked for; ${kind}, ${gpu.info.description}`);
+  }
+  if ("reason" in gpu) return await startCpuSide("wasm", `wasm: ${gpu.reason}`);
+  if (gpu.info.software) {
+    const { description } = gpu.info;
+    gpu.destroy();
+    return await startCpuSide(
+      "wasm",
+      `wasm: the only WebGPU adapter is software (${description}), and wasm is faster on a CPU`,
+    );
+  }
+  return await startWebgpu(gpu, `webgpu: hardware adapter ${gpu.info.description}`);
+}
+
+/**
+ * Starts a backend and makes it tfjs's current one. `auto` takes a hardware adapter, else wasm.
+ * A backend that is up already is kept where it fits the choice; otherwise it is disposed first.
+ *
+ * @throws {Error} where `webgpu` is asked for and there is no adapter.
+ */
+export async function initBackend(options: InitBackendOptions = {}): Promise<ActiveBackend> {
+  const choice = options.backend ?? "auto";
+  if (!BACKEND_CHOICES.includes(choice)) {
+    throw new TypeError(
+      `Cannot start backend "${choice}": expected one of ${BACKEND_CHOICES.join(", ")}.`,
+    );
+  }
+  if (active !== null && active.name === choice) {
+    await tf.setBackend(choice);
+    return active;
+  }
+  active?.dispose();
+  const backend = await start(choice);
+  active = backend;
+  for (const hook of readyHooks) hook(backend);
+  return backend;
+}

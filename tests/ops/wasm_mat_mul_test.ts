@@ -1,0 +1,139 @@
+import { assert, assertEquals } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import { initBackend } from "../../src/device/backend.ts";
+import { kernelModule } from "../../src/ops/wasm/install.ts";
+import { RandomStream } from "../../src/random.ts";
+import { assertClose } from "./assert_close.ts";
+
+function randomArray(size: number, seed: number): Float32Array {
+  const stream = new RandomStream(seed, "test");
+  return Float32Array.from({ length: size }, () => stream.nextFloat() * 2 - 1);
+}
+
+/** c[i, j] = Σ a[i, p] b[p, j] in float64. */
+function matMulOracle(
+  [m, n, k]: [number, number, number],
+  a: Float32Array,
+  b: Float32Array,
+  transposeA: boolean,
+  transposeB: boolean,
+): Float64Array {
+  const c = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let p = 0; p < k; p++) {
+        sum += a[transposeA ? p * m + i : i * k + p] * b[transposeB ? j * k + p : p * n + j];
+      }
+      c[i * n + j] = sum;
+    }
+  }
+  return c;
+}
+
+const SIZES: [number, number, number][] = [
+  [1, 1, 1],
+  [1, 65, 63],
+  [2, 3, 17],
+  [3, 130, 1],
+  [4, 7, 65],
+  [5, 33, 3],
+  [7, 9, 130],
+  [8, 63, 64],
+  [17, 17, 17],
+  [63, 65, 130],
+  [65, 63, 300],
+  [130, 17, 63],
+  [97, 520, 257],
+];
+
+Deno.test("the wasm product equals a plain loop for every size and transpose", async () => {
+  await initBackend({ backend: "wasm" });
+  assert(kernelModule() !== null);
+  for (const [m, n, k] of SIZES) {
+    const a = randomArray(m * k, 1);
+    const b = randomArray(n * k, 2);
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const c = tf.tidy(() =>
+          tf.matMul(
+            tf.tensor2d(a, transposeA ? [k, m] : [m, k]),
+            tf.tensor2d(b, transposeB ? [n, k] : [k, n]),
+            transposeA,
+            transposeB,
+          ).dataSync()
+        );
+        const name = `[${m}, ${n}, ${k}] ${transposeA} ${transposeB}`;
+        assertClose(c, matMulOracle([m, n, k], a, b, transposeA, transposeB), 2e-5, name);
+      }
+    }
+  }
+});
+
+Deno.test("the wasm product broadcasts batch dims as tf.matMul does on the cpu backend", async () => {
+  const shapes: [number[], number[]][] = [
+    [[2, 3, 5, 7], [2, 3, 7, 4]],
+    [[2, 3, 5, 7], [7, 4]],
+    [[2, 1, 5, 7], [1, 3, 7, 4]],
+    [[5, 7], [6, 7, 4]],
+    [[4, 1, 7], [4, 7, 9]],
+    [[2, 1, 3, 5, 7], [4, 1, 7, 4]],
+  ];
+  for (const [aShape, bShape] of shapes) {
+    for (const transposeA of [false, true]) {
+      const a = randomArray(aShape.reduce((x, y) => x * y), 3);
+      const b = randomArray(bShape.reduce((x, y) => x * y), 4);
+      const shape = transposeA ? [...aShape.slice(0, -2), aShape.at(-1)!, aShape.at(-2)!] : aShape;
+      const run = () =>
+        tf.tidy(() => {
+          const c = tf.matMul(tf.tensor(a, shape), tf.tensor(b, bShape), transposeA, false);
+          return { shape: c.shape, values: c.dataSync() };
+        });
+      await initBackend({ backend: "wasm" });
+      const ours = run();
+      await initBackend({ backend: "cpu" });
+      const oracle = run();
+      assertEquals(ours.shape, oracle.shape);
+      assertClose(ours.values, oracle.values, 1e-5, `[${aShape}] x [${bShape}]`);
+    }
+  }
+});
+
+Deno.test("the fused product adds a bias, and leaves activations to tfjs", async () => {
+  const a = randomArray(9 * 7, 5);
+  const b = randomArray(7 * 6, 6);
+  const bias = randomArray(6, 7);
+  for (const activation of ["linear", "relu"] as const) {
+    const run = () =>
+      tf.tidy(() =>
+        tf.fused.matMul({
+          a: tf.tensor2d(a, [9, 7]),
+          b: tf.tensor2d(b, [7, 6]),
+          bias: tf.tensor1d(bias),
+          activation,
+        }).dataSync()
+      );
+    await initBackend({ backend: "wasm" });
+    const ours = run();
+    await initBackend({ backend: "cpu" });
+    assertClose(ours, run(), 1e-5, activation);
+  }
+});
+
+Deno.test("gradients of tf.matMul on the wasm backend leave no tensors behind", async () => {
+  await initBackend({ backend: "wasm" });
+  const x = tf.tensor2d(randomArray(33 * 17, 8), [33, 17]);
+  const w = tf.tensor2d(randomArray(9 * 17, 9), [9, 17]);
+  const step = () => {
+    const [dx, dw] = tf.grads((x: tf.Tensor, w: tf.Tensor) => tf.matMul(x, w, false, true).sum())([
+      x,
+      w,
+    ]);
+    tf.dispose([dx, dw]);
+  };
+  step();
+  const { numTensors, numBytes } = tf.memory();
+  for (let i = 0; i < 20; i++) step();
+  assertEquals([tf.memory().numTensors, tf.memory().numBytes], [numTensors, numBytes]);
+  tf.dispose([x, w]);
+});
