@@ -7,8 +7,9 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import { toModelBatch } from "../model/batch.ts";
 import { readSafetensors } from "../model/safetensors.ts";
-import { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { visionTransformer } from "../model/vision_transformer.ts";
+import { lossGradients, type Parameters } from "../train/gradients.ts";
 import { compareNumbers } from "./compare_numbers.ts";
 import {
   deviceTensor,
@@ -52,28 +53,25 @@ export function compareGradient(
   return compareNumbers(name, `gradient ${tensor}`, actual, expected, GRADIENT);
 }
 
-/** Loss and gradients of a model's variables on a batch. */
+/** Loss and gradients of a model's variables on a batch, on the host. */
 export async function lossAndGradients(
   loss: () => tf.Scalar,
-  variables: ReadonlyMap<string, tf.Variable>,
+  parameters: Parameters,
 ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
-  const list = [...variables.values()];
-  for (const variable of list) variable.trainable = true;
-  const { value, grads } = tf.variableGrads(loss, list);
-  const named = [...variables].filter(([, variable]) => grads[variable.name]);
-  const [first, ...rest] = await readBack([
-    value,
-    ...named.map(([, variable]) => grads[variable.name]),
-  ]);
-  tf.dispose([value, ...Object.values(grads)]);
+  const computed = lossGradients(loss, parameters);
+  const tensors = [computed.loss, ...computed.gradients.values()];
+  const [first, ...rest] = await readBack(tensors);
+  tf.dispose(tensors);
   return {
     loss: first[0],
-    gradients: new Map(named.map(([name], i) => [name, rest[i] as Float32Array])),
+    gradients: new Map(
+      [...computed.gradients.keys()].map((name, i) => [name, rest[i] as Float32Array]),
+    ),
   };
 }
 
 /** Every `grad.*` of a fixture against the computed gradients. */
-function compareGradients(
+export function compareGradients(
   name: string,
   fixture: Fixture,
   gradients: Map<string, Float32Array>,

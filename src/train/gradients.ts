@@ -1,0 +1,62 @@
+/**
+ * Loss and gradients of one micro-batch, and their sum over the micro-batches of a step.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/** Trainable tensors by name. */
+export type Parameters = ReadonlyMap<string, tf.Variable>;
+
+/**
+ * Runs `loss` and goes back through it.
+ *
+ * @param loss makes the scalar; run once, inside tfjs's tape
+ * @param parameters the tensors that get gradients
+ * @returns the loss and a gradient for each parameter that the loss depends on, all on the device
+ *   and the caller's to free
+ */
+export function lossGradients(
+  loss: () => tf.Scalar,
+  parameters: Parameters,
+): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
+  const variables = [...parameters.values()];
+  for (const variable of variables) variable.trainable = true;
+  const { value, grads } = tf.variableGrads(loss, variables);
+  const gradients = new Map<string, tf.Tensor>();
+  for (const [name, variable] of parameters) {
+    const gradient = grads[variable.name];
+    if (gradient) gradients.set(name, gradient);
+  }
+  return { loss: value, gradients };
+}
+
+/** Sums gradients over micro-batches; owns the sum. */
+export class GradientAccumulator {
+  #sum = new Map<string, tf.Tensor>();
+
+  /** The sum so far, by parameter. */
+  get gradients(): ReadonlyMap<string, tf.Tensor> {
+    return this.#sum;
+  }
+
+  /** Adds gradients and takes them over. */
+  add(gradients: ReadonlyMap<string, tf.Tensor>): void {
+    for (const [name, gradient] of gradients) {
+      const before = this.#sum.get(name);
+      if (!before) {
+        this.#sum.set(name, gradient);
+        continue;
+      }
+      this.#sum.set(name, before.add(gradient));
+      before.dispose();
+      gradient.dispose();
+    }
+  }
+
+  /** Frees the sum and starts again. */
+  reset(): void {
+    for (const gradient of this.#sum.values()) gradient.dispose();
+    this.#sum = new Map();
+  }
+}

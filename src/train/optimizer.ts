@@ -1,0 +1,194 @@
+/**
+ * AdamW over groups of parameters, with clipping by the global norm: what Transformers' Trainer
+ * does between two optimizer steps.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../device/read_back.ts";
+import { adamw, type AdamWSlot } from "../ops/adamw.ts";
+import { gradientNorm } from "../ops/gradient_norm.ts";
+
+/** Parameters that share a learning rate and a weight decay. */
+export interface ParameterGroup {
+  /** For example `modality_projector`. */
+  name: string;
+  /** At multiplier 1. */
+  learningRate: number;
+  weightDecay: number;
+  parameters: Map<string, tf.Variable>;
+}
+
+/** AdamW's constants. */
+export interface AdamWOptions {
+  beta1: number;
+  beta2: number;
+  eps: number;
+  /** Gradients are scaled down to this global norm; 0: no clipping. */
+  maxGradNorm: number;
+}
+
+/** torch.optim.AdamW's defaults, and Trainer's clipping. */
+export const ADAMW_DEFAULTS: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, maxGradNorm: 1 };
+
+/** A parameter's moments on the host, as a checkpoint keeps them. */
+export interface OptimizerState {
+  /** Updates that each parameter has had. */
+  steps: Record<string, number>;
+  firstMoments: Map<string, Float32Array>;
+  secondMoments: Map<string, Float32Array>;
+}
+
+/** A loss or gradient that is NaN or infinite. */
+export class NonFiniteError extends Error {
+  override readonly name = "NonFiniteError";
+  /** @param tensor name of the first bad tensor */
+  constructor(message: string, readonly tensor: string) {
+    super(message);
+  }
+}
+
+interface Slot extends AdamWSlot {
+  group: ParameterGroup;
+  steps: number;
+}
+
+/** AdamW with decoupled weight decay (Loshchilov and Hutter, 2019). */
+export class Optimizer {
+  readonly #slots = new Map<string, Slot>();
+
+  /**
+   * @param groups the trainable parameters; no name twice
+   * @param options AdamW's constants
+   */
+  constructor(readonly groups: readonly ParameterGroup[], readonly options: AdamWOptions) {
+    for (const group of groups) {
+      for (const [name, parameter] of group.parameters) {
+        if (this.#slots.has(name)) throw new Error(`Cannot train ${name} in two groups`);
+        const zeros = () => tf.tidy(() => tf.variable(tf.zeros(parameter.shape), false));
+        this.#slots.set(name, {
+          group,
+          parameter,
+          firstMoment: zeros(),
+          secondMoment: zeros(),
+          steps: 0,
+        });
+      }
+    }
+  }
+
+  /** All trainable parameters by name. */
+  get parameters(): Map<string, tf.Variable> {
+    return new Map([...this.#slots].map(([name, slot]) => [name, slot.parameter]));
+  }
+
+  /**
+   * The global norm of the gradients, read back together with the losses of the step.
+   *
+   * @param gradients of the whole step
+   * @param losses scalars to read in the same go
+   * @throws {NonFiniteError} where one of them is not finite; names the first bad tensor
+   */
+  async measure(
+    gradients: ReadonlyMap<string, tf.Tensor>,
+    losses: readonly tf.Scalar[],
+  ): Promise<{ gradNorm: number; losses: number[] }> {
+    const norm = gradients.size > 0 ? gradientNorm([...gradients.values()]) : tf.scalar(0);
+    const values = (await readBack([norm, ...losses])).map(([value]) => value);
+    norm.dispose();
+    if (values.every(Number.isFinite)) return { gradNorm: values[0], losses: values.slice(1) };
+    for (const [name, gradient] of gradients) {
+      const [data] = await readBack([gradient]);
+      const index = data.findIndex((value) => !Number.isFinite(value));
+      if (index < 0) continue;
+      const message = `the gradient of ${name} is ${data[index]} at element ${index}`;
+      throw new NonFiniteError(
+        `${message} (losses of the step: ${values.slice(1).join(", ")})`,
+        name,
+      );
+    }
+    throw new NonFiniteError(
+      Number.isFinite(values[0])
+        ? `the loss is ${values.slice(1).join(", ")}`
+        : "the gradients are finite one by one, but the norm of all of them is not",
+      Number.isFinite(values[0]) ? "loss" : "gradient norm",
+    );
+  }
+
+  /**
+   * Clips and updates. Parameters without a gradient stay as they are, moments included.
+   *
+   * @param gradients of the whole step
+   * @param gradNorm their global norm
+   * @param multiplier of every group's learning rate, or one for each group
+   */
+  step(
+    gradients: ReadonlyMap<string, tf.Tensor>,
+    gradNorm: number,
+    multiplier: number | readonly number[],
+  ): void {
+    const { beta1, beta2, eps, maxGradNorm } = this.options;
+    const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+    for (const [name, gradient] of gradients) {
+      const slot = this.#slots.get(name);
+      if (!slot) throw new Error(`Cannot update ${name}: it is in no parameter group`);
+      slot.steps++;
+      const groupMultiplier = typeof multiplier === "number"
+        ? multiplier
+        : multiplier[this.groups.indexOf(slot.group)];
+      adamw(slot, gradient, {
+        learningRate: slot.group.learningRate * groupMultiplier,
+        weightDecay: slot.group.weightDecay,
+        beta1,
+        beta2,
+        eps,
+        step: slot.steps,
+        gradientScale,
+      });
+    }
+  }
+
+  /** The moments, copied to the host. */
+  async state(): Promise<OptimizerState> {
+    const slots = [...this.#slots];
+    const values = await readBack(
+      slots.flatMap(([, slot]) => [slot.firstMoment, slot.secondMoment]),
+    );
+    return {
+      steps: Object.fromEntries(slots.map(([name, slot]) => [name, slot.steps])),
+      firstMoments: new Map(slots.map(([name], i) => [name, values[2 * i] as Float32Array])),
+      secondMoments: new Map(slots.map(([name], i) => [name, values[2 * i + 1] as Float32Array])),
+    };
+  }
+
+  /**
+   * Goes on from a saved state.
+   *
+   * @throws {Error} where it lacks a parameter or has another number of elements
+   */
+  restore(state: OptimizerState): void {
+    for (const [name, slot] of this.#slots) {
+      const first = state.firstMoments.get(name), second = state.secondMoments.get(name);
+      if (!first || !second || first.length !== slot.parameter.size) {
+        throw new Error(
+          `Cannot resume the optimizer: the checkpoint has ${first?.length ?? "no"} values for ` +
+            `${name}, want ${slot.parameter.size}; was it written by another config?`,
+        );
+      }
+      tf.tidy(() => {
+        slot.firstMoment.assign(tf.tensor(first, slot.parameter.shape));
+        slot.secondMoment.assign(tf.tensor(second, slot.parameter.shape));
+      });
+      slot.steps = state.steps[name] ?? 0;
+    }
+  }
+
+  /** Frees the moments; the parameters are the model's. */
+  dispose(): void {
+    for (const { firstMoment, secondMoment } of this.#slots.values()) {
+      firstMoment.dispose();
+      secondMoment.dispose();
+    }
+    this.#slots.clear();
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Which tensors train, and how fast: one group each for the projector, the vision encoder, the
+ * decoder and the adapters (NanoVLM-Lab's `create_optimizer`).
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { ParameterGroup } from "./optimizer.ts";
+
+/** Learning rates by part; 0 freezes it. */
+export interface GroupRates {
+  modalityProjector: number;
+  visionEncoder: number;
+  /** Of the decoder's own weights; under adapters those are frozen and this is not used. */
+  languageBackbone: number;
+  /** Of LoRA and DoRA tensors. */
+  lora: number;
+}
+
+/** Names of an adapter's tensors as PEFT writes them, with the prefix `base_model.model.`. */
+export function adapterParameters(model: VisionLanguageModel): Map<string, tf.Variable> {
+  const parameters = new Map<string, tf.Variable>();
+  for (const [layer, { loraA, loraB, magnitude }] of model.adapters) {
+    const name = `base_model.model.${layer}`;
+    parameters.set(`${name}.lora_A.weight`, loraA as tf.Variable);
+    parameters.set(`${name}.lora_B.weight`, loraB as tf.Variable);
+    if (magnitude) parameters.set(`${name}.lora_magnitude_vector`, magnitude as tf.Variable);
+  }
+  return parameters;
+}
+
+/**
+ * The groups of a model, in NanoVLM-Lab's order. With adapters the decoder's own weights are
+ * frozen; the projector and the vision encoder train where their rates are above 0.
+ *
+ * @param weightDecay of every tensor of every group, biases and norms included
+ */
+export function parameterGroups(
+  model: VisionLanguageModel,
+  rates: GroupRates,
+  weightDecay: number,
+): ParameterGroup[] {
+  const below = (prefix: string) =>
+    new Map([...model.weights].filter(([name]) => name.startsWith(prefix)));
+  const adapters = adapterParameters(model);
+  const group = (name: string, learningRate: number, parameters: Map<string, tf.Variable>) => ({
+    name,
+    learningRate,
+    weightDecay,
+    parameters,
+  });
+  return [
+    group("modality_projector", rates.modalityProjector, below("MP.")),
+    group("vision_encoder", rates.visionEncoder, below("vision_encoder.")),
+    adapters.size > 0
+      ? group("lora_adapters", rates.lora, adapters)
+      : group("language_backbone", rates.languageBackbone, below("decoder.")),
+  ].filter(({ learningRate, parameters }) => learningRate > 0 && parameters.size > 0);
+}
