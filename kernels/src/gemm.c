@@ -1,10 +1,11 @@
-// Matrix products on one thread: tiles of 6 x 8 held in registers (12 accumulators, 2 of B, 1 of A
-// fill the 15 vector registers that V8 has), panels of A and B packed so that the inner loop reads
-// memory in order, blocks sized for the caches (Goto and van de Geijn, 2008). Few rows skip the
-// packing, since then every element of B is used so seldom that reading it is all the cost.
+// Matrix products on one thread: tiles of 4 x 8 held in registers, panels of A and B packed so that the
+// inner loop reads memory in order, blocks sized for the caches (Goto and van de Geijn, 2008). Eight
+// accumulators and one load of A spread by shuffles: with ten or more V8 spills to the stack, and a
+// splat per load is slower, both by half. Few rows skip the packing, since then every element of B is
+// used so seldom that reading it is all the cost.
 #include "gemm.h"
 
-#define MR 6
+#define MR 4
 #define NR 8
 
 // Rows i0..i0+rows of op(A), columns p0..p0+depth, as panels of MR rows: panel[p * MR + r].
@@ -13,31 +14,20 @@ static void pack_a(const float *a, i32 a_row, i32 a_col, i32 rows, i32 depth, fl
     i32 height = rows - i < MR ? rows - i : MR;
     const float *panel = a + i * a_row;
     if (height == MR && a_col == 1) {
-      const float *r0 = panel, *r1 = r0 + a_row, *r2 = r1 + a_row, *r3 = r2 + a_row,
-                  *r4 = r3 + a_row, *r5 = r4 + a_row;
+      const float *r0 = panel, *r1 = r0 + a_row, *r2 = r1 + a_row, *r3 = r2 + a_row;
       i32 p = 0;
       for (; p + 4 <= depth; p += 4, out += 4 * MR) {
         v4 x0 = load4(r0 + p), x1 = load4(r1 + p), x2 = load4(r2 + p), x3 = load4(r3 + p);
-        v4 x4 = load4(r4 + p), x5 = load4(r5 + p);
         v4 lo01 = wasm_i32x4_shuffle(x0, x1, 0, 4, 1, 5), hi01 = wasm_i32x4_shuffle(x0, x1, 2, 6, 3, 7);
         v4 lo23 = wasm_i32x4_shuffle(x2, x3, 0, 4, 1, 5), hi23 = wasm_i32x4_shuffle(x2, x3, 2, 6, 3, 7);
-        v4 lo45 = wasm_i32x4_shuffle(x4, x5, 0, 4, 1, 5), hi45 = wasm_i32x4_shuffle(x4, x5, 2, 6, 3, 7);
         store4(out, wasm_i64x2_shuffle(lo01, lo23, 0, 2));
-        store4(out + 4, wasm_i64x2_shuffle(lo45, lo01, 0, 3));
-        store4(out + 8, wasm_i64x2_shuffle(lo23, lo45, 1, 3));
-        store4(out + 12, wasm_i64x2_shuffle(hi01, hi23, 0, 2));
-        store4(out + 16, wasm_i64x2_shuffle(hi45, hi01, 0, 3));
-        store4(out + 20, wasm_i64x2_shuffle(hi23, hi45, 1, 3));
+        store4(out + 4, wasm_i64x2_shuffle(lo01, lo23, 1, 3));
+        store4(out + 8, wasm_i64x2_shuffle(hi01, hi23, 0, 2));
+        store4(out + 12, wasm_i64x2_shuffle(hi01, hi23, 1, 3));
       }
-      for (; p < depth; p++, out += MR) {
-        out[0] = r0[p], out[1] = r1[p], out[2] = r2[p], out[3] = r3[p], out[4] = r4[p], out[5] = r5[p];
-      }
+      for (; p < depth; p++, out += MR) out[0] = r0[p], out[1] = r1[p], out[2] = r2[p], out[3] = r3[p];
     } else if (height == MR && a_row == 1) {
-      for (i32 p = 0; p < depth; p++, out += MR) {
-        const float *column = panel + p * a_col;
-        store4(out, load4(column));
-        wasm_v128_store64_lane(out + 4, wasm_v128_load64_zero(column + 4), 0);
-      }
+      for (i32 p = 0; p < depth; p++, out += MR) store4(out, load4(panel + p * a_col));
     } else {
       for (i32 p = 0; p < depth; p++, out += MR) {
         for (i32 r = 0; r < height; r++) out[r] = panel[r * a_row + p * a_col];
@@ -86,27 +76,27 @@ static void pack_b(const float *b, i32 b_row, i32 b_col, i32 depth, i32 columns,
   }
 }
 
-#define ROW_FMA(r)                    \
-  x = load_splat(a + r);              \
-  c##r##0 = madd(x, b0, c##r##0);     \
-  c##r##1 = madd(x, b1, c##r##1);
-
-#define ROW_STORE(r)                                                                    \
-  if (accumulate) {                                                                     \
-    c##r##0 = add(c##r##0, load4(c + r * ldc)), c##r##1 = add(c##r##1, load4(c + r * ldc + 4)); \
-  }                                                                                     \
-  store4(c + r * ldc, c##r##0), store4(c + r * ldc + 4, c##r##1);
-
-// One 6 x 8 tile of C from a packed panel of A and one of B.
-INLINE void tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 accumulate) {
-  v4 zero = splat(0.0f), x, b0, b1;
-  v4 c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
-  v4 c30 = zero, c31 = zero, c40 = zero, c41 = zero, c50 = zero, c51 = zero;
-  for (i32 p = 0; p < depth; p++, a += MR, b += NR) {
-    b0 = load4(b), b1 = load4(b + 4);
-    ROW_FMA(0) ROW_FMA(1) ROW_FMA(2) ROW_FMA(3) ROW_FMA(4) ROW_FMA(5)
+#define ROW(r)                                   \
+  {                                              \
+    v4 x = wasm_i32x4_shuffle(t, t, r, r, r, r); \
+    left[r] = madd(x, b0, left[r]);              \
+    right[r] = madd(x, b1, right[r]);            \
   }
-  ROW_STORE(0) ROW_STORE(1) ROW_STORE(2) ROW_STORE(3) ROW_STORE(4) ROW_STORE(5)
+
+// One 4 x 8 tile of C from a packed panel of A and one of B. Unrolling makes V8 spill.
+INLINE void tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 accumulate) {
+  v4 left[MR], right[MR];
+  _Pragma("clang loop unroll(full)") for (i32 r = 0; r < MR; r++) left[r] = right[r] = splat(0.0f);
+  _Pragma("clang loop unroll(disable)") for (i32 p = 0; p < depth; p++) {
+    v4 b0 = load4(b), b1 = load4(b + 4), t = load4(a);
+    ROW(0) ROW(1) ROW(2) ROW(3)
+    a += MR, b += NR;
+  }
+  _Pragma("clang loop unroll(full)") for (i32 r = 0; r < MR; r++) {
+    float *to = c + r * ldc;
+    if (accumulate) left[r] = add(left[r], load4(to)), right[r] = add(right[r], load4(to + 4));
+    store4(to, left[r]), store4(to + 4, right[r]);
+  }
 }
 
 // A tile that hangs over the edge of C: computed whole on the side, then copied as far as it goes.
