@@ -11,7 +11,9 @@ import * as tf from "@tensorflow/tfjs";
 
 /**
  * Query i of row b sees key j where
- * `starts[b] ≤ j < prefixEnds[b]` or `branchStarts[b, i] ≤ j < ends[b, i]`.
+ * `starts[b] ≤ j < min(prefixEnds[b], ends[b, i])` or
+ * `max(branchStarts[b, i], prefixEnds[b]) ≤ j < ends[b, i]`: two ranges that never overlap.
+ * A row without branches has an empty prefix (`prefixEnds[b] = starts[b]`).
  * What a query that sees nothing gives (padding) is finite and means nothing.
  */
 export class AttentionLayout {
@@ -22,7 +24,7 @@ export class AttentionLayout {
    * @param queries Tq
    * @param keys Tk
    * @param starts [B] first key that is no padding
-   * @param prefixEnds [B] end of the keys that every query of the row sees
+   * @param prefixEnds [B] end of the keys that all branches of the row see
    * @param branchStarts [B·Tq] first key of the query's own branch
    * @param ends [B·Tq] one past the last key of the query's own branch that it sees
    */
@@ -67,6 +69,16 @@ export class AttentionLayout {
     return new AttentionLayout(batch, 1, length, starts, starts.slice(), starts.slice(), ends);
   }
 
+  /** The two ranges of keys, [first, end), that query i of row b sees; empty where end ≤ first. */
+  ranges(b: number, i: number): [[number, number], [number, number]] {
+    const end = this.ends[b * this.queries + i];
+    const prefixEnd = this.prefixEnds[b];
+    return [
+      [this.starts[b], Math.min(prefixEnd, end)],
+      [Math.max(this.branchStarts[b * this.queries + i], prefixEnd), end],
+    ];
+  }
+
   /** The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk]. */
   mask(): tf.Tensor4D {
     if (this.#mask === null) {
@@ -74,18 +86,10 @@ export class AttentionLayout {
       const values = new Float32Array(batch * queries * keys).fill(-1e30);
       for (let b = 0; b < batch; b++) {
         for (let i = 0; i < queries; i++) {
-          const row = b * queries + i;
-          const offset = row * keys;
-          values.fill(
-            0,
-            offset + this.starts[b],
-            offset + Math.max(this.starts[b], this.prefixEnds[b]),
-          );
-          values.fill(
-            0,
-            offset + this.branchStarts[row],
-            offset + Math.max(this.branchStarts[row], this.ends[row]),
-          );
+          const [first, second] = this.ranges(b, i);
+          const offset = (b * queries + i) * keys;
+          values.fill(0, offset + first[0], offset + Math.max(...first));
+          values.fill(0, offset + second[0], offset + Math.max(...second));
         }
       }
       this.#mask = tf.keep(tf.tensor4d(values, [batch, 1, queries, keys]));
