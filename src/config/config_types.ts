@@ -177,6 +177,8 @@ export interface GRPOSection {
   sapo_temperature_pos: number | null;
   sapo_temperature_neg: number | null;
   num_iterations: number;
+  /** Completions of one round of generation, as TRL counts them; null: from the key below. */
+  generation_batch_size: number | null;
   /** Micro-batches that one round of generation feeds. */
   steps_per_generation: number;
   disable_dropout: boolean;

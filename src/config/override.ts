@@ -1,0 +1,129 @@
+/**
+ * `--set key.path=value`: overrides of single keys.
+ *
+ * @module
+ */
+import { ConfigError, type ConfigProblem, type Position } from "./config_error.ts";
+import { type ConfigNode, type MapNode, parseConfigNode } from "./config_node.ts";
+import { canonicalName, group, type KeySpec, unknownKey, type ValueType } from "./value_type.ts";
+import { configTable } from "./schema.ts";
+
+/** One override, ready to be laid over a config's tree. */
+export interface Override {
+  readonly path: readonly string[];
+  readonly node: ConfigNode;
+}
+
+/**
+ * Parses one override. The value is YAML (`5`, `5e-5`, `true`, `null`, `[a, b]`, `{r: 8}`); where
+ * the key wants a string, whatever is no YAML value of the right type is taken as it stands.
+ *
+ * @param text `training.max_steps=5`.
+ * @throws {ConfigError} where there is no `=`, no such key, or the value does not suit the key.
+ */
+export function parseOverride(text: string): Override {
+  const position: Position = { file: `--set ${text}` };
+  const equals = text.indexOf("=");
+  if (equals < 1) {
+    throw new ConfigError([{
+      ...position,
+      key: "",
+      text: "got no key and value, want key.path=value, such as training.max_steps=100",
+    }]);
+  }
+  const { path, type } = findKey(text.slice(0, equals).trim(), position);
+  const written = text.slice(equals + 1);
+  const key = path.join(".");
+  const raw: ConfigNode = { kind: "scalar", position, value: written };
+  const problems: ConfigProblem[] = [];
+  let node: ConfigNode = raw;
+  try {
+    node = reposition(parseConfigNode(written, position.file), position);
+    type.read(node, key, problems);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems.map((problem) => ({ ...position, key, text: problem.text })));
+  }
+  if (problems.length === 0) return { path, node };
+  const asText: ConfigProblem[] = [];
+  type.read(raw, key, asText);
+  if (asText.length > 0) throw new ConfigError(problems);
+  return { path, node: raw };
+}
+
+/** The path and the type of a dotted key. Names in free mappings may hold dots themselves. */
+function findKey(key: string, position: Position): { path: string[]; type: ValueType<unknown> } {
+  const path: string[] = [];
+  let type: ValueType<unknown> = group(configTable);
+  let rest = key.split(".");
+  while (rest.length > 0) {
+    const [head, ...tail] = rest;
+    if (type.table !== undefined) {
+      const name = canonicalName(type.table, head);
+      if (name === undefined) {
+        throw new ConfigError([
+          unknownKey(position, [...path, head].join("."), head, type.table),
+        ]);
+      }
+      const specs: Record<string, KeySpec<unknown>> = { ...type.table };
+      type = specs[name].type;
+      path.push(name);
+      rest = tail;
+    } else if (type.anyKey !== undefined) {
+      const options = type.anyKey.table;
+      const last = rest[rest.length - 1];
+      const endsInOption = options !== undefined && rest.length > 1;
+      path.push((endsInOption ? rest.slice(0, -1) : rest).join("."));
+      type = type.anyKey;
+      rest = endsInOption ? [last] : [];
+    } else {
+      const text = `${path.join(".")} is a single value, without keys of its own`;
+      throw new ConfigError([{ ...position, key, text }]);
+    }
+  }
+  return { path, type };
+}
+
+function reposition(node: ConfigNode, position: Position): ConfigNode {
+  if (node.kind === "list") {
+    return { ...node, position, items: node.items.map((item) => reposition(item, position)) };
+  }
+  if (node.kind === "map") {
+    const entries: MapNode["entries"] = new Map();
+    for (const [key, entry] of node.entries) {
+      entries.set(key, { keyPosition: position, node: reposition(entry.node, position) });
+    }
+    return { ...node, position, entries };
+  }
+  return { ...node, position };
+}
+
+/** A tree with an override laid over it. The tree itself stays as it was. */
+export function applyOverride(tree: MapNode, { path, node }: Override): MapNode {
+  const [head, ...rest] = path;
+  const entries = new Map(tree.entries);
+  // An alias of the key in the file must not contradict the override.
+  for (const given of tree.entries.keys()) {
+    if (rest.length === 0 && given !== head && aliasOf(given, head)) entries.delete(given);
+  }
+  if (rest.length === 0) {
+    entries.set(head, { keyPosition: node.position, node });
+    return { ...tree, entries };
+  }
+  const inside = tree.entries.get(head);
+  const below: MapNode = inside?.node.kind === "map"
+    ? inside.node
+    : { kind: "map", position: node.position, entries: new Map() };
+  entries.set(head, {
+    keyPosition: inside?.keyPosition ?? node.position,
+    node: applyOverride(below, { path: rest, node }),
+  });
+  return { ...tree, entries };
+}
+
+function aliasOf(given: string, name: string): boolean {
+  const sections: Record<string, KeySpec<unknown>> = { ...configTable };
+  return Object.values(sections).some(({ type }) =>
+    type.table !== undefined && canonicalName(type.table, given) === name
+  );
+}

@@ -1,0 +1,45 @@
+/**
+ * The whole YAML as one table: types, defaults with their sources, checks and meanings.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "./config_types.ts";
+import { datasetKeys } from "./schema_dataset.ts";
+import { dpoKeys } from "./schema_dpo.ts";
+import { grpoKeys } from "./schema_grpo.ts";
+import { modelKeys } from "./schema_model.ts";
+import { loggingKeys, saveKeys } from "./schema_output.ts";
+import { rewardKeys } from "./schema_rewards.ts";
+import { trainingKeys } from "./schema_training.ts";
+import { derived, group, type KeySpec, mapOf, oneOf, required, type Table } from "./value_type.ts";
+
+function section<T extends object>(table: Table<T>, meaning: string): KeySpec<T> {
+  // A section that is absent is an empty one, whose keys have defaults of their own.
+  return { type: group(table), default: derived("", () => ({}) as T), source: "", meaning };
+}
+
+/** Every key of the YAML. Defaults are filled in this order, so that later ones can use earlier. */
+export const configTable: Table<ResolvedConfig> = {
+  training_type: {
+    type: oneOf(["sft", "dpo", "grpo"]),
+    default: required,
+    source: "NanoVLM-Lab `rlvlm/main.py`",
+    meaning:
+      "The trainer. `train sft`, `train dpo` and `train grpo` set it where the file has none.",
+  },
+  model: section(modelKeys, "The model and its adapter."),
+  dataset: section(datasetKeys, "The rows and what is done to them."),
+  training: section(trainingKeys, "The optimizer, the loop and its rhythm."),
+  dpo: section(dpoKeys, "Read where `training_type` is `dpo`."),
+  grpo: section(grpoKeys, "Read where `training_type` is `grpo`."),
+  rewards: {
+    type: mapOf(group(rewardKeys, { filled: false })),
+    default: derived("none", () => ({})),
+    source: "ours",
+    meaning: "Options of reward and preprocessing modules, by module (as written in " +
+      "`reward_functions_fn` or `preprocessing_fn`) or by function name; a function's options win " +
+      "over its module's.",
+  },
+  save: section(saveKeys, "The final model."),
+  logging: section(loggingKeys, "Where metrics go."),
+};

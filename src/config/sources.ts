@@ -1,0 +1,22 @@
+/**
+ * Where defaults come from, as the tables cite them.
+ *
+ * @module
+ */
+
+/** NanoVLM-Lab's `rlvlm/main.py`, which reads its YAML. */
+export const LAB_MAIN = "NanoVLM-Lab `rlvlm/main.py`";
+/** NanoVLM-Lab's `NanoVLMGRPOConfig`. */
+export const LAB_GRPO = "NanoVLM-Lab `NanoVLMGRPOConfig`";
+/** Transformers' `TrainingArguments`. */
+export const HF_ARGUMENTS = "Transformers `TrainingArguments`";
+/** TRL's `DPOConfig`. */
+export const TRL_DPO = "TRL `DPOConfig`";
+/** TRL's `GRPOConfig`. */
+export const TRL_GRPO = "TRL `GRPOConfig`";
+/** PEFT's `LoraConfig`. */
+export const PEFT_LORA = "PEFT `LoraConfig`";
+/** nanoVLM's `VLMConfig`. */
+export const NANOVLM = "nanoVLM `VLMConfig`";
+/** A key that only this project has. */
+export const OURS = "ours";
