@@ -102,7 +102,7 @@ export async function decodeImage(
     // A trap of the decoder's wasm lands here too; each call has an instance of its own.
     const reason = error instanceof Error ? error.message : String(error);
     throw new ImageDecodeError(
-      `Cannot decode a ${format} of ${bytes.length} bytes (${width} x ${height}): ${reason}`,
+      `Cannot decode a ${format} of ${bytes.length} bytes (${width} x ${height}): its data is corrupt (${reason})`,
     );
   }
   const image = "bitmap" in decoded ? decoded : decoded[0];

@@ -4,6 +4,7 @@
  * @module
  */
 // N tiles of an image, S side of a tile
+import { makeFolder, writeJsonFile } from "../json_file.ts";
 import type { VLMConfig } from "../model/config.ts";
 import { antialiasResize } from "./antialias_resize.ts";
 import { decodeImage, MAX_IMAGE_PIXELS } from "./decode_image.ts";
@@ -200,6 +201,7 @@ export class ImageProcessor {
    * Writes preprocessor_config.json.
    *
    * @param dir made where it is missing
+   * @throws {SaveError} where the disk is full, read-only or forbidden
    */
   async save(dir: string): Promise<void> {
     const { normalize } = this.options;
@@ -216,8 +218,8 @@ export class ImageProcessor {
       image_mean: normalize?.mean ?? null,
       image_std: normalize?.std ?? null,
     };
-    await Deno.mkdir(dir, { recursive: true });
-    await Deno.writeTextFile(`${dir}/${CONFIG_FILE}`, JSON.stringify(config, null, 2) + "\n");
+    await makeFolder(dir);
+    await writeJsonFile(`${dir}/${CONFIG_FILE}`, config);
   }
 
   /**

@@ -34,7 +34,9 @@ function piecesAreIndependent(tokenizer: TokenizerJson): boolean {
   if (tokenizer.normalizer !== null) return false;
   const shape = JSON.stringify(tokenizer.pre_tokenizer ?? null);
   if (shape.includes("Metaspace") || shape.includes('"add_prefix_space":true')) return false;
-  return tokenizer.added_tokens.every((t) => !t.lstrip && !t.rstrip && !t.single_word);
+  return tokenizer.added_tokens.every(
+    (t) => !t.lstrip && !t.rstrip && !t.single_word && !t.normalized,
+  );
 }
 
 function escapeRegExp(text: string): string {
@@ -275,6 +277,7 @@ export class Tokenizer {
    * `AutoTokenizer` reads.
    *
    * @param dir made where it is missing
+   * @throws {SaveError} where the disk is full, read-only or forbidden
    */
   async save(dir: string): Promise<void> {
     await writeTokenizerFiles(this.#files, dir);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { makeFolder, writeJsonFile } from "../json_file.ts";
 
 /** One entry of `added_tokens` in tokenizer.json. */
 export interface AddedTokenEntry {
@@ -243,6 +244,7 @@ export function extraTokensByRole(roles: ReadonlyMap<string, string>): Record<st
  * transformers' `AutoTokenizer` gives the same ids.
  *
  * @param dir made where it is missing
+ * @throws {SaveError} where the disk is full, read-only or forbidden
  */
 export async function writeTokenizerFiles(files: TokenizerFiles, dir: string): Promise<void> {
   const flag = (value: boolean | undefined) => value ?? false;
@@ -264,9 +266,8 @@ export async function writeTokenizerFiles(files: TokenizerFiles, dir: string): P
     tokenizer_class: tokenizerClass,
   };
   const roles = Object.fromEntries(specialTokensByRole(files));
-  await Deno.mkdir(dir, { recursive: true });
-  const write = (name: string, value: unknown) =>
-    Deno.writeTextFile(`${dir}/${name}`, JSON.stringify(value, null, 2) + "\n");
+  const write = (name: string, value: unknown) => writeJsonFile(`${dir}/${name}`, value);
+  await makeFolder(dir);
   await write("tokenizer.json", files.tokenizer);
   await write("tokenizer_config.json", config);
   await write("special_tokens_map.json", roles);
