@@ -1,0 +1,149 @@
+/**
+ * Rows of a batch with shared prefixes: sequences that begin alike (the turns of one picture,
+ * chosen and rejected, a group's completions) lie in one row as a prefix and branches. Each branch
+ * sees the prefix and itself, at the positions that it would have alone, so that the numbers are
+ * those of separate rows and the prefix is computed once.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { AttentionLayout } from "../ops/attention_layout.ts";
+import { imagesToTensor, type ImageTiles, type ModelBatch } from "./batch.ts";
+import type { VLMConfig } from "./config.ts";
+
+// B batch, T tokens
+
+/** One sequence as tokens. */
+export interface Sequence {
+  readonly inputIds: ArrayLike<number>;
+  /** Already shifted: −100, or the id that follows. */
+  readonly labels: ArrayLike<number>;
+}
+
+/** One row: a prefix, then its branches one after the other. */
+export interface PackedRow {
+  readonly inputIds: number[];
+  readonly labels: number[];
+  /** Position of each token in its own sequence, from 0. */
+  readonly positions: number[];
+  /** First token of the branch that each token belongs to; 0 in the prefix. */
+  readonly branchStarts: number[];
+  /** Tokens of the prefix; 0 where the row holds a single sequence. */
+  readonly prefixLength: number;
+  readonly images: readonly ImageTiles[];
+}
+
+/** How many tokens all sequences share before the first label of any of them. */
+function sharedLength(sequences: readonly Sequence[]): number {
+  const [first, ...others] = sequences;
+  let length = 0;
+  for (; length < first.inputIds.length; length++) {
+    const id = first.inputIds[length];
+    const same = (sequence: Sequence) =>
+      sequence.inputIds[length] === id && sequence.labels[length] === -100;
+    if (first.labels[length] !== -100 || !others.every(same)) break;
+  }
+  return length;
+}
+
+/**
+ * Packs sequences that share their images into one row. The prefix ends before the first label, so
+ * that what is predicted from a shared token is never ambiguous.
+ *
+ * @param sequences at least one
+ * @param images of the shared prefix
+ * @param imageTokenId a prefix that does not hold all image tokens cannot be shared
+ * @returns the row, or null where the sequences do not share their images
+ */
+export function packBranches(
+  sequences: readonly Sequence[],
+  images: readonly ImageTiles[],
+  imageTokenId: number,
+): PackedRow | null {
+  if (sequences.length === 1) {
+    const [{ inputIds, labels }] = sequences;
+    return {
+      inputIds: Array.from(inputIds),
+      labels: Array.from(labels),
+      positions: Array.from(inputIds, (_, i) => i),
+      branchStarts: new Array<number>(inputIds.length).fill(0),
+      prefixLength: 0,
+      images,
+    };
+  }
+  const prefixLength = sharedLength(sequences);
+  const [first] = sequences;
+  const row = {
+    inputIds: Array.from(first.inputIds).slice(0, prefixLength),
+    labels: new Array<number>(prefixLength).fill(-100),
+    positions: Array.from({ length: prefixLength }, (_, i) => i),
+    branchStarts: new Array<number>(prefixLength).fill(0),
+  };
+  for (const { inputIds, labels } of sequences) {
+    const start = row.inputIds.length;
+    for (let i = prefixLength; i < inputIds.length; i++) {
+      if (inputIds[i] === imageTokenId) return null;
+      row.inputIds.push(inputIds[i]);
+      row.labels.push(labels[i]);
+      row.positions.push(i);
+      row.branchStarts.push(start);
+    }
+  }
+  return { ...row, prefixLength, images };
+}
+
+/**
+ * A batch of rows, padded on the left to the longest.
+ *
+ * @param rows at least one
+ * @param padTokenId fills the padding
+ */
+export function batchRows(
+  rows: readonly PackedRow[],
+  padTokenId: number,
+  config: VLMConfig,
+): ModelBatch {
+  const B = rows.length;
+  const T = Math.max(...rows.map((row) => row.inputIds.length));
+  const inputIds = new Int32Array(B * T).fill(padTokenId);
+  const labels = new Int32Array(B * T).fill(-100);
+  const positions = new Int32Array(B * T);
+  const branchStarts = new Int32Array(B * T);
+  const ends = new Int32Array(B * T);
+  const starts = new Int32Array(B);
+  const prefixEnds = new Int32Array(B);
+  rows.forEach((row, b) => {
+    const padding = T - row.inputIds.length;
+    starts[b] = padding;
+    prefixEnds[b] = padding + row.prefixLength;
+    for (let i = 0; i < T; i++) {
+      const at = b * T + i;
+      if (i < padding) {
+        positions[at] = i;
+        branchStarts[at] = ends[at] = padding;
+        continue;
+      }
+      const token = i - padding;
+      inputIds[at] = row.inputIds[token];
+      labels[at] = row.labels[token];
+      positions[at] = padding + row.positions[token];
+      branchStarts[at] = padding + row.branchStarts[token];
+      ends[at] = i + 1;
+    }
+  });
+  const images = imagesToTensor(rows.map((row) => row.images), config.vit_img_size);
+  const layout = new AttentionLayout(B, T, T, starts, prefixEnds, branchStarts, ends);
+  return {
+    batchSize: B,
+    tokens: T,
+    inputIds,
+    positions,
+    labels,
+    layout,
+    images,
+    dispose() {
+      layout.dispose();
+      tf.dispose(images ?? []);
+    },
+  };
+}
