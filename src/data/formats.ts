@@ -13,7 +13,7 @@ import {
 } from "./conversation.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
 import { type EncodedImage, IMAGE_COLUMNS } from "./image_cell.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../config/nearest.ts";
 import { type Cell, cellText, describeCell, isList, type Row } from "./row.ts";
 
 /** What a data set is for: `dataset.dataset_format`. */
@@ -238,7 +238,7 @@ function missing(
   return new DataError(
     `Cannot read ${origin} as ${format}: want a column ${wanted}, got ${
       columns.join(", ") || "no columns"
-    }${nearest === null ? "" : ` (nearest: ${nearest})`}; ` +
+    }${nearest === undefined ? "" : ` (nearest: ${nearest})`}; ` +
       `rename one with dataset.rename_columns, or make it in dataset.preprocessing_fn`,
   );
 }

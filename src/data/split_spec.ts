@@ -7,7 +7,7 @@
  * @module
  */
 import { DataError } from "./data_error.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../config/nearest.ts";
 
 /** One term of a split expression. */
 export interface SplitSlice {
@@ -133,6 +133,6 @@ export function findSplit(name: string, available: readonly string[], origin: st
   throw new DataError(
     `Cannot load split ${JSON.stringify(name)} of ${origin}: it has ${
       available.join(", ") || "no splits"
-    }${nearest === null ? "" : `; did you mean ${nearest}?`}`,
+    }${nearest === undefined ? "" : `; did you mean ${nearest}?`}`,
   );
 }
