@@ -125,6 +125,18 @@ export async function writeFileAtomically(
   }
 }
 
+/**
+ * Writes a text file beside its place, syncs and renames it.
+ *
+ * @throws {SaveError} where the disk is full, read-only or forbidden; nothing is left behind then
+ */
+export async function writeTextAtomically(path: string, text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  await writeFileAtomically(path, (file) => {
+    for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+  });
+}
+
 /** What {@linkcode writeFolderAtomically} does where the folder is there already. */
 export interface WriteFolderOptions {
   /**

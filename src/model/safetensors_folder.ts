@@ -4,7 +4,7 @@
  * @module
  */
 
-import { writeFileAtomically } from "../atomic_write.ts";
+import { writeTextAtomically } from "../atomic_write.ts";
 import { BYTES_PER_ELEMENT, elementCount, SafetensorsError } from "./safetensors_header.ts";
 import type { SafetensorsDtype, TensorEntry } from "./safetensors_header.ts";
 import { type FloatTensor, type HostTensor, SafetensorsFile } from "./safetensors_reader.ts";
@@ -230,8 +230,8 @@ export async function writeSafetensorsFolder(
   }
   const sorted = Object.fromEntries(Object.entries(weightMap).sort(([a], [b]) => a < b ? -1 : 1));
   const index = { metadata: { total_size: total }, weight_map: sorted };
-  await writeFileAtomically(`${folder}/${stem}.safetensors.index.json`, async (file) => {
-    const text = new TextEncoder().encode(JSON.stringify(index, null, 2) + "\n");
-    await new Blob([text]).stream().pipeTo(file.writable, { preventClose: true });
-  });
+  await writeTextAtomically(
+    `${folder}/${stem}.safetensors.index.json`,
+    JSON.stringify(index, null, 2) + "\n",
+  );
 }
