@@ -53,7 +53,6 @@ export class CompletionsWriter {
 
   /** Syncs and closes the file. */
   close(): void {
-    this.#file.sync();
     this.#file.close();
   }
 }

@@ -74,7 +74,7 @@ export function formatNumber(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e9 || (size > 0 && size < 1e-3)) return value.toExponential(2);
   if (Number.isInteger(value) || size >= 1000) return Math.round(value).toLocaleString("en-US");
-  return value.toPrecision(4);
+  return value.toPrecision(size < 0.1 ? 3 : 4);
 }
 
 function cellText(cell: TableCell): string {

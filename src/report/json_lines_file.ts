@@ -1,42 +1,34 @@
-import { writeFileAtomically } from "./atomic_file.ts";
 import { RunFileError } from "./run_file_error.ts";
 
 /**
- * An append-only file of JSON objects, one a line. What a kill or a full disk leaves behind is
- * mended when the file is opened again, so that every line can always be read.
+ * An append-only file of JSON objects, one a line. What a kill or a full disk leaves behind is cut
+ * off when the file is opened again, so that every line can always be read.
  */
 export class JsonLinesFile<Row extends object> {
   /** Where the file is. */
   readonly path: string;
-  /** The rows that were there when the file was opened, and were kept. */
-  readonly kept: readonly Row[];
   readonly #what: string;
   readonly #file: Deno.FsFile;
-  #length: number;
+  #length = 0;
 
   /**
    * Opens or makes the file.
    *
    * @param path the file; its folder must exist
    * @param what what the rows are, for error messages
-   * @param keep which of the rows already there stay; left out, none do
+   * @param keep asked about each row already there, in order: the file is cut before the first
+   *   one that it turns down; left out, the file starts empty
    * @throws {RunFileError} where it cannot be read or written
    */
   constructor(path: string, what: string, keep?: (row: Row) => boolean) {
     this.path = path;
     this.#what = what;
     try {
-      const before = keep === undefined ? "" : readIfThere(path);
-      const [kept, text] = keep === undefined ? [[], ""] : keptRows(before, keep);
-      this.kept = kept;
-      // Mostly what is kept is the file's beginning, and cutting it is enough.
-      if (!before.startsWith(text)) writeFileAtomically(path, text, what);
-      this.#length = new TextEncoder().encode(text).length;
-      this.#file = Deno.openSync(path, { write: true, create: true });
+      this.#file = Deno.openSync(path, { read: true, write: true, create: true });
+      if (keep !== undefined) this.#length = keptLength(this.#file, keep);
       this.#file.truncateSync(this.#length);
       this.#file.seekSync(this.#length, Deno.SeekMode.Start);
     } catch (error) {
-      if (error instanceof RunFileError) throw error;
       throw new RunFileError(`open ${what} at`, path, error);
     }
   }
@@ -49,10 +41,9 @@ export class JsonLinesFile<Row extends object> {
    */
   append(...rows: readonly Row[]): void {
     if (rows.length === 0) return;
-    const text = rows.map((row) => JSON.stringify(row) + "\n").join("");
-    const bytes = new TextEncoder().encode(text);
+    const bytes = new TextEncoder().encode(rows.map((row) => JSON.stringify(row) + "\n").join(""));
     try {
-      writeAll(this.#file, bytes);
+      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
       this.#length += bytes.length;
     } catch (error) {
       this.#file.truncateSync(this.#length);
@@ -61,66 +52,52 @@ export class JsonLinesFile<Row extends object> {
     }
   }
 
-  /** Waits until the rows are on the disk. */
-  sync(): void {
+  /** Waits until the rows are on the disk, and closes the file. */
+  close(): void {
     try {
       this.#file.syncDataSync();
     } catch (error) {
       throw new RunFileError(`write ${this.#what} to`, this.path, error);
+    } finally {
+      this.#file.close();
     }
   }
-
-  /** Closes the file; nothing can be appended then. */
-  close(): void {
-    this.#file.close();
-  }
 }
 
-/**
- * Reads a file of JSON lines; lines that are not JSON objects (torn by a kill) are left out.
- *
- * @param path the file
- * @returns its rows; none where there is no file
- * @throws {RunFileError} where it is there and cannot be read
- */
-export function readJsonLines<Row extends object>(path: string): Row[] {
-  try {
-    return keptRows<Row>(readIfThere(path), () => true)[0];
-  } catch (error) {
-    throw new RunFileError("read", path, error);
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
-}
-
-function keptRows<Row extends object>(text: string, keep: (row: Row) => boolean): [Row[], string] {
-  const rows: Row[] = [];
-  const lines: string[] = [];
-  for (const line of text.split("\n")) {
+/** Bytes up to the first row that is not kept, or to a last line that a kill has torn. */
+function keptLength<Row extends object>(file: Deno.FsFile, keep: (row: Row) => boolean): number {
+  let kept = 0;
+  for (const line of lines(file)) {
     const row = parseRow<Row>(line);
-    if (row === null || !keep(row)) continue;
-    rows.push(row);
-    lines.push(line + "\n");
+    // A whole line that is no object is not ours: it stays, and is nobody's row.
+    if (row !== null && !keep(row)) break;
+    kept += line.length + 1;
   }
-  return [rows, lines.join("")];
+  return kept;
 }
 
-function parseRow<Row extends object>(line: string): Row | null {
+/** The lines of a file that end in a line break, without it; a piece at a time. */
+function* lines(file: Deno.FsFile): Generator<Uint8Array> {
+  const piece = new Uint8Array(1 << 20);
+  let rest = new Uint8Array(0);
+  for (let count = file.readSync(piece); count !== null; count = file.readSync(piece)) {
+    const bytes = new Uint8Array(rest.length + count);
+    bytes.set(rest);
+    bytes.set(piece.subarray(0, count), rest.length);
+    let from = 0;
+    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, from)) {
+      yield bytes.subarray(from, end);
+      from = end + 1;
+    }
+    rest = bytes.slice(from);
+  }
+}
+
+function parseRow<Row extends object>(line: Uint8Array): Row | null {
   try {
-    const row: unknown = JSON.parse(line);
+    const row: unknown = JSON.parse(new TextDecoder().decode(line));
     return typeof row === "object" && row !== null && !Array.isArray(row) ? row as Row : null;
   } catch {
     return null;
   }
-}
-
-function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
 }

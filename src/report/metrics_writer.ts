@@ -3,6 +3,7 @@ import type { MetricsRecord } from "./metrics_record.ts";
 
 /** Writes metrics.jsonl: one JSON object a line, readable at any moment while the run goes on. */
 export class MetricsWriter {
+  readonly #earlier: MetricsRecord[] = [];
   readonly #file: JsonLinesFile<MetricsRecord>;
 
   /**
@@ -16,15 +17,17 @@ export class MetricsWriter {
     this.#file = new JsonLinesFile<MetricsRecord>(
       path,
       "metrics",
-      resumedFromStep === undefined
-        ? undefined
-        : (record) => typeof record.step === "number" && record.step <= resumedFromStep,
+      resumedFromStep === undefined ? undefined : (record) => {
+        const keep = typeof record.step === "number" && record.step <= resumedFromStep;
+        if (keep) this.#earlier.push(record);
+        return keep;
+      },
     );
   }
 
   /** What was recorded up to the step that the run was resumed from. */
   get earlier(): readonly MetricsRecord[] {
-    return this.#file.kept;
+    return this.#earlier;
   }
 
   /**
@@ -38,7 +41,6 @@ export class MetricsWriter {
 
   /** Syncs and closes the file. */
   close(): void {
-    this.#file.sync();
     this.#file.close();
   }
 }

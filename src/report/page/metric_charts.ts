@@ -1,0 +1,125 @@
+import { type MetricsRecord, numericMetrics } from "../metrics_record.ts";
+
+/** One line of a chart. */
+export interface ChartSeries {
+  /** The metric's name in metrics.jsonl. */
+  readonly key: string;
+  /** Optimizer steps, rising. */
+  readonly steps: readonly number[];
+  /** The value at each step. */
+  readonly values: readonly number[];
+}
+
+/** Metrics that belong in one picture. */
+export interface MetricChart {
+  /** What it shows. */
+  readonly title: string;
+  /** At least one. */
+  readonly series: readonly ChartSeries[];
+}
+
+interface ChartRule {
+  readonly title: string;
+  readonly keys: RegExp;
+}
+
+// The first rule that takes a metric decides; the order is the order on the page. Names are those
+// of Transformers' Trainer and TRL.
+const RULES: readonly ChartRule[] = [
+  { title: "Loss", keys: /^(eval_)?loss$/ },
+  { title: "Held-out accuracy", keys: /^eval_.*(accuracy|exact_match|accuracies)/ },
+  { title: "Accuracy", keys: /accurac(y|ies)$|^exact_match/ },
+  { title: "Reward", keys: /^(eval_)?reward$/ },
+  { title: "Spread of rewards", keys: /^(eval_)?reward_std$/ },
+  { title: "Rewards of the preference loss", keys: /^(eval_)?rewards\/(chosen|rejected|margins)$/ },
+  { title: "Reward functions: mean", keys: /^(eval_)?rewards\/.*\/mean$/ },
+  { title: "Reward functions: spread", keys: /^(eval_)?rewards\/.*\/std$/ },
+  { title: "Reward functions: failures", keys: /^(eval_)?rewards\/.*\/(failures|failed|nulls?)$/ },
+  { title: "Reward functions: time", keys: /^(eval_)?rewards\/.*(time|_ms|seconds)/ },
+  { title: "Log-probabilities", keys: /^(eval_)?logps\// },
+  { title: "Logits", keys: /^(eval_)?logits\// },
+  { title: "KL divergence from the reference", keys: /^(eval_)?kl$/ },
+  { title: "Entropy", keys: /entropy/ },
+  { title: "Learning rate", keys: /^(learning_rate|lr)([/_].*)?$/ },
+  { title: "Gradient norm", keys: /^grad_norm/ },
+  { title: "Clipped importance ratios", keys: /clip_ratio|clip_fraction/ },
+  { title: "Completion length, in tokens", keys: /^(eval_)?completions\/.*length/ },
+  {
+    title: "Completions cut off, groups without spread",
+    keys: /clipped_ratio|truncated|frac_reward_zero_std/,
+  },
+  { title: "Tokens per second", keys: /tokens_per_second/ },
+  { title: "Where the time goes", keys: /^(time|profiling)\// },
+  { title: "Memory", keys: /memory/ },
+];
+
+// Counters that say what the axis says already.
+const NOT_DRAWN = /^(epoch|num_tokens|num_input_tokens_seen|total_flos|.*_runtime|train_loss)$/;
+
+/**
+ * Sorts metrics into charts: what is compared stands together, what has another unit apart.
+ *
+ * @param records the run's records, in the order of their steps
+ * @param maxPoints how many points a line keeps; the highest and lowest of each stretch stay
+ * @returns the charts in the order in which they are to be shown
+ */
+export function metricCharts(records: readonly MetricsRecord[], maxPoints = 1500): MetricChart[] {
+  const lines = new Map<string, { steps: number[]; values: number[] }>();
+  for (const record of records) {
+    for (const [key, value] of numericMetrics(record)) {
+      if (NOT_DRAWN.test(key)) continue;
+      const line = lines.get(key) ?? { steps: [], values: [] };
+      lines.set(key, line);
+      const last = line.steps.length - 1;
+      if (last >= 0 && line.steps[last] >= record.step) {
+        // Measured twice at one step: the later one counts.
+        if (line.steps[last] === record.step) line.values[last] = value;
+        continue;
+      }
+      line.steps.push(record.step);
+      line.values.push(value);
+    }
+  }
+  const charts = new Map<string, ChartSeries[]>(RULES.map((rule) => [rule.title, []]));
+  for (const [key, line] of lines) {
+    const title = RULES.find((rule) => rule.keys.test(key))?.title ?? key;
+    const series = charts.get(title) ?? [];
+    charts.set(title, series);
+    series.push({ key, ...thinLine(line.steps, line.values, maxPoints) });
+  }
+  return [...charts].filter(([, series]) => series.length > 0)
+    .map(([title, series]) => ({ title, series }));
+}
+
+/**
+ * Thins a line: of each stretch of points its lowest and its highest stay, so that spikes do too.
+ *
+ * @param steps rising
+ * @param values as many
+ * @param maxPoints at least 4
+ */
+export function thinLine(
+  steps: readonly number[],
+  values: readonly number[],
+  maxPoints: number,
+): { steps: number[]; values: number[] } {
+  const round = (value: number) => Number(value.toPrecision(6));
+  if (steps.length <= maxPoints) return { steps: [...steps], values: values.map(round) };
+  // The first and the last point always stay.
+  const inner = steps.length - 2;
+  const stretches = Math.floor((maxPoints - 2) / 2);
+  const kept = [0];
+  for (let stretch = 0; stretch < stretches; stretch++) {
+    const from = 1 + Math.floor(stretch * inner / stretches);
+    const to = 1 + Math.floor((stretch + 1) * inner / stretches);
+    let low = from, high = from;
+    for (let i = from; i < to; i++) {
+      if (values[i] < values[low]) low = i;
+      if (values[i] > values[high]) high = i;
+    }
+    kept.push(Math.min(low, high));
+    if (low !== high) kept.push(Math.max(low, high));
+  }
+  kept.push(steps.length - 1);
+  return { steps: kept.map((i) => steps[i]), values: kept.map((i) => round(values[i])) };
+}

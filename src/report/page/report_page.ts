@@ -1,0 +1,123 @@
+/**
+ * The whole of report.html, as one file that asks the network for nothing.
+ *
+ * @module
+ */
+import type { ChartLibrary } from "./chart_library.ts";
+import { escapeHtml, jsonForScript } from "./escape.ts";
+import { metricCharts } from "./metric_charts.ts";
+import { PAGE_SCRIPT } from "./page_script.ts";
+import { PAGE_STYLE } from "./page_style.ts";
+import type { ReportContents } from "./report_contents.ts";
+import { renderCompletions, renderSamples } from "./sample_sections.ts";
+import {
+  renderFacts,
+  renderHeader,
+  renderLastValues,
+  renderNext,
+  renderSkipped,
+  renderTables,
+  renderWarnings,
+} from "./run_sections.ts";
+
+/**
+ * Renders the page.
+ *
+ * The Content-Security-Policy names our scripts and styles by their SHA-256: whatever a data set
+ * or a model says, nothing else on the page runs, and nothing is loaded.
+ *
+ * @param contents what to show
+ * @param library uPlot's text
+ * @returns HTML
+ */
+export async function renderReport(
+  contents: ReportContents,
+  library: ChartLibrary,
+): Promise<string> {
+  const charts = metricCharts(contents.records);
+  const points = Math.max(0, ...charts.flatMap((c) => c.series.map((s) => s.values.length)));
+  const data = { charts, smoothing: points >= 60 ? 0.6 : 0 };
+  const [librarySum, scriptSum, libraryStyleSum, styleSum] = await Promise.all(
+    [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sha256),
+  );
+  const policy = `default-src 'none'; img-src data:; script-src ${librarySum} ${scriptSum}; ` +
+    `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action 'none'`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(contents.title)}</title>
+<style>${library.style}</style>
+<style>${PAGE_STYLE}</style>
+</head>
+<body>
+${renderHeader(contents)}
+<main>
+${renderWarnings(contents)}
+${renderTables(contents)}
+${renderCharts(charts, contents.status === "running", points)}
+${renderSamples(contents)}
+${renderCompletions(contents)}
+${renderNext(contents)}
+${renderFacts(contents)}
+${renderSkipped(contents)}
+${renderLastValues(contents)}
+</main>
+<footer>Written ${
+    timeElement(contents.updatedAt)
+  } by @nanovlm/lab. The numbers are in metrics.jsonl beside this page; it loads nothing from anywhere.</footer>
+<script type="application/json" id="report-data">${jsonForScript(data)}</script>
+<script>${library.script}</script>
+<script>${PAGE_SCRIPT}</script>
+</body>
+</html>
+`;
+}
+
+function renderCharts(
+  charts: ReturnType<typeof metricCharts>,
+  running: boolean,
+  points: number,
+): string {
+  if (charts.length === 0) {
+    return `<h2>Curves</h2><p class="quiet">Nothing has been measured yet: the first numbers come at training.logging_steps.</p>`;
+  }
+  const reload = running
+    ? `<label><input type="checkbox" id="reload"> Reload while it runs</label>`
+    : "";
+  const smoothing = points > 20
+    ? `<label>Smoothing <input type="range" id="smoothing" min="0" max="0.99" step="0.01"> <output id="smoothing-value"></output></label>`
+    : "";
+  const figures = charts.map((chart, i) => {
+    const last = chart.series.map((s) => `${s.key} ${s.values[s.values.length - 1]}`).join(", ");
+    return `<figure class="card chart" id="chart-${i}">
+<figcaption><h3>${escapeHtml(chart.title)}</h3><span class="tools"></span></figcaption>
+<div class="plot" role="img" aria-label="${
+      escapeHtml(`${chart.title} over the steps; last: ${last}`)
+    }"></div>
+<div class="legend"></div>
+</figure>`;
+  });
+  return `<section aria-labelledby="curves">
+<div class="sectionline"><h2 id="curves">Curves</h2><div class="controls">${smoothing}${reload}</div></div>
+<noscript><p class="notice warn">The curves need JavaScript. Every metric's last value is in the table at the end of the page.</p></noscript>
+<div class="charts">
+${figures.join("\n")}
+</div>
+</section>`;
+}
+
+/** A time that reads the same everywhere. */
+function timeElement(ms: number): string {
+  const iso = new Date(ms).toISOString();
+  return `<time datetime="${iso}">${iso.slice(0, 16).replace("T", " ")} UTC</time>`;
+}
+
+async function sha256(text: string): Promise<string> {
+  const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return `'sha256-${new Uint8Array(sum).toBase64()}'`;
+}

@@ -1,0 +1,358 @@
+import { formatCompletions } from "./completions_table.ts";
+import { type CompletionRow, CompletionsWriter } from "./completions_writer.ts";
+import { formatNumber, formatTable } from "./console_table.ts";
+import { formatDuration } from "./duration.ts";
+import type { EvaluationSample } from "./evaluation_sample.ts";
+import { type MetricsRecord, numericMetrics } from "./metrics_record.ts";
+import { MetricsWriter } from "./metrics_writer.ts";
+import type {
+  FactGroup,
+  NextCommand,
+  ResultTable,
+  RunStatus,
+  SkippedRow,
+} from "./page/report_contents.ts";
+import { PeakMemory } from "./peak_memory.ts";
+import {
+  Progress,
+  type ProgressState,
+  type ProgressTerminal,
+  standardErrorTerminal,
+} from "./progress.ts";
+import { type ReportedCompletion, ReportFile } from "./report_file.ts";
+import type { RunDirectory } from "./run_directory.ts";
+import { formatSamples } from "./samples_table.ts";
+import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
+import { printable } from "./terminal_text.ts";
+import { ThroughputMeter } from "./throughput_meter.ts";
+import { wandbNotice } from "./wandb_notice.ts";
+
+/** What is known of a run when it starts. */
+export interface RunInfo {
+  /** What runs, for the page's title, as `SFT of nanoVLM on drawn shapes`. */
+  readonly title: string;
+  /** What runs, in a word, for the progress line, as `sft`. */
+  readonly label: string;
+  /** The step the run ends at. */
+  readonly totalSteps: number;
+  /** The step of the checkpoint it goes on from; left out where it starts anew. */
+  readonly resumedFromStep?: number;
+  /** What ran: model, data, device, … */
+  readonly facts: readonly FactGroup[];
+  /** The resolved configuration as YAML; kept as config.resolved.yaml. */
+  readonly configYaml: string;
+  /** Whether TensorBoard's event files are written; they are where left out. */
+  readonly tensorBoard?: boolean;
+  /** Project and entity, where the config asks for Weights & Biases. */
+  readonly wandb?: { readonly project: string | null; readonly entity?: string | null };
+  /** How many completions a step are printed (grpo.num_completions_to_print); 0 prints none. */
+  readonly completionsToPrint?: number;
+}
+
+/** How a run ended. */
+export interface RunSummary {
+  /** How. */
+  readonly status: Exclude<RunStatus, "running">;
+  /** Why, where that needs words. */
+  readonly message?: string;
+  /** Results, as before and after. */
+  readonly tables?: readonly ResultTable[];
+  /** Commands to go on with. */
+  readonly next?: readonly NextCommand[];
+}
+
+/**
+ * Everything a run shows and writes about itself: progress, metrics.jsonl, completions.jsonl,
+ * TensorBoard's event files and report.html. The trainer tells it what happens; it knows nothing
+ * of the trainer.
+ */
+export class Reporter {
+  readonly #directory: RunDirectory;
+  readonly #terminal: ProgressTerminal;
+  readonly #throughput = new ThroughputMeter();
+  readonly #memory = new PeakMemory();
+  readonly #report: ReportFile;
+  #progress: Progress | null = null;
+  #metrics: MetricsWriter | null = null;
+  #completions: CompletionsWriter | null = null;
+  #tensorBoard: TensorBoardWriter | null = null;
+  #info: RunInfo | null = null;
+  #step = 0;
+  #loss: number | null = null;
+  #learningRate: number | null = null;
+  #note = "";
+  #reportFailed = false;
+  #lastSamples: readonly EvaluationSample[] = [];
+
+  /**
+   * @param directory the run's folder
+   * @param terminal where progress is shown; standard error where left out
+   */
+  constructor(directory: RunDirectory, terminal: ProgressTerminal = standardErrorTerminal()) {
+    this.#directory = directory;
+    this.#terminal = terminal;
+    this.#report = new ReportFile(directory.reportPath);
+  }
+
+  /**
+   * Opens the files, and cuts off what was written after the checkpoint that the run goes on from.
+   *
+   * @throws {RunFileError} where a file cannot be written
+   */
+  async onStart(info: RunInfo): Promise<void> {
+    this.#info = info;
+    this.#step = info.resumedFromStep ?? 0;
+    this.#directory.writeConfig(info.configYaml);
+    this.#metrics = new MetricsWriter(this.#directory.metricsPath, info.resumedFromStep);
+    for (const record of this.#metrics.earlier) this.#report.add({ ...record });
+    if (info.tensorBoard !== false) {
+      const path = this.#directory.tensorBoardPath;
+      this.#tensorBoard = new TensorBoardWriter(path, info.resumedFromStep);
+      const fence = "```";
+      this.#tensorBoard.writeText(
+        "config",
+        `${fence}yaml\n${info.configYaml}\n${fence}`,
+        this.#step,
+      );
+    }
+    if (info.resumedFromStep !== undefined && exists(this.#directory.completionsPath)) {
+      this.#openCompletions(info.resumedFromStep);
+    }
+    this.#progress = new Progress(info.label, this.#terminal);
+    Object.assign(this.#report.contents, {
+      title: info.title,
+      totalSteps: info.totalSteps,
+      step: this.#step,
+      facts: info.facts,
+      configYaml: info.configYaml,
+    });
+    if (info.wandb !== undefined) {
+      const { project, entity } = info.wandb;
+      this.onWarning(wandbNotice(this.#directory.metricsPath, project, entity));
+    }
+    this.#throughput.start(this.#step);
+    await this.#writeReport(true);
+  }
+
+  /**
+   * An optimizer step is done: moves the bar. Costs next to nothing.
+   *
+   * @param step optimizer steps done
+   * @param tokens the tokens it worked on
+   * @param note anything else worth a glance, as `reward 0.41`
+   */
+  onStep(step: number, tokens: number, note = ""): void {
+    this.#step = step;
+    this.#note = note;
+    this.#throughput.add(step, tokens);
+    this.#progress?.update(this.#state());
+  }
+
+  /**
+   * A logging step: adds `tokens_per_second` and `peak_memory_bytes` to the record where they are
+   * not in it, writes it everywhere, and moves the bar.
+   *
+   * @returns the record as it was written
+   * @throws {RunFileError} where it cannot be written, as on a full disk
+   */
+  async onLog(record: MetricsRecord): Promise<MetricsRecord> {
+    const speed = this.#throughput.tokensPerSecond;
+    const full: MetricsRecord = {
+      ...record,
+      ...("tokens_per_second" in record || speed === null
+        ? {}
+        : { tokens_per_second: Math.round(speed * 10) / 10 }),
+      ...("peak_memory_bytes" in record ? {} : { peak_memory_bytes: this.#memory.sample() }),
+    };
+    this.#step = record.step;
+    if (typeof record.loss === "number") this.#loss = record.loss;
+    if (typeof record.learning_rate === "number") this.#learningRate = record.learning_rate;
+    this.#write(full);
+    const reward = record.reward;
+    const extra = typeof reward === "number" ? `reward ${formatNumber(reward)}` : "";
+    if (extra !== "") this.#note = extra;
+    this.#progress?.log(this.#state());
+    await this.#writeReport(false);
+    return full;
+  }
+
+  /**
+   * An evaluation is done.
+   *
+   * @param record its metrics, named `eval_…`
+   * @param samples a few questions and answers; the same questions each time show how answers change
+   * @throws {RunFileError} where it cannot be written
+   */
+  async onEvaluate(
+    record: MetricsRecord,
+    samples: readonly EvaluationSample[] = [],
+  ): Promise<void> {
+    this.#write(record);
+    const words = numericMetrics(record).filter(([name]) =>
+      /^eval_(?!.*(runtime|per_second))/.test(name)
+    )
+      .map(([name, value]) => `${name} ${formatNumber(value)}`);
+    this.#print(`step ${record.step}: ${words.join("  ")}`);
+    if (samples.length > 0) {
+      this.#lastSamples = samples;
+      await this.#report.showSamples(record.step, samples);
+    }
+    await this.#writeReport(true);
+  }
+
+  /**
+   * Completions were sampled and scored: all go to completions.jsonl, some to the terminal and
+   * to the page.
+   *
+   * @throws {RunFileError} where they cannot be written
+   */
+  onCompletions(rows: readonly ReportedCompletion[]): void {
+    const bare = rows.map(({ pictures: _, ...row }): CompletionRow => row);
+    this.#openCompletions(undefined).write(bare);
+    const toPrint = this.#info?.completionsToPrint ?? 0;
+    if (toPrint > 0) this.#print(formatCompletions(bare, toPrint, this.#terminal.columns()));
+    this.#report.showCompletions(rows);
+  }
+
+  /** Something the user should know: said once, counted after that. */
+  onWarning(text: string): void {
+    const { warnings } = this.#report.contents;
+    const known = warnings.find((warning) => warning.text === text);
+    if (known !== undefined) {
+      known.count++;
+      return;
+    }
+    warnings.push({ step: this.#step, text, count: 1 });
+    this.#print(`warning: ${text.split("\n").map(printable).join("\n  ")}`);
+  }
+
+  /**
+   * Rows could not be used. Called with all of them so far.
+   *
+   * @param rows place and reason of each
+   * @param total rows that the data has, 0 where nobody knows
+   */
+  onSkipped(rows: readonly SkippedRow[], total: number): void {
+    this.#report.contents.skipped = { count: rows.length, total, rows: rows.slice(0, 1000) };
+  }
+
+  /**
+   * Does work that is no training (an evaluation, a checkpoint), whose time would spoil the speed.
+   *
+   * @param work what to do
+   * @returns what it returns
+   */
+  async apart<T>(work: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await work();
+    } finally {
+      this.#throughput.exclude(performance.now() - began);
+    }
+  }
+
+  /**
+   * The run is over: prints results, sample answers and what to run next, writes the last page and
+   * closes the files.
+   *
+   * @throws {RunFileError} where the last of it cannot be written
+   */
+  async onEnd(summary: RunSummary): Promise<void> {
+    const { contents } = this.#report;
+    contents.status = summary.status;
+    contents.message = summary.message ?? null;
+    contents.tables = summary.tables ?? [];
+    contents.next = summary.next ?? [];
+    this.#progress?.finish();
+    await this.#writeReport(true);
+    for (const line of this.#closingLines(summary)) this.#print(line);
+    this.close();
+  }
+
+  /** Closes the files and gives the terminal back; onEnd() does it too. */
+  close(): void {
+    this.#progress?.finish();
+    const open = [this.#metrics, this.#completions, this.#tensorBoard];
+    [this.#metrics, this.#completions, this.#tensorBoard] = [null, null, null];
+    let failure: { error: unknown } | null = null;
+    for (const file of open) {
+      try {
+        file?.close();
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== null) throw failure.error;
+  }
+
+  #closingLines(summary: RunSummary): string[] {
+    const width = this.#terminal.columns();
+    const { startedAt, updatedAt } = this.#report.contents;
+    const lines = (summary.tables ?? []).map((table) =>
+      `\n${printable(table.title)}\n` +
+      formatTable(table.columns.map((header) => ({ header })), table.rows, width)
+    );
+    if (summary.status === "done" && this.#lastSamples.length > 0) {
+      lines.push("\nSample answers\n" + formatSamples(this.#lastSamples, 8, width));
+    }
+    const took = formatDuration((updatedAt - startedAt) / 1000);
+    lines.push(
+      `\n${this.#info?.label ?? "run"}: ${summary.status} at step ${this.#step} after ${took}`,
+    );
+    if (!this.#reportFailed) lines.push(`report: ${this.#report.path}`);
+    for (const { label, command } of summary.next ?? []) lines.push(`${label}:\n  ${command}`);
+    return lines;
+  }
+
+  #openCompletions(resumedFromStep: number | undefined): CompletionsWriter {
+    this.#completions ??= new CompletionsWriter(this.#directory.completionsPath, resumedFromStep);
+    return this.#completions;
+  }
+
+  #write(record: MetricsRecord): void {
+    this.#metrics?.write(record);
+    this.#tensorBoard?.write(record);
+    this.#report.add(record);
+  }
+
+  #print(text: string): void {
+    if (this.#progress !== null) this.#progress.print(text);
+    else this.#terminal.write(text.endsWith("\n") ? text : text + "\n");
+  }
+
+  #state(): ProgressState {
+    const totalSteps = this.#info?.totalSteps ?? 0;
+    return {
+      step: this.#step,
+      totalSteps,
+      loss: this.#loss,
+      learningRate: this.#learningRate,
+      tokensPerSecond: this.#throughput.tokensPerSecond,
+      secondsLeft: this.#throughput.secondsLeft(totalSteps),
+      note: this.#note,
+    };
+  }
+
+  /** The page is a convenience: where it cannot be written, the run says so once and goes on. */
+  async #writeReport(force: boolean): Promise<void> {
+    this.#report.contents.step = this.#step;
+    this.#report.contents.secondsLeft = this.#state().secondsLeft ?? null;
+    try {
+      await this.#report.write(force);
+    } catch (error) {
+      if (!this.#reportFailed) {
+        this.onWarning(error instanceof Error ? error.message : String(error));
+      }
+      this.#reportFailed = true;
+    }
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
