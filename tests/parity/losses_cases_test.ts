@@ -1,0 +1,21 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  replayAdvantageCases,
+  replayDpoCases,
+  replayGrpoCases,
+} from "../../src/parity/losses_cases.ts";
+import { fixtureTest } from "./shared_fixtures.ts";
+
+for (
+  const [name, replay] of [
+    ["dpo.json", replayDpoCases],
+    ["grpo.json", replayGrpoCases],
+    ["advantages.json", replayAdvantageCases],
+  ] as const
+) {
+  fixtureTest(`every case of losses/${name} is within its tolerance`, async (directory) => {
+    const results = await replay(directory);
+    assert(results.length > 50);
+    assertEquals(results.filter((result) => !result.ok), []);
+  });
+}
