@@ -63,6 +63,7 @@ export class Tokenizer {
   readonly #splitter: RegExp | null;
   readonly #pieceCache = new Map<string, readonly number[]>();
   #template: Template | null = null;
+  #vocabSize = 0;
 
   private constructor(files: TokenizerFiles) {
     this.#files = files;
@@ -124,9 +125,12 @@ export class Tokenizer {
 
   /** One more than the largest id. The model's vocabulary may be larger. */
   get vocabSize(): number {
-    let size = 0;
-    for (const id of this.#encoder.get_vocab().values()) size = Math.max(size, id + 1);
-    return size;
+    if (this.#vocabSize === 0) {
+      for (const id of this.#encoder.get_vocab().values()) {
+        this.#vocabSize = Math.max(this.#vocabSize, id + 1);
+      }
+    }
+    return this.#vocabSize;
   }
 
   /** Id of the token with which an answer ends. @throws {Error} where the tokenizer names none */
