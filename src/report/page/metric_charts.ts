@@ -14,36 +14,43 @@ export interface ChartSeries {
 export interface MetricChart {
   /** What it shows. */
   readonly title: string;
+  /** Whether it stands among the first, or is folded away under "More curves". */
+  readonly primary: boolean;
   /** At least one. */
   readonly series: readonly ChartSeries[];
 }
 
 interface ChartRule {
   readonly title: string;
+  readonly primary?: true;
   readonly keys: RegExp;
 }
 
 // The first rule that takes a metric decides; the order is the order on the page. Names are those
 // of Transformers' Trainer and TRL.
 const RULES: readonly ChartRule[] = [
-  { title: "Loss", keys: /^(eval_)?loss$/ },
-  { title: "Held-out accuracy", keys: /^eval_.*(accuracy|exact_match|accuracies)/ },
-  { title: "Accuracy", keys: /accurac(y|ies)$|^exact_match/ },
-  { title: "Reward", keys: /^(eval_)?reward$/ },
+  { title: "Loss", primary: true, keys: /^(eval_)?loss$/ },
+  { title: "Held-out accuracy", primary: true, keys: /^eval_.*(accuracy|exact_match|accuracies)/ },
+  { title: "Accuracy", primary: true, keys: /accurac(y|ies)$|^exact_match/ },
+  { title: "Reward", primary: true, keys: /^(eval_)?reward$/ },
   { title: "Spread of rewards", keys: /^(eval_)?reward_std$/ },
-  { title: "Rewards of the preference loss", keys: /^(eval_)?rewards\/(chosen|rejected|margins)$/ },
-  { title: "Reward functions: mean", keys: /^(eval_)?rewards\/.*\/mean$/ },
+  {
+    title: "Rewards of the preference loss",
+    primary: true,
+    keys: /^(eval_)?rewards\/(chosen|rejected|margins)$/,
+  },
+  { title: "Reward functions: mean", primary: true, keys: /^(eval_)?rewards\/.*\/mean$/ },
   { title: "Reward functions: spread", keys: /^(eval_)?rewards\/.*\/std$/ },
   { title: "Reward functions: failures", keys: /^(eval_)?rewards\/.*\/(failures|failed|nulls?)$/ },
   { title: "Reward functions: time", keys: /^(eval_)?rewards\/.*(time|_ms|seconds)/ },
   { title: "Log-probabilities", keys: /^(eval_)?logps\// },
   { title: "Logits", keys: /^(eval_)?logits\// },
-  { title: "KL divergence from the reference", keys: /^(eval_)?kl$/ },
+  { title: "KL divergence from the reference", primary: true, keys: /^(eval_)?kl$/ },
   { title: "Entropy", keys: /entropy/ },
-  { title: "Learning rate", keys: /^(learning_rate|lr)([/_].*)?$/ },
-  { title: "Gradient norm", keys: /^grad_norm/ },
+  { title: "Learning rate", primary: true, keys: /^(learning_rate|lr)([/_].*)?$/ },
+  { title: "Gradient norm", primary: true, keys: /^grad_norm/ },
   { title: "Clipped importance ratios", keys: /clip_ratio|clip_fraction/ },
-  { title: "Completion length, in tokens", keys: /^(eval_)?completions\/.*length/ },
+  { title: "Completion length, in tokens", primary: true, keys: /^(eval_)?completions\/.*length/ },
   {
     title: "Completions cut off, groups without spread",
     keys: /clipped_ratio|truncated|frac_reward_zero_std/,
@@ -81,14 +88,22 @@ export function metricCharts(records: readonly MetricsRecord[], maxPoints = 1500
     }
   }
   const charts = new Map<string, ChartSeries[]>(RULES.map((rule) => [rule.title, []]));
-  for (const [key, line] of lines) {
+  // A training metric comes before its held-out counterpart.
+  const keys = [...lines.keys()].sort((a, b) => Number(isHeldOut(a)) - Number(isHeldOut(b)));
+  for (const key of keys) {
     const title = RULES.find((rule) => rule.keys.test(key))?.title ?? key;
-    const series = charts.get(title) ?? [];
-    charts.set(title, series);
-    series.push({ key, ...thinLine(line.steps, line.values, maxPoints) });
+    const { steps, values } = lines.get(key) ?? { steps: [], values: [] };
+    charts.set(title, [...charts.get(title) ?? [], { key, ...thinLine(steps, values, maxPoints) }]);
   }
-  return [...charts].filter(([, series]) => series.length > 0)
-    .map(([title, series]) => ({ title, series }));
+  return [...charts].filter(([, series]) => series.length > 0).map(([title, series]) => ({
+    title,
+    primary: RULES.some((rule) => rule.title === title && rule.primary === true),
+    series,
+  })).sort((a, b) => Number(b.primary) - Number(a.primary));
+}
+
+function isHeldOut(key: string): boolean {
+  return key.startsWith("eval_");
 }
 
 /**

@@ -33,8 +33,12 @@ export const PAGE_SCRIPT = `
   }
   function tick(value) {
     var size = Math.abs(value);
-    if (size >= 1e6 || (size > 0 && size < 1e-3)) return value.toExponential(Number.isInteger(value / Math.pow(10, Math.floor(Math.log10(size)))) ? 0 : 1);
+    if (size >= 1e5) return value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 2 });
+    if (size > 0 && size < 1e-3) return value.toExponential().replace(/(\\.\\d)\\d+/, "$1");
     return value.toLocaleString("en-US", { maximumFractionDigits: 4 });
+  }
+  function mebibytes(value) {
+    return (value / 1048576).toLocaleString("en-US", { maximumFractionDigits: 1 }) + " MiB";
   }
   // Exponential moving average without the pull towards its start (Kingma and Ba, 2014, section 3).
   function smooth(values, weight) {
@@ -52,7 +56,7 @@ export const PAGE_SCRIPT = `
       ? [chart.series[0].steps, chart.series[0].values]
       : uPlot.join(chart.series.map(function (s) { return [s.steps, s.values]; }));
     return {
-      title: chart.title, series: chart.series, joined: joined, plot: null, hidden: {},
+      title: chart.title, bytes: chart.series.every(function (s) { return /_bytes$/.test(s.key); }), series: chart.series, joined: joined, plot: null, hidden: {},
       log: (stored.log || []).indexOf(chart.title) >= 0,
       figure: document.getElementById("chart-" + index), buttons: []
     };
@@ -68,6 +72,9 @@ export const PAGE_SCRIPT = `
   function draw(chart) {
     if (chart.plot) chart.plot.destroy();
     var host = chart.figure.querySelector(".plot");
+    // Folded away: it is drawn when it is unfolded.
+    chart.plot = null;
+    if (host.clientWidth === 0) return;
     var columns = [chart.joined[0]];
     var lines = [{}];
     chart.series.forEach(function (s, i) {
@@ -103,11 +110,11 @@ export const PAGE_SCRIPT = `
       return splits.map(function (v) {
         if (v === null) return null;
         if (chart.log && !/^1/.test(v.toExponential())) return null;
-        return tick(v);
+        return (chart.bytes ? mebibytes : tick)(v);
       });
     };
     chart.plot = new uPlot({
-      width: Math.max(120, host.clientWidth), height: host.clientHeight,
+      width: host.clientWidth, height: host.clientHeight,
       legend: { show: false },
       cursor: { sync: { key: sync.key, setSeries: false }, y: false, drag: { x: true, y: false } },
       scales: { x: { time: false }, y: { distr: chart.log ? 3 : 1 } },
@@ -124,7 +131,7 @@ export const PAGE_SCRIPT = `
     chart.series.forEach(function (s, i) {
       var column = chart.joined[i + 1], j = at;
       while (j > 0 && (column[j] === null || column[j] === undefined)) j--;
-      chart.buttons[i].lastChild.textContent = show(column[j]);
+      chart.buttons[i].lastChild.textContent = (chart.bytes ? mebibytes : show)(column[j]);
     });
     chart.figure.querySelector(".at").textContent = "step " + steps[at].toLocaleString("en-US");
   }
@@ -172,12 +179,19 @@ export const PAGE_SCRIPT = `
   var resize = new ResizeObserver(function () {
     charts.forEach(function (chart) {
       var host = chart.figure.querySelector(".plot");
-      if (chart.plot.width !== host.clientWidth && host.clientWidth > 0) {
+      if (host.clientWidth === 0) return;
+      if (!chart.plot) draw(chart);
+      else if (chart.plot.width !== host.clientWidth) {
         chart.plot.setSize({ width: host.clientWidth, height: host.clientHeight });
       }
     });
   });
   charts.forEach(function (chart) { resize.observe(chart.figure); });
+  var more = document.getElementById("more");
+  if (more) {
+    if (stored.more) more.open = true;
+    more.addEventListener("toggle", function () { store("more", more.open); });
+  }
 
   var slider = document.getElementById("smoothing");
   if (slider) {

@@ -93,6 +93,7 @@ button:hover { border-color: var(--quiet); }
 .tools button[aria-pressed=true] { background: var(--accent); color: var(--card); border-color: var(--accent); }
 .tools button { padding: 1px 8px; font-size: .8rem; }
 .cards { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(250px, 100%), 1fr)); }
+.cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
 .sample { display: flex; flex-direction: column; gap: 8px; }
 .pictures { display: flex; flex-wrap: wrap; gap: 6px; }
 .pictures img {
@@ -105,7 +106,7 @@ dl.answers { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12p
 dl.answers dt { color: var(--quiet); }
 dl.answers dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
 .long { max-height: 15em; overflow: auto; }
-.completion { border-top: 1px solid var(--line); padding: 10px 0 2px; }
+.completion { border-top: 1px solid var(--line); padding: 10px 0; }
 .completion p { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 6px; }
 .chips { display: flex; flex-wrap: wrap; gap: 5px; font-size: .82rem; }
 .chip { background: var(--code); border-radius: 6px; padding: 1px 8px; overflow-wrap: anywhere; }
@@ -127,6 +128,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: 6px; }
 th, td { text-align: left; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; }
 td.number, th.number { text-align: right; }
+td:first-child { min-width: 9em; }
 tr:last-child > * { border-bottom: 0; }
 details { margin-top: 14px; }
 summary { cursor: pointer; font-weight: 600; }

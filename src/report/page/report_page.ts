@@ -92,6 +92,7 @@ function renderCharts(
   const smoothing = points > 20
     ? `<label>Smoothing <input type="range" id="smoothing" min="0" max="0.99" step="0.01"> <output id="smoothing-value"></output></label>`
     : "";
+  const primary = charts.filter((chart) => chart.primary).length;
   const figures = charts.map((chart, i) => {
     const last = chart.series.map((s) => `${s.key} ${s.values[s.values.length - 1]}`).join(", ");
     return `<figure class="card chart" id="chart-${i}">
@@ -106,8 +107,17 @@ function renderCharts(
 <div class="sectionline"><h2 id="curves">Curves</h2><div class="controls">${smoothing}${reload}</div></div>
 <noscript><p class="notice warn">The curves need JavaScript. Every metric's last value is in the table at the end of the page.</p></noscript>
 <div class="charts">
-${figures.join("\n")}
+${figures.slice(0, primary).join("\n")}
 </div>
+${
+    primary === figures.length
+      ? ""
+      : `<details id="more"${primary === 0 ? " open" : ""}><summary>More curves (${
+        figures.length - primary
+      })</summary><div class="charts">
+${figures.slice(primary).join("\n")}
+</div></details>`
+  }
 </section>`;
 }
 

@@ -57,7 +57,7 @@ function headlines(contents: ReportContents): Headline[] {
     ? `${formatDuration(secondsLeft)} left`
     : "";
   const tiles: Headline[] = [
-    { name: "Steps", value: `${formatNumber(step)} of ${formatNumber(totalSteps)}`, note: left },
+    { name: "Steps", value: `${formatNumber(step)} / ${formatNumber(totalSteps)}`, note: left },
     { name: "Time", value: formatDuration((updatedAt - startedAt) / 1000), note: "" },
   ];
   const names = [...new Set(records.flatMap((record) => Object.keys(record)))];

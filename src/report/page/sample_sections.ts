@@ -59,7 +59,7 @@ export function renderCompletions({ completions }: ReportContents): string {
   return `<section aria-labelledby="completions"><div class="sectionline"><h2 id="completions">Completions and their rewards</h2><span class="quiet">at step ${
     completions[completions.length - 1].step
   }</span></div>
-<div class="cards">${cards.join("\n")}</div></section>`;
+<div class="cards wide">${cards.join("\n")}</div></section>`;
 }
 
 function renderCompletion(row: ShownCompletion): string {
@@ -86,7 +86,7 @@ function renderPictures(pictures: readonly string[]): string {
   // Only what thumbnailUrl() makes is let in.
   const images = pictures.map((url, i) =>
     /^data:image\/png;base64,[A-Za-z0-9+/=]+$/.test(url)
-      ? `<img src="${url}" alt="picture ${i + 1} of the question" loading="lazy">`
+      ? `<img src="${url}" alt="picture ${i + 1} of the question">`
       : `<span class="nopicture">(this picture cannot be shown)</span>`
   );
   return `<div class="pictures">${images.join("")}</div>`;
