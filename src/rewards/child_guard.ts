@@ -1,0 +1,183 @@
+/**
+ * The outer side of the child: the process's main thread. It alone holds the key of the channel,
+ * starts the realm in a Worker (an isolate of its own, which a reward module cannot leave), checks
+ * what comes out of it, and ends the process when the host is gone, a call is late, or the memory
+ * is over its limit. A module that blocks its thread does not block this one.
+ *
+ * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * outside its own body.
+ */
+import type { Codec } from "./codec.ts";
+import type { Frames } from "./frames.ts";
+import type { GuardMessage, HostMessage, RealmOrder, RealmReport } from "./protocol.ts";
+
+/** What the guard is started with. */
+export interface GuardOptions {
+  magic: Uint8Array;
+  frames: Frames;
+  codec: Codec;
+  /** Reads exactly so many bytes from the host; ends the process where the host is gone. */
+  read(size: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** `data:` URL of the realm's program. */
+  realm: string;
+}
+
+/** Runs the guard until the host closes the channel. */
+export async function guardMain(options: GuardOptions): Promise<void> {
+  const { magic, frames, codec, read, realm } = options;
+  const PRINTED_LINES = 100;
+  const MAX_SCORE = 1e9;
+  let memoryBytes = 512 * 2 ** 20;
+  let printed: string[] = [];
+  let refused: string[] = [];
+  let call: { id: number; scores: number } | null = null;
+  let deadline = 0;
+  let pingAt = 0;
+  let pings = 0;
+  let over = false;
+
+  // To the host, one frame after another.
+  let writing: Promise<void> = Promise.resolve();
+  function tell(message: GuardMessage): Promise<void> {
+    writing = writing.then(async () => {
+      let payload: Uint8Array<ArrayBuffer>;
+      try {
+        payload = codec.encode(message);
+      } catch (error) {
+        if (message.type !== "result") throw error;
+        const reason = error instanceof Error ? error.message : "cannot be sent";
+        payload = codec.encode({ ...message, value: null, error: `answer refused: ${reason}` });
+      }
+      const frame = await frames.seal(payload);
+      for (let at = 0; at < frame.length;) at += await Deno.stdout.write(frame.subarray(at));
+    });
+    return writing;
+  }
+  function notes(): { printed: string[]; refused: string[] } {
+    const taken = { printed, refused };
+    printed = [];
+    refused = [];
+    return taken;
+  }
+  async function die(
+    reason: "timeout" | "memory" | "busy" | "crash",
+    detail: string,
+  ): Promise<void> {
+    if (over) return;
+    over = true;
+    setTimeout(() => Deno.exit(1), 500);
+    await tell({ type: "fatal", reason, detail, ...notes() });
+    Deno.exit(1);
+  }
+
+  const worker = new Worker(realm, { type: "module", name: "reward" });
+  const order = (message: RealmOrder): void => worker.postMessage(message);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    die("crash", String(event.message).slice(0, 500));
+  };
+  worker.onmessageerror = () => void die("crash", "the module sent what cannot be read");
+  worker.onmessage = (event: MessageEvent<RealmReport>) => {
+    if (over) return;
+    const report = event.data;
+    switch (report?.type) {
+      case "printed":
+        if (printed.length < PRINTED_LINES) printed.push(String(report.line).slice(0, 2000));
+        return;
+      case "refused":
+        if (refused.length < PRINTED_LINES) refused.push(String(report.line).slice(0, 500));
+        return;
+      case "pong":
+        if (report.id === pings) pingAt = 0;
+        return;
+      case "parsed":
+        deadline = 0;
+        tell({ type: "parsed", requests: report.requests, error: report.error });
+        return;
+      case "linked":
+        deadline = 0;
+        tell({ type: "linked", names: report.names, error: report.error, ...notes() });
+        return;
+      case "result": {
+        if (call === null || report.id !== call.id) return;
+        const { id, scores } = call;
+        call = null;
+        deadline = 0;
+        let error = typeof report.error === "string" ? report.error.slice(0, 2000) : null;
+        if (error === null && scores >= 0) error = complaint(report.value, scores);
+        const value = error === null ? report.value : null;
+        tell({ type: "result", id, value, error, ...notes() });
+        return;
+      }
+    }
+  };
+
+  /** Why an answer is not `count` scores, or null where it is. */
+  function complaint(answer: unknown, count: number): string | null {
+    if (!Array.isArray(answer)) {
+      return `returned ${
+        answer === null ? "null" : typeof answer
+      }: want an array of ${count} numbers or nulls`;
+    }
+    if (answer.length !== count) {
+      return `returned ${answer.length} scores for ${count} completions`;
+    }
+    for (let i = 0; i < count; i++) {
+      const score: unknown = Object.hasOwn(answer, i) ? answer[i] : undefined;
+      if (score === null) continue;
+      if (typeof score !== "number") {
+        return `score ${i} is ${
+          score === undefined ? "missing" : `a ${typeof score}`
+        }: want a number or null`;
+      }
+      if (!(Math.abs(score) <= MAX_SCORE)) {
+        return `score ${i} is ${score}: want a number between -1e9 and 1e9, or null`;
+      }
+    }
+    return null;
+  }
+
+  function watch(): void {
+    const rss = Deno.memoryUsage().rss;
+    if (rss > memoryBytes) {
+      die("memory", `${Math.round(rss / 2 ** 20)} MB of ${Math.round(memoryBytes / 2 ** 20)} MB`);
+    }
+    const now = performance.now();
+    if (deadline > 0 && now > deadline) die("timeout", "its time was over");
+    if (deadline === 0) {
+      // Between calls: a module that keeps its thread busy is not left to it.
+      if (pingAt === 0) {
+        pingAt = now;
+        order({ type: "ping", id: ++pings });
+      } else if (now - pingAt > 5000) die("busy", "it kept computing after its answer");
+    } else pingAt = 0;
+    setTimeout(watch, deadline > 0 ? 15 : 250);
+  }
+  watch();
+
+  for (;;) {
+    const head = await read(20);
+    for (let i = 0; i < 16; i++) if (head[i] !== magic[i]) Deno.exit(3);
+    const size = new DataView(head.buffer, head.byteOffset).getUint32(16);
+    const message = codec.decode(await frames.open(await read(size))) as HostMessage;
+    switch (message.type) {
+      case "limits":
+        memoryBytes = message.memoryMb * 2 ** 20;
+        await tell({ type: "ready" });
+        break;
+      case "parse":
+        order(message);
+        break;
+      case "link":
+        deadline = performance.now() + message.timeoutMs;
+        order({ type: "link", entry: message.entry, resolutions: message.resolutions });
+        break;
+      case "call":
+        notes();
+        call = { id: message.id, scores: message.scores };
+        deadline = performance.now() + message.timeoutMs;
+        order({ type: "call", id: message.id, name: message.name, args: message.args });
+        break;
+    }
+  }
+}

@@ -1,0 +1,24 @@
+/** Makes a module's output fit to be shown: as its own, without control characters, cut. */
+
+// C0 and C1 controls, DEL, bidirectional overrides, zero-width and line separators.
+// deno-lint-ignore no-control-regex -- they are what is to be found
+const CONTROL =
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+// deno-lint-ignore no-control-regex -- they are what is to be found
+const ESCAPE_SEQUENCE =
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?/g;
+
+/** One printed line, cut to `limit` characters. */
+export function cleanLine(line: string, limit = 300): string {
+  const clean = line.slice(0, limit * 8).replaceAll(ESCAPE_SEQUENCE, "").replaceAll("\t", " ")
+    .replaceAll(CONTROL, "");
+  return clean.length > limit ? `${clean.slice(0, limit)}…` : clean;
+}
+
+/** At most `lines` lines of what was printed, each cleaned; the last says how much was cut. */
+export function cleanLines(printed: string[], lines = 20): string[] {
+  const all = printed.flatMap((text) => text.split(/\r\n|\r|\n/, lines + 1))
+    .map((line) => cleanLine(line)).filter((line) => line.trim() !== "");
+  if (all.length <= lines) return all;
+  return [...all.slice(0, lines), `… and ${all.length - lines} more lines`];
+}

@@ -1,0 +1,84 @@
+/** The messages between host and guard (over sealed frames), and between guard and realm. */
+
+/** How a module's bytes are to be understood. */
+export type ModuleKind = "typescript" | "javascript" | "json" | "text" | "bytes" | "empty";
+
+/** One module of a checked graph, as the child gets it. */
+export interface ModuleSource {
+  url: string;
+  kind: ModuleKind;
+  /** Text, or bytes where the kind is `bytes`. */
+  source: string | Uint8Array;
+}
+
+/** An import found in a module. */
+export interface ImportRequest {
+  /** URL of the module in which it stands. */
+  from: string;
+  specifier: string;
+  /** The `type` import attribute, or "". */
+  type: string;
+  /** A literal `import()`: refusing it refuses the module only when it gets there. */
+  dynamic: boolean;
+}
+
+/** `from`, `specifier` and `type`, joined by newlines, to the URL of the module that it means. */
+export type Resolutions = Record<string, string>;
+
+/** Host to guard. */
+export type HostMessage =
+  | { type: "limits"; memoryMb: number; allowNet: boolean }
+  | { type: "parse"; modules: ModuleSource[] }
+  | { type: "link"; entry: string; resolutions: Resolutions; timeoutMs: number }
+  | {
+    type: "call";
+    id: number;
+    name: string;
+    args: unknown[];
+    /** Length of the answer where it must be scores; -1 for any plain data. */
+    scores: number;
+    timeoutMs: number;
+  };
+
+/** Guard to host. */
+export type GuardMessage =
+  | { type: "ready" }
+  | { type: "parsed"; requests: ImportRequest[]; error: string | null }
+  | {
+    type: "linked";
+    names: string[];
+    error: string | null;
+    printed: string[];
+    refused: string[];
+  }
+  | {
+    type: "result";
+    id: number;
+    value: unknown;
+    error: string | null;
+    printed: string[];
+    refused: string[];
+  }
+  | {
+    type: "fatal";
+    reason: "timeout" | "memory" | "busy" | "crash";
+    detail: string;
+    printed: string[];
+    refused: string[];
+  };
+
+/** Guard to realm. */
+export type RealmOrder =
+  | { type: "parse"; modules: ModuleSource[] }
+  | { type: "link"; entry: string; resolutions: Resolutions }
+  | { type: "call"; id: number; name: string; args: unknown[] }
+  | { type: "ping"; id: number };
+
+/** Realm to guard. */
+export type RealmReport =
+  | { type: "parsed"; requests: ImportRequest[]; error: string | null }
+  | { type: "linked"; names: string[]; error: string | null }
+  | { type: "result"; id: number; value?: unknown; error: string | null }
+  | { type: "pong"; id: number }
+  | { type: "printed"; line: string }
+  | { type: "refused"; line: string };

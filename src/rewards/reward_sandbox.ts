@@ -1,0 +1,283 @@
+/** Reward functions, each module in processes of its own that can compute and do nothing else. */
+import { RewardModuleError } from "./module_graph.ts";
+import { type CallOutcome, SandboxedModule } from "./sandboxed_module.ts";
+import type { FunctionScores, RewardBatch, RewardModuleSpec, RewardResult } from "./types.ts";
+
+/** Options of {@linkcode RewardSandbox.start}. */
+export interface RewardSandboxOptions {
+  /** Folder against which relative module paths are taken (default: the working directory). */
+  base?: string;
+  /** Failed calls of one function in a row that make {@linkcode RewardSandbox.score} throw (default 5; 0: never). */
+  maxFailuresInARow?: number;
+  /** Gets what modules print and what is refused to them, a cleaned line at a time (default: stderr). */
+  log?: (line: string) => void;
+}
+
+/** Thrown by {@linkcode RewardSandbox.score} when a reward function failed several times in a row. */
+export class RewardFailureError extends Error {
+  override name = "RewardFailureError";
+  /** Metric name of the function. */
+  readonly functionName: string;
+  /** The last result, in which this function's scores are null. */
+  readonly result: RewardResult;
+
+  constructor(message: string, functionName: string, result: RewardResult) {
+    super(message);
+    this.functionName = functionName;
+    this.result = result;
+  }
+}
+
+/** A function of a started sandbox. */
+interface Entry {
+  name: string;
+  exported: string;
+  module: SandboxedModule;
+  weight: number;
+  timeoutMs: number | undefined;
+  failed: number;
+  timeouts: number;
+  inARow: number;
+}
+
+/** Starts reward modules behind the wall and scores batches with them. */
+export class RewardSandbox implements AsyncDisposable {
+  /** Metric names of the functions, in the order of the modules and of their definition. */
+  readonly functions: readonly string[];
+  /** Weight of each function. */
+  readonly weights: readonly number[];
+  #entries: Entry[];
+  #modules: SandboxedModule[];
+  #options: RewardSandboxOptions;
+
+  private constructor(
+    entries: Entry[],
+    modules: SandboxedModule[],
+    options: RewardSandboxOptions,
+  ) {
+    this.#entries = entries;
+    this.#modules = modules;
+    this.#options = options;
+    this.functions = entries.map(({ name }) => name);
+    this.weights = entries.map(({ weight }) => weight);
+  }
+
+  /**
+   * Checks and starts all modules, side by side.
+   *
+   * @throws RewardModuleError where one is refused, broken, or exports no function
+   *
+   * @example Score two completions with a built-in reward
+   * ```ts
+   * import { RewardSandbox } from "@nanovlm/lab";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using sandbox = await RewardSandbox.start([{ module: "builtin:exact_match" }]);
+   * const { total } = await sandbox.score({
+   *   prompts: ["2 + 2?", "3 + 3?"],
+   *   completions: ["4", "7"],
+   *   columns: { answer: ["4", "6"] },
+   * });
+   * assertEquals(total, [1, 0]);
+   * ```
+   */
+  static async start(
+    specs: RewardModuleSpec[],
+    options: RewardSandboxOptions = {},
+  ): Promise<RewardSandbox> {
+    const started = await Promise.allSettled(
+      specs.map((spec) => SandboxedModule.start(spec.module, spec, options.base)),
+    );
+    const modules = started.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
+    try {
+      for (const one of started) if (one.status === "rejected") throw one.reason;
+      const entries = specs.flatMap((spec, i) => entriesOf(spec, modules[i]));
+      nameApart(entries);
+      const sandbox = new RewardSandbox(entries, modules, options);
+      for (const module of modules) {
+        sandbox.#tell(module.specifier, module.loading.printed, module.loading.refused);
+      }
+      return sandbox;
+    } catch (error) {
+      await Promise.all(modules.map((module) => module.close()));
+      throw error;
+    }
+  }
+
+  /**
+   * Scores B completions with every function. What a module does wrong becomes null scores.
+   *
+   * @throws RewardFailureError after several failed calls of one function in a row
+   * @throws TypeError for columns that are not plain data of length B
+   */
+  async score(batch: RewardBatch): Promise<RewardResult> {
+    const context = contextOf(batch);
+    const rows = batch.completions.length;
+    const outcomes = await Promise.all(
+      this.#entries.map((entry) =>
+        entry.module.call(entry.exported, [context], { scores: rows, timeoutMs: entry.timeoutMs })
+      ),
+    );
+    const result = this.#result(rows, outcomes);
+    const most = this.#options.maxFailuresInARow ?? 5;
+    const broken = this.#entries.findIndex((entry) => most > 0 && entry.inARow >= most);
+    if (broken >= 0) {
+      const { name, inARow } = this.#entries[broken];
+      throw new RewardFailureError(
+        `Reward function ${name} failed ${inARow} times in a row, the last time: ${
+          outcomes[broken].error
+        }; try it alone with \`reward check\``,
+        name,
+        result,
+      );
+    }
+    return result;
+  }
+
+  /** Ends every reward process. */
+  async close(): Promise<void> {
+    await Promise.all(this.#modules.map((module) => module.close()));
+  }
+
+  /** As {@linkcode close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Ids of the processes that are there now, for tests and `doctor`. */
+  async pids(): Promise<number[]> {
+    return (await Promise.all(this.#modules.map((module) => module.pids()))).flat();
+  }
+
+  #result(rows: number, outcomes: CallOutcome[]): RewardResult {
+    const metrics: Record<string, number> = {};
+    const functions = this.#entries.map((entry, i): FunctionScores => {
+      const { value, ms, printed, refused, timedOut } = outcomes[i];
+      const { scores, error } = checkedScores(value, outcomes[i].error, rows);
+      entry.inARow = error === null ? 0 : entry.inARow + 1;
+      if (error !== null) entry.failed++;
+      if (timedOut) entry.timeouts++;
+      metrics[`rewards/${entry.name}/failed`] = entry.failed;
+      metrics[`rewards/${entry.name}/timeouts`] = entry.timeouts;
+      metrics[`rewards/${entry.name}/ms`] = ms;
+      this.#tell(entry.name, printed, refused);
+      if (error !== null) this.#log(`reward ${entry.name} failed: ${error}`);
+      const { name } = entry;
+      return {
+        name,
+        module: entry.module.specifier,
+        scores,
+        ms,
+        error,
+        timedOut,
+        printed,
+        refused,
+      };
+    });
+    const rewards = Array.from({ length: rows }, (_, row) => functions.map((f) => f.scores[row]));
+    const total = rewards.map((scores) => weightedSum(scores, this.weights));
+    return { functions, rewards, total, metrics };
+  }
+
+  #tell(name: string, printed: string[], refused: string[]): void {
+    for (const line of printed) this.#log(`[reward ${name}] ${line}`);
+    for (const line of refused) this.#log(`reward ${name} ${line}`);
+  }
+
+  #log(line: string): void {
+    (this.#options.log ?? console.error)(line);
+  }
+}
+
+/** Sum of weight times score over the scores that are not null; null where all are. */
+export function weightedSum(
+  scores: readonly (number | null)[],
+  weights: readonly number[],
+): number | null {
+  let sum = 0;
+  let any = false;
+  scores.forEach((score, i) => {
+    if (score === null) return;
+    sum += score * weights[i];
+    any = true;
+  });
+  return any ? sum : null;
+}
+
+function entriesOf(spec: RewardModuleSpec, module: SandboxedModule): Entry[] {
+  const wanted = spec.functions ?? module.names;
+  const missing = wanted.find((name) => !module.names.includes(name));
+  if (missing !== undefined || wanted.length === 0) {
+    const exports = module.names.length > 0 ? module.names.join(", ") : "no function";
+    throw new RewardModuleError(
+      `Cannot use reward module ${spec.module}: it exports ${exports}${
+        missing === undefined ? "" : `, not ${missing}`
+      }`,
+      { refused: module.loading.refused },
+    );
+  }
+  return wanted.map((exported) => ({
+    name: exported,
+    exported,
+    module,
+    weight: spec.weights?.[exported] ?? spec.weight ?? 1,
+    timeoutMs: spec.timeouts?.[exported],
+    failed: 0,
+    timeouts: 0,
+    inARow: 0,
+  }));
+}
+
+/** Two functions of one name get their module's name in front, so that no metric stands for both. */
+function nameApart(entries: Entry[]): void {
+  const counts = new Map<string, number>();
+  for (const { name } of entries) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const taken = new Set<string>();
+  for (const entry of entries) {
+    if (counts.get(entry.name)! > 1) {
+      const stem = /([^/\\]+?)(\.\w+)?$/.exec(entry.module.specifier)?.[1] ?? "module";
+      entry.name = `${stem.replaceAll(/[^\w.-]/g, "_")}.${entry.name}`;
+    }
+    while (taken.has(entry.name)) entry.name += "_";
+    taken.add(entry.name);
+  }
+}
+
+function contextOf(batch: RewardBatch): Record<string, unknown> {
+  const rows = batch.completions.length;
+  const context: Record<string, unknown> = {};
+  const columns: Record<string, ArrayLike<unknown>> = {
+    ...batch.columns,
+    prompts: batch.prompts,
+    completions: batch.completions,
+    completion_ids: (batch.completion_ids ?? []).map((ids) => Array.from(ids)),
+  };
+  for (const [name, column] of Object.entries(columns)) {
+    const optional = name === "completion_ids" && batch.completion_ids === undefined;
+    if (column.length !== rows && !optional) {
+      throw new TypeError(
+        `Cannot score: column ${name} has ${column.length} rows, completions have ${rows}`,
+      );
+    }
+    context[name] = column;
+  }
+  context.trainer_state = batch.trainer_state ?? {};
+  return context;
+}
+
+/** The guard has checked this already; nothing that came through a pipe is taken on trust. */
+function checkedScores(
+  value: unknown,
+  error: string | null,
+  rows: number,
+): { scores: (number | null)[]; error: string | null } {
+  const none: null[] = new Array(rows).fill(null);
+  if (error !== null) return { scores: none, error };
+  if (!Array.isArray(value) || value.length !== rows) {
+    return { scores: none, error: "the answer is not an array of scores" };
+  }
+  const fits = value.every((score) =>
+    score === null || (typeof score === "number" && Math.abs(score) <= 1e9)
+  );
+  return fits ? { scores: value, error: null } : { scores: none, error: "a score is not a number" };
+}
