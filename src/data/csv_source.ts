@@ -66,16 +66,18 @@ async function* csvRecords(
     parse({ bom: from.offset === 0, info: true, relax_column_count: true, skip_empty_lines: true }),
   );
   stream.on("error", (error) => parser.destroy(error));
-  let line = from.line;
   try {
     for await (const entry of parser) {
       const { record, info } = entry as {
         record: string[];
         info: { bytes: number; lines: number };
       };
-      const next = { offset: from.offset + info.bytes, line: from.line + info.lines };
-      yield { values: record, line, next };
-      line = next.line;
+      const inner = record.reduce((sum, value) => sum + value.split("\n").length - 1, 0);
+      yield {
+        values: record,
+        line: from.line + info.lines - 1 - inner,
+        next: { offset: from.offset + info.bytes, line: from.line + info.lines },
+      };
     }
   } catch (error) {
     if (error instanceof DataError) throw error;

@@ -152,6 +152,11 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     }
   }
 
+  /** Number of the row that an example comes from: the same for all turns of a picture. */
+  rowOf(index: number): number {
+    return this.#rows[index];
+  }
+
   /** File and line or row of an example, for messages. */
   async place(index: number): Promise<string> {
     return (await this.#source.get(this.#rows[index])).place;

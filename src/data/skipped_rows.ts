@@ -6,11 +6,16 @@ export const MAX_SKIPPED_SHARE = 0.1;
 /** Rows that could not be used: how many there are, which, and why. */
 export class SkippedRows {
   readonly #reasons = new Map<string, string>();
+  readonly #leastRows: number;
   #total: number;
 
-  /** @param total rows that the data has; 0 where that is not known (streams count by `seen`) */
-  constructor(total = 0) {
+  /**
+   * @param total rows that the data has; 0 for a stream, which counts them with `sawRows`
+   * @param leastRows `add` does not judge before this many rows were seen
+   */
+  constructor(total = 0, leastRows = 0) {
     this.#total = total;
+    this.#leastRows = leastRows;
   }
 
   /** Rows that could not be used so far. */
@@ -23,9 +28,9 @@ export class SkippedRows {
     return this.#total;
   }
 
-  /** Counts one more row of a stream. */
-  seen(): void {
-    this.#total++;
+  /** Says how many rows of a stream have been looked at; a second pass sees no new ones. */
+  sawRows(count: number): void {
+    this.#total = Math.max(this.#total, count);
   }
 
   /** Place and reason of every skipped row, in the order in which they were met. */
@@ -36,11 +41,11 @@ export class SkippedRows {
   /**
    * Notes a row that cannot be used. The same place counts once, however often it is met.
    *
-   * @throws {DataError} where more than 10 % of the rows are unusable (of a stream: of at least 100)
+   * @throws {DataError} where more than 10 % of the rows are unusable
    */
   add(skipped: RowSkipped): void {
-    this.#reasons.set(skipped.place, skipped.reason);
-    this.check();
+    this.note(skipped);
+    if (this.#total >= this.#leastRows) this.check();
   }
 
   /** Notes a row without checking the limit; for passes that end in `check()`. */
@@ -48,13 +53,9 @@ export class SkippedRows {
     this.#reasons.set(skipped.place, skipped.reason);
   }
 
-  /**
-   * @param least with fewer rows than this, only all of them being unusable stops the run
-   * @throws {DataError} where more than 10 % of the rows are unusable
-   */
-  check(least = 0): void {
+  /** @throws {DataError} where more than 10 % of the rows are unusable */
+  check(): void {
     if (this.#total === 0 || this.count <= this.#total * MAX_SKIPPED_SHARE) return;
-    if (this.#total < least && this.count < this.#total) return;
     throw new DataError(
       `Cannot use ${this.count} of ${this.#total} rows, more than ${
         MAX_SKIPPED_SHARE * 100

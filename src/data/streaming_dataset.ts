@@ -42,7 +42,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   /** SHA-256 of the data and of what was done with it. */
   readonly fingerprint: string;
   /** Rows that could not be used so far. */
-  readonly skipped: SkippedRows = new SkippedRows();
+  readonly skipped: SkippedRows = new SkippedRows(0, LEAST_ROWS);
   /** Always true; a `Dataset` says false. */
   readonly streaming = true;
   /** Not known before the end. */
@@ -118,13 +118,14 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
 
   async *#examples(): AsyncGenerator<E> {
     const draw = this.#share && new RandomStream(this.#share.seed, "split");
+    let rows = 0;
     let given = 0;
     for await (const placed of this.#source.rows(0, Infinity)) {
       if (draw !== null && this.#share !== null) {
         const where = draw.nextFloat();
         if (where < this.#share.from || where >= this.#share.to) continue;
       }
-      this.skipped.seen();
+      this.skipped.sawRows(++rows);
       let parts = 1;
       for (let part = 0; part < parts; part++) {
         try {
@@ -136,8 +137,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
           yield example;
         } catch (error) {
           if (!(error instanceof RowSkipped)) throw error;
-          this.skipped.note(error.at(placed.place));
-          this.skipped.check(LEAST_ROWS);
+          this.skipped.add(error.at(placed.place));
           break;
         }
       }
