@@ -120,18 +120,42 @@ export class VisionLanguageModel {
   }
 
   /**
+   * Images to patch features: the vision encoder alone.
+   *
+   * @param images [N, 3, S, S], values in 0 … 1
+   * @returns [N, P, C_vit]
+   */
+  imageFeatures(images: tf.Tensor4D, options: PassOptions = {}): tf.Tensor3D {
+    const features = visionTransformer(
+      this.#context(options),
+      this.config,
+      images,
+      options.observe,
+    );
+    options.observe?.("vision_encoder", features);
+    return features as tf.Tensor3D;
+  }
+
+  /**
+   * Patch features to the embeddings that replace image tokens: the projector alone.
+   *
+   * @param features [N, P, C_vit]
+   * @returns [N·L, C]
+   */
+  projectFeatures(features: tf.Tensor3D, options: PassOptions = {}): tf.Tensor2D {
+    const projected = modalityProjector(this.#context(options), this.config, features);
+    options.observe?.("MP", projected);
+    return projected.reshape([-1, this.config.lm_hidden_dim]); // [N·L, C]
+  }
+
+  /**
    * Images to the embeddings that replace their image tokens.
    *
    * @param images [N, 3, S, S], values in 0 … 1
    * @returns [N·L, C]
    */
   encodeImages(images: tf.Tensor4D, options: PassOptions = {}): tf.Tensor2D {
-    const context = this.#context(options);
-    const features = visionTransformer(context, this.config, images, options.observe);
-    options.observe?.("vision_encoder", features);
-    const projected = modalityProjector(context, this.config, features as tf.Tensor3D);
-    options.observe?.("MP", projected);
-    return projected.reshape([-1, this.config.lm_hidden_dim]); // [N·L, C]
+    return this.projectFeatures(this.imageFeatures(images, options), options);
   }
 
   /**
@@ -162,17 +186,18 @@ export class VisionLanguageModel {
    * The hidden states of a batch, after the final norm.
    *
    * @param batch ids, mask, images
-   * @param imageEmbeddings of the batch's images where they have been encoded already
+   * @param imageFeatures of the batch's images where the vision encoder has run already
    * @returns [B, T, C]
    */
   hiddenStates(
     batch: ModelBatch,
     options: PassOptions = {},
-    imageEmbeddings?: tf.Tensor2D,
+    imageFeatures?: tf.Tensor3D,
   ): tf.Tensor3D {
     const { batchSize: B, tokens: T } = batch;
-    const images = imageEmbeddings ??
-      (batch.images ? this.encodeImages(batch.images, options) : null);
+    const features = imageFeatures ??
+      (batch.images ? this.imageFeatures(batch.images, options) : null);
+    const images = features ? this.projectFeatures(features, options) : null;
     const embeddings = this.embed(batch.inputIds, images).reshape([B, T, -1]) as tf.Tensor3D;
     const hidden = languageModel(this.#context(options), this.config, embeddings, {
       angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
@@ -216,12 +241,12 @@ export class VisionLanguageModel {
   labelLogProbs(
     batch: ModelBatch,
     options: PassOptions = {},
-    imageEmbeddings?: tf.Tensor2D,
+    imageFeatures?: tf.Tensor3D,
     temperature = 1,
   ): tf.Tensor1D | null {
     if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");
     if (batch.labels.every((label) => label === -100)) return null;
-    const hidden = this.hiddenStates(batch, options, imageEmbeddings); // [B, T, C]
+    const hidden = this.hiddenStates(batch, options, imageFeatures); // [B, T, C]
     return this.#labelLogProbs(hidden, batch.labels, temperature);
   }
 

@@ -1,0 +1,44 @@
+/**
+ * Keys and values of a generation, one pair of tensors a block.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { KeyValueCache } from "../model/language_model.ts";
+
+// B batch, T tokens so far, K key/value heads, D head dim
+
+/** A cache that grows by concatenation. It owns its tensors. */
+export class GrowingCache implements KeyValueCache {
+  readonly #keys: tf.Tensor4D[] = [];
+  readonly #values: tf.Tensor4D[] = [];
+
+  /** Adds a block's new keys and values, [B, T, K, D], and returns all of them. */
+  extend(block: number, keys: tf.Tensor4D, values: tf.Tensor4D): [tf.Tensor4D, tf.Tensor4D] {
+    const grow = (list: tf.Tensor4D[], added: tf.Tensor4D) => {
+      const before = list[block];
+      list[block] = tf.keep(before ? tf.concat([before, added], 1) : added.clone());
+      before?.dispose();
+      return list[block];
+    };
+    return [grow(this.#keys, keys), grow(this.#values, values)];
+  }
+
+  /** Keeps the given rows of the batch alone. */
+  keepRows(rows: Int32Array): void {
+    const indices = tf.tensor1d(rows, "int32");
+    for (const list of [this.#keys, this.#values]) {
+      list.forEach((tensor, block) => {
+        list[block] = tf.keep(tf.gather(tensor, indices));
+        tensor.dispose();
+      });
+    }
+    indices.dispose();
+  }
+
+  /** Frees everything. */
+  dispose(): void {
+    tf.dispose([...this.#keys, ...this.#values]);
+    this.#keys.length = this.#values.length = 0;
+  }
+}

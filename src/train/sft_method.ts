@@ -1,0 +1,250 @@
+/**
+ * Supervised fine-tuning: cross-entropy of the answers' tokens.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { RowSkipped } from "../data/data_error.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { VqaExample } from "../data/formats.ts";
+import type { SkippedRows } from "../data/skipped_rows.ts";
+import type { StreamingDataset } from "../data/streaming_dataset.ts";
+import { readBack } from "../device/read_back.ts";
+import { batchRows } from "../model/branches.ts";
+import type { ModelBatch } from "../model/batch.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { DropoutKeys } from "../ops/dropout.ts";
+import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import { type DataCursor, ExampleStream, type PlacedExample } from "./example_stream.ts";
+import { lossGradients, type Parameters } from "./gradients.ts";
+import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
+import type {
+  EvaluationOutcome,
+  MethodState,
+  StepContext,
+  StepOutcome,
+  TrainingMethod,
+} from "./training_method.ts";
+
+/** Questions for SFT, at random or in a stream. */
+export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
+
+/** How SFT batches and averages. */
+export interface SFTOptions {
+  batchSize: number;
+  evalBatchSize: number;
+  gradientAccumulationSteps: number;
+  /**
+   * `token`: the mean over all label tokens of the optimizer step; `micro_batch`: the mean of the
+   * micro-batches' means (NanoVLM-Lab).
+   */
+  lossReduction: "token" | "micro_batch";
+  sharePrefix: boolean;
+  gradientCheckpointing: boolean;
+  /** Leave out a last batch that is not full. */
+  dropLast: boolean;
+  padTokenId: number;
+  seed: number;
+}
+
+/** Label tokens of a batch. */
+function labelCount(examples: readonly SFTExample[]): number {
+  let count = 0;
+  for (const { labels } of examples) for (const label of labels) if (label !== -100) count++;
+  return count;
+}
+
+/** SFT on one data set. */
+export class SFTMethod implements TrainingMethod {
+  readonly name = "sft";
+  readonly #stream: ExampleStream<VqaExample>;
+  readonly #skipped: SkippedRows;
+  #cursor: DataCursor = { epoch: 0, index: 0 };
+  #microSteps = 0;
+
+  /**
+   * @param model what trains
+   * @param maker rows → examples
+   * @param dataset to train on
+   * @param evalDataset held out; null: no evaluation
+   * @param options batches and averages
+   * @param answerSamples asks the model a few questions of the held-out data, for the report
+   */
+  constructor(
+    readonly model: VisionLanguageModel,
+    readonly maker: SFTExampleMaker,
+    readonly dataset: SFTDataset,
+    readonly evalDataset: SFTDataset | null,
+    readonly options: SFTOptions,
+    readonly answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
+  ) {
+    this.#stream = new ExampleStream(dataset, options.seed);
+    this.#skipped = dataset.skipped;
+  }
+
+  get stepsPerEpoch(): number | null {
+    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
+    const examples = this.#stream.length;
+    if (examples === null) return null;
+    const batches = dropLast ? Math.floor(examples / batchSize) : Math.ceil(examples / batchSize);
+    return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
+  }
+
+  /** Makes an example; null where the row cannot be used. */
+  async #make(placed: PlacedExample<VqaExample>): Promise<SFTExample | null> {
+    try {
+      return await this.maker.make(placed);
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      this.#skipped.add(error.at(await placed.place()));
+      return null;
+    }
+  }
+
+  /** The micro-batches of one optimizer step; fewer at the end of an epoch. */
+  async #nextMicroBatches(): Promise<{ batches: SFTExample[][]; epochEnded: boolean }> {
+    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
+    const batches: SFTExample[][] = [];
+    let batch: SFTExample[] = [];
+    while (batches.length < gradientAccumulationSteps) {
+      const placed = await this.#stream.next();
+      if (placed === null) {
+        if (batch.length > 0 && !dropLast) batches.push(batch);
+        return { batches, epochEnded: true };
+      }
+      const example = await this.#make(placed);
+      if (example === null) continue;
+      batch.push(example);
+      if (batch.length === batchSize) {
+        batches.push(batch);
+        batch = [];
+      }
+    }
+    const { length } = this.#stream;
+    const left = length === null ? Infinity : length - this.#stream.cursor.index;
+    const epochEnded = dropLast ? left < batchSize : left === 0;
+    if (epochEnded) { while (await this.#stream.next() !== null); }
+    return { batches, epochEnded };
+  }
+
+  #toBatch(examples: readonly SFTExample[]): ModelBatch {
+    const { sharePrefix, padTokenId } = this.options;
+    const rows = packExamples(examples, sharePrefix, this.model.imageTokenId);
+    return batchRows(rows, padTokenId, this.model.config);
+  }
+
+  /** Features from outside the tape where nothing of the vision encoder trains. */
+  #frozenFeatures(batch: ModelBatch, parameters: Parameters): tf.Tensor3D | undefined {
+    const trains = [...parameters.keys()].some((name) => name.includes("vision_encoder."));
+    if (batch.images === null || trains) return undefined;
+    const images = batch.images;
+    return tf.tidy(() => this.model.imageFeatures(images));
+  }
+
+  async step({ accumulator, parameters }: StepContext): Promise<StepOutcome> {
+    let { batches, epochEnded } = await this.#nextMicroBatches();
+    if (batches.length === 0) {
+      // Every row that was left of the epoch was skipped: go on with the next one.
+      ({ batches, epochEnded } = await this.#nextMicroBatches());
+      if (batches.length === 0) throw new Error("Cannot train: an epoch has no usable example");
+    }
+    const counts = batches.map(labelCount);
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    const losses: tf.Scalar[] = [];
+    let tokens = 0;
+    for (const [k, examples] of batches.entries()) {
+      const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
+      const batch = this.#toBatch(examples);
+      const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
+      const features = this.#frozenFeatures(batch, parameters);
+      const { loss, gradients } = lossGradients(
+        () =>
+          this.model.labelLogProbs(batch, {
+            dropoutKeys,
+            checkpointing: this.options.gradientCheckpointing,
+          }, features)!.sum().div(-divisor) as tf.Scalar,
+        parameters,
+      );
+      tokens += batch.tokens * batch.batchSize - batch.layout.starts.reduce((sum, n) => sum + n, 0);
+      batch.dispose();
+      features?.dispose();
+      accumulator.add(gradients);
+      losses.push(loss);
+    }
+    this.#cursor = this.#stream.cursor;
+    return { losses, tokens, epoch: this.#epoch(), epochEnded };
+  }
+
+  #epoch(): number {
+    const { epoch, index } = this.#cursor;
+    const { length } = this.#stream;
+    return length === null ? epoch : epoch + index / length;
+  }
+
+  async evaluate(): Promise<EvaluationOutcome | null> {
+    if (this.evalDataset === null) return null;
+    const started = performance.now();
+    let sum = 0, count = 0, examples = 0;
+    let batch: SFTExample[] = [];
+    const flush = async () => {
+      if (batch.length === 0) return;
+      const modelBatch = this.#toBatch(batch);
+      const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
+      const [[value]] = await readBack([total]);
+      total.dispose();
+      modelBatch.dispose();
+      sum -= value;
+      count += labelCount(batch);
+      examples += batch.length;
+      batch = [];
+    };
+    for await (const placed of placedExamples(this.evalDataset)) {
+      const example = await this.#make(placed);
+      if (example) batch.push(example);
+      if (batch.length === this.options.evalBatchSize) await flush();
+    }
+    await flush();
+    if (count === 0) return null;
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      metrics: {
+        eval_loss: sum / count,
+        eval_runtime: seconds,
+        eval_samples_per_second: examples / seconds,
+      },
+      samples: await this.answerSamples?.() ?? [],
+    };
+  }
+
+  state(): MethodState {
+    return { cursor: this.#stream.cursor, microSteps: this.#microSteps };
+  }
+
+  restore(state: MethodState): void {
+    const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
+    this.#stream.seek(cursor);
+    this.#cursor = { ...cursor };
+    this.#microSteps = microSteps;
+  }
+
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
+    return { rows: this.#skipped.rows, total: this.#skipped.total };
+  }
+}
+
+/** Every example of a data set in its own order. */
+async function* placedExamples(dataset: SFTDataset): AsyncGenerator<PlacedExample<VqaExample>> {
+  if (dataset.streaming) {
+    let number = 0;
+    for await (const example of dataset) {
+      const place = `example ${++number} of ${dataset.name}`;
+      yield { example, row: null, place: () => Promise.resolve(place) };
+    }
+    return;
+  }
+  for (let i = 0; i < dataset.length; i++) {
+    const example = await dataset.tryGet(i);
+    // Held-out rows have names of their own in the tile cache: numbers below 0.
+    if (example) yield { example, row: -1 - dataset.rowOf(i), place: () => dataset.place(i) };
+  }
+}

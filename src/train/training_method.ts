@@ -1,0 +1,64 @@
+/**
+ * What differs between SFT, DPO and GRPO: how an optimizer step gets its gradients, and how the
+ * model is evaluated.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
+
+/** What a step is given. */
+export interface StepContext {
+  /** Takes the step's gradients. */
+  readonly accumulator: GradientAccumulator;
+  /** What trains. */
+  readonly parameters: Parameters;
+  /** Optimizer steps done before this one. */
+  readonly step: number;
+  /** Aborted when the user wants to stop. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a step did. */
+export interface StepOutcome {
+  /** Scalars on the device whose sum is the step's loss; the trainer frees them. */
+  readonly losses: tf.Scalar[];
+  /** Tokens that went through the model, padding not counted. */
+  readonly tokens: number;
+  /** Further metrics of the step, averaged over logging steps. */
+  readonly metrics?: Readonly<Record<string, number>>;
+  /** Where the run stands, in epochs. */
+  readonly epoch: number;
+  /** Whether the epoch ended with this step. */
+  readonly epochEnded: boolean;
+}
+
+/** What an evaluation found. */
+export interface EvaluationOutcome {
+  /** Named `eval_…`. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** A few questions with answers, for the report. */
+  readonly samples: readonly EvaluationSample[];
+}
+
+/** Everything that a resumed run needs to go on, as JSON. */
+export type MethodState = Record<string, unknown>;
+
+/** One way to train. */
+export interface TrainingMethod {
+  /** `sft`, `dpo` or `grpo`. */
+  readonly name: string;
+  /** Optimizer steps an epoch has; null where nobody knows. */
+  readonly stepsPerEpoch: number | null;
+  /** Computes the gradients of one optimizer step. */
+  step(context: StepContext): Promise<StepOutcome>;
+  /** Null without evaluation data. */
+  evaluate(): Promise<EvaluationOutcome | null>;
+  /** For a checkpoint. */
+  state(): MethodState;
+  /** From a checkpoint. */
+  restore(state: MethodState): void;
+  /** Rows that could not be used so far. */
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number };
+}
