@@ -1,0 +1,198 @@
+/**
+ * `adapter_config.json` of PEFT: what LoRA and DoRA need of it, checked.
+ *
+ * @module
+ */
+
+import { AdapterError, type AdapterTargets, patternValue } from "./adapter_targets.ts";
+
+/** A LoRA or DoRA configuration, with PEFT's names. */
+export interface LoraConfig extends AdapterTargets {
+  /** Rank. */
+  r: number;
+  /** The side branch is scaled by lora_alpha / r. */
+  lora_alpha: number;
+  /** Probability of dropping an input of the side branch while training. */
+  lora_dropout: number;
+  /** DoRA: magnitudes of their own for the rows of W + scaling · B A (Liu et al., 2024). */
+  use_dora: boolean;
+  /** Scale by lora_alpha / √r (Kalajdzievski, 2023). */
+  use_rslora: boolean;
+  /** How A starts: true is PEFT's default. */
+  init_lora_weights: boolean | "gaussian";
+  /** Ranks of single layers, by regular expressions for the end of their names. */
+  rank_pattern?: Readonly<Record<string, number>>;
+  /** Alphas of single layers, likewise. */
+  alpha_pattern?: Readonly<Record<string, number>>;
+  /** The model below: a folder or Hub id. */
+  base_model_name_or_path?: string | null;
+}
+
+/** NanoVLM-Lab's defaults, with the layers that nanoVLM really has. */
+export function defaultLoraConfig(): LoraConfig {
+  return {
+    r: 16,
+    lora_alpha: 16,
+    lora_dropout: 0.1,
+    target_modules: [
+      "down_proj",
+      "o_proj",
+      "k_proj",
+      "q_proj",
+      "gate_proj",
+      "up_proj",
+      "v_proj",
+    ],
+    use_dora: false,
+    use_rslora: false,
+    init_lora_weights: true,
+  };
+}
+
+/** Rank and scaling of one layer. */
+export function loraScaling(
+  config: LoraConfig,
+  module: string,
+): { r: number; scaling: number } {
+  const r = patternValue(config.rank_pattern, module, config.r);
+  const alpha = patternValue(config.alpha_pattern, module, config.lora_alpha);
+  return { r, scaling: alpha / (config.use_rslora ? Math.sqrt(r) : r) };
+}
+
+/** Keys whose value changes what the adapter computes in a way that is not built here. */
+const UNSUPPORTED: Readonly<Record<string, unknown>> = {
+  bias: "none",
+  fan_in_fan_out: false,
+  lora_bias: false,
+  use_qalora: false,
+  layer_replication: null,
+  target_parameters: null,
+  trainable_token_indices: null,
+  alora_invocation_tokens: null,
+  arrow_config: null,
+};
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+/**
+ * Checks a parsed adapter_config.json.
+ *
+ * @param source the file, for messages
+ * @throws {AdapterError} where it is of another method than LoRA, or a value makes no sense
+ */
+export function parseLoraConfig(value: unknown, source: string): LoraConfig {
+  const fail = (what: string): never => {
+    throw new AdapterError(`Cannot use the adapter ${source}: ${what}`);
+  };
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return fail("it holds no JSON object");
+  }
+  const given: Record<string, unknown> = { ...value };
+  if (given.peft_type !== "LORA") {
+    fail(`peft_type is ${JSON.stringify(given.peft_type)}, only LORA (DoRA too) is built here`);
+  }
+  for (const [key, wanted] of Object.entries(UNSUPPORTED)) {
+    if ((given[key] ?? wanted) !== wanted) {
+      fail(`${key} is ${JSON.stringify(given[key])}, only ${JSON.stringify(wanted)} is built here`);
+    }
+  }
+  const number = (key: string, least: number, otherwise: number): number => {
+    const got = given[key] ?? otherwise;
+    if (typeof got !== "number" || !Number.isFinite(got) || got < least) {
+      return fail(`${key} is ${JSON.stringify(got)}, want a number from ${least}`);
+    }
+    return got;
+  };
+  const flag = (key: string): boolean => {
+    const got = given[key] ?? false;
+    return typeof got === "boolean"
+      ? got
+      : fail(`${key} is ${JSON.stringify(got)}, want a boolean`);
+  };
+  const names = (key: string): string[] | string | null => {
+    const got = given[key] ?? null;
+    if (got === null || typeof got === "string" || isStrings(got)) return got;
+    return fail(`${key} is ${JSON.stringify(got)}, want names or a regular expression`);
+  };
+  const numbers = (key: string): Record<string, number> => {
+    const got = given[key] ?? {};
+    if (typeof got !== "object" || Array.isArray(got)) {
+      return fail(`${key} is ${JSON.stringify(got)}, want numbers by name`);
+    }
+    const checked: Record<string, number> = {};
+    for (const [name, item] of Object.entries(got ?? {})) {
+      if (typeof item !== "number" || !(item > 0)) {
+        return fail(`${key}.${name} is ${JSON.stringify(item)}, want a number above 0`);
+      }
+      checked[name] = item;
+    }
+    return checked;
+  };
+  const targets = names("target_modules");
+  if (targets === null) fail("it has no target_modules");
+  const r = number("r", 1, 8);
+  if (!Number.isInteger(r)) fail(`r is ${r}, want a whole number`);
+  const saved = names("modules_to_save");
+  const layers = given.layers_to_transform ?? null;
+  const isLayers = (item: unknown): item is number[] | number | null =>
+    item === null || typeof item === "number" ||
+    (Array.isArray(item) && item.every((layer) => typeof layer === "number"));
+  if (!isLayers(layers)) {
+    return fail(`layers_to_transform is ${JSON.stringify(layers)}, want block numbers`);
+  }
+  const base = given.base_model_name_or_path;
+  return {
+    r,
+    lora_alpha: number("lora_alpha", 0, 8),
+    lora_dropout: number("lora_dropout", 0, 0),
+    target_modules: targets ?? [],
+    exclude_modules: names("exclude_modules"),
+    modules_to_save: typeof saved === "string" ? [saved] : saved,
+    layers_to_transform: layers,
+    layers_pattern: names("layers_pattern"),
+    use_dora: flag("use_dora"),
+    use_rslora: flag("use_rslora"),
+    // It has been initialised: how does not matter any more.
+    init_lora_weights: given.init_lora_weights === "gaussian" ? "gaussian" : true,
+    rank_pattern: numbers("rank_pattern"),
+    alpha_pattern: numbers("alpha_pattern"),
+    base_model_name_or_path: typeof base === "string" ? base : null,
+  };
+}
+
+/** The text of adapter_config.json: the keys that PEFT has had since DoRA. */
+export function formatLoraConfig(config: LoraConfig): string {
+  const { target_modules: targets } = config;
+  return JSON.stringify(
+    {
+      alpha_pattern: config.alpha_pattern ?? {},
+      auto_mapping: {
+        base_model_class: "VisionLanguageModel",
+        parent_library: "models.vision_language_model",
+      },
+      base_model_name_or_path: config.base_model_name_or_path ?? null,
+      bias: "none",
+      ...(config.exclude_modules ? { exclude_modules: config.exclude_modules } : {}),
+      fan_in_fan_out: false,
+      inference_mode: true,
+      init_lora_weights: config.init_lora_weights,
+      layers_pattern: config.layers_pattern ?? null,
+      layers_to_transform: config.layers_to_transform ?? null,
+      lora_alpha: config.lora_alpha,
+      lora_dropout: config.lora_dropout,
+      modules_to_save: config.modules_to_save?.length ? config.modules_to_save : null,
+      peft_type: "LORA",
+      r: config.r,
+      rank_pattern: config.rank_pattern ?? {},
+      revision: null,
+      target_modules: typeof targets === "string" ? targets : [...targets].sort(),
+      task_type: null,
+      use_dora: config.use_dora,
+      use_rslora: config.use_rslora,
+    },
+    null,
+    2,
+  ) + "\n";
+}
