@@ -4,3 +4,12 @@
  * @module
  */
 export { defaultVLMConfig, type VLMConfig } from "./src/model/config.ts";
+export { loadConfig, type LoadConfigOptions, parseConfig } from "./src/config/load_config.ts";
+export { ConfigError, type ConfigProblem } from "./src/config/config_error.ts";
+export type * from "./src/config/config_types.ts";
+export { stringifyConfig } from "./src/config/stringify_config.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./tasks/main.ts");
+  Deno.exit(await main(Deno.args));
+}

@@ -1,6 +1,7 @@
 /**
- * Stand-in for `jsr:@std/cli`: `parseArgs` as far as this project uses it, over `node:util`.
+ * Stand-in for `jsr:@std/cli`, for machines that cannot reach JSR: the export that this project
+ * uses.
  *
  * @module
  */
-import { parseArgs as nodeParseArgs } from "node:util";
+export { type Args, parseArgs, type ParseOptions } from "./parse_args.ts";

@@ -3,11 +3,19 @@
  *
  * @module
  */
-import { parse as parseYaml, stringify as stringifyYaml } from "npm:yaml@2.9.1";
+import { parse as parseYaml, stringify as stringifyYaml, YAMLParseError } from "npm:yaml@2.9.1";
 
-/** Parses one YAML document. */
+/**
+ * Parses one YAML document.
+ *
+ * @throws {SyntaxError} where the text is no YAML, as the real package does.
+ */
 export function parse(content: string): unknown {
-  return parseYaml(content);
+  try {
+    return parseYaml(content);
+  } catch (error) {
+    throw error instanceof YAMLParseError ? new SyntaxError(error.message) : error;
+  }
 }
 
 /** Writes a value as YAML. */

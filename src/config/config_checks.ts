@@ -156,6 +156,12 @@ function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Finding[] {
       });
     }
   }
+  if (grpo.loss_type === "luspo" && grpo.importance_sampling_level !== "sequence") {
+    problems.push({
+      key: "grpo.importance_sampling_level",
+      text: `loss_type luspo needs sequence; got ${grpo.importance_sampling_level}`,
+    });
+  }
   const micro = training.per_device_train_batch_size * grpo.num_generations;
   if (grpo.generation_batch_size !== null && grpo.generation_batch_size % micro !== 0) {
     problems.push({

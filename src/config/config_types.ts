@@ -127,10 +127,14 @@ export type DPOLossType =
   | "robust"
   | "exo_pair"
   | "nca_pair"
+  | "bco_pair"
   | "sppo_hard"
+  | "aot"
+  | "aot_unpaired"
   | "apo_zero"
   | "apo_down"
   | "discopop"
+  | "sigmoid_norm"
   | "sft";
 
 /** The section `dpo`. */
@@ -142,6 +146,8 @@ export interface DPOSection {
   loss_weights: number[];
   label_smoothing: number;
   discopop_tau: number;
+  f_divergence_type: "reverse_kl" | "forward_kl" | "js_divergence" | "alpha_divergence";
+  f_alpha_divergence_coef: number;
   reference_free: boolean;
   precompute_ref_log_probs: boolean;
   /** A folder or Hub id; null: the model as it was before training. */
@@ -150,7 +156,15 @@ export interface DPOSection {
 }
 
 /** The policy losses, by TRL's names. */
-export type GRPOLossType = "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo" | "sapo";
+export type GRPOLossType =
+  | "grpo"
+  | "bnpo"
+  | "dr_grpo"
+  | "dapo"
+  | "cispo"
+  | "sapo"
+  | "luspo"
+  | "vespo";
 
 /** The section `grpo`. */
 export interface GRPOSection {
@@ -176,6 +190,14 @@ export interface GRPOSection {
   scale_rewards: "group" | "batch" | "none";
   sapo_temperature_pos: number | null;
   sapo_temperature_neg: number | null;
+  vespo_k_pos: number;
+  vespo_lambda_pos: number;
+  vespo_k_neg: number;
+  vespo_lambda_neg: number;
+  /** 1: every token. */
+  top_entropy_quantile: number;
+  off_policy_mask_threshold: number | null;
+  use_bias_correction_kl: boolean;
   num_iterations: number;
   /** Completions of one round of generation, as TRL counts them; null: from the key below. */
   generation_batch_size: number | null;
@@ -198,10 +220,10 @@ export interface RewardOptions {
   weight: number;
   timeout_ms: number;
   memory_mb: number;
-  /** Hosts, as `--allow-net` takes them. */
-  allow_net: string[];
-  /** Paths, as `--allow-read` takes them. */
-  allow_read: string[];
+  /** Hosts, as `--allow-net` takes them; true: every host. */
+  allow_net: string[] | boolean;
+  /** Paths, as `--allow-read` takes them; true: every file. */
+  allow_read: string[] | boolean;
   /** Names of environment variables. */
   allow_env: string[];
   processes: number;

@@ -6,7 +6,9 @@
 import { ConfigError, type ConfigProblem, type Position } from "./config_error.ts";
 import { type ConfigNode, type MapNode, parseConfigNode } from "./config_node.ts";
 import { canonicalName, group, type KeySpec, unknownKey, type ValueType } from "./value_type.ts";
+import type { ModelSection } from "./config_types.ts";
 import { configTable } from "./schema.ts";
+import { vlmConfigKeys } from "./schema_vlm_config.ts";
 
 /** One override, ready to be laid over a config's tree. */
 export interface Override {
@@ -126,4 +128,39 @@ function aliasOf(given: string, name: string): boolean {
   return Object.values(sections).some(({ type }) =>
     type.table !== undefined && canonicalName(type.table, given) === name
   );
+}
+
+/**
+ * The overrides that `convert` takes: `vlm_config.KEY=VALUE` and `init_position_embedding=…`.
+ *
+ * @throws {ConfigError} where a key is another one, or a value does not suit its key.
+ */
+export function parseModelOverrides(texts: readonly string[]): {
+  vlmConfig: ModelSection["vlm_config"];
+  initPositionEmbedding: ModelSection["init_position_embedding"];
+} {
+  const position: Position = { file: "--set" };
+  let tree: MapNode = { kind: "map", position, entries: new Map() };
+  for (const text of texts) {
+    const key = text.replace(/^model\./, "");
+    if (!/^(vlm_config\.|init_position_embedding=)/.test(key)) {
+      throw new ConfigError([{
+        file: `--set ${text}`,
+        key: "",
+        text: "want vlm_config.KEY=VALUE or init_position_embedding=VALUE",
+      }]);
+    }
+    tree = applyOverride(tree, parseOverride(`model.${key}`));
+  }
+  const model = tree.entries.get("model")?.node;
+  const given = (key: string) => model?.kind === "map" ? model.entries.get(key)?.node : undefined;
+  const vlm = given("vlm_config");
+  const init = given("init_position_embedding");
+  const normal = init?.kind === "scalar" && String(init.value).toLowerCase() === "normal";
+  return {
+    vlmConfig: vlm === undefined
+      ? {}
+      : group(vlmConfigKeys, { filled: false }).read(vlm, "vlm_config", []) ?? {},
+    initPositionEmbedding: normal ? "normal" : "uniform",
+  };
 }

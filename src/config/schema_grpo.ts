@@ -84,7 +84,7 @@ export const grpoKeys: Table<GRPOSection> = {
     meaning: "Above 1 makes tokens that were there already less likely.",
   },
   loss_type: {
-    type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"]),
+    type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]),
     default: same("grpo" as const),
     source: LAB_MAIN,
     meaning: "The policy loss, by TRL's name.",
@@ -146,6 +146,50 @@ export const grpoKeys: Table<GRPOSection> = {
     default: same(null),
     source: LAB_GRPO,
     meaning: "SAPO's temperature elsewhere; `sapo` needs it (the paper: 1.05).",
+  },
+  vespo_k_pos: {
+    type: number({ min: 0 }),
+    default: same(2),
+    source: TRL_GRPO,
+    meaning: "Exponent of VESPO's weight where the advantage is positive.",
+  },
+  vespo_lambda_pos: {
+    type: number({ min: 0 }),
+    default: same(3),
+    source: TRL_GRPO,
+    meaning: "Decay of VESPO's weight where the advantage is positive.",
+  },
+  vespo_k_neg: {
+    type: number({ min: 0 }),
+    default: same(3),
+    source: TRL_GRPO,
+    meaning: "Exponent of VESPO's weight where the advantage is negative.",
+  },
+  vespo_lambda_neg: {
+    type: number({ min: 0 }),
+    default: same(2),
+    source: TRL_GRPO,
+    meaning: "Decay of VESPO's weight where the advantage is negative.",
+  },
+  top_entropy_quantile: {
+    type: number({ min: 0, max: 1 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "Train on this share of the tokens, those with the highest entropy; 1: all.",
+  },
+  off_policy_mask_threshold: {
+    type: nullable(number({ above: 0 })),
+    default: same(null),
+    source: TRL_GRPO,
+    meaning:
+      "Leave out completions with a negative advantage that the policy has moved away from " +
+      "by more than this. `null`: off.",
+  },
+  use_bias_correction_kl: {
+    type: boolean(),
+    default: same(false),
+    source: TRL_GRPO,
+    meaning: "Weight the KL term by the importance ratio.",
   },
   num_iterations: {
     type: integer({ min: 1 }),

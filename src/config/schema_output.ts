@@ -59,7 +59,7 @@ type Reporter = "tensorboard" | "wandb";
 
 /** Transformers' `none` and `all` beside names. */
 const reporters: ValueType<Reporter[]> = {
-  name: "a list of tensorboard, wandb, or none, or all",
+  name: "tensorboard, wandb, none or all, or a list of such",
   read(node, key, problems) {
     const names = listOf(oneOf(["tensorboard", "wandb", "none", "all"])).read(node, key, problems);
     if (names === undefined) return undefined;

@@ -6,7 +6,9 @@
 import type { RewardOptions } from "./config_types.ts";
 import { OURS } from "./sources.ts";
 import {
+  boolean,
   derived,
+  either,
   integer,
   listOf,
   nullable,
@@ -37,16 +39,16 @@ export const rewardKeys: Table<RewardOptions> = {
     meaning: "Memory of the module's process, in MiB.",
   },
   allow_net: {
-    type: listOf(text("a host")),
+    type: either(boolean(), listOf(text("a host"))),
     default: derived("none", () => []),
     source: OURS,
-    meaning: "Hosts that the module may connect to.",
+    meaning: "Hosts that the module may connect to; `true`: all.",
   },
   allow_read: {
-    type: listOf(text("a path")),
+    type: either(boolean(), listOf(text("a path"))),
     default: derived("none", () => []),
     source: OURS,
-    meaning: "Paths that the module may read.",
+    meaning: "Paths that the module may read; `true`: all.",
   },
   allow_env: {
     type: listOf(text("a variable's name")),

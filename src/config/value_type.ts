@@ -202,7 +202,7 @@ export function nullable<T>(type: ValueType<T>): ValueType<T | null> {
 
 /** A list. A single value stands for a list of one; null for an empty one, unless `min` forbids it. */
 export function listOf<T>(type: ValueType<T>, { min = 0 } = {}): ValueType<T[]> {
-  const name = `a list of ${type.name}${min > 0 ? `, ${min} or more` : ""}`;
+  const name = `${type.name}, or a list of such${min > 0 ? ` (${min} or more)` : ""}`;
   return {
     name,
     read(node, key, problems) {

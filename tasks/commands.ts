@@ -1,0 +1,49 @@
+/**
+ * The commands. Each is loaded when it is called, so that the others cost nothing.
+ *
+ * @module
+ */
+import type { Command } from "./command.ts";
+
+/** A command that is not loaded yet. */
+export interface CommandEntry {
+  /** The command's own summary; a test holds the two together. */
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+/** Every command by name, in the order of the help. */
+export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
+  ["train", {
+    summary: "train a model: SFT, DPO or GRPO",
+    load: async () => (await import("./train.ts")).command,
+  }],
+  ["eval", {
+    summary: "measure a model on a data set",
+    load: async () => (await import("./eval.ts")).command,
+  }],
+  ["generate", {
+    summary: "ask a model about pictures",
+    load: async () => (await import("./generate.ts")).command,
+  }],
+  ["merge", {
+    summary: "fold an adapter into its model's weights",
+    load: async () => (await import("./merge.ts")).command,
+  }],
+  ["convert", {
+    summary: "build a nanoVLM out of SigLIP and Llama folders",
+    load: async () => (await import("./convert.ts")).command,
+  }],
+  ["parity", {
+    summary: "replay recorded cases of the Python reference",
+    load: async () => (await import("./parity.ts")).command,
+  }],
+  ["doctor", {
+    summary: "show what this machine has, and what is missing",
+    load: async () => (await import("./doctor.ts")).command,
+  }],
+  ["bench", {
+    summary: "run the benchmarks",
+    load: async () => (await import("./bench.ts")).command,
+  }],
+]);

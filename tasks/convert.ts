@@ -1,0 +1,70 @@
+/**
+ * `convert`.
+ *
+ * @module
+ */
+import { parseModelOverrides } from "../src/config/override.ts";
+import type { VLMConfig } from "../src/model/config.ts";
+import { type OptionSpec, parseOptions } from "./arguments.ts";
+import type { Command } from "./command.ts";
+import { required } from "./required.ts";
+
+/** What `convert` was asked for. */
+export interface ConvertOptions {
+  /** A Llama or SmolLM2 folder. */
+  readonly language: string;
+  /** A SigLIP or SigLIP2 folder; undefined: a fresh ViT. */
+  readonly vision: string | undefined;
+  /** The keys that `--set vlm_config.KEY=VALUE` gave. */
+  readonly vlmConfig: Partial<VLMConfig>;
+  /** From `--set init_position_embedding=…`; for a fresh ViT. */
+  readonly initPositionEmbedding: "uniform" | "normal";
+  readonly seed: number;
+  readonly out: string;
+}
+
+const options: readonly OptionSpec[] = [
+  { name: "language", kind: "text", value: "DIR", summary: "a Llama or SmolLM2 folder" },
+  {
+    name: "vision",
+    kind: "text",
+    value: "DIR",
+    summary: "a SigLIP folder; without it a fresh ViT",
+  },
+  {
+    name: "set",
+    kind: "list",
+    value: "vlm_config.key=value",
+    summary: "a key of VLMConfig, or init_position_embedding=normal",
+  },
+  { name: "seed", kind: "integer", min: 0, value: "N", summary: "of what is fresh (0)" },
+  { name: "out", kind: "text", value: "DIR", summary: "where the nanoVLM folder goes" },
+];
+
+/**
+ * Parses the arguments of `convert`.
+ *
+ * @throws {UsageError}
+ */
+export function parseConvertArguments(args: readonly string[]): ConvertOptions {
+  const parsed = parseOptions(args, options);
+  return {
+    language: required(parsed, "language"),
+    vision: parsed.text("vision"),
+    ...parseModelOverrides(parsed.list("set")),
+    seed: parsed.number("seed") ?? 0,
+    out: required(parsed, "out"),
+  };
+}
+
+/** The command. */
+export const command: Command = {
+  name: "convert",
+  summary: "build a nanoVLM out of SigLIP and Llama folders",
+  usage: "--language DIR [--vision DIR] --out DIR [options]",
+  options,
+  run(args) {
+    parseConvertArguments(args);
+    return Promise.reject(new Error("convert is not there yet"));
+  },
+};

@@ -1,0 +1,129 @@
+/**
+ * The command line: finds the command, runs it, turns what happens into an exit code.
+ *
+ * @module
+ */
+import { ConfigError } from "../src/config/config_error.ts";
+import { nearestName } from "../src/config/nearest.ts";
+import { describeOptions } from "./arguments.ts";
+import type { Command } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { UsageError } from "./usage_error.ts";
+import { VERSION } from "./version.ts";
+
+/** Exit codes. */
+const DONE = 0, FAILED = 1, WRONG_USE = 2, INTERRUPTED = 130;
+
+/**
+ * Runs the command line.
+ *
+ * @param args `Deno.args`
+ * @returns the exit code: 0 done, 1 failed, 2 wrong command line or config, 130 interrupted
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    return name === "help" && rest.length > 0 ? await main([rest[0], "--help"]) : help(name);
+  }
+  if (name === "--version" || name === "-V") {
+    console.log(VERSION);
+    return DONE;
+  }
+  const entry = COMMANDS.get(name);
+  if (entry === undefined) {
+    const nearest = nearestName(name, COMMANDS.keys());
+    console.error(
+      `there is no command ${name}` + (nearest === undefined ? "" : `; did you mean ${nearest}?`) +
+        `\ncommands: ${[...COMMANDS.keys()].join(", ")}`,
+    );
+    return WRONG_USE;
+  }
+  const own = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+  const verbose = own.includes("--verbose") || debugging();
+  try {
+    const command = await entry.load();
+    if (own.includes("--help") || own.includes("-h")) {
+      console.log(commandHelp(command));
+      return DONE;
+    }
+    return await runWithInterrupts(command, rest);
+  } catch (error) {
+    return report(error, name, verbose);
+  }
+}
+
+function help(name: string | undefined): number {
+  const width = Math.max(...[...COMMANDS.keys()].map((command) => command.length));
+  const lines = [...COMMANDS].map(([command, { summary }]) =>
+    `  ${command.padEnd(width)}  ${summary}`
+  );
+  const text = `nanovlm ${VERSION}: train nanoVLM on WebGPU
+
+usage: deno task COMMAND [options]
+       deno run -A jsr:@nanovlm/lab COMMAND [options]
+
+${lines.join("\n")}
+
+COMMAND --help shows a command's options. Start with: deno task train sft`;
+  if (name !== undefined) {
+    console.log(text);
+    return DONE;
+  }
+  console.error(text);
+  return WRONG_USE;
+}
+
+function commandHelp({ name, summary, usage, options, notes }: Command): string {
+  return `${name}: ${summary}
+
+usage: deno task ${name} ${usage}
+
+${describeOptions(options)}${notes === undefined ? "" : `\n\n${notes}`}`;
+}
+
+/** The first Ctrl-C lets the command save; the second ends the process. */
+async function runWithInterrupts(command: Command, args: readonly string[]): Promise<number> {
+  const controller = new AbortController();
+  const onInterrupt = () => {
+    if (controller.signal.aborted || !command.savesOnInterrupt) Deno.exit(INTERRUPTED);
+    console.error("\ninterrupted: saving a checkpoint; Ctrl-C again stops at once");
+    controller.abort(new DOMException("interrupted", "AbortError"));
+  };
+  Deno.addSignalListener("SIGINT", onInterrupt);
+  try {
+    return await command.run(args, { signal: controller.signal });
+  } catch (error) {
+    if (controller.signal.aborted && error === controller.signal.reason) return INTERRUPTED;
+    throw error;
+  } finally {
+    Deno.removeSignalListener("SIGINT", onInterrupt);
+  }
+}
+
+function report(error: unknown, command: string, verbose: boolean): number {
+  if (error instanceof UsageError) {
+    console.error(`${command}: ${error.message}\ndeno task ${command} --help shows the options`);
+    return WRONG_USE;
+  }
+  if (error instanceof ConfigError) {
+    console.error(error.message);
+    return WRONG_USE;
+  }
+  const failure = error instanceof Error ? error : new Error(String(error));
+  console.error(`${command} failed: ${failure.message}`);
+  if (failure instanceof Deno.errors.NotCapable) {
+    console.error("deno task gives each command its permissions; by hand, -A gives all");
+  }
+  for (let cause = failure.cause; cause instanceof Error; cause = cause.cause) {
+    console.error(`  because: ${cause.message}`);
+  }
+  if (verbose) console.error(failure.stack);
+  else console.error("--verbose shows where it came from");
+  return FAILED;
+}
+
+/** Whether NANOVLM_DEBUG is set, where the environment may be read. */
+function debugging(): boolean {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "NANOVLM_DEBUG" });
+  return state === "granted" && !["", "0"].includes(Deno.env.get("NANOVLM_DEBUG") ?? "");
+}

@@ -1,0 +1,129 @@
+/**
+ * `train <sft|dpo|grpo>`.
+ *
+ * @module
+ */
+import type { ResolvedConfig, TrainingType } from "../src/config/config_types.ts";
+import {
+  BACKEND_CHOICES,
+  type BackendChoice,
+  backendOfDevice,
+} from "../src/config/device_backend.ts";
+import { EMBEDDED_CONFIGS } from "../src/config/embedded.ts";
+import { loadConfig, parseConfig } from "../src/config/load_config.ts";
+import { type OptionSpec, parseOptions } from "./arguments.ts";
+import type { Command } from "./command.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What `train` was asked for. */
+export interface TrainOptions {
+  readonly trainer: TrainingType;
+  /** Path or URL of the YAML; undefined: the embedded default. */
+  readonly config: string | undefined;
+  /** `key.path=value` each, with `--output-dir` as the last. */
+  readonly overrides: readonly string[];
+  /** A checkpoint's folder, or `auto`: the newest complete one. */
+  readonly resume: string | undefined;
+  /** undefined: what the config's `training.device` asks for. */
+  readonly backend: BackendChoice | undefined;
+  readonly dryRun: boolean;
+}
+
+const TRAINERS: readonly TrainingType[] = ["sft", "dpo", "grpo"];
+
+const options: readonly OptionSpec[] = [
+  {
+    name: "config",
+    kind: "text",
+    value: "F",
+    summary: "YAML; without it a small embedded default",
+  },
+  { name: "set", kind: "list", value: "key.path=value", summary: "override a key of the config" },
+  {
+    name: "output-dir",
+    kind: "text",
+    value: "D",
+    summary: "the same as --set training.output_dir=D",
+  },
+  {
+    name: "resume",
+    kind: "optional",
+    value: "auto|DIR",
+    summary: "go on from a checkpoint; auto: the newest in the output folder",
+  },
+  {
+    name: "backend",
+    kind: "text",
+    choices: BACKEND_CHOICES,
+    summary: "where to compute; auto: a GPU, else the fastest",
+  },
+  {
+    name: "dry-run",
+    kind: "flag",
+    summary: "resolve everything, run the longest batch once, train nothing",
+  },
+];
+
+/**
+ * Parses the arguments of `train`.
+ *
+ * @throws {UsageError}
+ */
+export function parseTrainArguments(args: readonly string[]): TrainOptions {
+  const parsed = parseOptions(args, options, ["sft, dpo or grpo"]);
+  const trainer = TRAINERS.find((name) => name === parsed.positionals[0]);
+  if (trainer === undefined) {
+    throw new UsageError(
+      `got ${JSON.stringify(parsed.positionals[0])}, want one of ${TRAINERS.join(", ")}`,
+    );
+  }
+  const outputDir = parsed.text("output-dir");
+  const resume = parsed.optional("resume");
+  return {
+    trainer,
+    config: parsed.text("config"),
+    overrides: [
+      ...parsed.list("set"),
+      // JSON's strings are YAML's double-quoted ones.
+      ...(outputDir === undefined ? [] : [`training.output_dir=${JSON.stringify(outputDir)}`]),
+    ],
+    resume: resume === true ? "auto" : resume,
+    backend: parsed.text("backend") as BackendChoice | undefined,
+    dryRun: parsed.flag("dry-run"),
+  };
+}
+
+/**
+ * The config that `train` runs: the file or the embedded default, with its overrides.
+ *
+ * @throws {ConfigError}
+ */
+export async function loadTrainConfig(train: TrainOptions): Promise<ResolvedConfig> {
+  const settings = {
+    overrides: train.overrides,
+    trainingType: train.trainer,
+    onWarning: (warning: string) => console.error(`warning: ${warning}`),
+  };
+  if (train.config !== undefined) return await loadConfig(train.config, settings);
+  const { file, text } = EMBEDDED_CONFIGS[train.trainer];
+  return parseConfig(text, { ...settings, file });
+}
+
+/** The backend to ask for: `--backend`, else what `training.device` means. */
+export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendChoice {
+  return train.backend ?? backendOfDevice(config.training.device);
+}
+
+/** The command. */
+export const command: Command = {
+  name: "train",
+  summary: "train a model: SFT, DPO or GRPO",
+  usage: "<sft|dpo|grpo> [options]",
+  options,
+  savesOnInterrupt: true,
+  async run(args) {
+    const train = parseTrainArguments(args);
+    const config = await loadTrainConfig(train);
+    throw new Error(`train ${config.training_type} is not there yet`);
+  },
+};
