@@ -1,0 +1,47 @@
+import { assert, assertEquals } from "@std/assert";
+import { metricCharts, thinLine } from "../../../src/report/page/metric_charts.ts";
+
+Deno.test("metricCharts() puts together what is compared, the main charts first", () => {
+  const charts = metricCharts([
+    { step: 0, eval_loss: 3, eval_exact_match: 0.1 },
+    {
+      step: 1,
+      epoch: 0.1,
+      custom: 1,
+      "rewards/b/mean": 1,
+      "rewards/a/mean": 0,
+      "rewards/a/std": 0,
+      tokens_per_second: 9,
+      "learning_rate/vision": 1,
+      learning_rate: 1,
+      loss: 2,
+      words: "none",
+      nothing: null,
+    },
+  ]);
+  assertEquals(charts.map((c) => [c.title, c.primary, c.series.map((s) => s.key)]), [
+    ["Loss", true, ["loss", "eval_loss"]],
+    ["Held-out accuracy", true, ["eval_exact_match"]],
+    ["Reward functions: mean", true, ["rewards/b/mean", "rewards/a/mean"]],
+    ["Learning rate", true, ["learning_rate/vision", "learning_rate"]],
+    ["Reward functions: spread", false, ["rewards/a/std"]],
+    ["Tokens per second", false, ["tokens_per_second"]],
+    ["custom", false, ["custom"]],
+  ]);
+});
+
+Deno.test("metricCharts() takes the later of two values at one step", () => {
+  const [chart] = metricCharts([{ step: 1, loss: 1 }, { step: 1, loss: 2 }, { step: 2, loss: 3 }]);
+  assertEquals(chart.series, [{ key: "loss", steps: [1, 2], values: [2, 3] }]);
+});
+
+Deno.test("thinLine() keeps the ends and every spike", () => {
+  const steps = Array.from({ length: 10_000 }, (_, i) => i);
+  const values = steps.map((i) => i === 4321 ? 50 : i === 7777 ? -50 : Math.sin(i / 500));
+  const thin = thinLine(steps, values, 300);
+  assert(thin.steps.length <= 300);
+  assertEquals([thin.steps[0], thin.steps.at(-1)], [0, 9999]);
+  assertEquals([Math.max(...thin.values), Math.min(...thin.values)], [50, -50]);
+  assertEquals(thin.steps.toSorted((a, b) => a - b), thin.steps);
+  assertEquals(thinLine([1, 2], [0.123456789, 2], 300), { steps: [1, 2], values: [0.123457, 2] });
+});
