@@ -17,6 +17,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: "this user may not write there; change its permissions, or choose another folder",
   EPERM: "this user may not write there; change its permissions, or choose another folder",
   ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
+  EEXIST: "a part of its path is a file, not a folder; choose another folder",
   EIO: "its disk reports an error (EIO)",
 };
 
@@ -198,6 +199,7 @@ export async function writeFolderAtomically(
   const id = crypto.randomUUID().slice(0, 8);
   const temporary = `${parent}/.${name}.tmp-${id}`;
   const aside = `${parent}/.${name}.old-${id}`;
+  let isAside = false;
   try {
     await Deno.mkdir(parent, { recursive: true });
     await recoverFolder(target);
@@ -211,6 +213,7 @@ export async function writeFolderAtomically(
       await syncPath(target);
     } else {
       await Deno.rename(target, aside);
+      isAside = true;
       await Deno.rename(temporary, target);
       await syncPath(parent);
       await removeQuietly(aside);
@@ -218,7 +221,7 @@ export async function writeFolderAtomically(
     await syncPath(parent);
   } catch (error) {
     await removeQuietly(temporary);
-    if (await exists(aside) && !await exists(target)) await Deno.rename(aside, target);
+    if (isAside && !await exists(target)) await Deno.rename(aside, target);
     // An inner file's error names the temporary folder; name the one that was wanted.
     throw explainWriteError(error instanceof SaveError ? error.cause : error, target);
   }
