@@ -61,6 +61,7 @@ export class SFTMethod implements TrainingMethod {
   readonly #skipped: SkippedRows;
   #cursor: DataCursor = { epoch: 0, index: 0 };
   #microSteps = 0;
+  #lastBatches: SFTExample[][] = [];
 
   /**
    * @param model what trains
@@ -148,6 +149,7 @@ export class SFTMethod implements TrainingMethod {
       ({ batches, epochEnded } = await this.#nextMicroBatches());
       if (batches.length === 0) throw new Error("Cannot train: an epoch has no usable example");
     }
+    this.#lastBatches = batches;
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
     const losses: tf.Scalar[] = [];
@@ -214,6 +216,17 @@ export class SFTMethod implements TrainingMethod {
       },
       samples: await this.answerSamples?.() ?? [],
     };
+  }
+
+  describeLastBatch(): unknown {
+    return this.#lastBatches.map((batch) =>
+      batch.map(({ inputIds, labels, images, row }) => ({
+        row,
+        inputIds,
+        labels,
+        tiles: images.map(({ tileCount }) => tileCount),
+      }))
+    );
   }
 
   state(): MethodState {

@@ -55,6 +55,8 @@ export interface TrainingMethod {
   step(context: StepContext): Promise<StepOutcome>;
   /** Null without evaluation data. */
   evaluate(): Promise<EvaluationOutcome | null>;
+  /** What the last step was computed on, as JSON, for the file that a diverged run leaves. */
+  describeLastBatch(): unknown;
   /** For a checkpoint. */
   state(): MethodState;
   /** From a checkpoint. */

@@ -1,0 +1,407 @@
+/**
+ * The loop that SFT, DPO and GRPO share: optimizer steps, schedules, logging, evaluation,
+ * checkpoints, resuming, stopping. Semantics are those of Transformers' Trainer.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { TrainingSection } from "../config/config_types.ts";
+import type { MetricsRecord } from "../report/metrics_record.ts";
+import type { Reporter } from "../report/reporter.ts";
+import { loadCheckpoint, saveCheckpoint, type TrainerState } from "./checkpoint.ts";
+import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
+import { GradientAccumulator } from "./gradients.ts";
+import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
+import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
+import type { StepOutcome, TrainingMethod } from "./training_method.ts";
+
+/** Called while a run goes on; every function may be left out. */
+export interface TrainerCallback {
+  /** After an optimizer step. Returning `"stop"` ends the run after saving. */
+  onStepEnd?(state: ProgressState): void | "stop" | Promise<void | "stop">;
+  /** With each record that goes to metrics.jsonl. */
+  onLog?(record: MetricsRecord): void | Promise<void>;
+  /** After an evaluation. */
+  onEvaluate?(record: MetricsRecord): void | Promise<void>;
+  /** After a checkpoint. */
+  onSave?(folder: string): void | Promise<void>;
+}
+
+/** Where a run stands. */
+export interface ProgressState {
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly epoch: number;
+}
+
+/** What a trainer needs beside model and data. */
+export interface TrainerOptions {
+  readonly training: TrainingSection;
+  /** What trains, and how fast. */
+  readonly groups: readonly ParameterGroup[];
+  /** Writes the model's or adapter's files into a folder. */
+  readonly saveModel: (folder: string) => Promise<void>;
+  readonly reporter: Reporter;
+  readonly callbacks?: readonly TrainerCallback[];
+  /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a run ended. */
+export interface TrainResult {
+  readonly status: "done" | "interrupted" | "stopped";
+  readonly step: number;
+  /** Mean loss of all steps. */
+  readonly trainLoss: number;
+  /** Metrics of the last evaluation. */
+  readonly evaluation: Readonly<Record<string, number>> | null;
+}
+
+/** What has happened since the last log. */
+interface Window {
+  loss: number;
+  steps: number;
+  gradNorm: number;
+  sums: Map<string, { sum: number; count: number }>;
+}
+
+const emptyWindow = (): Window => ({ loss: 0, steps: 0, gradNorm: 0, sums: new Map() });
+
+/** A run of one training method. */
+export class Trainer {
+  readonly optimizer: Optimizer;
+  readonly totalSteps: number;
+  readonly #method: TrainingMethod;
+  readonly #options: TrainerOptions;
+  readonly #schedule: LearningRateSchedule;
+  readonly #accumulator = new GradientAccumulator();
+  #step = 0;
+  #epoch = 0;
+  #window: Window = emptyWindow();
+  #lossSum = 0;
+  #stepsRun = 0;
+  #history: MetricsRecord[] = [];
+  #bestMetric: number | null = null;
+  #bestCheckpoint: string | null = null;
+  #evaluation: Readonly<Record<string, number>> | null = null;
+
+  /**
+   * @param method how a step gets its gradients
+   * @param options everything else
+   * @throws {Error} where nothing trains, or nobody knows how many steps there are
+   */
+  constructor(method: TrainingMethod, options: TrainerOptions) {
+    const { training, groups } = options;
+    if (groups.length === 0) {
+      throw new Error(
+        "Cannot train: every learning rate is 0; set lr_mp, lr_vision_backbone, " +
+          "lr_language_backbone or lr_lora above 0",
+      );
+    }
+    this.#method = method;
+    this.#options = options;
+    this.totalSteps = totalSteps(training, method.stepsPerEpoch);
+    this.optimizer = new Optimizer(groups, {
+      beta1: training.adam_beta1,
+      beta2: training.adam_beta2,
+      eps: training.adam_epsilon,
+      maxGradNorm: training.max_grad_norm,
+    });
+    this.#schedule = createSchedule({
+      name: training.lr_scheduler_type,
+      warmupSteps: warmupStepCount(this.totalSteps, {
+        warmupRatio: training.warmup_ratio,
+        warmupSteps: training.warmup_steps,
+      }),
+      totalSteps: this.totalSteps,
+      baseLearningRate: groups[0].learningRate,
+      groupLearningRates: groups.map(({ learningRate }) => learningRate),
+      arguments: training.lr_scheduler_kwargs,
+    });
+  }
+
+  /** Optimizer steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /**
+   * Goes on from a checkpoint: weights, moments, schedule, data cursor and random counters.
+   *
+   * @param folder a checkpoint's, or `auto`: the newest complete one of the output folder
+   * @returns the step it goes on from; null where `auto` finds none
+   * @throws {CheckpointError} where the checkpoint does not fit
+   */
+  async resume(folder: string): Promise<number | null> {
+    const path = folder === "auto"
+      ? (await newestCheckpoint(this.#options.training.output_dir))?.path
+      : folder;
+    if (path === undefined) return null;
+    const state = await loadCheckpoint(path, this.optimizer);
+    this.#method.restore(state.method);
+    this.#schedule.restore(state.schedule);
+    this.#step = state.global_step;
+    this.#epoch = state.epoch;
+    this.#history = state.log_history;
+    this.#bestMetric = state.best_metric;
+    this.#bestCheckpoint = state.best_model_checkpoint;
+    const { loss, steps, gradNorm, lossSum, stepsRun, ...sums } = state.window;
+    this.#window = { loss, steps, gradNorm, sums: new Map() };
+    for (const [name, count] of Object.entries(sums)) {
+      if (!name.startsWith("count ")) continue;
+      const metric = name.slice("count ".length);
+      this.#window.sums.set(metric, { sum: sums[`sum ${metric}`], count });
+    }
+    this.#lossSum = lossSum;
+    this.#stepsRun = stepsRun;
+    return this.#step;
+  }
+
+  /**
+   * Trains to the last step.
+   *
+   * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
+   */
+  async train(): Promise<TrainResult> {
+    const { training, signal } = this.#options;
+    const parameters = this.optimizer.parameters;
+    let stop = false;
+    while (this.#step < this.totalSteps && !stop) {
+      if (signal?.aborted) return await this.#interrupted();
+      const outcome = await this.#method.step({
+        accumulator: this.#accumulator,
+        parameters,
+        step: this.#step,
+        signal,
+      });
+      await this.#update(outcome);
+      const last = this.#step === this.totalSteps;
+      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) await this.#log();
+      if (this.#isStrategyDue(training.eval_strategy, training.eval_steps, outcome)) {
+        await this.#evaluate();
+      }
+      for (const callback of this.#options.callbacks ?? []) {
+        const state = { step: this.#step, totalSteps: this.totalSteps, epoch: this.#epoch };
+        if (await callback.onStepEnd?.(state) === "stop") stop = true;
+      }
+      const due = this.#isStrategyDue(training.save_strategy, training.save_steps, outcome);
+      if (due || (training.save_strategy !== "no" && (last || stop))) await this.save();
+    }
+    return this.#result(stop && this.#step < this.totalSteps ? "stopped" : "done");
+  }
+
+  /** Clips, updates, counts. */
+  async #update(outcome: StepOutcome): Promise<void> {
+    const { losses } = outcome;
+    let measured: { gradNorm: number; losses: number[] };
+    try {
+      measured = await this.optimizer.measure(this.#accumulator.gradients, losses);
+    } catch (error) {
+      if (error instanceof NonFiniteError) {
+        throw await this.#diverged(error);
+      }
+      throw error;
+    } finally {
+      tf.dispose(losses);
+    }
+    const multiplier = this.#options.groups.map((_, group) =>
+      this.#schedule.multiplier(this.#step, group)
+    );
+    this.optimizer.step(this.#accumulator.gradients, measured.gradNorm, multiplier);
+    this.#accumulator.reset();
+    this.#step++;
+    this.#epoch = outcome.epoch;
+    const loss = measured.losses.reduce((sum, value) => sum + value, 0);
+    this.#window.loss += loss;
+    this.#window.steps++;
+    this.#window.gradNorm = measured.gradNorm;
+    this.#lossSum += loss;
+    this.#stepsRun++;
+    for (const [name, value] of Object.entries(outcome.metrics ?? {})) {
+      if (!Number.isFinite(value)) continue;
+      const entry = this.#window.sums.get(name) ?? { sum: 0, count: 0 };
+      this.#window.sums.set(name, { sum: entry.sum + value, count: entry.count + 1 });
+    }
+    this.#options.reporter.onStep(this.#step, outcome.tokens);
+  }
+
+  /** The error of a run that diverged, with the batch kept beside it. */
+  async #diverged(error: NonFiniteError): Promise<NonFiniteError> {
+    const { output_dir } = this.#options.training;
+    const newest = await newestCheckpoint(output_dir);
+    const file = `${output_dir}/nonfinite-step-${this.#step + 1}.json`;
+    const batch = this.#method.describeLastBatch();
+    await Deno.writeTextFile(file, JSON.stringify({ step: this.#step + 1, batch }, null, 1));
+    this.#accumulator.reset();
+    return new NonFiniteError(
+      `Training stopped at step ${this.#step + 1}: ${error.message}. The batch is in ${file}; ` +
+        (newest ? `the last good checkpoint is ${newest.path}. ` : "there is no checkpoint yet. ") +
+        "Lower the learning rate, or raise warmup_steps.",
+      error.tensor,
+    );
+  }
+
+  #isDue(every: number, last: boolean): boolean {
+    return every > 0 && (this.#step % every === 0 || last);
+  }
+
+  #isFirstLog(): boolean {
+    return this.#options.training.logging_first_step && this.#step === 1;
+  }
+
+  #isStrategyDue(strategy: "no" | "steps" | "epoch", every: number, outcome: StepOutcome): boolean {
+    if (strategy === "epoch") return outcome.epochEnded || this.#step === this.totalSteps;
+    return strategy === "steps" && every > 0 && this.#step % every === 0;
+  }
+
+  async #log(): Promise<void> {
+    const { groups, reporter } = this.#options;
+    const { loss, steps, gradNorm, sums } = this.#window;
+    if (steps === 0) return;
+    // The rates of the step that was just done.
+    const rates = groups.map(({ name, learningRate }, group): [string, number] => [
+      `learning_rate/${name}`,
+      learningRate * this.#schedule.multiplier(this.#step - 1, group),
+    ]);
+    const skipped = this.#method.skippedRows();
+    const record: MetricsRecord = {
+      step: this.#step,
+      epoch: this.#epoch,
+      loss: loss / steps,
+      grad_norm: gradNorm,
+      learning_rate: rates[0][1],
+      ...Object.fromEntries(rates.length > 1 ? rates : []),
+      ...Object.fromEntries([...sums].map(([name, { sum, count }]) => [name, sum / count])),
+      ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
+    };
+    this.#window = emptyWindow();
+    if (skipped.rows.length > 0) reporter.onSkipped(skipped.rows, skipped.total);
+    const written = await reporter.onLog(record);
+    this.#history.push(record);
+    for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
+  }
+
+  /** Evaluates, reports, and remembers the best. */
+  async #evaluate(): Promise<void> {
+    const { reporter, training, callbacks } = this.#options;
+    const outcome = await reporter.apart(() => this.#method.evaluate());
+    if (outcome === null) return;
+    this.#evaluation = outcome.metrics;
+    const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
+    this.#history.push(record);
+    await reporter.onEvaluate(record, outcome.samples);
+    if (this.#schedule.followsMetric) {
+      this.#schedule.observe(metricOf(outcome.metrics, training.metric_for_best_model));
+    }
+    for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
+  }
+
+  /** Evaluates now. */
+  async evaluate(): Promise<Readonly<Record<string, number>> | null> {
+    await this.#evaluate();
+    return this.#evaluation;
+  }
+
+  /** Writes a checkpoint now, and removes old ones. Where it is there already, nothing happens. */
+  async save(): Promise<string> {
+    const { training, reporter, callbacks, saveModel } = this.#options;
+    const folder = `${training.output_dir}/checkpoint-${this.#step}`;
+    const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>
+      step === this.#step
+    );
+    if (there) return folder;
+    const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
+    if (lastEvaluation?.step === this.#step && this.#evaluation) {
+      const metric = metricOf(this.#evaluation, training.metric_for_best_model);
+      const better = this.#bestMetric === null ||
+        (training.greater_is_better ? metric > this.#bestMetric : metric < this.#bestMetric);
+      if (better) {
+        this.#bestMetric = metric;
+        this.#bestCheckpoint = folder;
+      }
+    }
+    await reporter.apart(async () => {
+      await saveCheckpoint(training.output_dir, saveModel, this.optimizer, this.#state());
+      await rotateCheckpoints(
+        training.output_dir,
+        training.save_total_limit,
+        this.#bestCheckpoint,
+      );
+    });
+    for (const callback of callbacks ?? []) await callback.onSave?.(folder);
+    return folder;
+  }
+
+  /** The checkpoint with the best metric so far. */
+  get bestCheckpoint(): string | null {
+    return this.#bestCheckpoint;
+  }
+
+  #state(): TrainerState {
+    const window: Record<string, number> = {
+      loss: this.#window.loss,
+      steps: this.#window.steps,
+      gradNorm: this.#window.gradNorm,
+      lossSum: this.#lossSum,
+      stepsRun: this.#stepsRun,
+    };
+    for (const [name, { sum, count }] of this.#window.sums) {
+      window[`sum ${name}`] = sum;
+      window[`count ${name}`] = count;
+    }
+    return {
+      global_step: this.#step,
+      epoch: this.#epoch,
+      max_steps: this.totalSteps,
+      best_metric: this.#bestMetric,
+      best_model_checkpoint: this.#bestCheckpoint,
+      log_history: this.#history,
+      method: this.#method.state(),
+      schedule: this.#schedule.state(),
+      optimizer_steps: {},
+      window,
+    };
+  }
+
+  async #interrupted(): Promise<TrainResult> {
+    this.#accumulator.reset();
+    if (this.#step > 0) await this.save();
+    return this.#result("interrupted");
+  }
+
+  #result(status: TrainResult["status"]): TrainResult {
+    return {
+      status,
+      step: this.#step,
+      trainLoss: this.#stepsRun > 0 ? this.#lossSum / this.#stepsRun : NaN,
+      evaluation: this.#evaluation,
+    };
+  }
+
+  /** Frees the moments and the gradients. */
+  dispose(): void {
+    this.#accumulator.reset();
+    this.optimizer.dispose();
+  }
+}
+
+/** Optimizer steps of a run, by Trainer's rule. */
+function totalSteps(training: TrainingSection, stepsPerEpoch: number | null): number {
+  if (training.max_steps > 0) return training.max_steps;
+  if (stepsPerEpoch === null) {
+    throw new Error(
+      "Cannot tell how long to train: a streamed data set has no length; set training.max_steps",
+    );
+  }
+  return Math.ceil(training.num_train_epochs * stepsPerEpoch);
+}
+
+/** The metric of that name, with or without `eval_` in front. */
+function metricOf(metrics: Readonly<Record<string, number>>, name: string): number {
+  const value = metrics[name.startsWith("eval_") ? name : `eval_${name}`];
+  if (value !== undefined) return value;
+  throw new Error(
+    `Cannot compare checkpoints: metric_for_best_model is ${name}, an evaluation gives ` +
+      Object.keys(metrics).join(", "),
+  );
+}
