@@ -4,20 +4,34 @@
  */
 import { onBackendReady } from "../../device/backend.ts";
 import { wasmHeap } from "../../device/wasm_heap.ts";
-import { wasmGemm } from "./gemm.ts";
+import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
+import { installIdentityKernel } from "./identity_kernel.ts";
 import { installMatMulKernels } from "./mat_mul_kernels.ts";
 import { type KernelModule, loadKernelModule } from "./module.ts";
 
 let loaded: KernelModule | null = null;
+let gemm: GemmFunction | null = null;
 
 /** Our module, once the wasm backend has been started, else null. */
 export function kernelModule(): KernelModule | null {
   return loaded;
 }
 
+/**
+ * The product that runs now.
+ *
+ * @throws {Error} before the wasm backend has been started
+ */
+export function kernelGemm(product: Gemm): void {
+  if (gemm === null) throw new Error("Cannot multiply: start the wasm backend first.");
+  gemm(product);
+}
+
 onBackendReady((backend) => {
   const heap = wasmHeap();
   if (backend.name !== "wasm" || heap === null || loaded !== null) return;
   loaded = loadKernelModule(heap);
-  installMatMulKernels(loaded, wasmGemm(loaded));
+  gemm = wasmGemm(loaded);
+  installMatMulKernels(loaded, kernelGemm);
+  installIdentityKernel();
 });

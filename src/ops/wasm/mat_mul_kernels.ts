@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Gemm, GemmFunction } from "./gemm.ts";
 import { type Launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { replaceKernel } from "./replace_kernel.ts";
 
 interface MatMulAttributes {
   readonly transposeA: boolean;
@@ -119,13 +120,6 @@ export function batchMatMul(
     });
   }
   return output;
-}
-
-function replaceKernel(config: tf.KernelConfig): void {
-  if (tf.getKernel(config.kernelName, config.backendName) !== undefined) {
-    tf.unregisterKernel(config.kernelName, config.backendName);
-  }
-  tf.registerKernel(config);
 }
 
 interface FusedAttributes extends MatMulAttributes {

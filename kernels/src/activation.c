@@ -1,0 +1,71 @@
+// tanh-GELU and SwiGLU, forward and backward. Outputs are written (=). The last one to three values of an
+// array go through the same vector code, so that every value is computed alike.
+#include "simd.h"
+
+#define SQRT_2_OVER_PI 0.7978845608028654f
+#define CUBIC 0.044715f
+
+// x / 2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
+INLINE v4 gelu4(v4 x) {
+  v4 inner = mul(mul(x, splat(SQRT_2_OVER_PI)), madd(mul(x, x), splat(CUBIC), splat(1.0f)));
+  return mul(mul(x, splat(0.5f)), add(tanh4(inner), splat(1.0f)));
+}
+
+INLINE v4 gelu_slope4(v4 x) {
+  v4 square = mul(x, x);
+  v4 t = tanh4(mul(mul(x, splat(SQRT_2_OVER_PI)), madd(square, splat(CUBIC), splat(1.0f))));
+  v4 inner_slope = mul(splat(SQRT_2_OVER_PI), madd(square, splat(3.0f * CUBIC), splat(1.0f)));
+  v4 half = splat(0.5f);
+  v4 sech2 = sub(splat(1.0f), mul(t, t));
+  return madd(mul(mul(half, x), sech2), inner_slope, mul(half, add(splat(1.0f), t)));
+}
+
+EXPORT(nano_gelu)
+void nano_gelu(i32 n, const float *x, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(y + i, gelu4(load4(x + i)));
+  if (i < n) store_part(y + i, gelu4(load_part(x + i, n - i)), n - i);
+}
+
+EXPORT(nano_gelu_dx)
+void nano_gelu_dx(i32 n, const float *x, const float *dy, float *dx) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(dx + i, mul(load4(dy + i), gelu_slope4(load4(x + i))));
+  if (i < n) store_part(dx + i, mul(load_part(dy + i, n - i), gelu_slope4(load_part(x + i, n - i))), n - i);
+}
+
+INLINE v4 sigmoid4(v4 x) {
+  return div4(splat(1.0f), add(splat(1.0f), exp4(wasm_f32x4_neg(x))));
+}
+
+// y = gate * sigmoid(gate) * up
+EXPORT(nano_swiglu)
+void nano_swiglu(i32 n, const float *gate, const float *up, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) {
+    v4 g = load4(gate + i);
+    store4(y + i, mul(mul(g, sigmoid4(g)), load4(up + i)));
+  }
+  if (i < n) {
+    v4 g = load_part(gate + i, n - i);
+    store_part(y + i, mul(mul(g, sigmoid4(g)), load_part(up + i, n - i)), n - i);
+  }
+}
+
+INLINE v4 silu_slope4(v4 g) {
+  v4 s = sigmoid4(g);
+  return mul(s, madd(g, sub(splat(1.0f), s), splat(1.0f)));
+}
+
+EXPORT(nano_swiglu_dgate)
+void nano_swiglu_dgate(i32 n, const float *gate, const float *up, const float *dy, float *dgate) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) {
+    store4(dgate + i, mul(mul(load4(dy + i), load4(up + i)), silu_slope4(load4(gate + i))));
+  }
+  if (i < n) {
+    i32 c = n - i;
+    store_part(dgate + i, mul(mul(load_part(dy + i, c), load_part(up + i, c)), silu_slope4(load_part(gate + i, c))), c);
+  }
+}
+// dup = dy * silu(gate) is nano_swiglu(n, gate, dy, dup).

@@ -1,0 +1,224 @@
+// softmax(q k^T * scale) v with grouped queries, forward and backward, in blocks of queries: what is kept is
+// the log-sum-exp of each row (Dao et al., 2022), never the [Tq, Tk] matrix.
+//
+// q, out [B, Tq, H, D]; k, v [B, Tk, K, D] with K a divisor of H; lse [B, H, Tq].
+// Query i of row b sees key j where j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
+// branch_starts[b, i] <= j). All four addresses 0: every query sees every key. A query that sees nothing
+// gives zeros.
+#include "gemm.h"
+
+typedef struct {
+  i32 first, first_count;    // the row's prefix: keys first .. first + first_count
+  i32 second, second_count;  // the branches of a block of queries
+} Window;
+
+typedef struct {
+  i32 Tq, Tk;
+  const i32 *starts, *prefix_ends, *branch_starts, *ends;
+} Mask;
+
+INLINE i32 least(i32 a, i32 b) { return a < b ? a : b; }
+INLINE i32 most(i32 a, i32 b) { return a > b ? a : b; }
+
+// The query's own keys start no earlier than its prefix ends, so that none counts twice.
+INLINE i32 branch_start(const Mask *mask, i32 b, i32 i) {
+  i32 start = mask->branch_starts[b * mask->Tq + i];
+  return mask->prefix_ends[b] > mask->starts[b] ? most(start, mask->prefix_ends[b]) : start;
+}
+
+// The keys that any of `count` queries from i0 sees.
+static Window window_of(const Mask *mask, i32 b, i32 i0, i32 count) {
+  Window w = {0, 0, 0, mask->Tk};
+  if (mask->starts == 0) return w;
+  i32 last = 0, low = mask->Tk;
+  for (i32 i = i0; i < i0 + count; i++) {
+    i32 end = least(mask->ends[b * mask->Tq + i], mask->Tk), start = branch_start(mask, b, i);
+    last = most(last, end);
+    if (start < end) low = least(low, start);
+  }
+  w.first = mask->starts[b];
+  w.first_count = most(0, least(mask->prefix_ends[b], last) - w.first);
+  w.second = low;
+  w.second_count = most(0, last - low);
+  return w;
+}
+
+// Columns of a window's score row that query i sees: 0 .. seen[0] and seen[1] .. seen[2].
+INLINE void seen_columns(const Mask *mask, const Window *w, i32 b, i32 i, i32 *seen) {
+  i32 width = w->first_count + w->second_count;
+  seen[0] = 0, seen[1] = 0, seen[2] = width;
+  if (mask->starts == 0) return;
+  i32 end = least(mask->ends[b * mask->Tq + i], mask->Tk), start = branch_start(mask, b, i);
+  seen[0] = most(0, least(w->first_count, end - w->first));
+  seen[1] = w->first_count + most(0, start - w->second);
+  seen[2] = w->first_count + least(w->second_count, end - w->second);
+  if (start >= end || seen[2] < seen[1]) seen[1] = seen[2] = seen[0];
+}
+
+INLINE float row_max(const float *x, i32 from, i32 to, float best) {
+  v4 m = splat(best);
+  i32 j = from;
+  for (; j + 4 <= to; j += 4) m = vmax(m, load4(x + j));
+  best = max4(m);
+  for (; j < to; j++) best = x[j] > best ? x[j] : best;
+  return best;
+}
+
+// x = e^(x * scale - shift) in place; returns the sum.
+INLINE float row_exp(float *x, i32 from, i32 to, float scale, float shift) {
+  v4 s = splat(0.0f), vscale = splat(scale), vshift = splat(-shift);
+  i32 j = from;
+  for (; j + 4 <= to; j += 4) {
+    v4 e = exp4(madd(load4(x + j), vscale, vshift));
+    store4(x + j, e);
+    s = add(s, e);
+  }
+  float sum = sum4(s);
+  if (j < to) {
+    v4 e = exp4(madd(load_part(x + j, to - j), vscale, vshift));
+    store_part(x + j, e, to - j);
+    for (; j < to; j++) sum += x[j];
+  }
+  return sum;
+}
+
+INLINE void row_scale(float *x, i32 from, i32 to, float factor) {
+  v4 f = splat(factor);
+  i32 j = from;
+  for (; j + 4 <= to; j += 4) store4(x + j, mul(load4(x + j), f));
+  for (; j < to; j++) x[j] *= factor;
+}
+
+// x = p * (x - delta) * scale in place
+INLINE void row_dscore(float *x, const float *p, i32 n, float delta, float scale) {
+  v4 d = splat(delta), s = splat(scale);
+  i32 j = 0;
+  for (; j + 4 <= n; j += 4) store4(x + j, mul(mul(load4(p + j), sub(load4(x + j), d)), s));
+  for (; j < n; j++) x[j] = p[j] * (x[j] - delta) * scale;
+}
+
+// Scores of `rows` queries against a window: scores[r, column], unscaled.
+static void window_scores(const Window *w, i32 rows, i32 D, const float *q, i32 q_row, const float *k,
+                          i32 k_row, float *scores, i32 ld, float *scratch) {
+  if (w->first_count > 0)
+    gemm(rows, w->first_count, D, q, q_row, 1, k + w->first * k_row, 1, k_row, scores, ld, 0, scratch);
+  if (w->second_count > 0)
+    gemm(rows, w->second_count, D, q, q_row, 1, k + w->second * k_row, 1, k_row, scores + w->first_count, ld, 0, scratch);
+}
+
+// out [rows, D] (=) weights [rows, window] x keys or values [window, D].
+static void window_product(const Window *w, i32 rows, i32 D, const float *weights, i32 ld, const float *v,
+                           i32 v_row, float *out, i32 out_row, float *scratch) {
+  if (w->first_count > 0)
+    gemm(rows, D, w->first_count, weights, ld, 1, v + w->first * v_row, v_row, 1, out, out_row, 0, scratch);
+  if (w->second_count > 0)
+    gemm(rows, D, w->second_count, weights + w->first_count, ld, 1, v + w->second * v_row, v_row, 1, out, out_row,
+         w->first_count > 0, scratch);
+}
+
+// out [window, D] (+=) weights^T [window, rows] x x [rows, D].
+static void window_transposed(const Window *w, i32 rows, i32 D, const float *weights, i32 ld, const float *x,
+                              i32 x_row, float *out, i32 out_row, float *scratch) {
+  if (w->first_count > 0)
+    gemm(w->first_count, D, rows, weights, 1, ld, x, x_row, 1, out + w->first * out_row, out_row, 1, scratch);
+  if (w->second_count > 0)
+    gemm(w->second_count, D, rows, weights + w->first_count, 1, ld, x, x_row, 1, out + w->second * out_row, out_row, 1, scratch);
+}
+
+// Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4); block: queries at a time, at least
+// H / K where Tq is 1.
+EXPORT(nano_attention)
+void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
+                    const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends,
+                    float scale, float *out, float *lse, i32 block, float *scratch) {
+  Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
+  i32 G = H / K, k_row = K * D, ld = (Tk + 3) & ~3;
+  float *scores = scratch + GEMM_SCRATCH_FLOATS;
+  // With one query a row, a group's heads are the rows of the block, since they share the keys.
+  i32 grouped = Tq == 1, heads = grouped ? K : H, count = grouped ? G : Tq;
+  i32 q_row = grouped ? D : H * D;
+  for (i32 b = 0; b < B; b++) {
+    for (i32 h = 0; h < heads; h++) {
+      i32 first_head = grouped ? h * G : h;
+      const float *keys = k + b * Tk * k_row + (first_head / G) * D;
+      const float *values = v + b * Tk * k_row + (first_head / G) * D;
+      for (i32 i0 = 0; i0 < count; i0 += block) {
+        i32 rows = least(block, count - i0);
+        const float *queries = q + b * Tq * H * D + first_head * D + i0 * q_row;
+        float *to = out + b * Tq * H * D + first_head * D + i0 * q_row;
+        Window w = window_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows);
+        i32 width = w.first_count + w.second_count;
+        window_scores(&w, rows, D, queries, q_row, keys, k_row, scores, ld, scratch);
+        for (i32 r = 0; r < rows; r++) {
+          i32 seen[3];
+          seen_columns(&mask, &w, b, grouped ? 0 : i0 + r, seen);
+          float *row = scores + r * ld;
+          i32 slot = b * H * Tq + (grouped ? first_head + i0 + r : first_head * Tq + i0 + r);
+          if (seen[0] == 0 && seen[1] == seen[2]) {
+            fill(row, width, 0.0f);
+            lse[slot] = 0.0f;
+            continue;
+          }
+          float best = row_max(row, 0, seen[0], -3.0e38f);
+          best = row_max(row, seen[1], seen[2], best) * scale;
+          float sum = row_exp(row, 0, seen[0], scale, best) + row_exp(row, seen[1], seen[2], scale, best);
+          float inverse = 1.0f / sum;
+          row_scale(row, 0, seen[0], inverse), row_scale(row, seen[1], seen[2], inverse);
+          fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
+          lse[slot] = best + log1(sum);
+        }
+        if (width == 0) {
+          for (i32 r = 0; r < rows; r++) fill(to + r * q_row, D, 0.0f);
+        } else {
+          window_product(&w, rows, D, scores, ld, values, k_row, to, q_row, scratch);
+        }
+      }
+    }
+  }
+}
+
+// dq, dk, dv are written (=), shaped as q, k, v. Scratch in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk
+// rounded up to 4).
+EXPORT(nano_attention_backward)
+void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
+                             const float *v, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
+                             const i32 *ends, float scale, const float *out, const float *lse, const float *dout,
+                             float *dq, float *dk, float *dv, i32 block, float *scratch) {
+  Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
+  i32 G = H / K, k_row = K * D, q_row = H * D, ld = (Tk + 3) & ~3;
+  float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * ld;
+  fill(dk, B * Tk * k_row, 0.0f), fill(dv, B * Tk * k_row, 0.0f);
+  for (i32 b = 0; b < B; b++) {
+    for (i32 h = 0; h < H; h++) {
+      i32 key_offset = b * Tk * k_row + (h / G) * D;
+      for (i32 i0 = 0; i0 < Tq; i0 += block) {
+        i32 rows = least(block, Tq - i0), query_offset = b * Tq * q_row + h * D + i0 * q_row;
+        Window w = window_of(&mask, b, i0, rows);
+        i32 width = w.first_count + w.second_count;
+        if (width == 0) {
+          for (i32 r = 0; r < rows; r++) fill(dq + query_offset + r * q_row, D, 0.0f);
+          continue;
+        }
+        window_scores(&w, rows, D, q + query_offset, q_row, k + key_offset, k_row, p, ld, scratch);
+        window_scores(&w, rows, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
+        for (i32 r = 0; r < rows; r++) {
+          i32 seen[3];
+          seen_columns(&mask, &w, b, i0 + r, seen);
+          float *row = p + r * ld, shift = lse[b * H * Tq + h * Tq + i0 + r];
+          row_exp(row, 0, seen[0], scale, shift), row_exp(row, seen[1], seen[2], scale, shift);
+          fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
+          const float *o = out + query_offset + r * q_row, *d = dout + query_offset + r * q_row;
+          v4 s = splat(0.0f);
+          i32 j = 0;
+          for (; j + 4 <= D; j += 4) s = madd(load4(o + j), load4(d + j), s);
+          float delta = sum4(s);
+          for (; j < D; j++) delta += o[j] * d[j];
+          row_dscore(ds + r * ld, row, width, delta, scale);
+        }
+        window_transposed(&w, rows, D, p, ld, dout + query_offset, q_row, dv + key_offset, k_row, scratch);
+        window_transposed(&w, rows, D, ds, ld, q + query_offset, q_row, dk + key_offset, k_row, scratch);
+        window_product(&w, rows, D, ds, ld, k + key_offset, k_row, dq + query_offset, q_row, scratch);
+      }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+// Moving rows: rotation, gathering, scattering, patches. Outputs are written (=) but for scatter_add.
+#include "simd.h"
+
+// Rotary embedding, halves paired: y[t, h, i] = x1 cos - s x2 sin, y[t, h, i + D/2] = x2 cos + s x1 sin, with
+// x1, x2 the two halves and s = sign (1 rotates, -1 rotates back). cos and sin are [tokens, D/2].
+EXPORT(nano_rope)
+void nano_rope(i32 tokens, i32 H, i32 D, const float *x, const float *cos, const float *sin, float sign, float *y) {
+  i32 half = D / 2;
+  v4 vs = splat(sign);
+  for (i32 t = 0; t < tokens; t++, cos += half, sin += half) {
+    for (i32 h = 0; h < H; h++, x += D, y += D) {
+      i32 i = 0;
+      for (; i + 4 <= half; i += 4) {
+        v4 a = load4(x + i), b = load4(x + half + i), c = load4(cos + i), s = mul(load4(sin + i), vs);
+        store4(y + i, sub(mul(a, c), mul(b, s)));
+        store4(y + half + i, add(mul(b, c), mul(a, s)));
+      }
+      for (; i < half; i++) {
+        float a = x[i], b = x[half + i], c = cos[i], s = sin[i] * sign;
+        y[i] = a * c - b * s;
+        y[half + i] = b * c + a * s;
+      }
+    }
+  }
+}
+
+INLINE void copy(i32 n, const float *x, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(y + i, load4(x + i));
+  for (; i < n; i++) y[i] = x[i];
+}
+
+EXPORT(nano_fill)
+void nano_fill(i32 n, float *x, float value) { fill(x, n, value); }
+
+// out[i] = table[ids[i]], rows of C
+EXPORT(nano_gather_rows)
+void nano_gather_rows(i32 n, i32 C, const float *table, const i32 *ids, float *out) {
+  for (i32 i = 0; i < n; i++) copy(C, table + ids[i] * C, out + i * C);
+}
+
+// out[ids[i]] = rows[i]
+EXPORT(nano_scatter_rows)
+void nano_scatter_rows(i32 n, i32 C, const float *rows, const i32 *ids, float *out) {
+  for (i32 i = 0; i < n; i++) copy(C, rows + i * C, out + ids[i] * C);
+}
+
+// out[ids[i]] += rows[i], in the order of i; negative ids are passed over.
+EXPORT(nano_scatter_add_rows)
+void nano_scatter_add_rows(i32 n, i32 C, const float *rows, const i32 *ids, float *out) {
+  for (i32 i = 0; i < n; i++, rows += C) {
+    if (ids[i] < 0) continue;
+    float *to = out + ids[i] * C;
+    i32 j = 0;
+    for (; j + 4 <= C; j += 4) store4(to + j, add(load4(to + j), load4(rows + j)));
+    for (; j < C; j++) to[j] += rows[j];
+  }
+}
+
+// images [N, channels, S, S] to patches [N, (S/p)^2, channels * p * p], or back where `inverse`.
+EXPORT(nano_patches)
+void nano_patches(i32 N, i32 channels, i32 S, i32 p, const float *from, float *to, i32 inverse) {
+  i32 side = S / p;
+  for (i32 n = 0; n < N; n++)
+    for (i32 gy = 0; gy < side; gy++)
+      for (i32 gx = 0; gx < side; gx++)
+        for (i32 c = 0; c < channels; c++)
+          for (i32 y = 0; y < p; y++) {
+            i32 image = ((n * channels + c) * S + gy * p + y) * S + gx * p;
+            i32 patch = (((n * side + gy) * side + gx) * channels + c) * p * p + y * p;
+            copy(p, from + (inverse ? patch : image), to + (inverse ? image : patch));
+          }
+}
+
+// x [N, (out * s)^2, C] to [N, out^2, s * s * C], or back where `inverse`.
+EXPORT(nano_pixel_shuffle)
+void nano_pixel_shuffle(i32 N, i32 out, i32 s, i32 C, const float *from, float *to, i32 inverse) {
+  i32 row = s * C;
+  for (i32 n = 0; n < N; n++)
+    for (i32 oy = 0; oy < out; oy++)
+      for (i32 y = 0; y < s; y++)
+        for (i32 ox = 0; ox < out; ox++) {
+          i32 flat = ((n * out + oy) * s + y) * out * row + ox * row;
+          i32 packed = ((n * out + oy) * out + ox) * s * row + y * row;
+          copy(row, from + (inverse ? packed : flat), to + (inverse ? flat : packed));
+        }
+}
+
+// [batch, rows, columns] of blocks of `width` floats to [batch, columns, rows]: swaps two axes.
+EXPORT(nano_swap_axes)
+void nano_swap_axes(i32 batch, i32 rows, i32 columns, i32 width, const float *from, float *to) {
+  for (i32 b = 0; b < batch; b++, from += rows * columns * width, to += rows * columns * width)
+    for (i32 c = 0; c < columns; c++)
+      for (i32 r = 0; r < rows; r++) copy(width, from + (r * columns + c) * width, to + (c * rows + r) * width);
+}
+
+// The word that PCG's RXS-M-XS gives for a counter (O'Neill, 2014).
+INLINE u32 mix(u32 word) {
+  u32 state = word * 747796405u + 2891336453u;
+  u32 product = ((state >> ((state >> 28) + 4)) ^ state) * 277803737u;
+  return (product >> 22) ^ product;
+}
+
+// y[i] = x[i] * keep where the random word of i is at least threshold, else 0.
+EXPORT(nano_dropout)
+void nano_dropout(i32 n, const float *x, u32 key, u32 threshold, float keep, float *y) {
+  for (i32 i = 0; i < n; i++) y[i] = mix((u32)i ^ key) < threshold ? 0.0f : x[i] * keep;
+}
+
+// out[r] = index of the row's first largest value.
+EXPORT(nano_argmax)
+void nano_argmax(i32 rows, i32 C, const float *x, i32 *out) {
+  for (i32 r = 0; r < rows; r++, x += C) {
+    v4 m = splat(-3.4e38f);
+    i32 j = 0;
+    for (; j + 4 <= C; j += 4) m = vmax(m, load4(x + j));
+    float best = max4(m);
+    for (; j < C; j++) best = x[j] > best ? x[j] : best;
+    out[r] = 0;
+    for (j = 0; j < C; j++) if (x[j] == best) { out[r] = j; break; }
+  }
+}

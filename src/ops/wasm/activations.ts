@@ -1,0 +1,60 @@
+/**
+ * tanh-GELU and SwiGLU on the wasm heap.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { launch } from "./launch.ts";
+import type { KernelModule } from "./module.ts";
+
+/** Runs `kernel(size, ...addresses of inputs, address of output)`, the output shaped as the first. */
+function elementwise(
+  module: KernelModule,
+  name: string,
+  kernel: string,
+  inputs: readonly tf.Tensor[],
+): tf.Tensor {
+  return launch(module, {
+    name,
+    inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
+    run: (l) => {
+      const out = l.output(inputs[0].shape);
+      module.kernel(kernel)(inputs[0].size, ...inputs.map(l.address), l.address(out));
+      return [out];
+    },
+  });
+}
+
+/** tanh-GELU of any shape. */
+export function gelu(module: KernelModule, x: tf.Tensor): tf.Tensor {
+  return launch(module, {
+    name: "NanoGelu",
+    inputs: { x },
+    saveInputs: ["x"],
+    run: (l) => {
+      const y = l.output(x.shape);
+      module.kernel("nano_gelu")(x.size, l.address(x), l.address(y));
+      return [y];
+    },
+    gradient: (dy, [x]) => ({
+      x: () => elementwise(module, "NanoGeluDx", "nano_gelu_dx", [x, dy]),
+    }),
+  });
+}
+
+/** silu(gate) · up, any shape. */
+export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
+  return launch(module, {
+    name: "NanoSwiglu",
+    inputs: { gate, up },
+    saveInputs: ["gate", "up"],
+    run: (l) => {
+      const y = l.output(gate.shape);
+      module.kernel("nano_swiglu")(gate.size, l.address(gate), l.address(up), l.address(y));
+      return [y];
+    },
+    gradient: (dy, [gate, up]) => ({
+      gate: () => elementwise(module, "NanoSwigluDgate", "nano_swiglu_dgate", [gate, up, dy]),
+      up: () => elementwise(module, "NanoSwigluDup", "nano_swiglu", [gate, dy]),
+    }),
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * The language-model head and the log-probabilities of given tokens on the wasm heap.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { launch, launchAll, sharedGradients, wantsGradient } from "./launch.ts";
+import type { KernelModule } from "./module.ts";
+
+// N rows, C channels, V vocabulary
+
+/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. */
+export function headLogProbs(
+  module: KernelModule,
+  hidden: tf.Tensor2D,
+  head: tf.Tensor2D,
+  targets: Int32Array,
+  temperature: number,
+): tf.Tensor1D {
+  const [N, C] = hidden.shape;
+  const V = head.shape[0];
+  const scratchFloats = module.kernel("nano_head_scratch_floats")();
+  const headIsTrained = wantsGradient(head);
+  return launch(module, {
+    name: "NanoHeadLogProbs",
+    inputs: { hidden, head },
+    saveInputs: ["hidden", "head"],
+    saveOutputs: [false, true],
+    run: (l) => {
+      const logProbs = l.output([N]);
+      const lse = l.output([N]);
+      const scratch = module.scratch(scratchFloats);
+      l.withIntegers([targets], ([ids]) =>
+        // deno-fmt-ignore
+        module.kernel("nano_head_log_probs")(
+          N, C, V, l.address(hidden), l.address(head), ids, 1 / temperature,
+          l.address(logProbs), l.address(lse), 0, scratch,
+        ));
+      return [logProbs, lse];
+    },
+    gradient: (dy, [hidden, head, lse]) => {
+      const compute = (wantsHidden: boolean, wantsHead: boolean): tf.Tensor[] =>
+        launchAll(module, {
+          name: "NanoHeadBackward",
+          inputs: { dy, hidden, head, lse },
+          run: (l) => {
+            const outputs: tf.TensorInfo[] = [];
+            if (wantsHidden) outputs.push(l.output([N, C]));
+            if (wantsHead) outputs.push(l.output([V, C]));
+            const dHidden = wantsHidden ? l.address(outputs[0]) : 0;
+            const dHead = wantsHead ? l.address(outputs[outputs.length - 1]) : 0;
+            const scratch = module.scratch(scratchFloats);
+            l.withIntegers([targets], ([ids]) =>
+              // deno-fmt-ignore
+              module.kernel("nano_head_backward")(
+                N, C, V, l.address(hidden), l.address(head), ids, 1 / temperature,
+                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, scratch,
+              ));
+            return outputs;
+          },
+        });
+      // The logits are computed again once for all gradients that are wanted.
+      const get = sharedGradients(() => compute(true, headIsTrained));
+      let computed = false;
+      return {
+        hidden: () => {
+          computed = headIsTrained;
+          return get(0)();
+        },
+        head: () => computed ? get(1)() : compute(false, true)[0],
+      };
+    },
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * What ops call where the wasm backend runs: the one door to our wasm module.
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { AttentionLayout } from "../attention_layout.ts";
+import * as activations from "./activations.ts";
+import { attention } from "./attention.ts";
+import { headLogProbs } from "./head.ts";
+import { kernelGemm, kernelModule } from "./install.ts";
+import { columnSum, linear } from "./linear.ts";
+import { layerNorm, rmsNorm } from "./norms.ts";
+import { adamW, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
+import * as rows from "./row_ops.ts";
+
+/** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
+export interface WasmKernels {
+  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
+  columnSum(x: tf.Tensor): tf.Tensor;
+  rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
+  layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
+  gelu(x: tf.Tensor): tf.Tensor;
+  swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
+  rope(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D;
+  attention(
+    q: tf.Tensor4D,
+    k: tf.Tensor4D,
+    v: tf.Tensor4D,
+    layout: AttentionLayout | null,
+  ): tf.Tensor3D;
+  headLogProbs(
+    hidden: tf.Tensor2D,
+    head: tf.Tensor2D,
+    targets: Int32Array,
+    temperature: number,
+  ): tf.Tensor1D;
+  gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
+  scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
+  patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D;
+  pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
+  dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
+  argmaxRows(x: tf.Tensor): tf.Tensor1D;
+  adamW(
+    parameter: tf.Tensor,
+    gradient: tf.Tensor,
+    firstMoment: tf.Tensor,
+    secondMoment: tf.Tensor,
+    numbers: AdamWNumbers,
+  ): boolean;
+  gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;
+}
+
+let kernels: WasmKernels | null = null;
+
+/** Our kernels while the wasm backend is tfjs's current one, else null: the composite runs. */
+export function wasmKernels(): WasmKernels | null {
+  const module = kernelModule();
+  if (module === null || tf.getBackend() !== "wasm") return null;
+  kernels ??= {
+    linear: (x, weight, bias) => linear(module, kernelGemm, x, weight, bias),
+    columnSum: (x) => columnSum(module, x),
+    rmsNorm: (x, weight, eps) => rmsNorm(module, x, weight, eps),
+    layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
+    gelu: (x) => activations.gelu(module, x),
+    swiglu: (gate, up) => activations.swiglu(module, gate, up),
+    rope: (x, cos, sin) => rows.rope(module, x, cos, sin),
+    attention: (q, k, v, layout) => attention(module, q, k, v, layout),
+    headLogProbs: (hidden, head, targets, temperature) =>
+      headLogProbs(module, hidden, head, targets, temperature),
+    gatherRows: (table, ids) => rows.gatherRows(module, table, ids),
+    scatterAddRows: (values, ids, count) => rows.scatterAddRows(module, values, ids, count),
+    patches: (images, patchSize) => rows.patches(module, images, patchSize),
+    pixelShuffle: (x, factor) => rows.pixelShuffle(module, x, factor),
+    dropout: (x, rate, key) => rows.dropout(module, x, rate, key),
+    argmaxRows: (x) => rows.argmaxRows(module, x),
+    adamW: (parameter, gradient, first, second, numbers) =>
+      adamW(module, parameter, gradient, first, second, numbers),
+    gradientNorm: (gradients) => gradientNorm(module, gradients),
+  };
+  return kernels;
+}

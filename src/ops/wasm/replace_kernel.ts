@@ -1,0 +1,9 @@
+import * as tf from "@tensorflow/tfjs";
+
+/** Registers a tfjs kernel in the place of the one there is. */
+export function replaceKernel(config: tf.KernelConfig): void {
+  if (tf.getKernel(config.kernelName, config.backendName) !== undefined) {
+    tf.unregisterKernel(config.kernelName, config.backendName);
+  }
+  tf.registerKernel(config);
+}
