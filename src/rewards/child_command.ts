@@ -57,7 +57,7 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
     "--cached-only",
     "--no-code-cache",
     "--node-modules-dir=none",
-    `--v8-flags=--max-old-space-size=${memoryMb},--single-threaded-gc`,
+    `--v8-flags=--max-old-space-size=${Math.max(memoryMb, 64)},--single-threaded-gc`,
     ...allow("net", grants.allowNet),
     ...allow("read", grants.allowRead),
     ...allow("env", grants.allowEnv),

@@ -70,6 +70,8 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     Deno.exit(1);
   }
 
+  // Ctrl-C goes to the trainer's whole group; the trainer decides what ends.
+  Deno.addSignalListener("SIGINT", () => {});
   const worker = new Worker(realm, { type: "module", name: "reward" });
   const order = (message: RealmOrder): void => worker.postMessage(message);
   worker.onerror = (event) => {
@@ -162,7 +164,8 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     const message = codec.decode(await frames.open(await read(size))) as HostMessage;
     switch (message.type) {
       case "limits":
-        memoryBytes = message.memoryMb * 2 ** 20;
+        // The runtime alone takes about 60 MB; a smaller limit still leaves the module something.
+        memoryBytes = Math.max(message.memoryMb, Deno.memoryUsage().rss / 2 ** 20 + 48) * 2 ** 20;
         await tell({ type: "ready" });
         break;
       case "parse":

@@ -50,7 +50,7 @@ export class SandboxChild {
 
   private constructor(process: Deno.ChildProcess, memoryMb: number) {
     this.#process = process;
-    this.#memoryBytes = memoryMb * 2 ** 20;
+    this.#memoryBytes = Math.max(memoryMb, 192) * 2 ** 20;
     this.#writer = process.stdin.getWriter();
     this.dead = this.#ended();
     // The host must be able to end with a child still warm; pending requests hold a timer.

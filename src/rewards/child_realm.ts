@@ -429,7 +429,8 @@ export function realmMain(tools: RealmTools): void {
       if (body.startsWith("class")) continue;
       functions[name] = value as () => unknown;
       const at = script.indexOf(body);
-      found.push({ name, at: at < 0 ? script.length : at });
+      // A re-exported function counts from where its name stands.
+      found.push({ name, at: at < 0 ? script.indexOf(name) : at });
     }
     return found.sort((a, b) => a.at - b.at).map(({ name }) => name);
   }

@@ -5,9 +5,10 @@
  * Who parses: a child, before it evaluates anything. A source that breaks the parser breaks a
  * process without rights.
  */
+import { builtinText } from "./builtin_module.ts";
 import { readLocalModule } from "./local_module.ts";
-import type { ImportRequest, ModuleKind, ModuleSource, Resolutions } from "./protocol.ts";
-import { RemoteModules } from "./remote_module.ts";
+import type { ImportRequest, ModuleSource, Resolutions } from "./protocol.ts";
+import type { RemoteModules } from "./remote_module.ts";
 
 /** Thrown where a module may not be loaded; the run has not evaluated any of it. */
 export class RewardModuleError extends Error {
@@ -17,6 +18,7 @@ export class RewardModuleError extends Error {
   /** The integrity line of the graph as it is, where that was the trouble. */
   readonly integrity: string | null;
 
+  /** An error with what was refused, and the integrity that was found. */
   constructor(
     message: string,
     options: { refused?: string[]; integrity?: string; cause?: unknown } = {},
@@ -29,30 +31,35 @@ export class RewardModuleError extends Error {
 
 const MAX_MODULES = 512;
 const MAX_BYTES = 64 << 20;
+/** What a module sees as its own folder, unless it may read files: paths tell who the user is. */
+const SHOWN_FOLDER = "file:///reward/";
 
 /** A module's place: where it came from, and what it may reach. */
 export interface GraphOptions {
   /** How the config names it. */
   name: string;
-  /** URL of the entry: `file:`, `https:`, or loopback `http:`. */
+  /** URL of the entry: `file:`, `https:`, loopback `http:`, `jsr:` or `npm:`. */
   entry: URL;
-  /** Source of the entry where it is not to be read from there (built-in modules). */
-  source?: string;
-  /** Whether remote modules may be fetched: the config states an integrity, or it is asked for. */
+  /** The entry is one of this library's own rewards, wherever the library came from. */
+  builtin: boolean;
+  /** Whether the module sees its true URL (it may read files) or a made-up one. */
+  showPaths: boolean;
+  /** Fetches remote modules; null where that is not granted. */
   remote: RemoteModules | null;
 }
 
 /** A module with everything it imports. */
 export class ModuleGraph {
-  /** URL of the entry module. */
+  /** URL of the entry module, as the child sees it. */
   entry = "";
-  /** Every module, once. */
+  /** Every module, once, under the URLs that the child sees. */
   readonly sources: ModuleSource[] = [];
   /** What each import means. */
   readonly resolutions: Resolutions = {};
   /** Whether any module came from elsewhere. */
   hasRemote = false;
   #options: GraphOptions;
+  /** The module's own folder, as it is. */
   #folder = "";
   #known = new Set<string>();
   #bytes = 0;
@@ -62,7 +69,7 @@ export class ModuleGraph {
   }
 
   /**
-   * Reads a graph. `parse` takes modules and tells their imports (see {@linkcode SandboxChild}).
+   * Reads a graph. `parse` takes modules and tells their imports.
    *
    * @throws RewardModuleError where an import is refused
    */
@@ -71,7 +78,14 @@ export class ModuleGraph {
     parse: (modules: ModuleSource[]) => Promise<ImportRequest[]>,
   ): Promise<ModuleGraph> {
     const graph = new ModuleGraph(options);
-    let found = [await graph.#entry()];
+    const entry = await graph.#readEntry().catch((error: Error) => {
+      throw new RewardModuleError(`Cannot load reward module ${options.name}: ${error.message}`, {
+        cause: error,
+      });
+    });
+    graph.#folder = new URL("./", entry.url).href;
+    graph.entry = graph.#shown(entry.url);
+    let found = [graph.#add(entry)!];
     while (found.length > 0) {
       const requests = await parse(found);
       found = [];
@@ -83,12 +97,13 @@ export class ModuleGraph {
     return graph;
   }
 
-  /** `sha256-…` over the names and bytes of all modules, however they are ordered. */
+  /** `sha256-…` over the names and bytes of all modules, wherever they lie. */
   async integrity(): Promise<string> {
     const lines = await Promise.all(this.sources.map(async ({ url, kind, source }) => {
       const bytes = typeof source === "string" ? new TextEncoder().encode(source) : source;
       const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-      const name = url.startsWith(this.#folder) ? url.slice(this.#folder.length) : url;
+      const folder = this.#options.showPaths ? this.#folder : SHOWN_FOLDER;
+      const name = url.startsWith(folder) ? url.slice(folder.length) : url;
       return `${name} ${kind} ${new Uint8Array(digest).toHex()}\n`;
     }));
     const all = new TextEncoder().encode(lines.sort().join(""));
@@ -96,41 +111,38 @@ export class ModuleGraph {
     return `sha256-${new Uint8Array(digest).toBase64()}`;
   }
 
-  async #entry(): Promise<ModuleSource> {
-    const { entry, source, remote, name } = this.#options;
-    if (source !== undefined) {
-      this.entry = entry.href;
-      return this.#add({ url: this.entry, kind: scriptKind(entry.pathname), source })!;
-    }
-    if (entry.protocol === "file:") {
-      const module = await readLocalModule(entry, null, "").catch((error: Error) => {
-        throw new RewardModuleError(`Cannot load reward module ${name}: ${error.message}`);
-      });
-      this.#folder = new URL("./", module.url).href;
-      this.entry = module.url;
-      return this.#add(module)!;
-    }
-    if (remote === null) throw new Error("a remote module needs a fetcher");
+  async #readEntry(): Promise<ModuleSource> {
+    const { entry, builtin, remote } = this.#options;
+    if (builtin) return { url: entry.href, kind: "typescript", source: await builtinText(entry) };
+    if (entry.protocol === "file:") return await readLocalModule(entry, null, "");
+    if (remote === null) throw new Error("it is remote");
     this.hasRemote = true;
-    const module = await remote.read(entry.href, "", "").catch((error: Error) => {
-      throw new RewardModuleError(`Cannot load reward module ${name}: ${error.message}`);
-    });
-    this.entry = module.url;
-    this.#folder = new URL("./", module.url).href;
-    return this.#add(module)!;
+    return await remote.read(entry.href, "", "");
+  }
+
+  #shown(url: string): string {
+    const local = url.startsWith("file:") || this.#options.builtin;
+    if (this.#options.showPaths || !local || !url.startsWith(this.#folder)) return url;
+    return SHOWN_FOLDER + url.slice(this.#folder.length);
+  }
+
+  #real(shown: string): string {
+    if (this.#options.showPaths || !shown.startsWith(SHOWN_FOLDER)) return shown;
+    return this.#folder + shown.slice(SHOWN_FOLDER.length);
   }
 
   /** Adds the module that an import means; null where it is there already, or not to be had. */
   async #follow(request: ImportRequest): Promise<ModuleSource | null> {
+    const { from, specifier, type, dynamic } = request;
     try {
-      const module = await this.#resolve(request);
-      this.resolutions[`${request.from}\n${request.specifier}\n${request.type}`] = module.url;
+      const module = await this.#resolve(this.#real(from), specifier, type);
+      this.resolutions[`${from}\n${specifier}\n${type}`] = this.#shown(module.url);
       return this.#add(module);
     } catch (error) {
       // A literal import() is refused when the module gets there, if it ever does.
-      if (request.dynamic) return null;
+      if (dynamic) return null;
       const why = error instanceof Error ? error.message : String(error);
-      const line = `tried to import ${request.specifier.slice(0, 300)}: ${why}`;
+      const line = `tried to import ${specifier.slice(0, 300)}: ${why}`;
       throw new RewardModuleError(
         `Cannot load reward module ${this.#options.name}: it ${line}`,
         { refused: [line], cause: error },
@@ -139,10 +151,11 @@ export class ModuleGraph {
   }
 
   #add(module: ModuleSource): ModuleSource | null {
-    const key = `${module.url}\n${module.kind}`;
+    const shown = { ...module, url: this.#shown(module.url) };
+    const key = `${shown.url}\n${shown.kind}`;
     if (this.#known.has(key)) return null;
     this.#known.add(key);
-    this.#bytes += module.source.length;
+    this.#bytes += shown.source.length;
     if (this.sources.length >= MAX_MODULES || this.#bytes > MAX_BYTES) {
       throw new RewardModuleError(
         `Cannot load reward module ${this.#options.name}: it has more than ${MAX_MODULES} files or ${
@@ -150,49 +163,46 @@ export class ModuleGraph {
         } MB`,
       );
     }
-    this.sources.push(module);
-    return module;
+    this.sources.push(shown);
+    return shown;
   }
 
-  async #resolve({ from, specifier, type }: ImportRequest): Promise<ModuleSource> {
+  async #resolve(from: string, specifier: string, type: string): Promise<ModuleSource> {
+    const { remote, builtin } = this.#options;
     if (!["", "json", "text", "bytes"].includes(type)) {
       throw new Error(`the import attribute type ${JSON.stringify(type)} is not supported`);
     }
-    if (/^(jsr:)?@nanovlm\/lab(@|\/|$)/.test(specifier)) {
+    if (/^(jsr:\/?)?@nanovlm\/lab(@|\/|$)/.test(specifier)) {
       // Types alone come from there; at run time it is empty.
       return { url: "nanovlm:lab", kind: "empty", source: "" };
     }
-    if (/^(node|data|blob|bun|cloudflare|ext|checkin):/.test(specifier)) {
+    const relative = /^\.{0,2}\//.test(specifier);
+    if (builtin && relative) {
+      const url = new URL(specifier, from);
+      return { url: url.href, kind: "typescript", source: await builtinText(url) };
+    }
+    if (relative || /^file:/i.test(specifier)) {
+      const url = new URL(specifier, from);
+      if (url.protocol === "file:") {
+        if (!from.startsWith("file:")) throw new Error("a remote module cannot import local files");
+        return await readLocalModule(url, new URL(this.#folder), type);
+      }
+      specifier = url.href;
+    }
+    if (/^(https?|jsr|npm):/.test(specifier) || remote?.mapsBare(from)) {
+      if (remote === null) {
+        throw new Error(
+          "it is remote; state the `integrity` of the module's whole graph to allow it",
+        );
+      }
+      this.hasRemote = true;
+      return await remote.read(specifier, type, from);
+    }
+    if (/^[a-z][a-z+.-]*:/i.test(specifier)) {
       throw new Error("modules of this kind are not given to reward modules");
     }
-    const packaged = /^(jsr|npm):/.test(specifier);
-    if (!packaged && !/^(\.{0,2}\/|file:|https?:)/.test(specifier)) {
-      const { remote } = this.#options;
-      if (remote !== null && remote.mapsBare(from)) {
-        this.hasRemote = true;
-        return await remote.read(specifier, type, from);
-      }
-      throw new Error(
-        "bare names mean nothing here; import by a relative path in the module's own folder, or by a full specifier with `integrity`",
-      );
-    }
-    const url = packaged ? new URL(specifier) : new URL(specifier, from);
-    if (url.protocol === "file:") {
-      if (!from.startsWith("file:")) throw new Error("a remote module cannot import local files");
-      return await readLocalModule(url, new URL(this.#folder), type);
-    }
-    const { remote } = this.#options;
-    if (remote === null) {
-      throw new Error(
-        "it is remote; state the `integrity` of the module's whole graph to allow it",
-      );
-    }
-    this.hasRemote = true;
-    return await remote.read(packaged ? specifier : url.href, type, from);
+    throw new Error(
+      "bare names mean nothing here; import by a relative path in the module's own folder",
+    );
   }
-}
-
-/** How a script is to be read, by its path. */
-export function scriptKind(path: string): ModuleKind {
-  return /\.(m?js)$/i.test(path) ? "javascript" : "typescript";
 }

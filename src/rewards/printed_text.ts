@@ -1,12 +1,12 @@
 /** Makes a module's output fit to be shown: as its own, without control characters, cut. */
 
-// C0 and C1 controls, DEL, bidirectional overrides, zero-width and line separators.
-// deno-lint-ignore no-control-regex -- they are what is to be found
-const CONTROL =
-  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-// deno-lint-ignore no-control-regex -- they are what is to be found
-const ESCAPE_SEQUENCE =
-  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?/g;
+/** C0 and C1 controls, format characters (bidirectional overrides, zero widths), separators, surrogates. */
+const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+/** Terminal escape sequences, as far as they have a form; the rest loses its escape character. */
+const ESCAPE_SEQUENCE = new RegExp(
+  String.raw`(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?`,
+  "g",
+);
 
 /** One printed line, cut to `limit` characters. */
 export function cleanLine(line: string, limit = 300): string {

@@ -86,7 +86,7 @@ export class RewardSandbox implements AsyncDisposable {
     options: RewardSandboxOptions = {},
   ): Promise<RewardSandbox> {
     const started = await Promise.allSettled(
-      specs.map((spec) => SandboxedModule.start(spec.module, spec, options.base)),
+      specs.map((spec) => SandboxedModule.start(spec.module, spec, { base: options.base })),
     );
     const modules = started.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
     try {

@@ -1,11 +1,11 @@
 /** A module behind the wall: its checked graph, and the processes that work for it. */
-import { builtinSource } from "./builtin_module.ts";
+import { builtinUrl } from "./builtin_module.ts";
 import { type ChildCommand, childCommand } from "./child_command.ts";
 import { type ChildDeath, ChildDeathError, SandboxChild } from "./child_process.ts";
 import { fileUrl } from "./local_module.ts";
 import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
-import type { ModuleSource } from "./protocol.ts";
+import type { ImportRequest, ModuleSource } from "./protocol.ts";
 import { RemoteModules } from "./remote_module.ts";
 import type { SandboxGrants } from "./types.ts";
 
@@ -20,6 +20,14 @@ export interface CallOutcome {
   ms: number;
   printed: string[];
   refused: string[];
+}
+
+/** Options of {@linkcode SandboxedModule.start} that no config can set. */
+export interface StartOptions {
+  /** Folder against which a relative path is taken (default: the working directory). */
+  base?: string;
+  /** Fetch remote modules and take whatever integrity they have: `reward check` tells it. */
+  anyIntegrity?: boolean;
 }
 
 /** One place for a process: replaced when the process ends. */
@@ -80,20 +88,20 @@ export class SandboxedModule implements AsyncDisposable {
   /**
    * Checks a module's graph, then starts it.
    *
-   * `specifier` is a path (relative to `base`, by default the working directory), a `file:`,
-   * `https:`, `jsr:` or `npm:` specifier, or `builtin:NAME`.
+   * `specifier` is a path, a `file:`, `https:`, `jsr:` or `npm:` specifier, or `builtin:NAME`.
    *
    * @throws RewardModuleError where it is refused, broken, or not what its integrity says
    */
   static async start(
     specifier: string,
     grants: SandboxGrants = {},
-    base?: string,
+    options: StartOptions = {},
   ): Promise<SandboxedModule> {
     const resolved = resolveGrants(grants);
-    const { entry, source, remote } = await locate(specifier, base);
+    const { entry, builtin, remote } = locate(specifier, options.base);
     const command = await childCommand(resolved);
-    const mayFetch = remote || grants.integrity !== undefined;
+    const stated = grants.integrity;
+    const mayFetch = remote || stated !== undefined || options.anyIntegrity === true;
     const startMs = startTimeout(resolved);
     const attempt = async (useCache: boolean): Promise<SandboxedModule> => {
       const fetcher = mayFetch ? new RemoteModules(resolved.cacheDir, entry, useCache) : null;
@@ -103,19 +111,12 @@ export class SandboxedModule implements AsyncDisposable {
         },
       );
       try {
+        const showPaths = Boolean(resolved.allowRead);
         const graph = await ModuleGraph.walk(
-          { name: specifier, entry, source, remote: fetcher },
+          { name: specifier, entry, builtin, showPaths, remote: fetcher },
           async (modules) => await parse(child, specifier, modules, startMs),
         );
         const integrity = await graph.integrity();
-        const stated = grants.integrity;
-        if (stated === undefined && graph.hasRemote) {
-          throw new RewardModuleError(
-            `Cannot load reward module ${specifier}: it is remote and the config states no integrity; ` +
-              `if you trust what is there now, add\n  integrity: ${integrity}`,
-            { integrity },
-          );
-        }
         if (stated !== undefined && stated !== integrity) {
           if (fetcher?.usedCache) {
             child.kill("closed", "fetched again");
@@ -124,6 +125,13 @@ export class SandboxedModule implements AsyncDisposable {
           throw new RewardModuleError(
             `Cannot load reward module ${specifier}: its integrity is ${integrity}, the config wants ${stated}; ` +
               "nothing of it was run. Where the change is wanted, read it and put the new line in",
+            { integrity },
+          );
+        }
+        if (stated === undefined && graph.hasRemote && !options.anyIntegrity) {
+          throw new RewardModuleError(
+            `Cannot load reward module ${specifier}: it is remote and the config states no integrity; ` +
+              `if you trust what is there now, add \`integrity: ${integrity}\``,
             { integrity },
           );
         }
@@ -268,6 +276,11 @@ let nextCall = 1;
 
 function resolveGrants(grants: SandboxGrants): SandboxGrants {
   const resolved = { ...grants };
+  if (grants.integrity !== undefined && !/^sha256-[A-Za-z0-9+/]{43}=$/.test(grants.integrity)) {
+    throw new TypeError(
+      `Cannot start a sandbox with integrity ${grants.integrity}: want sha256- and 44 characters of base64`,
+    );
+  }
   if (Array.isArray(grants.allowRead)) {
     resolved.allowRead = grants.allowRead.map((path) =>
       /^([A-Za-z]:[\\/]|[\\/])/.test(path) ? path : `${Deno.cwd()}/${path}`
@@ -277,7 +290,7 @@ function resolveGrants(grants: SandboxGrants): SandboxGrants {
   resolved.timeoutMs = grants.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   for (const key of ["memoryMb", "timeoutMs"] as const) {
     const value = resolved[key]!;
-    const least = key === "memoryMb" ? 128 : 1;
+    const least = 1;
     if (!Number.isFinite(value) || value < least || value > 2 ** 31 - 1000) {
       throw new TypeError(`Cannot start a sandbox with ${key} ${value}: want at least ${least}`);
     }
@@ -293,18 +306,20 @@ function limitsOf(grants: SandboxGrants): { memoryMb: number; allowNet: boolean 
   return { memoryMb: grants.memoryMb ?? DEFAULT_MEMORY_MB, allowNet: Boolean(grants.allowNet) };
 }
 
-async function locate(
+function locate(
   specifier: string,
   base: string | undefined,
-): Promise<{ entry: URL; source?: string; remote: boolean }> {
+): { entry: URL; builtin: boolean; remote: boolean } {
+  const found = { builtin: false, remote: false };
   if (specifier.startsWith("builtin:")) {
-    return { ...await builtinSource(specifier.slice("builtin:".length)), remote: false };
+    return { ...found, entry: builtinUrl(specifier), builtin: true };
   }
-  if (/^(https?|jsr|npm):/.test(specifier)) return { entry: new URL(specifier), remote: true };
-  if (specifier.startsWith("file:")) return { entry: new URL(specifier), remote: false };
-  const folder = base ?? Deno.cwd();
+  if (/^(https?|jsr|npm):/.test(specifier)) {
+    return { ...found, entry: new URL(specifier), remote: true };
+  }
+  if (specifier.startsWith("file:")) return { ...found, entry: new URL(specifier) };
   const absolute = /^([A-Za-z]:[\\/]|[\\/])/.test(specifier);
-  return { entry: fileUrl(absolute ? specifier : `${folder}/${specifier}`), remote: false };
+  return { ...found, entry: fileUrl(absolute ? specifier : `${base ?? Deno.cwd()}/${specifier}`) };
 }
 
 async function parse(
@@ -312,7 +327,7 @@ async function parse(
   specifier: string,
   modules: ModuleSource[],
   timeoutMs: number,
-): Promise<import("./protocol.ts").ImportRequest[]> {
+): Promise<ImportRequest[]> {
   const answer = await child.request({ type: "parse", modules }, timeoutMs);
   if (answer.type !== "parsed") throw new Error("the guard answered something else");
   if (answer.error !== null) {

@@ -1,0 +1,26 @@
+/**
+ * `builtin:exact_match`: 1 where the answer (between `<answer>` tags, or the whole completion where
+ * there are none) equals the row's `answer` (or `solution`), else 0; outer white space and case
+ * aside. Null where the row has no answer.
+ *
+ * An `answer` that is a list holds several right ones.
+ *
+ * @module
+ */
+import type { RewardContext } from "../src/rewards/types.ts";
+import { answerOrAll, column } from "./shared/completion_text.ts";
+
+function normal(text: unknown): string {
+  return String(text).normalize("NFC").trim().toLowerCase();
+}
+
+/** The answer, letter for letter: 1 or 0. */
+export function exactMatch(context: RewardContext): (number | null)[] {
+  const answers = column(context, "answer", "solution");
+  return context.completions.map((completion, i) => {
+    const right = answers?.[i];
+    if (right === null || right === undefined) return null;
+    const given = normal(answerOrAll(completion));
+    return (Array.isArray(right) ? right : [right]).some((one) => normal(one) === given) ? 1 : 0;
+  });
+}

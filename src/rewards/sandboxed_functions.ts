@@ -1,0 +1,98 @@
+/** Functions of a module behind the wall, for whoever needs more than scores (preprocessing). */
+import { SandboxedModule } from "./sandboxed_module.ts";
+import type { SandboxGrants } from "./types.ts";
+
+/** Thrown where a sandboxed function fails, is late, or ends its process. */
+export class SandboxCallError extends Error {
+  override name = "SandboxCallError";
+  /** Whether it was stopped because its time was over. */
+  readonly timedOut: boolean;
+  /** What it tried and was refused, in plain words. */
+  readonly refused: string[];
+
+  /** A failed call with what it was refused. */
+  constructor(message: string, timedOut: boolean, refused: string[]) {
+    super(message);
+    this.timedOut = timedOut;
+    this.refused = refused;
+  }
+}
+
+/**
+ * Starts a module in its sandbox and calls its functions with plain data: null, undefined, booleans,
+ * numbers, bigints, strings, dates, typed arrays, arrays and plain objects, both ways.
+ */
+export class SandboxedFunctions implements AsyncDisposable {
+  /** Exported functions, in the order of their definition in the source. */
+  readonly names: readonly string[];
+  /** `sha256-…` over the module's whole graph: the same bytes, the same functions. */
+  readonly integrity: string;
+  #module: SandboxedModule;
+  #log: (line: string) => void;
+
+  private constructor(module: SandboxedModule, log: (line: string) => void) {
+    this.#module = module;
+    this.#log = log;
+    this.names = module.names;
+    this.integrity = module.integrity;
+    this.#tell(module.specifier, module.loading.printed, module.loading.refused);
+  }
+
+  /**
+   * Checks a module's graph and starts it.
+   *
+   * @param module path, specifier or `builtin:` name
+   * @param grants what it may do beyond computing: nothing, unless it stands there
+   * @throws RewardModuleError where it is refused, broken, or not what its integrity says
+   */
+  static async start(
+    module: string,
+    grants: SandboxGrants = {},
+    options: { base?: string; log?: (line: string) => void } = {},
+  ): Promise<SandboxedFunctions> {
+    const started = await SandboxedModule.start(module, grants, { base: options.base });
+    return new SandboxedFunctions(started, options.log ?? console.error);
+  }
+
+  /**
+   * Calls an exported function with copies of `args`; gives a copy of what it returns.
+   *
+   * @throws SandboxCallError where it fails; the module can be called again
+   * @throws TypeError for arguments that are not plain data
+   */
+  async call(
+    name: string,
+    args: unknown[],
+    options: { timeoutMs?: number } = {},
+  ): Promise<unknown> {
+    const { value, error, timedOut, printed, refused } = await this.#module.call(name, args, {
+      timeoutMs: options.timeoutMs,
+    });
+    this.#tell(name, printed, refused);
+    if (error !== null) {
+      throw new SandboxCallError(
+        `${name} of ${this.#module.specifier} failed: ${error}`,
+        timedOut,
+        [
+          ...refused,
+        ],
+      );
+    }
+    return value;
+  }
+
+  /** Ends its processes. */
+  async close(): Promise<void> {
+    await this.#module.close();
+  }
+
+  /** As {@linkcode close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #tell(name: string, printed: string[], refused: string[]): void {
+    for (const line of printed) this.#log(`[${name}] ${line}`);
+    for (const line of refused) this.#log(`${name} ${line}`);
+  }
+}
