@@ -249,6 +249,6 @@ export async function saveModelFolder(
   );
 }
 
-export { expectedShapes, weightSpecs } from "./weight_shapes.ts";
+export { expectedShapes, inverseFrequencies, weightSpecs } from "./weight_shapes.ts";
 export { readConfig } from "./config_file.ts";
 export { SafetensorsError };
