@@ -34,6 +34,10 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "build a nanoVLM out of SigLIP and Llama folders",
     load: async () => (await import("./convert.ts")).command,
   }],
+  ["reward", {
+    summary: "try a reward module in its sandbox",
+    load: async () => (await import("./reward.ts")).command,
+  }],
   ["parity", {
     summary: "replay recorded cases of the Python reference",
     load: async () => (await import("./parity.ts")).command,
