@@ -1,7 +1,9 @@
+import { HubError } from "../hub/hub_error.ts";
 import { Dataset, type ExampleRules } from "./dataset.ts";
 import { DataError } from "./data_error.ts";
 import { fingerprintFiles } from "./fingerprint.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "./formats.ts";
+import { hubDataFiles } from "./hub_files.ts";
 import { renameColumns, transformRowwise } from "./mapped_source.ts";
 import { MemorySource } from "./memory_source.ts";
 import { type DataFiles, localDataFiles, openSplit } from "./open_source.ts";
@@ -34,7 +36,7 @@ export interface LoadDatasetOptions<F extends DatasetFormat> extends ExampleOpti
   readonly split?: string;
   /** Read from start to end in constant memory rather than at random. */
   readonly streaming?: boolean;
-  /** Finds the files of a path that is not local: a Hub id. */
+  /** Finds the files of a path that is not local; default: on the Hub, see `hubDataFiles`. */
   readonly resolveFiles?: (id: string) => Promise<DataFiles>;
 }
 
@@ -120,17 +122,24 @@ async function finish<F extends DatasetFormat>(
 /** Local where there is such a path; else a Hub id where it looks like one. */
 async function findFiles(
   path: string,
-  resolveFiles: ((id: string) => Promise<DataFiles>) | undefined,
+  resolveFiles: (id: string) => Promise<DataFiles> = hubDataFiles,
 ): Promise<DataFiles> {
-  if (resolveFiles !== undefined && isHubId(path) && !await exists(path)) {
-    return await resolveFiles(path);
+  if (isHubId(path) && !await exists(path)) {
+    try {
+      return await resolveFiles(path);
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error;
+      const message = `${error.message} (there is no local file or folder ${path} either)`;
+      throw new HubError(error.kind, message, { cause: error });
+    }
   }
   return await localDataFiles(path);
 }
 
-/** Whether a text can be the id of a repository: `name` or `owner/name`. */
+/** Whether a text can be the id of a repository: `name` or `owner/name`, perhaps `@revision`. */
 export function isHubId(text: string): boolean {
-  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(text) && !/\.(parquet|jsonl?|csv)$/i.test(text);
+  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?(@.+)?$/.test(text) &&
+    !/\.(parquet|jsonl?|csv)$/i.test(text);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -13,8 +13,10 @@ import { canonicalSplit, findSplit, parseSplit, sliceBounds, SPLIT_ALIASES } fro
 export interface DataFiles {
   /** What the user named. */
   readonly origin: string;
-  /** Full paths by split. */
+  /** Paths by split. */
   readonly splits: ReadonlyMap<string, readonly string[]>;
+  /** Makes a path one of this machine, by downloading it; default: it is one. */
+  readonly localPath?: (file: string) => Promise<string>;
   /** Reads files that the rows of a data file name; default: from the local folder. */
   readonly folderOf?: (file: string) => DataFolder;
 }
@@ -113,10 +115,11 @@ export async function openSplit(
     const splitPaths = [...new Set(names.flatMap((name) => files.splits.get(name) ?? []))];
     const sources: RowSource[] = [];
     for (const path of splitPaths) {
-      const source = opened.get(path) ?? await openFile(path, files.folderOf?.(path));
+      const local = await files.localPath?.(path) ?? path;
+      const source = opened.get(path) ?? await openFile(local, files.folderOf?.(path));
       opened.set(path, source);
       sources.push(source);
-      paths.add(path);
+      paths.add(local);
     }
     const whole = joined(slice.split, sources);
     if (slice.from === null && slice.to === null) {

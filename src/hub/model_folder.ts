@@ -1,0 +1,89 @@
+import { defaultClient, type DownloadProgress } from "./download_file.ts";
+import { downloadSnapshot } from "./download_snapshot.ts";
+import { checkPath } from "./hub_cache.ts";
+import type { HubClient } from "./hub_client.ts";
+import { HubError } from "./hub_error.ts";
+
+/** Small files of a model folder that are taken where they are there. */
+const SIDE_FILES = new Set([
+  "config.json",
+  "generation_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "adapter_config.json",
+  "adapter_model.safetensors",
+]);
+
+/** How to find a model. */
+export interface ResolveModelOptions {
+  /** Branch, tag or commit; default what stands after `@` in the id, else `main`. */
+  readonly revision?: string;
+  /** Without the weights: a tokenizer or a config alone. */
+  readonly weights?: boolean;
+  /** The Hub to ask; default: as the environment says. */
+  readonly client?: HubClient;
+  /** Is told how far each file is. */
+  readonly onProgress?: (progress: DownloadProgress) => void;
+}
+
+/**
+ * The local folder of a model: a folder as it is, or a Hub id (`owner/name`, `owner/name@revision`)
+ * downloaded into the cache: config, tokenizer, and safetensors, whole or in shards.
+ *
+ * @throws {HubError} where it is neither, or cannot be fetched
+ */
+export async function resolveModelFolder(
+  idOrPath: string,
+  options: ResolveModelOptions = {},
+): Promise<string> {
+  if (await isFolder(idOrPath)) return idOrPath;
+  const match = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:@(.+))?$/.exec(idOrPath);
+  if (match === null) {
+    throw new HubError(
+      "not found",
+      `Cannot load the model ${idOrPath}: there is no such folder, and it is no Hub id (owner/name)`,
+    );
+  }
+  const client = options.client ?? defaultClient();
+  const { weights = true, onProgress } = options;
+  let names: string[] = [];
+  const folder = await downloadSnapshot({
+    repo: match[1],
+    type: "model",
+    revision: checkPath(options.revision ?? match[2] ?? "main"),
+    client,
+    onProgress,
+    patterns: (paths) => {
+      names = paths.filter((path) =>
+        SIDE_FILES.has(path) || (weights && /^model.*\.safetensors(\.index\.json)?$/.test(path))
+      );
+      if (names.includes("model.safetensors")) {
+        names = names.filter((name) => name === "model.safetensors" || SIDE_FILES.has(name));
+      }
+      return names;
+    },
+  });
+  const hasWeights = names.some((name) => name.endsWith(".safetensors"));
+  if (weights && !hasWeights) {
+    throw new HubError(
+      "not found",
+      `Cannot load the model ${idOrPath}: it has no model.safetensors; other weight formats are ` +
+        `not read, convert it with Transformers' save_pretrained`,
+    );
+  }
+  return folder;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch {
+    return false;
+  }
+}
