@@ -33,6 +33,15 @@ INLINE void copy(i32 n, const float *x, float *y) {
 EXPORT(nano_fill)
 void nano_fill(i32 n, float *x, float value) { fill(x, n, value); }
 
+EXPORT(nano_copy)
+void nano_copy(i32 n, const float *x, float *y) { copy(n, x, y); }
+
+// out[ids[i]] = 0
+EXPORT(nano_zero_rows)
+void nano_zero_rows(i32 n, i32 C, const i32 *ids, float *out) {
+  for (i32 i = 0; i < n; i++) fill(out + ids[i] * C, C, 0.0f);
+}
+
 // out[i] = table[ids[i]], rows of C
 EXPORT(nano_gather_rows)
 void nano_gather_rows(i32 n, i32 C, const float *table, const i32 *ids, float *out) {

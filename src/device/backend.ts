@@ -70,6 +70,12 @@ async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
   };
 }
 
+/** tfjs's cpu backend greets whoever uses it outside a browser with an advertisement, once. */
+function quietCpuBackend(): void {
+  const cpu: object | null = tf.findBackend("cpu");
+  if (cpu !== null && "firstUse" in cpu) cpu.firstUse = false;
+}
+
 async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
   if (name === "wasm") await startWasmBackend();
   else await tf.setBackend("cpu");
@@ -131,6 +137,7 @@ export async function initBackend(options: InitBackendOptions = {}): Promise<Act
     return active;
   }
   active?.dispose();
+  quietCpuBackend();
   const backend = await start(choice);
   active = backend;
   for (const hook of readyHooks) hook(backend);

@@ -6,6 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 /** The numbers of one update. */
 export interface AdamWStep {
@@ -35,7 +36,10 @@ export interface AdamWSlot {
  * @param options the numbers of this step
  */
 export function adamw(slot: AdamWSlot, gradient: tf.Tensor, options: AdamWStep): void {
-  adamwComposite(slot, gradient, options);
+  const { parameter, firstMoment, secondMoment } = slot;
+  const done = wasmKernels()?.adamW(parameter, gradient, firstMoment, secondMoment, options);
+  // Values that another tensor shares cannot be changed in place: the composite makes new ones.
+  if (done !== true) adamwComposite(slot, gradient, options);
 }
 
 /** The plain composite of {@linkcode adamw}. */

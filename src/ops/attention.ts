@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "./attention_layout.ts";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim
 
@@ -54,5 +55,5 @@ export function attention(
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
 ): tf.Tensor3D {
-  return attentionComposite(q, k, v, layout);
+  return wasmKernels()?.attention(q, k, v, layout) ?? attentionComposite(q, k, v, layout);
 }

@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { withGradient } from "./with_gradient.ts";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N ids, V rows of the table, C channels, U distinct ids
 
@@ -38,6 +39,11 @@ export function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number
  * @returns [N, C]
  */
 export function embedding(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
+  return wasmKernels()?.gatherRows(table, ids) ?? embeddingComposite(table, ids);
+}
+
+/** The plain composite of {@linkcode embedding}. */
+export function embeddingComposite(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
   return withGradient([table], () => ({
     value: tf.gather(table, tf.tensor1d(ids, "int32")),
     gradient: (dy) => [embeddingGradient(dy as tf.Tensor2D, ids, table.shape[0])],

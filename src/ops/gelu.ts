@@ -4,7 +4,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715;
@@ -27,5 +28,5 @@ export function geluComposite(x: tf.Tensor): tf.Tensor {
  * @returns the same shape
  */
 export function gelu(x: tf.Tensor): tf.Tensor {
-  return geluComposite(x);
+  return wasmKernels()?.gelu(x) ?? geluComposite(x);
 }

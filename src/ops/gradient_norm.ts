@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 /**
  * √Σ g², over all tensors, left on the device.
@@ -12,6 +13,11 @@ import * as tf from "@tensorflow/tfjs";
  * @returns scalar
  */
 export function gradientNorm(gradients: tf.Tensor[]): tf.Scalar {
+  return wasmKernels()?.gradientNorm(gradients) ?? gradientNormComposite(gradients);
+}
+
+/** The plain composite of {@linkcode gradientNorm}. */
+export function gradientNormComposite(gradients: tf.Tensor[]): tf.Scalar {
   return tf.tidy(() => {
     const sums = gradients.map((gradient) => gradient.square().sum());
     return tf.stack(sums).sum().sqrt() as tf.Scalar;

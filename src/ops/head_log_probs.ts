@@ -8,6 +8,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { withGradient } from "./with_gradient.ts";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
@@ -121,5 +122,6 @@ export function headLogProbs(
   targets: Int32Array,
   temperature = 1,
 ): tf.Tensor1D {
-  return headLogProbsComposite(hidden, head, targets, temperature);
+  return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
+    headLogProbsComposite(hidden, head, targets, temperature);
 }

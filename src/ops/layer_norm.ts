@@ -4,7 +4,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 /**
  * The plain composite.
@@ -41,5 +42,6 @@ export function layerNorm(
   bias: tf.Tensor,
   eps: number,
 ): tf.Tensor {
-  return layerNormComposite(x, weight, bias, eps);
+  return wasmKernels()?.layerNorm(x, weight, bias, eps) ??
+    layerNormComposite(x, weight, bias, eps);
 }

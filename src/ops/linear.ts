@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N rows, I input features, O output features
 
@@ -33,5 +34,5 @@ export function linearComposite(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tenso
  * @returns [..., O]
  */
 export function linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor {
-  return linearComposite(x, weight, bias);
+  return wasmKernels()?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
 }

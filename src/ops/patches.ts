@@ -4,7 +4,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N images, S image side, p patch side, P = (S/p)² patches
 
@@ -16,6 +17,11 @@ import * as tf from "@tensorflow/tfjs";
  * @returns [N, P, 3·p·p]
  */
 export function patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D {
+  return wasmKernels()?.patches(images, patchSize) ?? patchesComposite(images, patchSize);
+}
+
+/** The plain composite of {@linkcode patches}. */
+export function patchesComposite(images: tf.Tensor4D, patchSize: number): tf.Tensor3D {
   const [N, channels, S] = images.shape;
   const side = S / patchSize;
   return images.reshape([N, channels, side, patchSize, side, patchSize])

@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N images, P patches (a square number), C channels, s factor
 
@@ -14,6 +15,11 @@ import * as tf from "@tensorflow/tfjs";
  * @returns [N, P/s², C·s²]
  */
 export function pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D {
+  return wasmKernels()?.pixelShuffle(x, factor) ?? pixelShuffleComposite(x, factor);
+}
+
+/** The plain composite of {@linkcode pixelShuffle}. */
+export function pixelShuffleComposite(x: tf.Tensor3D, factor: number): tf.Tensor3D {
   const [N, P, C] = x.shape;
   const side = Math.round(Math.sqrt(P));
   const out = side / factor;

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 /**
  * The plain composite.
@@ -28,5 +29,5 @@ export function rmsNormComposite(x: tf.Tensor, weight: tf.Tensor, eps: number): 
  * @returns [..., C]
  */
 export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor {
-  return rmsNormComposite(x, weight, eps);
+  return wasmKernels()?.rmsNorm(x, weight, eps) ?? rmsNormComposite(x, weight, eps);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // B batch, T tokens, H heads, D head dim
 
@@ -92,5 +93,5 @@ export function ropeComposite(x: tf.Tensor4D, angles: RotaryAngles): tf.Tensor4D
  * @returns [B, T, H, D]
  */
 export function rope(x: tf.Tensor4D, angles: RotaryAngles): tf.Tensor4D {
-  return ropeComposite(x, angles);
+  return wasmKernels()?.rope(x, angles.cos, angles.sin) ?? ropeComposite(x, angles);
 }

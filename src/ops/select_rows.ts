@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { withGradient } from "./with_gradient.ts";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 // N rows, M chosen rows, C channels
 
@@ -23,6 +24,11 @@ function scatterRows(rows: tf.Tensor, positions: Int32Array, total: number): tf.
  * @returns [M, C]
  */
 export function selectRows(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
+  return wasmKernels()?.gatherRows(x, positions) ?? selectRowsComposite(x, positions);
+}
+
+/** The plain composite of {@linkcode selectRows}. */
+export function selectRowsComposite(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
   return withGradient([x], () => ({
     value: tf.gather(x, tf.tensor1d(positions, "int32")),
     gradient: (dy) => [scatterRows(dy, positions, x.shape[0])], // [N, C]
@@ -38,6 +44,16 @@ export function selectRows(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
  * @returns [N, C]
  */
 export function replaceRows(
+  x: tf.Tensor2D,
+  rows: tf.Tensor2D,
+  positions: Int32Array,
+): tf.Tensor2D {
+  return wasmKernels()?.replaceRows(x, rows, positions) ??
+    replaceRowsComposite(x, rows, positions);
+}
+
+/** The plain composite of {@linkcode replaceRows}. */
+export function replaceRowsComposite(
   x: tf.Tensor2D,
   rows: tf.Tensor2D,
   positions: Int32Array,

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { wasmKernels } from "./wasm/kernels.ts";
 
 /**
  * The plain composite.
@@ -24,5 +25,5 @@ export function swigluComposite(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
  * @returns the same shape
  */
 export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
-  return swigluComposite(gate, up);
+  return wasmKernels()?.swiglu(gate, up) ?? swigluComposite(gate, up);
 }

@@ -3,11 +3,13 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { attentionComposite } from "../../src/ops/attention.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
+import { dropoutComposite } from "../../src/ops/dropout.ts";
 import { geluComposite } from "../../src/ops/gelu.ts";
 import { layerNormComposite } from "../../src/ops/layer_norm.ts";
 import { linearComposite } from "../../src/ops/linear.ts";
 import { rmsNormComposite } from "../../src/ops/rms_norm.ts";
 import { ropeComposite, rotaryAngles } from "../../src/ops/rope.ts";
+import { replaceRowsComposite } from "../../src/ops/select_rows.ts";
 import { swigluComposite } from "../../src/ops/swiglu.ts";
 import { wasmKernels } from "../../src/ops/wasm/kernels.ts";
 import { RandomStream } from "../../src/random.ts";
@@ -294,6 +296,33 @@ Deno.test("rows are gathered, and scattered back with duplicates added", async (
       (table) => k.gatherRows(table, ids),
       (table) => tf.matMul(tf.oneHot(tf.tensor1d(ids, "int32"), 6).toFloat(), table as tf.Tensor2D),
       [randomTensor([6, C], 1)],
+    );
+  }
+});
+
+Deno.test("rows are replaced, and both sides get their gradients", async () => {
+  const k = await kernels();
+  for (const ids of [[], [2], [5, 0, 3]]) {
+    for (const C of SIZES) {
+      const positions = Int32Array.from(ids);
+      assertSameOp(
+        `replace ${ids} of ${C}`,
+        (x, rows) => k.replaceRows(x as tf.Tensor2D, rows as tf.Tensor2D, positions),
+        (x, rows) => replaceRowsComposite(x as tf.Tensor2D, rows as tf.Tensor2D, positions),
+        [randomTensor([6, C], 1), randomTensor([ids.length, C], 2)],
+      );
+    }
+  }
+});
+
+Deno.test("dropout drops the values that its composite drops, forward and backward", async () => {
+  const k = await kernels();
+  for (const size of SIZES) {
+    assertSameOp(
+      `dropout ${size}`,
+      (x) => k.dropout(x, 0.3, 123456789),
+      (x) => dropoutComposite(x, 0.3, 123456789),
+      [randomTensor([size], 1)],
     );
   }
 });

@@ -36,6 +36,7 @@ export interface WasmKernels {
   ): tf.Tensor1D;
   gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
   scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
+  replaceRows(x: tf.Tensor2D, values: tf.Tensor2D, ids: Int32Array): tf.Tensor2D;
   patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D;
   pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
   dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
@@ -69,6 +70,7 @@ export function wasmKernels(): WasmKernels | null {
       headLogProbs(module, hidden, head, targets, temperature),
     gatherRows: (table, ids) => rows.gatherRows(module, table, ids),
     scatterAddRows: (values, ids, count) => rows.scatterAddRows(module, values, ids, count),
+    replaceRows: (x, values, ids) => rows.replaceRows(module, x, values, ids),
     patches: (images, patchSize) => rows.patches(module, images, patchSize),
     pixelShuffle: (x, factor) => rows.pixelShuffle(module, x, factor),
     dropout: (x, rate, key) => rows.dropout(module, x, rate, key),

@@ -86,6 +86,42 @@ export function gatherRows(
   });
 }
 
+/** x [N, C] with the rows at `ids` (all different) replaced by `rows` [M, C] → [N, C]. */
+export function replaceRows(
+  module: KernelModule,
+  x: tf.Tensor2D,
+  rows: tf.Tensor2D,
+  ids: Int32Array,
+): tf.Tensor2D {
+  const [N, C] = x.shape;
+  /** A copy of `from` with the rows at `ids` taken from `rows`, or zeroed. */
+  const write = (from: tf.Tensor, values?: tf.Tensor): tf.Tensor2D =>
+    launch(module, {
+      name: values === undefined ? "NanoZeroRows" : "NanoReplaceRows",
+      inputs: values === undefined ? { x: from } : { x: from, rows: values },
+      run: (l) => {
+        const out = l.output([N, C]);
+        module.kernel("nano_copy")(N * C, l.address(from), l.address(out));
+        l.withIntegers([ids], ([address]) => {
+          if (values === undefined) {
+            module.kernel("nano_zero_rows")(ids.length, C, address, l.address(out));
+          } else {
+            // deno-fmt-ignore
+            module.kernel("nano_scatter_rows")(
+              ids.length, C, l.address(values), address, l.address(out),
+            );
+          }
+        });
+        return [out];
+      },
+      gradient: (dy) => ({
+        x: () => write(dy),
+        rows: () => gatherRows(module, dy, ids),
+      }),
+    });
+  return write(x, rows);
+}
+
 /** images [N, channels, S, S] → [N, (S/p)², channels·p·p]. */
 export function patches(
   module: KernelModule,
