@@ -40,6 +40,7 @@ export class ReportFile {
       status: "running",
       message: null,
       startedAt: Date.now(),
+      startedAtStep: 0,
       updatedAt: Date.now(),
       step: 0,
       totalSteps: 0,

@@ -1,17 +1,11 @@
 import { formatCompletions } from "./completions_table.ts";
 import { type CompletionRow, CompletionsWriter } from "./completions_writer.ts";
-import { formatNumber, formatTable } from "./console_table.ts";
-import { formatDuration } from "./duration.ts";
+import { closingLines, type RunSummary } from "./closing_lines.ts";
+import { formatNumber } from "./console_table.ts";
 import type { EvaluationSample } from "./evaluation_sample.ts";
 import { type MetricsRecord, numericMetrics } from "./metrics_record.ts";
 import { MetricsWriter } from "./metrics_writer.ts";
-import type {
-  FactGroup,
-  NextCommand,
-  ResultTable,
-  RunStatus,
-  SkippedRow,
-} from "./page/report_contents.ts";
+import type { FactGroup, SkippedRow } from "./page/report_contents.ts";
 import { PeakMemory } from "./peak_memory.ts";
 import {
   Progress,
@@ -21,7 +15,6 @@ import {
 } from "./progress.ts";
 import { type ReportedCompletion, ReportFile } from "./report_file.ts";
 import type { RunDirectory } from "./run_directory.ts";
-import { formatSamples } from "./samples_table.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { printable } from "./terminal_text.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
@@ -49,17 +42,8 @@ export interface RunInfo {
   readonly completionsToPrint?: number;
 }
 
-/** How a run ended. */
-export interface RunSummary {
-  /** How. */
-  readonly status: Exclude<RunStatus, "running">;
-  /** Why, where that needs words. */
-  readonly message?: string;
-  /** Results, as before and after. */
-  readonly tables?: readonly ResultTable[];
-  /** Commands to go on with. */
-  readonly next?: readonly NextCommand[];
-}
+/** The page shows this many different warnings. */
+const MAX_WARNINGS = 100;
 
 /**
  * Everything a run shows and writes about itself: progress, metrics.jsonl, completions.jsonl,
@@ -123,6 +107,7 @@ export class Reporter {
       title: info.title,
       totalSteps: info.totalSteps,
       step: this.#step,
+      startedAtStep: this.#step,
       facts: info.facts,
       configYaml: info.configYaml,
     });
@@ -139,11 +124,11 @@ export class Reporter {
    *
    * @param step optimizer steps done
    * @param tokens the tokens it worked on
-   * @param note anything else worth a glance, as `reward 0.41`
+   * @param note anything else worth a glance, as `reward 0.41`; stays until there is another
    */
-  onStep(step: number, tokens: number, note = ""): void {
+  onStep(step: number, tokens: number, note?: string): void {
     this.#step = step;
-    this.#note = note;
+    if (note !== undefined) this.#note = note;
     this.#throughput.add(step, tokens);
     this.#progress?.update(this.#state());
   }
@@ -168,9 +153,7 @@ export class Reporter {
     if (typeof record.loss === "number") this.#loss = record.loss;
     if (typeof record.learning_rate === "number") this.#learningRate = record.learning_rate;
     this.#write(full);
-    const reward = record.reward;
-    const extra = typeof reward === "number" ? `reward ${formatNumber(reward)}` : "";
-    if (extra !== "") this.#note = extra;
+    if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
     this.#progress?.log(this.#state());
     await this.#writeReport(false);
     return full;
@@ -188,9 +171,8 @@ export class Reporter {
     samples: readonly EvaluationSample[] = [],
   ): Promise<void> {
     this.#write(record);
-    const words = numericMetrics(record).filter(([name]) =>
-      /^eval_(?!.*(runtime|per_second))/.test(name)
-    )
+    const words = numericMetrics(record)
+      .filter(([name]) => /^eval_(?!.*(runtime|per_second))/.test(name))
       .map(([name, value]) => `${name} ${formatNumber(value)}`);
     this.#print(`step ${record.step}: ${words.join("  ")}`);
     if (samples.length > 0) {
@@ -222,7 +204,7 @@ export class Reporter {
       known.count++;
       return;
     }
-    warnings.push({ step: this.#step, text, count: 1 });
+    if (warnings.length < MAX_WARNINGS) warnings.push({ step: this.#step, text, count: 1 });
     this.#print(`warning: ${text.split("\n").map(printable).join("\n  ")}`);
   }
 
@@ -265,7 +247,17 @@ export class Reporter {
     contents.next = summary.next ?? [];
     this.#progress?.finish();
     await this.#writeReport(true);
-    for (const line of this.#closingLines(summary)) this.#print(line);
+    const { startedAt, updatedAt } = contents;
+    const lines = closingLines({
+      label: this.#info?.label ?? "run",
+      step: this.#step,
+      seconds: (updatedAt - startedAt) / 1000,
+      samples: this.#lastSamples,
+      reportPath: this.#reportFailed ? null : this.#report.path,
+      width: this.#terminal.columns(),
+      summary,
+    });
+    for (const line of lines) this.#print(line);
     this.close();
   }
 
@@ -283,25 +275,6 @@ export class Reporter {
       }
     }
     if (failure !== null) throw failure.error;
-  }
-
-  #closingLines(summary: RunSummary): string[] {
-    const width = this.#terminal.columns();
-    const { startedAt, updatedAt } = this.#report.contents;
-    const lines = (summary.tables ?? []).map((table) =>
-      `\n${printable(table.title)}\n` +
-      formatTable(table.columns.map((header) => ({ header })), table.rows, width)
-    );
-    if (summary.status === "done" && this.#lastSamples.length > 0) {
-      lines.push("\nSample answers\n" + formatSamples(this.#lastSamples, 8, width));
-    }
-    const took = formatDuration((updatedAt - startedAt) / 1000);
-    lines.push(
-      `\n${this.#info?.label ?? "run"}: ${summary.status} at step ${this.#step} after ${took}`,
-    );
-    if (!this.#reportFailed) lines.push(`report: ${this.#report.path}`);
-    for (const { label, command } of summary.next ?? []) lines.push(`${label}:\n  ${command}`);
-    return lines;
   }
 
   #openCompletions(resumedFromStep: number | undefined): CompletionsWriter {

@@ -1,18 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Progress, progressLine, type ProgressTerminal } from "../../src/report/progress.ts";
+import { Progress, progressLine } from "../../src/report/progress.ts";
 import { formatDuration } from "../../src/report/duration.ts";
 import { displayWidth } from "../../src/report/terminal_text.ts";
-
-function fakeTerminal(interactive: boolean): ProgressTerminal & { text: string } {
-  return {
-    interactive,
-    columns: () => 80,
-    text: "",
-    write(text: string) {
-      this.text += text;
-    },
-  };
-}
+import { fakeTerminal } from "./fake_terminal.ts";
 
 const STATE = {
   step: 120,

@@ -30,7 +30,7 @@ main, header.top { max-width: 1200px; margin: 0 auto; padding: 0 20px; }
 header.top { padding-top: 28px; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 40px 0 12px; }
-h3 { font-size: .95rem; margin: 0 0 8px; }
+h3 { font-size: .95rem; margin: 0 0 8px; overflow-wrap: anywhere; }
 p { margin: 0 0 8px; }
 .quiet { color: var(--quiet); }
 .titleline { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; }
@@ -114,21 +114,22 @@ dl.answers dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; min-w
 .chip.good { background: var(--good-back); color: var(--good); }
 .chip.bad { background: var(--bad-back); color: var(--bad); }
 .facts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(270px, 100%), 1fr)); }
-.facts dl { margin: 0; display: grid; grid-template-columns: minmax(90px, max-content) 1fr; gap: 3px 14px; font-size: .92rem; }
+.facts dl { margin: 0; display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: 3px 14px; font-size: .92rem; }
 .facts dt { color: var(--quiet); overflow-wrap: anywhere; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 pre, code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .88rem; }
 pre { background: var(--code); border-radius: 8px; padding: 12px; margin: 0; overflow-x: auto; }
-.next { list-style: none; margin: 0; padding: 0; display: grid; gap: 12px; }
+.next { list-style: none; margin: 0; padding: 0; display: grid; gap: 12px; grid-template-columns: minmax(0, 1fr); overflow-wrap: anywhere; }
 .next .command { display: flex; gap: 8px; align-items: stretch; margin-top: 4px; }
 .next pre { flex: 1; min-width: 0; padding: 9px 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; width: 100%; }
-caption { text-align: left; font-weight: 600; padding-bottom: 6px; }
-th, td { text-align: left; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+caption { overflow-wrap: anywhere; text-align: left; font-weight: 600; padding-bottom: 6px; }
+th, td { overflow-wrap: anywhere; text-align: left; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; }
 td.number, th.number { text-align: right; }
-td:first-child { min-width: 9em; }
+td { min-width: 4em; }
+td:first-child { min-width: 7em; }
 tr:last-child > * { border-bottom: 0; }
 details { margin-top: 14px; }
 summary { cursor: pointer; font-weight: 600; }

@@ -75,6 +75,8 @@ export interface ReportContents {
   message: string | null;
   /** When it began, in ms since 1970. */
   startedAt: number;
+  /** The step that it began, or went on, from. */
+  startedAtStep: number;
   /** When this was written, in ms since 1970. */
   updatedAt: number;
   /** Optimizer steps done. */

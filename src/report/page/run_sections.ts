@@ -58,7 +58,11 @@ function headlines(contents: ReportContents): Headline[] {
     : "";
   const tiles: Headline[] = [
     { name: "Steps", value: `${formatNumber(step)} / ${formatNumber(totalSteps)}`, note: left },
-    { name: "Time", value: formatDuration((updatedAt - startedAt) / 1000), note: "" },
+    {
+      name: "Time",
+      value: formatDuration((updatedAt - startedAt) / 1000),
+      note: contents.startedAtStep > 0 ? `since step ${contents.startedAtStep}` : "",
+    },
   ];
   const names = [...new Set(records.flatMap((record) => Object.keys(record)))];
   const accuracy = names.filter((name) => /^eval_.*(exact_match|accurac)/.test(name));
