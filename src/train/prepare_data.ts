@@ -1,0 +1,78 @@
+/**
+ * The data that a config asks for: files, the Hub, or the embedded drawings; held-out data from
+ * its own source, or a fifth of the rows.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../config/config_types.ts";
+import { DataError } from "../data/data_error.ts";
+import {
+  embeddedShapes,
+  shapesGrpoRows,
+  shapesPreferenceRows,
+  shapesVqaRows,
+} from "../data/embedded_shapes.ts";
+import type { DatasetFormat } from "../data/formats.ts";
+import { type AnyDataset, datasetFromRows, type ExampleOptions } from "../data/load_dataset.ts";
+import { loadTrainAndEval, type TrainEvalDatasets } from "../data/train_eval.ts";
+import { BUILTIN_SHAPES } from "./prepare_model.ts";
+
+/**
+ * The embedded drawings as a data set.
+ *
+ * @param split `train` or `test`
+ * @throws {DataError} for another split
+ */
+export async function embeddedDataset<F extends DatasetFormat>(
+  split: string,
+  options: ExampleOptions<F>,
+): Promise<AnyDataset<F>> {
+  if (split !== "train" && split !== "test") {
+    throw new DataError(
+      `Cannot load ${BUILTIN_SHAPES}: there is no split ${split}; want train or test`,
+    );
+  }
+  const pictures = embeddedShapes()[split];
+  const rows = {
+    vqa: () => shapesVqaRows(pictures),
+    preference: () => shapesPreferenceRows(pictures),
+    grpo: () => shapesGrpoRows(pictures),
+  }[options.format as DatasetFormat]();
+  return await datasetFromRows(rows, { ...options, name: `${BUILTIN_SHAPES} ${split}` });
+}
+
+/**
+ * Loads the data of a config.
+ *
+ * @param format what the trainer reads
+ * @throws {DataError} where data is missing, corrupt, or of another format
+ */
+export async function prepareData<F extends DatasetFormat>(
+  config: ResolvedConfig,
+  format: F,
+): Promise<TrainEvalDatasets<F>> {
+  const { dataset, training } = config;
+  const evaluation = training.eval_strategy !== "no";
+  const options: ExampleOptions<F> = {
+    format,
+    renameColumns: dataset.rename_columns,
+    maxSamples: dataset.max_samples,
+    splitTurns: dataset.split_turns,
+    maxImagesPerExample: training.max_images_per_example,
+  };
+  if (dataset.train_data_path === BUILTIN_SHAPES) {
+    return {
+      train: await embeddedDataset(dataset.train_split, options),
+      evaluation: evaluation ? await embeddedDataset(dataset.eval_split, options) : null,
+    };
+  }
+  return await loadTrainAndEval({
+    ...options,
+    trainPath: dataset.train_data_path,
+    trainSplit: dataset.train_split,
+    evalPath: dataset.eval_data_path,
+    evalSplit: dataset.eval_split,
+    evaluation,
+    streaming: dataset.streaming,
+  });
+}

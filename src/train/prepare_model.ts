@@ -1,0 +1,230 @@
+/**
+ * The model that a config asks for: fresh, from backbones, or from a checkpoint; with its
+ * tokenizer, its image processor, and fresh adapters where LoRA is on.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { ModelSection } from "../config/config_types.ts";
+import { readBack } from "../device/read_back.ts";
+import { resolveModelFolder } from "../hub/model_folder.ts";
+import { ImageProcessor } from "../image/image_processor.ts";
+import {
+  type HostAdapter,
+  initializeAdapter,
+  type LoraConfig,
+  writeAdapterFiles,
+} from "../model/adapter_files.ts";
+import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
+import { convertBackbones } from "../model/convert.ts";
+import { initializeWeights } from "../model/initialize.ts";
+import { openPretrained } from "../model/pretrained.ts";
+import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
+import { writeModelFiles } from "../model/weights.ts";
+import type { Adapter } from "../model/weights_map.ts";
+import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
+import { usesGlobalTile } from "../text/image_string.ts";
+import { Tokenizer } from "../text/tokenizer.ts";
+
+/** Name of the embedded tokenizer, and of the model that `train sft` makes with it. */
+export const BUILTIN_SHAPES = "builtin:shapes";
+
+/** A model that is ready to train. */
+export interface PreparedModel {
+  readonly model: VisionLanguageModel;
+  readonly tokenizer: Tokenizer;
+  readonly imageProcessor: ImageProcessor;
+  /** Of the adapters; null without LoRA. */
+  readonly loraConfig: LoraConfig | null;
+  /** Where the weights came from, in a few words. */
+  readonly origin: string;
+  /** What the user should know, a line each. */
+  readonly warnings: readonly string[];
+}
+
+/** The tokenizer of a fresh model, with nanoVLM's extra tokens. */
+async function freshTokenizer(config: VLMConfig): Promise<Tokenizer> {
+  const base = config.lm_tokenizer === BUILTIN_SHAPES
+    ? Tokenizer.fromJson(embeddedTokenizerFiles())
+    : await Tokenizer.fromFolder(await resolveModelFolder(config.lm_tokenizer, { weights: false }));
+  return base.withExtraTokens(config.vlm_extra_tokens, config.lm_chat_template);
+}
+
+/** A model from nothing but a seed. */
+async function freshModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+  const wished = section.vlm_config;
+  const config: VLMConfig = {
+    ...defaultVLMConfig(),
+    ...wished,
+    vlm_load_backbone_weights: false,
+  };
+  const tokenizer = await freshTokenizer(config);
+  config.extra_token_amount = Object.keys(config.vlm_extra_tokens).length;
+  config.lm_vocab_size = wished.lm_vocab_size ?? tokenizer.vocabSize;
+  config.lm_base_vocab_size = wished.lm_base_vocab_size ?? tokenizer.imageTokenId;
+  const weights = initializeWeights(config, seed, {
+    initPositionEmbedding: section.init_position_embedding,
+  });
+  return finish(config, weights, tokenizer, "fresh weights");
+}
+
+/** A model from SigLIP and Llama backbones, the projector fresh: nanoVLM's `load_backbone`. */
+async function backboneModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+  const config = { ...defaultVLMConfig(), ...section.vlm_config };
+  const tokenizer = await freshTokenizer(config);
+  const warnings: string[] = [];
+  using converted = await convertBackbones({
+    languageDir: await resolveModelFolder(config.lm_model_type),
+    visionDir: await resolveModelFolder(config.vit_model_type),
+    vlmConfig: {
+      ...section.vlm_config,
+      vit_model_type: config.vit_model_type,
+      lm_model_type: config.lm_model_type,
+      lm_tokenizer: config.lm_tokenizer,
+    },
+    seed,
+    tokenizerSize: tokenizer.vocabSize,
+    initPositionEmbedding: section.init_position_embedding,
+    onWarning: (text) => warnings.push(text),
+  });
+  const weights = function* (): Generator<[string, HostWeights]> {
+    for (const { name } of converted.specs) yield [name, converted.read(name)];
+  };
+  const origin = `backbones ${config.vit_model_type} and ${config.lm_model_type}`;
+  return { ...finish(converted.config, weights(), tokenizer, origin), warnings };
+}
+
+function finish(
+  config: VLMConfig,
+  weights: Iterable<[string, HostWeights]>,
+  tokenizer: Tokenizer,
+  origin: string,
+): PreparedModel {
+  return {
+    model: new VisionLanguageModel(config, weights, tokenizer.imageTokenId),
+    tokenizer,
+    imageProcessor: ImageProcessor.fromConfig(config, { globalTile: usesGlobalTile(tokenizer) }),
+    loraConfig: null,
+    origin,
+    warnings: [],
+  };
+}
+
+/** An adapter's tensors on the device, ready to train. */
+export function deviceAdapter(adapter: HostAdapter, dropout: number): Adapter {
+  const variable = ({ shape, data }: { shape: number[]; data: Float32Array }) =>
+    tf.tidy(() => tf.variable(tf.tensor(data, shape), false));
+  return {
+    loraA: variable(adapter.loraA),
+    loraB: variable(adapter.loraB),
+    magnitude: adapter.magnitude ? variable(adapter.magnitude) : null,
+    scaling: adapter.scaling,
+    dropout,
+  };
+}
+
+/**
+ * Makes or loads the model of a config.
+ *
+ * @param section the config's `model`
+ * @param seed of fresh weights
+ * @throws {Error} where a folder, file or Hub id is missing or does not fit
+ */
+export async function prepareModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+  const fresh = section.model_name_or_path === "initialize";
+  const prepared = fresh
+    ? await (section.load_backbone ? backboneModel : freshModel)(section, seed)
+    : await pretrainedModel(section);
+  if (!section.use_lora) return prepared;
+  const loraConfig: LoraConfig = {
+    ...section.lora_config,
+    base_model_name_or_path: fresh ? null : section.model_name_or_path,
+  };
+  const { model } = prepared;
+  const { adapters, warnings } = await initializeAdapter(
+    model.config,
+    loraConfig,
+    seed,
+    async (name) => (await readBack([model.weights.get(name)!]))[0] as Float32Array,
+  );
+  for (const [layer, adapter] of adapters) {
+    model.setAdapter(layer, deviceAdapter(adapter, loraConfig.lora_dropout));
+  }
+  return { ...prepared, loraConfig, warnings: [...prepared.warnings, ...warnings] };
+}
+
+async function pretrainedModel(section: ModelSection): Promise<PreparedModel> {
+  const warnings: string[] = [];
+  using opened = await openPretrained(section.model_name_or_path, {
+    onWarning: (text) => warnings.push(text),
+  });
+  const { config, tokenizer, imageProcessor, imageTokenId } = opened;
+  if (tokenizer === null) {
+    throw new Error(`Cannot train ${section.model_name_or_path}: ${opened.tokenizerProblem}`);
+  }
+  return {
+    model: new VisionLanguageModel(config, opened.weights(), imageTokenId),
+    tokenizer,
+    imageProcessor,
+    loraConfig: null,
+    origin: section.model_name_or_path,
+    warnings,
+  };
+}
+
+/**
+ * Writes what a checkpoint or a final model holds into a folder: the adapter with whatever trains
+ * beside it under LoRA, else the whole model; with tokenizer and image processor.
+ *
+ * @param prepared the model
+ * @param trained names of the weights (nanoVLM's) that train beside adapters
+ * @param folder there already, and read by no one yet
+ */
+export async function writePreparedModel(
+  prepared: PreparedModel,
+  trained: readonly string[],
+  folder: string,
+  files: { tokenizer: boolean; imageProcessor: boolean } = {
+    tokenizer: true,
+    imageProcessor: true,
+  },
+): Promise<void> {
+  const { model, tokenizer, imageProcessor, loraConfig } = prepared;
+  const read = async (names: readonly string[], tensors: readonly tf.Tensor[]) => {
+    const values = await readBack(tensors);
+    return new Map(names.map((name, i) => [
+      name,
+      { shape: tensors[i].shape, data: values[i] as Float32Array },
+    ]));
+  };
+  if (loraConfig) {
+    const layers = [...model.adapters.keys()];
+    const list = [...model.adapters.values()];
+    const loraA = await read(layers, list.map((adapter) => adapter.loraA));
+    const loraB = await read(layers, list.map((adapter) => adapter.loraB));
+    const scaled = layers.filter((layer) => model.adapters.get(layer)!.magnitude);
+    const magnitudes = await read(
+      scaled,
+      scaled.map((layer) => model.adapters.get(layer)!.magnitude!),
+    );
+    await writeAdapterFiles(folder, model.config, {
+      config: loraConfig,
+      adapters: new Map(layers.map((layer) => [layer, {
+        loraA: loraA.get(layer)!,
+        loraB: loraB.get(layer)!,
+        magnitude: magnitudes.get(layer) ?? null,
+      }])),
+      trained: await read(trained, trained.map((name) => model.weights.get(name)!)),
+    });
+  } else {
+    const names = [...model.weights.keys()];
+    const tensors = await read(names, [...model.weights.values()]);
+    await writeModelFiles(
+      folder,
+      model.config,
+      names.map((name) => ({ name, ...tensors.get(name)! })),
+    );
+  }
+  if (files.tokenizer) await tokenizer.save(folder);
+  if (files.imageProcessor) await imageProcessor.save(folder);
+}
