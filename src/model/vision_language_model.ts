@@ -11,11 +11,17 @@ import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
 import { rotaryAngles } from "../ops/rope.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
+import type { ImageProcessor } from "../image/image_processor.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
 import type { VLMConfig } from "./config.ts";
+import { deviceAdapter } from "./device_adapter.ts";
+import { type InitializeOptions, initializeWeights } from "./initialize.ts";
 import { type KeyValueCache, languageModel, rotaryOptions } from "./language_model.ts";
 import type { ForwardContext } from "./linear_layer.ts";
 import { modalityProjector } from "./modality_projector.ts";
+import { openPretrained, type OpenPretrainedOptions } from "./pretrained_folder.ts";
+import { saveModel } from "./save_pretrained.ts";
 import { visionTransformer } from "./vision_transformer.ts";
 import { type Adapter, weight } from "./weights_map.ts";
 
@@ -51,6 +57,57 @@ export interface ForwardOutput {
 export class VisionLanguageModel {
   readonly #weights = new Map<string, tf.Variable>();
   readonly #adapters = new Map<string, Adapter>();
+  /** Of the folder that the model came from; saved with it. */
+  tokenizer: Tokenizer | null = null;
+  /** Of the folder that the model came from; saved with it. */
+  imageProcessor: ImageProcessor | null = null;
+  /** Why a model from a folder has no tokenizer; empty where it has one. */
+  tokenizerProblem = "";
+
+  /**
+   * Loads a model onto the current backend.
+   *
+   * @param dirOrId a nanoVLM folder, a PEFT adapter's folder that names its base model, or a Hub id
+   * @param options `adapter`: the folder of a PEFT adapter to put on top
+   * @throws {Error} where a file is missing, damaged or does not fit
+   *
+   * @example Load, ask, free
+   * ```ts ignore
+   * await initBackend();
+   * const model = await VisionLanguageModel.fromPretrained("runs/shapes/final");
+   * const [{ text }] = await model.generate({ prompts: [{ text: "What is this?", images: [png] }] });
+   * model.dispose();
+   * ```
+   */
+  static async fromPretrained(
+    dirOrId: string,
+    options: OpenPretrainedOptions = {},
+  ): Promise<VisionLanguageModel> {
+    using folder = await openPretrained(dirOrId, options);
+    const model = new VisionLanguageModel(folder.config, folder.weights(), folder.imageTokenId);
+    for (const [layer, adapter] of folder.adapter?.adapters ?? []) {
+      model.setAdapter(layer, deviceAdapter(adapter, 0));
+    }
+    model.tokenizer = folder.tokenizer;
+    model.imageProcessor = folder.imageProcessor;
+    model.tokenizerProblem = folder.tokenizerProblem;
+    return model;
+  }
+
+  /**
+   * A model with fresh weights; the first extra token (`lm_base_vocab_size`) stands for patches.
+   *
+   * @param config the architecture
+   * @param options `seed` (default 0), and how position embeddings start
+   */
+  static fromConfig(
+    config: VLMConfig,
+    options: { seed?: number } & InitializeOptions = {},
+  ): VisionLanguageModel {
+    const { seed = 0, ...initialize } = options;
+    const weights = initializeWeights(config, seed, initialize);
+    return new VisionLanguageModel(config, weights, config.lm_base_vocab_size);
+  }
 
   /**
    * @param config the architecture
@@ -296,6 +353,18 @@ export class VisionLanguageModel {
     } finally {
       batch.dispose();
     }
+  }
+
+  /**
+   * Saves config.json and model.safetensors, and tokenizer and image processor where the model
+   * has them.
+   *
+   * @param dir changes at once or not at all
+   * @throws {Error} where the model has adapters, which have files of their own
+   * @throws {SaveError} where the disk is full, read-only or forbidden
+   */
+  async savePretrained(dir: string): Promise<void> {
+    await saveModel(this, dir);
   }
 
   /** Frees all tensors of the model. */

@@ -1,0 +1,58 @@
+/**
+ * A model on the device back into a folder.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../device/read_back.ts";
+import type { ImageProcessor } from "../image/image_processor.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { VLMConfig } from "./config.ts";
+import { saveModelFolder, type SaveModelOptions } from "./weights.ts";
+import type { ModelTensors } from "./weights_map.ts";
+
+/** What {@linkcode saveModel} needs of a model. */
+export interface SavableModel extends ModelTensors {
+  readonly config: VLMConfig;
+  readonly tokenizer: Tokenizer | null;
+  readonly imageProcessor: ImageProcessor | null;
+}
+
+/**
+ * Saves weights, config, and tokenizer and image processor where the model has them. The folder
+ * changes at once or not at all.
+ *
+ * @throws {Error} where the model has adapters, which have files of their own
+ * @throws {SaveError} where the disk is full, read-only or forbidden
+ */
+export async function saveModel(
+  model: SavableModel,
+  folder: string,
+  options: Pick<SaveModelOptions, "dtype"> = {},
+): Promise<void> {
+  if (model.adapters.size > 0) {
+    throw new Error(
+      `Cannot save the model to ${folder}: ${model.adapters.size} of its layers have adapters, ` +
+        "which are saved with saveAdapterFolder(); the merge command folds them into the weights",
+    );
+  }
+  const names = [...model.weights.keys()], tensors = [...model.weights.values()];
+  // On the host's own backends a tensor is read when its turn comes, so that none is held twice.
+  const values = tf.getBackend() === "webgpu" ? await readBack(tensors) : null;
+  await saveModelFolder(
+    folder,
+    model.config,
+    names.map((name, i) => ({
+      name,
+      shape: tensors[i].shape,
+      data: () => (values?.[i] ?? tensors[i].dataSync()) as Float32Array,
+    })),
+    {
+      dtype: options.dtype,
+      writeOtherFiles: async (temporary) => {
+        await model.tokenizer?.save(temporary);
+        await model.imageProcessor?.save(temporary);
+      },
+    },
+  );
+}
