@@ -18,7 +18,7 @@ import {
 import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
 import { convertBackbones } from "../model/convert.ts";
 import { initializeWeights } from "../model/initialize.ts";
-import { openPretrained } from "../model/pretrained.ts";
+import { loadModel } from "../model/pretrained.ts";
 import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { writeModelFiles } from "../model/weights.ts";
 import type { Adapter } from "../model/weights_map.ts";
@@ -155,21 +155,9 @@ export async function prepareModel(section: ModelSection, seed: number): Promise
 
 async function pretrainedModel(section: ModelSection): Promise<PreparedModel> {
   const warnings: string[] = [];
-  using opened = await openPretrained(section.model_name_or_path, {
-    onWarning: (text) => warnings.push(text),
-  });
-  const { config, tokenizer, imageProcessor, imageTokenId } = opened;
-  if (tokenizer === null) {
-    throw new Error(`Cannot train ${section.model_name_or_path}: ${opened.tokenizerProblem}`);
-  }
-  return {
-    model: new VisionLanguageModel(config, opened.weights(), imageTokenId),
-    tokenizer,
-    imageProcessor,
-    loraConfig: null,
-    origin: section.model_name_or_path,
-    warnings,
-  };
+  const origin = section.model_name_or_path;
+  const loaded = await loadModel(origin, { onWarning: (text) => warnings.push(text) });
+  return { ...loaded, loraConfig: null, origin, warnings };
 }
 
 /**
