@@ -111,3 +111,16 @@ Deno.test("samplingProbabilities() refuses what it cannot draw from", () => {
   assertThrows(() => samplingProbabilities([NaN, NaN], {}), RangeError, "none is finite");
   assertThrows(() => samplingProbabilities([1, 2], {}, { forbidden: [0, 1] }), RangeError);
 });
+
+Deno.test("temperature sharpens before top-p in Transformers' order, and after it in nanoVLM's", () => {
+  const row = [0.5, 0.3, 0.2].map(Math.log);
+  const powers = [0.25, 0.09, 0.04], sum = 0.38;
+  samplingProbabilities(row, { temperature: 0.5 }).forEach((p, v) =>
+    assertAlmostEquals(p, powers[v] / sum, 1e-12)
+  );
+  // 0.25/0.38 = 0.66 reaches 0.6 alone; at temperature 1 it takes two tokens.
+  const sharpened = samplingProbabilities(row, { temperature: 0.5, topP: 0.6 });
+  assertEquals([...sharpened].map((p) => p > 0), [true, false, false]);
+  const raw = samplingProbabilities(row, { temperature: 0.5, topP: 0.81, order: "nanovlm" });
+  assertEquals([...raw].map((p) => p > 0), [true, true, false]);
+});

@@ -234,3 +234,36 @@ Deno.test("grpoLoss() names what is missing or does not fit", () => {
   fails({ completionMask: [1] }, { lossType: "grpo" }, "completionMask has 1 entries");
   fails({ advantages: [1, 2, 3, 4] }, { lossType: "grpo" }, "do not split into 4 rows");
 });
+
+Deno.test("delta bounds what a large ratio with a negative advantage costs, and its gradient", () => {
+  const inputs: GrpoInputs = {
+    logProbs: [Math.log(3), Math.log(1.2)],
+    oldLogProbs: [0, 0],
+    completionMask: [1, 1],
+    advantages: [-1],
+  };
+  const free = grpoLoss(inputs, { lossType: "dapo" });
+  assertAlmostEquals(free.loss, (3 + 1.2) / 2, 1e-12);
+  assertAlmostEquals(free.gradLogProbs[0], 3 / 2, 1e-12);
+  const bounded = grpoLoss(inputs, { lossType: "dapo", delta: 1.5 });
+  assertAlmostEquals(bounded.loss, (1.5 + 1.2) / 2, 1e-12);
+  assertEquals(bounded.gradLogProbs[0] + 0, 0);
+  assertAlmostEquals(bounded.gradLogProbs[1], 1.2 / 2, 1e-12);
+});
+
+Deno.test("each loss type divides by its own size", () => {
+  // Two completions of 1 and 3 tokens, ratios 1, advantage −1: the loss of every token is 1.
+  const inputs: GrpoInputs = {
+    logProbs: new Float64Array(8).fill(-1),
+    completionMask: [1, 0, 0, 0, 1, 1, 1, 0],
+    advantages: [-1, -1],
+  };
+  const loss = (lossType: GrpoLossType) =>
+    grpoLoss(inputs, { ...optionsFor(lossType), beta: 0, epsilonHigh: 5 }).loss;
+  assertAlmostEquals(loss("grpo"), (1 + 1) / 2, 1e-12);
+  assertAlmostEquals(loss("bnpo"), 1, 1e-12);
+  assertAlmostEquals(loss("dapo"), 1, 1e-12);
+  assertAlmostEquals(loss("dr_grpo"), 4 / (2 * 8), 1e-12);
+  assertAlmostEquals(loss("luspo"), (1 + 3) / 2, 1e-12);
+  assertAlmostEquals(loss("sapo"), 2 / 1.05, 1e-12); // 4/τ · σ(0)
+});
