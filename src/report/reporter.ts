@@ -14,6 +14,7 @@ import {
   standardErrorTerminal,
 } from "./progress.ts";
 import { type ReportedCompletion, ReportFile } from "./report_file.ts";
+import { RewardWatch } from "./reward_watch.ts";
 import type { RunDirectory } from "./run_directory.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { printable } from "./terminal_text.ts";
@@ -55,6 +56,7 @@ export class Reporter {
   readonly #terminal: ProgressTerminal;
   readonly #throughput = new ThroughputMeter();
   readonly #memory = new PeakMemory();
+  readonly #rewardWatch = new RewardWatch();
   readonly #report: ReportFile;
   #progress: Progress | null = null;
   #metrics: MetricsWriter | null = null;
@@ -135,7 +137,7 @@ export class Reporter {
 
   /**
    * A logging step: adds `tokens_per_second` and `peak_memory_bytes` to the record where they are
-   * not in it, writes it everywhere, and moves the bar.
+   * not in it, writes it everywhere, moves the bar, and warns of what wastes a reinforcement run.
    *
    * @returns the record as it was written
    * @throws {RunFileError} where it cannot be written, as on a full disk
@@ -155,6 +157,7 @@ export class Reporter {
     this.#write(full);
     if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
     this.#progress?.log(this.#state());
+    for (const warning of this.#rewardWatch.observe(full)) this.onWarning(warning);
     await this.#writeReport(false);
     return full;
   }

@@ -4,6 +4,8 @@ export interface ChartLibrary {
   readonly script: string;
   /** Its style sheet. */
   readonly style: string;
+  /** Its licence, which goes wherever it goes. */
+  readonly licence: string;
 }
 
 /**
@@ -11,9 +13,10 @@ export interface ChartLibrary {
  * wherever our own modules come from, and only when a page is written.
  */
 export async function loadChartLibrary(): Promise<ChartLibrary> {
-  const [script, style] = await Promise.all([
+  const [script, style, licence] = await Promise.all([
     import("uplot/dist/uPlot.iife.min.js", { with: { type: "text" } }),
     import("uplot/dist/uPlot.min.css", { with: { type: "text" } }),
+    import("uplot/LICENSE", { with: { type: "text" } }),
   ]);
-  return { script: script.default, style: style.default };
+  return { script: script.default, style: style.default, licence: licence.default };
 }

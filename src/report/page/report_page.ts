@@ -51,6 +51,9 @@ export async function renderReport(
 <meta name="referrer" content="no-referrer">
 <link rel="icon" href="data:,">
 <title>${escapeHtml(contents.title)}</title>
+<!-- The curves are drawn by uPlot:
+${library.licence.replaceAll("--", "––").trim()}
+-->
 <style>${library.style}</style>
 <style>${PAGE_STYLE}</style>
 </head>
