@@ -164,7 +164,7 @@ export function progressLine(label: string, state: ProgressState, width: number)
 
 function progressFields(state: ProgressState): string[] {
   const fields: string[] = [];
-  if (state.loss != null) fields.push(`loss ${formatNumber(state.loss)}`);
+  if (state.loss != null) fields.push(`loss ${state.loss.toPrecision(4)}`);
   if (state.note !== undefined && state.note !== "") fields.push(printable(state.note));
   if (state.learningRate != null) fields.push(`lr ${state.learningRate.toExponential(1)}`);
   if (state.tokensPerSecond != null) {
