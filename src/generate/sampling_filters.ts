@@ -189,10 +189,27 @@ export function drawToken(probabilities: ArrayLike<number>, uniform: number): nu
 }
 
 /**
+ * Log-probability of a token under softmax(logits / temperature), with nothing filtered out: what
+ * GRPO's losses compare, and what a fresh forward of the model gives (TRL and the seed divide by the
+ * sampling temperature too).
+ *
+ * @param logits [V]
+ * @param temperature 0 (greedy) counts as 1
+ */
+export function tokenLogProb(logits: ArrayLike<number>, token: number, temperature = 1): number {
+  const scale = temperature === 0 ? 1 : temperature;
+  let largest = OUT;
+  for (let v = 0; v < logits.length; v++) largest = Math.max(largest, logits[v]);
+  let sum = 0;
+  for (let v = 0; v < logits.length; v++) sum += Math.exp((logits[v] - largest) / scale);
+  return (logits[token] - largest) / scale - Math.log(sum);
+}
+
+/**
  * Filters a row of logits and draws a token.
  *
  * @param uniform a random number in [0, 1)
- * @returns the token's id, and its log-probability under the unfiltered softmax at temperature 1
+ * @returns the token's id, and its {@link tokenLogProb}
  */
 export function sampleFromLogits(
   logits: ArrayLike<number>,
@@ -201,7 +218,7 @@ export function sampleFromLogits(
   context: SamplingContext = {},
 ): { token: number; logProb: number } {
   const token = drawToken(samplingProbabilities(logits, parameters, context), uniform);
-  return { token, logProb: Math.log(softmax(logits)[token]) };
+  return { token, logProb: tokenLogProb(logits, token, parameters.temperature) };
 }
 
 function checkParameters(

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { GreedySchedule } from "./greedy_schedule.ts";
 import {
   type LearningRateSchedule,
   SCHEDULE_NAMES,
@@ -14,7 +15,7 @@ import {
   type ScheduleName,
   type ScheduleState,
 } from "./learning_rate_schedule.ts";
-import { GreedySchedule, PlateauSchedule } from "./metric_schedules.ts";
+import { PlateauSchedule } from "./plateau_schedule.ts";
 
 export { type LearningRateSchedule, SCHEDULE_NAMES, type ScheduleName };
 export type { ScheduleArguments, ScheduleState };

@@ -99,9 +99,13 @@ Deno.test("temperature 0 is greedy and never takes a forbidden token", () => {
   assertEquals(next.token, 2);
 });
 
-Deno.test("sampleFromLogits() gives the log-probability under the model itself, unfiltered", () => {
-  const { token, logProb } = sampleFromLogits(logits, { topK: 1, temperature: 0.5 }, 0.3);
-  assertAlmostEquals(logProb, Math.log(softmax(logits)[token]), 1e-12);
+Deno.test("sampleFromLogits() gives the log-probability at its temperature, unfiltered", () => {
+  const context = { forbidden: [1] };
+  const { token, logProb } = sampleFromLogits(logits, { topK: 3, temperature: 0.5 }, 0.3, context);
+  const plain = softmax(logits.map((logit) => logit / 0.5));
+  assertAlmostEquals(logProb, Math.log(plain[token]), 1e-12);
+  const greedy = sampleFromLogits(logits, { temperature: 0 }, 0.3);
+  assertAlmostEquals(greedy.logProb, Math.log(softmax(logits)[greedy.token]), 1e-12);
 });
 
 Deno.test("samplingProbabilities() refuses what it cannot draw from", () => {

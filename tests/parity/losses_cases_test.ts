@@ -1,9 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  replayAdvantageCases,
-  replayDpoCases,
-  replayGrpoCases,
-} from "../../src/parity/losses_cases.ts";
+import { replayAdvantageCases } from "../../src/parity/advantage_cases.ts";
+import { replayDpoCases } from "../../src/parity/dpo_cases.ts";
+import { replayGrpoCases } from "../../src/parity/grpo_cases.ts";
 import { fixtureTest } from "./shared_fixtures.ts";
 
 for (
