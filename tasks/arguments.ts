@@ -73,6 +73,8 @@ export function parseOptions(
       return false;
     },
   });
+  // Values first: in `--prompt -5` it is the value that is missing, not an option -5.
+  for (const spec of all) checkValue(spec, parsed[spec.name]);
   if (unknown.length > 0) throw new UsageError(unknownOption(unknown[0], all));
 
   const given = parsed._ as string[];
@@ -83,7 +85,6 @@ export function parseOptions(
   if (missing !== undefined && !missing.startsWith("[") && parsed.help !== true) {
     throw new UsageError(`wants ${missing}`);
   }
-  for (const spec of all) checkValue(spec, parsed[spec.name]);
 
   const value = (name: string) => parsed[name];
   return {
@@ -122,8 +123,8 @@ function checkValue(spec: OptionSpec, value: unknown): void {
       throw new UsageError(
         `--${name} wants a value${
           wanted === "" ? "" : `: ${wanted}`
-        }; where it is empty or starts ` +
-          `with a dash, write --${name}="…"`,
+        }; where it starts with a dash, ` +
+          `write --${name}=VALUE`,
       );
     }
     if (choices !== undefined && !choices.includes(text)) {

@@ -34,7 +34,7 @@ export interface Args {
 }
 
 // `-` or `--` or `--no-`, a key, and what follows the first `=`.
-const FLAG = /^-(?<double>-(?<negated>no-)?)?(?<key>.+?)(?:=(?<value>.+))?$/s;
+const FLAG = /^-(?<double>-(?<negated>no-)?)?(?<key>.+?)(?:=(?<value>.*))?$/s;
 
 function setOf(
   names: boolean | string | readonly string[] | undefined,
@@ -154,7 +154,7 @@ export function parseArgs(args: string[], options: ParseOptions = {}): Args {
       }
     } else if (groups.double) {
       const { key, value, negated } = groups;
-      if (value) set(key, isBoolean(key) ? truth(value) : value, arg);
+      if (value !== undefined) set(key, isBoolean(key) ? truth(value) : value, arg);
       else if (negated && negatable.has(key)) set(key, false, arg, false);
       else {i += setFromNext(
           negated ? `no-${key}` : key,
@@ -177,6 +177,7 @@ export function parseArgs(args: string[], options: ParseOptions = {}): Args {
         set(letter, after, arg);
         continue;
       }
+      if (after === "=") return set(letter, "", arg), 0;
       if (/[A-Za-z]/.test(letter)) {
         const value = /=(.+)/.exec(after)?.[1];
         if (value !== undefined) return set(letter, value, arg), 0;

@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+} from "yaml";
 import { ConfigError, type Position } from "./config_error.ts";
 
 /** A mapping: key to the position of the key and the value. */
@@ -35,6 +44,7 @@ export type ConfigNode = MapNode | ListNode | ScalarNode;
 // A config has some hundred values. The bound stops aliases that multiply ("billion laughs") and
 // aliases that point at their own parents.
 const MAX_NODES = 20_000;
+const MAX_DEPTH = 100;
 
 /**
  * Parses YAML 1.2 into positioned nodes. A key given twice is an error, and so is a tag that is
@@ -47,7 +57,7 @@ const MAX_NODES = 20_000;
  */
 export function parseConfigNode(text: string, file: string): ConfigNode {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseOrFail(text, lines, file);
   const at = (offset: number): Position => ({ file, line: lines.linePos(offset).line });
   const faults = [...document.errors, ...document.warnings];
   if (faults.length > 0) {
@@ -61,28 +71,31 @@ export function parseConfigNode(text: string, file: string): ConfigNode {
   }
 
   let count = 0;
-  function convert(node: unknown, parent: Position): ConfigNode {
-    if (++count > MAX_NODES) {
-      throw new ConfigError([{
-        ...parent,
-        key: "",
-        text: `more than ${MAX_NODES} values; an alias that repeats itself?`,
-      }]);
+  function convert(node: unknown, parent: Position, depth = 0): ConfigNode {
+    if (++count > MAX_NODES || depth > MAX_DEPTH) {
+      const text =
+        `more than ${MAX_NODES} values, or nested more than ${MAX_DEPTH} deep; an alias ` +
+        "that repeats itself?";
+      throw new ConfigError([{ ...parent, key: "", text }]);
     }
     const range = (node as Node | null)?.range;
     const position = range ? at(range[0]) : parent;
-    if (isAlias(node)) return convert(node.resolve(document), position);
+    if (isAlias(node)) return convert(node.resolve(document), position, depth + 1);
     if (isMap(node)) {
       const entries: MapNode["entries"] = new Map();
       for (const { key, value } of node.items) {
         const keyPosition = at((key as Node).range?.[0] ?? 0);
         const name = isScalar(key) ? String(key.value) : String(key);
-        entries.set(name, { keyPosition, node: convert(value, keyPosition) });
+        entries.set(name, { keyPosition, node: convert(value, keyPosition, depth + 1) });
       }
       return { kind: "map", position, entries };
     }
     if (isSeq(node)) {
-      return { kind: "list", position, items: node.items.map((item) => convert(item, position)) };
+      return {
+        kind: "list",
+        position,
+        items: node.items.map((item) => convert(item, position, depth + 1)),
+      };
     }
     const value = isScalar(node) ? node.value : null;
     const plain = typeof value === "string" || typeof value === "number" ||
@@ -95,6 +108,16 @@ export function parseConfigNode(text: string, file: string): ConfigNode {
     };
   }
   return convert(document.contents, { file, line: 1 });
+}
+
+function parseOrFail(text: string, lineCounter: LineCounter, file: string): Document.Parsed {
+  try {
+    return parseDocument(text, { lineCounter, prettyErrors: false });
+  } catch (error) {
+    // Brackets nested by the thousand overflow the parser's stack.
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([{ file, key: "", text: `not YAML: ${why}` }]);
+  }
 }
 
 /** The key that starts at an offset of the text. */

@@ -29,6 +29,8 @@ export interface ModelSection {
   /** Only the keys that the YAML gave; the rest is nanoVLM's default or the checkpoint's value. */
   vlm_config: Partial<VLMConfig>;
   init_position_embedding: "uniform" | "normal";
+  /** std of fresh linear layers and embeddings. */
+  initializer_range: number;
   model_type: "nanovlm";
   use_lora: boolean;
   lora_config: LoraSection;

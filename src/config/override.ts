@@ -33,8 +33,8 @@ export function parseOverride(text: string): Override {
       text: "got no key and value, want key.path=value, such as training.max_steps=100",
     }]);
   }
-  const { path, type } = findKey(text.slice(0, equals).trim(), position);
   const written = text.slice(equals + 1);
+  const { path, type } = findKey(text.slice(0, equals).trim(), written, position);
   const key = path.join(".");
   const raw: ConfigNode = { kind: "scalar", position, value: written };
   const problems: ConfigProblem[] = [];
@@ -54,7 +54,11 @@ export function parseOverride(text: string): Override {
 }
 
 /** The path and the type of a dotted key. Names in free mappings may hold dots themselves. */
-function findKey(key: string, position: Position): { path: string[]; type: ValueType<unknown> } {
+function findKey(
+  key: string,
+  written: string,
+  position: Position,
+): { path: string[]; type: ValueType<unknown> } {
   const path: string[] = [];
   let type: ValueType<unknown> = group(configTable);
   let rest = key.split(".");
@@ -74,7 +78,9 @@ function findKey(key: string, position: Position): { path: string[]; type: Value
     } else if (type.anyKey !== undefined) {
       const options = type.anyKey.table;
       const last = rest[rest.length - 1];
-      const endsInOption = options !== undefined && rest.length > 1;
+      // `rewards.a.ts={…}` sets all options of a.ts, `rewards.a.ts.weight=2` one of them.
+      const endsInOption = options !== undefined && rest.length > 1 &&
+        (canonicalName(options, last) !== undefined || !written.trim().startsWith("{"));
       path.push((endsInOption ? rest.slice(0, -1) : rest).join("."));
       type = type.anyKey;
       rest = endsInOption ? [last] : [];
