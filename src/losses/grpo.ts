@@ -165,7 +165,8 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
       else token = clippedSurrogate(ratio, advantage, settings);
 
       const entropy = inputs.entropies?.[index] ?? 0;
-      const keep = keepsSequence && (entropyThreshold === null || entropy >= entropyThreshold);
+      const keep = keepsSequence &&
+        (entropyThreshold === null || (mask[t] !== 0 && entropy >= entropyThreshold));
       let tokenLoss = keep ? token.loss : 0;
       let direct = keep ? token.byLogProb : 0;
       let throughRatio = keep ? token.byLogRatio : 0;

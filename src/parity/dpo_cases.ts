@@ -58,8 +58,8 @@ export async function replayDpoCases(directory: string): Promise<ParityResult[]>
       lossTypes,
       lossWeights: recorded.loss_weights ?? undefined,
       beta: recorded.beta,
-      // TRL leaves label smoothing out of every loss but these; the seed has it in sigmoid.
-      labelSmoothing: recorded.label_smoothing ?? 0,
+      // TRL ignores label smoothing in sigmoid, where the seed and we honour it.
+      labelSmoothing: !isLab && lossTypes.join() === "sigmoid" ? 0 : recorded.label_smoothing ?? 0,
       referenceFree: recorded.reference_free ?? false,
       fDivergence: recorded.f_divergence_type,
       alphaDivergenceCoefficient: recorded.f_alpha_divergence_coef,

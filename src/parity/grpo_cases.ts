@@ -101,7 +101,9 @@ export async function replayGrpoCases(directory: string): Promise<ParityResult[]
           lambdaNeg: file.vespo.lambda_neg,
         },
         wholeBatch: { sequences: file.advantages.length * steps, tokens: wholeTokens },
-        luspoCountsPadding: recorded.importance_sampling_level === "token" || recorded.beta !== 0,
+        // TRL's mean over [N, T]; with one loss a sequence it is a mean over [N].
+        luspoCountsPadding: recorded.importance_sampling_level === "token" ||
+          recorded.beta !== 0 || (recorded.top_entropy_quantile ?? 1) < 1,
       });
       const full = `${name} ${sideName}`;
       const tolerance = { ...RECORDED, ofLargest: true };
