@@ -1,15 +1,17 @@
+import { createHash } from "node:crypto";
 import { HubError } from "../hub/hub_error.ts";
 import { Dataset, type ExampleRules } from "./dataset.ts";
 import { DataError } from "./data_error.ts";
 import { fingerprintFiles } from "./fingerprint.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "./formats.ts";
 import { hubDataFiles } from "./hub_files.ts";
-import { renameColumns, transformRowwise } from "./mapped_source.ts";
+import { renameColumns } from "./mapped_source.ts";
 import { MemorySource } from "./memory_source.ts";
 import { type DataFiles, localDataFiles, openSplit } from "./open_source.ts";
 import type { Row } from "./row.ts";
 import { JoinedSource, type RowSource } from "./row_source.ts";
-import type { RowTransform } from "./row_transform.ts";
+import { preprocessSource } from "./preprocessing/preprocess_source.ts";
+import type { PreprocessingOptions } from "./preprocessing/preprocessing_module.ts";
 import { StreamingDataset } from "./streaming_dataset.ts";
 
 /** What becomes of rows, wherever they come from. */
@@ -24,8 +26,10 @@ export interface ExampleOptions<F extends DatasetFormat> {
   readonly splitTurns?: boolean;
   /** The most images an example may have; a row with more is skipped. */
   readonly maxImagesPerExample?: number;
-  /** Steps of preprocessing, after renaming. */
-  readonly transforms?: readonly RowTransform[];
+  /** A preprocessing module, applied after renaming: a path, a specifier, or `builtin:NAME`. */
+  readonly preprocessingFn?: string | null;
+  /** What the preprocessing module may do, and where it is looked for. */
+  readonly preprocessing?: PreprocessingOptions;
 }
 
 /** What to load. */
@@ -72,7 +76,6 @@ export async function loadDataset<F extends DatasetFormat>(
     renameColumns: options.renameColumns ?? {},
     maxSamples: options.maxSamples ?? null,
     splitTurns: options.splitTurns ?? false,
-    transforms: (options.transforms ?? []).map((transform) => transform.name),
   });
   return await finish(source, options, fingerprint, path, streaming);
 }
@@ -106,8 +109,12 @@ async function finish<F extends DatasetFormat>(
   const end = streaming ? limit : Math.min(limit, await source.countRows());
   const limited = limit === Infinity ? source : new JoinedSource(name, [{ source, start: 0, end }]);
   let rows = renameColumns(limited, options.renameColumns ?? {});
-  for (const transform of options.transforms ?? []) {
-    rows = await transformRowwise(rows, transform);
+  let identity = fingerprint;
+  if (options.preprocessingFn) {
+    const preprocessing = { ...options.preprocessing, module: options.preprocessingFn };
+    const preprocessed = await preprocessSource(rows, preprocessing, streaming);
+    rows = preprocessed.source;
+    identity = createHash("sha256").update(`${fingerprint} ${preprocessed.identity}`).digest("hex");
   }
   const rules: ExampleRules<ExampleOf<F>> = {
     reader: formatReader(options.format),
@@ -115,8 +122,8 @@ async function finish<F extends DatasetFormat>(
     maxImages: options.maxImagesPerExample ?? Infinity,
   };
   return streaming
-    ? new StreamingDataset(rows, rules, fingerprint, name)
-    : await Dataset.open(rows, rules, fingerprint, name);
+    ? new StreamingDataset(rows, rules, identity, name)
+    : await Dataset.open(rows, rules, identity, name);
 }
 
 /** Local where there is such a path; else a Hub id where it looks like one. */

@@ -235,7 +235,7 @@ Deno.test("builtin:dataset_preprocessing_sft and _grpo turn problem and solution
   ];
   const sft = await datasetFromRows(data, {
     format: "vqa",
-    transforms: [builtinTransform("builtin:dataset_preprocessing_sft")],
+    preprocessingFn: "builtin:dataset_preprocessing_sft",
   });
   const [first, second] = await Array.fromAsync(sft, (example) => example.turns[0]);
   assert(first.user.endsWith("\n\n2 + 2?") && first.user.includes("<think>"));
@@ -243,7 +243,7 @@ Deno.test("builtin:dataset_preprocessing_sft and _grpo turn problem and solution
   assertEquals(second.assistant, "<think> easy </think><answer> 6 </answer>");
   const grpo = await datasetFromRows(data, {
     format: "grpo",
-    transforms: [builtinTransform("builtin:dataset_preprocessing_grpo")],
+    preprocessingFn: "builtin:dataset_preprocessing_grpo",
   });
   const example = await grpo.get(0);
   assertEquals(example.prompt[0].content, first.user);

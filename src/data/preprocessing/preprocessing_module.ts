@@ -1,0 +1,213 @@
+/**
+ * A user's preprocessing module: its exported functions, in the order of their definition, behind
+ * the same wall as reward functions.
+ *
+ * @module
+ */
+import { SandboxCallError, SandboxedFunctions } from "../../rewards/sandboxed_functions.ts";
+import type { SandboxGrants } from "../../rewards/types.ts";
+import { DataError } from "../data_error.ts";
+import { toColumns } from "../mapped_source.ts";
+import { type Cell, describeCell, isList, isStruct, type PlacedRow, type Row } from "../row.ts";
+import { TRANSFORM_BATCH_ROWS } from "../row_transform.ts";
+import { BUILTIN_PREFIX, BUILTIN_PREPROCESSING } from "./builtin_transforms.ts";
+
+/** Functions with such names get columns of many rows, and may give another number of them. */
+const BATCH_PREFIX = "batch_";
+/** A batch is cut short above so many bytes of pictures. */
+const BATCH_BYTES = 64 * 2 ** 20;
+/** A batch of 1,000 rows is more work than a batch of completions. */
+const DEFAULT_GRANTS: SandboxGrants = { timeoutMs: 60_000, memoryMb: 1024 };
+
+/** What a preprocessing module is granted, and where it is looked for. */
+export interface PreprocessingOptions {
+  /** What it may do beyond computing; default: nothing, 60 s a call, 1 GB. */
+  readonly grants?: SandboxGrants;
+  /** Folder against which a relative path is taken; default: the working directory. */
+  readonly base?: string;
+  /** Gets what the module prints and is refused; default: stderr. */
+  readonly log?: (line: string) => void;
+}
+
+/** A started module; close it at the end. */
+export class PreprocessingModule implements AsyncDisposable {
+  /** As the config names it. */
+  readonly specifier: string;
+  /** SHA-256 over the module's whole graph. */
+  readonly integrity: string;
+  readonly #functions: SandboxedFunctions;
+
+  private constructor(specifier: string, functions: SandboxedFunctions) {
+    this.specifier = specifier;
+    this.integrity = functions.integrity;
+    this.#functions = functions;
+  }
+
+  /**
+   * Starts a module in its sandbox.
+   *
+   * @param specifier path, or `https:`, `jsr:`, `npm:` specifier
+   * @throws {DataError} where it is refused, broken, exports no function, or is Python
+   */
+  static async start(
+    specifier: string,
+    options: PreprocessingOptions = {},
+  ): Promise<PreprocessingModule> {
+    if (specifier.endsWith(".py")) throw pythonError(specifier);
+    let functions: SandboxedFunctions;
+    try {
+      const grants = { ...DEFAULT_GRANTS, ...options.grants };
+      functions = await SandboxedFunctions.start(specifier, grants, options);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DataError(
+        `Cannot load preprocessing_fn ${specifier}: ${
+          reason.replace(/^Cannot load reward module [^:]*(?::[^ ][^:]*)*: /, "")
+        }`,
+        { cause: error },
+      );
+    }
+    if (functions.names.length === 0) {
+      await functions.close();
+      throw new DataError(
+        `Cannot preprocess with ${specifier}: it exports no function; want functions from row to row`,
+      );
+    }
+    return new PreprocessingModule(specifier, functions);
+  }
+
+  /** The functions' names, in the order in which they are applied. */
+  get names(): readonly string[] {
+    return this.#functions.names;
+  }
+
+  /**
+   * Applies all functions to rows, a batch at a time.
+   *
+   * @throws {DataError} where a function fails or gives what is no row
+   */
+  async *apply(rows: AsyncIterable<PlacedRow>): AsyncGenerator<PlacedRow> {
+    for await (const batch of batches(rows)) yield* await this.#applyFrom(0, batch);
+  }
+
+  async #applyFrom(first: number, batch: PlacedRow[]): Promise<PlacedRow[]> {
+    let rows = batch;
+    for (let i = first; i < this.names.length; i++) {
+      // A batch_ function may have made more rows than the next one may get at once.
+      if (rows.length > TRANSFORM_BATCH_ROWS) {
+        const parts: PlacedRow[] = [];
+        for (let start = 0; start < rows.length; start += TRANSFORM_BATCH_ROWS) {
+          const part = rows.slice(start, start + TRANSFORM_BATCH_ROWS);
+          for (const row of await this.#applyFrom(i, part)) parts.push(row);
+        }
+        return parts;
+      }
+      const name = this.names[i];
+      if (rows.length === 0) return rows;
+      rows = name.startsWith(BATCH_PREFIX)
+        ? await this.#callBatch(name, rows)
+        : await this.#callRows(name, rows);
+    }
+    return rows;
+  }
+
+  async #callRows(name: string, rows: readonly PlacedRow[]): Promise<PlacedRow[]> {
+    const results: PlacedRow[] = [];
+    for (const placed of rows) {
+      const result = await this.#call(name, placed.row, placed.place);
+      if (result === null || result === undefined) results.push(placed);
+      else if (isStruct(result)) results.push({ ...placed, row: { ...placed.row, ...result } });
+      else {
+        throw new DataError(
+          `Cannot preprocess ${placed.place}: ${name} of ${this.specifier} gave ${
+            describeCell(result)
+          }, want the row, or an object of the columns that change`,
+        );
+      }
+    }
+    return results;
+  }
+
+  async #callBatch(name: string, rows: readonly PlacedRow[]): Promise<PlacedRow[]> {
+    const place = `${rows[0].place} and the ${rows.length - 1} rows after it`;
+    const columns = toColumns(rows.map((placed) => placed.row));
+    const result = await this.#call(name, columns, place);
+    if (result === null || result === undefined) return [...rows];
+    const wrong = (what: string) =>
+      new DataError(
+        `Cannot preprocess ${place}: ${name} of ${this.specifier} gave ${what}, want an object ` +
+          `of columns, lists of one length`,
+      );
+    if (!isStruct(result)) throw wrong(describeCell(result));
+    const lists: [string, readonly Cell[]][] = [];
+    for (const [column, list] of Object.entries(result)) {
+      if (!isList(list)) throw wrong(`${describeCell(list)} in ${column}`);
+      lists.push([column, list]);
+    }
+    const lengths = new Set(lists.map(([, list]) => list.length));
+    if (lengths.size > 1) throw wrong(`lists of ${[...lengths].join(" and ")} rows`);
+    const count = lists[0]?.[1].length ?? 0;
+    const same = count === rows.length;
+    return Array.from({ length: count }, (_, i): PlacedRow => {
+      const row: Row = Object.fromEntries(lists.map(([column, list]) => [column, list[i]]));
+      if (same) return { ...rows[i], row: { ...rows[i].row, ...row } };
+      return { row, place: `${rows[0].place}, ${name} row ${i}`, folder: rows[0].folder };
+    });
+  }
+
+  async #call(name: string, argument: Cell, place: string): Promise<Cell | undefined> {
+    try {
+      // What comes back is plain data: the channel lets nothing else through.
+      return await this.#functions.call(name, [argument]) as Cell | undefined;
+    } catch (error) {
+      if (!(error instanceof SandboxCallError)) throw error;
+      const refused = error.refused.length === 0 ? "" : ` (${error.refused.join("; ")})`;
+      throw new DataError(`Cannot preprocess ${place}: ${error.message}${refused}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Ends its process. */
+  async close(): Promise<void> {
+    await this.#functions.close();
+  }
+
+  /** As `close`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+async function* batches(rows: AsyncIterable<PlacedRow>): AsyncGenerator<PlacedRow[]> {
+  let batch: PlacedRow[] = [];
+  let bytes = 0;
+  for await (const placed of rows) {
+    batch.push(placed);
+    bytes += cellBytes(placed.row);
+    if (batch.length < TRANSFORM_BATCH_ROWS && bytes < BATCH_BYTES) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function cellBytes(cell: Cell): number {
+  if (cell instanceof Uint8Array) return cell.length;
+  if (typeof cell === "string") return cell.length;
+  if (isList(cell)) return cell.reduce((sum: number, item) => sum + cellBytes(item), 0);
+  if (isStruct(cell)) return cellBytes(Object.values(cell));
+  return 8;
+}
+
+function pythonError(path: string): DataError {
+  const stem = path.split("/").at(-1)?.replace(/\.py$/, "") ?? "";
+  const builtin = BUILTIN_PREPROCESSING.find((name) => name === BUILTIN_PREFIX + stem);
+  const instead = builtin ?? `${path.replace(/\.py$/, "")}.ts`;
+  return new DataError(
+    `Cannot preprocess with ${path}: it is Python, and modules are TypeScript here; ${
+      builtin === undefined ? "write it again as" : "its replacement is"
+    } ${instead}: --set dataset.preprocessing_fn=${instead}`,
+  );
+}
