@@ -121,9 +121,18 @@ export const command: Command = {
   usage: "<sft|dpo|grpo> [options]",
   options,
   savesOnInterrupt: true,
-  async run(args) {
+  async run(args, { signal }) {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
-    throw new Error(`train ${config.training_type} is not there yet`);
+    if (config.training_type !== "sft") {
+      throw new Error(`train ${config.training_type} is not there yet`);
+    }
+    const { runSFT } = await import("../src/train/run_sft.ts");
+    const { status } = await runSFT(config, {
+      backend: backendOf(train, config),
+      resume: train.resume,
+      signal,
+    });
+    return status === "interrupted" ? 130 : 0;
   },
 };

@@ -5,19 +5,9 @@
  */
 import type { LoraSection, ModelSection } from "./config_types.ts";
 import { LAB_MAIN, PEFT_LORA } from "./sources.ts";
-import {
-  boolean,
-  either,
-  group,
-  integer,
-  listOf,
-  number,
-  oneOf,
-  required,
-  same,
-  type Table,
-  text,
-} from "./value_type.ts";
+import { either, group, listOf } from "./composite_types.ts";
+import { boolean, integer, number, oneOf, text } from "./scalar_types.ts";
+import { required, same, type Table } from "./value_type.ts";
 import { vlmConfigKeys } from "./schema_vlm_config.ts";
 
 /** The modules that LoRA wraps by default, as NanoVLM-Lab lists them. */
@@ -115,8 +105,15 @@ export const modelKeys: Table<ModelSection> = {
     default: same("uniform" as const),
     source: "nanoVLM `vision_transformer.py`",
     meaning: "Position embeddings of a fresh ViT. `uniform`: 0 to 1, as nanoVLM draws them; they " +
-      "drown the pixels of an untrained ViT. `normal`: std 0.02, and the patch convolution " +
-      "1/sqrt(fan-in). Ours.",
+      "drown the pixels of an untrained ViT. `normal`: std 0.02, and a patch convolution that " +
+      "takes pixels as -1 to 1, std 1/sqrt(fan-in). Ours.",
+  },
+  initializer_range: {
+    type: number({ above: 0 }),
+    default: same(0.02),
+    source: "nanoVLM `_init_weights`; Transformers' name for it",
+    meaning: "std of the fresh linear layers and embeddings. A narrow model trained from scratch " +
+      "learns faster with about 1/sqrt(width). Ours.",
   },
   model_type: {
     type: oneOf(["nanovlm"]),

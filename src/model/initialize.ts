@@ -16,9 +16,12 @@ export interface InitializeOptions {
   /**
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
    * `normal`: position embeddings of std 0.02 and patch convolution of std 1/√fan_in, from which
-   * an untrained ViT learns; under nanoVLM's the pixels drown.
+   * an untrained ViT learns; under nanoVLM's the pixels drown. The convolution's bias is then
+   * −½ Σ of its weights, which centres pixels in 0 … 1.
    */
   initPositionEmbedding?: "uniform" | "normal";
+  /** std of linear layers and embeddings (Transformers' `initializer_range`); 0.02 by default. */
+  initializerRange?: number;
 }
 
 /** std of nanoVLM's linear layers and embeddings. */
@@ -47,6 +50,16 @@ export function uniformTensor(
   return data;
 }
 
+/** −½ Σ of each output channel's kernel: the bias that makes pixels in 0 … 1 act as in −½ … ½. */
+function centringBias(kernel: FloatTensor): Float32Array {
+  const [outputs] = kernel.shape;
+  const fanIn = kernel.data.length / outputs;
+  return Float32Array.from({ length: outputs }, (_, output) => {
+    const row = kernel.data.subarray(output * fanIn, (output + 1) * fanIn);
+    return -0.5 * row.reduce((sum, value) => sum + value, 0);
+  });
+}
+
 /**
  * One fresh tensor, by nanoVLM's rules: linear layers, embeddings and the patch convolution normal
  * with std 0.02, biases and the class token 0, norms 1, position embeddings uniform in [0, 1).
@@ -57,7 +70,7 @@ export function initializeWeight(
   seed: number,
   options: InitializeOptions = {},
 ): FloatTensor {
-  const { name, shape, kind } = spec;
+  const { name, shape, kind, kernelShape } = spec;
   const small = options.initPositionEmbedding === "normal";
   const random = new RandomStream(seed, `weight ${name}`);
   const draw = (): Float32Array => {
@@ -67,16 +80,24 @@ export function initializeWeight(
       case "bias":
       case "class_token":
         return new Float32Array(elementCount(shape));
+      case "patch_bias":
+        return small && kernelShape
+          ? centringBias(initializeWeight(
+            { ...spec, name: name.replace(/bias$/, "weight"), shape: kernelShape, kind: "patch" },
+            seed,
+            options,
+          ))
+          : new Float32Array(elementCount(shape));
       case "position":
         return small ? normalTensor(shape, WEIGHT_STD, random) : uniformTensor(shape, 0, 1, random);
       case "patch":
         return normalTensor(
           shape,
-          small ? 1 / Math.sqrt(elementCount(shape.slice(1))) : WEIGHT_STD,
+          small ? 2 / Math.sqrt(elementCount(shape.slice(1))) : WEIGHT_STD,
           random,
         );
       default:
-        return normalTensor(shape, WEIGHT_STD, random);
+        return normalTensor(shape, options.initializerRange ?? WEIGHT_STD, random);
     }
   };
   return { shape: [...shape], dtype: "F32", data: draw() };

@@ -11,6 +11,7 @@ export type WeightKind =
   | "linear"
   | "embedding"
   | "patch"
+  | "patch_bias"
   | "position"
   | "class_token"
   | "bias"
@@ -26,6 +27,8 @@ export interface WeightSpec {
   kind: WeightKind;
   /** The config keys that decide the shape. */
   keys: (keyof VLMConfig)[];
+  /** Of the patch convolution's bias: the dims of the kernel that it centres. */
+  kernelShape?: number[];
 }
 
 /** The three parts of a nanoVLM. */
@@ -64,8 +67,10 @@ function visionSpecs(config: VLMConfig): WeightSpec[] {
     "vit_patch_size",
     "vit_cls_flag",
   );
-  add("patch_embedding.conv.weight", [C, 3, patch, patch], "patch", "vit_patch_size");
-  add("patch_embedding.conv.bias", [C], "bias");
+  const kernel = [C, 3, patch, patch];
+  add("patch_embedding.conv.weight", kernel, "patch", "vit_patch_size");
+  add("patch_embedding.conv.bias", [C], "patch_bias");
+  specs[specs.length - 1].kernelShape = kernel;
   for (let i = 0; i < config.vit_n_blocks; i++) {
     const block = `blocks.${i}`;
     add(`${block}.ln1.weight`, [C], "norm");

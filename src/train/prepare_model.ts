@@ -64,6 +64,7 @@ async function freshModel(section: ModelSection, seed: number): Promise<Prepared
   config.lm_base_vocab_size = wished.lm_base_vocab_size ?? tokenizer.imageTokenId;
   const weights = initializeWeights(config, seed, {
     initPositionEmbedding: section.init_position_embedding,
+    initializerRange: section.initializer_range,
   });
   return finish(config, weights, tokenizer, "fresh weights");
 }
@@ -85,6 +86,7 @@ async function backboneModel(section: ModelSection, seed: number): Promise<Prepa
     seed,
     tokenizerSize: tokenizer.vocabSize,
     initPositionEmbedding: section.init_position_embedding,
+    initializerRange: section.initializer_range,
     onWarning: (text) => warnings.push(text),
   });
   const weights = function* (): Generator<[string, HostWeights]> {
