@@ -51,7 +51,7 @@ export function onBackendReady(hook: (backend: ActiveBackend) => void): void {
 async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
   const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
   // tfjs registers a factory that would ask for an adapter of its own; ours takes its place.
-  tf.removeBackend("webgpu");
+  if (tf.findBackendFactory("webgpu") !== null) tf.removeBackend("webgpu");
   tf.registerBackend("webgpu", () => new WebGPUBackend(gpu.device, gpu.rawInfo), 3);
   if (!await tf.setBackend("webgpu")) {
     throw new Error(`tfjs could not start on the adapter "${gpu.info.description}".`);

@@ -26,7 +26,7 @@ export interface WasmBackend extends tf.KernelBackend {
 export interface WasmHeap {
   readonly memory: WebAssembly.Memory;
   readonly backend: WasmBackend;
-  /** Bytes handed out by {@link WasmHeap.malloc} and tfjs, as far as is known. */
+  /** Live bytes: tensors and what {@link WasmHeap.malloc} gave. */
   usedBytes(): number;
   /**
    * Allocates bytes outside any tensor. 16-byte aligned.
@@ -86,21 +86,43 @@ async function captureMemory(start: () => Promise<void>): Promise<WebAssembly.Me
   return memory;
 }
 
-/** Makes tfjs's malloc throw where it would hand out address 0 and corrupt the heap. */
-function guardMalloc(module: EmscriptenModule): void {
+/**
+ * Makes tfjs's malloc throw where the heap is full, and counts what it hands out. Left alone it
+ * returns address 0 or traps inside the allocator, and tfjs goes on to write there.
+ *
+ * @returns the live bytes
+ */
+function guardMalloc(module: EmscriptenModule): () => number {
+  // Emscripten's exports are stubs that put the real function in their own place on the first call.
+  module._free(module._malloc(16));
   const malloc = module._malloc.bind(module);
-  module._malloc = (bytes: number): number => {
-    const address = bytes > WASM_HEAP_LIMIT_BYTES ? 0 : malloc(bytes) >>> 0;
-    if (address === 0) {
-      throw new OutOfMemoryError(
-        "the wasm heap",
-        bytes,
-        tf.memory().numBytes,
-        WASM_HEAP_LIMIT_BYTES,
-      );
+  const free = module._free.bind(module);
+  const sizes = new Map<number, number>();
+  let used = 0;
+  const allocate = (bytes: number): number => {
+    if (used + bytes > WASM_HEAP_LIMIT_BYTES) return 0;
+    try {
+      return malloc(bytes) >>> 0;
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) return 0;
+      throw error;
     }
+  };
+  module._malloc = (bytes: number): number => {
+    const address = allocate(bytes);
+    if (address === 0) {
+      throw new OutOfMemoryError("the wasm heap", bytes, used, WASM_HEAP_LIMIT_BYTES);
+    }
+    sizes.set(address, bytes);
+    used += bytes;
     return address;
   };
+  module._free = (address: number): void => {
+    used -= sizes.get(address) ?? 0;
+    sizes.delete(address);
+    free(address);
+  };
+  return () => used;
 }
 
 /**
@@ -120,11 +142,10 @@ export async function startWasmBackend(): Promise<WasmHeap> {
   });
   const backend = tf.backend() as WasmBackend;
   const module = backend.wasm;
-  guardMalloc(module);
   current = {
     memory,
     backend,
-    usedBytes: () => tf.memory().numBytes,
+    usedBytes: guardMalloc(module),
     malloc: (bytes) => module._malloc(Math.max(bytes, 16)),
     free: (address) => module._free(address),
   };
