@@ -30,22 +30,61 @@ export interface ConvertReport {
   hasTokenizer: boolean;
 }
 
+/** The ids with which the backbone's answers end, by generation_config.json, else config.json. */
+async function endTokenIds(folder: string): Promise<number[]> {
+  for (const name of ["generation_config.json", "config.json"]) {
+    let values: unknown;
+    try {
+      values = JSON.parse(await Deno.readTextFile(`${folder}/${name}`));
+    } catch {
+      continue; // There, it may be missing; config.json is read again, with its errors told.
+    }
+    if (typeof values !== "object" || values === null || !("eos_token_id" in values)) continue;
+    const ids: unknown[] = [values.eos_token_id].flat();
+    const whole = ids.filter((id) => typeof id === "number");
+    if (whole.length > 0) return whole;
+  }
+  return [];
+}
+
 /**
- * The tokenizer of a language backbone with nanoVLM's extra tokens, or null where its folder has
- * none.
+ * The tokenizer of a language backbone with nanoVLM's extra tokens, or null where the folder has
+ * none. Where its end token is another than the model was trained to end with (folders made out of
+ * GGUF files name `<|im_start|>`), the model's is taken.
+ *
+ * @param languageDir the backbone, whose config says how answers end
+ * @param tokenizerDir where tokenizer.json is
+ * @param onWarning gets a line where the end token is another
  */
 export async function backboneTokenizer(
-  folder: string,
+  languageDir: string,
+  tokenizerDir: string = languageDir,
   wished: Partial<VLMConfig> = {},
+  onWarning: (text: string) => void = console.warn,
 ): Promise<Tokenizer | null> {
   try {
-    await Deno.stat(`${folder}/tokenizer.json`);
+    await Deno.stat(`${tokenizerDir}/tokenizer.json`);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
+  let tokenizer = await Tokenizer.fromFolder(tokenizerDir);
+  const named = tokenizer.roleId("eos_token");
+  const ids = tokenizerDir === languageDir ? await endTokenIds(languageDir) : [];
+  const end = ids.length > 0 ? tokenizer.idToToken(ids[0]) : null;
+  if (end !== null && (named === null || !ids.includes(named))) {
+    onWarning(
+      `${tokenizerDir}: the tokenizer's end token is ${tokenizer.roleToken("eos_token")}, ` +
+        `but the model ends with ${end}, which is taken`,
+    );
+    const { files } = tokenizer;
+    tokenizer = Tokenizer.fromJson({
+      tokenizer: files.tokenizer,
+      config: { ...files.config, eos_token: end, eos_token_id: ids[0] },
+    });
+  }
   const defaults = defaultVLMConfig();
-  return (await Tokenizer.fromFolder(folder)).withExtraTokens(
+  return tokenizer.withExtraTokens(
     wished.vlm_extra_tokens ?? defaults.vlm_extra_tokens,
     wished.lm_chat_template ?? defaults.lm_chat_template,
   );
@@ -61,7 +100,12 @@ export async function backboneTokenizer(
 export async function convert(options: ConvertOptions): Promise<ConvertReport> {
   const warn = options.onWarning ?? ((text: string): void => console.warn(text));
   const tokenizerDir = options.tokenizerDir ?? options.languageDir;
-  const tokenizer = await backboneTokenizer(tokenizerDir, options.vlmConfig);
+  const tokenizer = await backboneTokenizer(
+    options.languageDir,
+    tokenizerDir,
+    options.vlmConfig,
+    warn,
+  );
   if (tokenizer === null) {
     warn(
       `${tokenizerDir} has no tokenizer.json, so ${options.outDir} gets none: the model ` +

@@ -72,3 +72,38 @@ fixtureTest(
     assertEquals([...Deno.readDirSync(root)].filter(({ name }) => name.includes("refused")), []);
   },
 );
+
+fixtureTest(
+  "convert() takes the model's end token where the tokenizer names another",
+  async (fixtures) => {
+    const languageDir = `${root}/llama`;
+    await Deno.mkdir(languageDir);
+    for (const name of ["config.json", "generation_config.json", "model.safetensors"]) {
+      await Deno.copyFile(`${fixtures}/backbones/llama/${name}`, `${languageDir}/${name}`);
+    }
+    for await (const { name } of Deno.readDir(`${fixtures}/tokenizer/base`)) {
+      await Deno.copyFile(`${fixtures}/tokenizer/base/${name}`, `${languageDir}/${name}`);
+    }
+    const warnings: string[] = [];
+    const make = async (eos: string): Promise<Tokenizer> => {
+      const path = `${languageDir}/tokenizer_config.json`;
+      const config = JSON.parse(await Deno.readTextFile(path));
+      await Deno.remove(path);
+      await Deno.writeTextFile(path, JSON.stringify({ ...config, eos_token: eos }));
+      await Deno.remove(`${languageDir}/special_tokens_map.json`).catch(() => {});
+      await convert({
+        languageDir,
+        visionDir: `${fixtures}/backbones/siglip`,
+        outDir: `${root}/ended`,
+        seed: 3,
+        onWarning: (text) => warnings.push(text),
+      });
+      return await Tokenizer.fromFolder(`${root}/ended`);
+    };
+    const right = await make("<|im_end|>");
+    assertEquals([right.eosTokenId, warnings.length], [2, 0]);
+    const mended = await make("<|im_start|>");
+    assertEquals([mended.eosTokenId, mended.padTokenId], [2, 2]);
+    assert(warnings.length === 1 && warnings[0].includes("ends with <|im_end|>"), String(warnings));
+  },
+);
