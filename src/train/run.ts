@@ -1,0 +1,146 @@
+/**
+ * What `train sft`, `train dpo` and `train grpo` share: backend, model, output folder, reporter,
+ * trainer, final model.
+ *
+ * @module
+ */
+import { writeFolderAtomically } from "../atomic_write.ts";
+import type { ResolvedConfig } from "../config/config_types.ts";
+import { stringifyConfig } from "../config/stringify_config.ts";
+import { type BackendChoice, initBackend } from "../device/backend.ts";
+import type { FactGroup, NextCommand, ResultTable } from "../report/page/report_contents.ts";
+import { Reporter } from "../report/reporter.ts";
+import { RunDirectory } from "../report/run_directory.ts";
+import { prepareOutputFolder } from "./checkpoint_folder.ts";
+import type { ParameterGroup } from "./optimizer.ts";
+import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
+import { Trainer, type TrainerCallback, type TrainResult } from "./trainer.ts";
+import type { TrainingMethod } from "./training_method.ts";
+
+/** How a run is started. */
+export interface RunOptions {
+  readonly backend: BackendChoice;
+  /** A checkpoint's folder, or `auto`. */
+  readonly resume?: string;
+  readonly signal?: AbortSignal;
+  readonly callbacks?: readonly TrainerCallback[];
+}
+
+/** What a training method adds to the common run. */
+export interface RunSetup {
+  readonly method: TrainingMethod;
+  /** What trains, and how fast. */
+  readonly groups: readonly ParameterGroup[];
+  /** For the report's title. */
+  readonly title: string;
+  /** Beside the facts about model and device. */
+  readonly facts: readonly FactGroup[];
+  /** Called after the last step, before the report closes. */
+  readonly closing?: (result: TrainResult) => Promise<{
+    tables: readonly ResultTable[];
+    next: readonly NextCommand[];
+  }>;
+  /** Frees what the method holds. */
+  readonly dispose?: () => void | Promise<void>;
+}
+
+/** Makes a method out of a model. */
+export type SetUp = (prepared: PreparedModel, reporter: Reporter) => Promise<RunSetup>;
+
+function modelFacts({ model, origin }: PreparedModel, backend: string): FactGroup[] {
+  const { config } = model;
+  const parameters = [...model.weights.values()].reduce((sum, { size }) => sum + size, 0);
+  return [
+    {
+      title: "Model",
+      facts: [
+        ["weights", origin],
+        ["parameters", parameters],
+        ["vision", `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}`],
+        ["decoder", `${config.lm_n_blocks} blocks of ${config.lm_hidden_dim}`],
+        ["adapters", model.adapters.size],
+      ],
+    },
+    { title: "Device", facts: [["backend", backend]] },
+  ];
+}
+
+/**
+ * Runs a training method from config to final model.
+ *
+ * @param config resolved
+ * @param options backend, resume, Ctrl-C
+ * @param setUp makes the method
+ * @returns how it ended
+ */
+export async function runTraining(
+  config: ResolvedConfig,
+  options: RunOptions,
+  setUp: SetUp,
+): Promise<TrainResult> {
+  const { training, save } = config;
+  const backend = await initBackend({ backend: options.backend });
+  const prepared = await prepareModel(config.model, training.seed);
+  const directory = RunDirectory.open(
+    training.output_dir,
+    options.resume === undefined ? "move_aside" : "resume",
+  );
+  await prepareOutputFolder(training.output_dir);
+  const reporter = new Reporter(directory);
+  const setup = await setUp(prepared, reporter);
+  const trainer: Trainer = new Trainer(setup.method, {
+    training,
+    groups: setup.groups,
+    reporter,
+    signal: options.signal,
+    callbacks: options.callbacks,
+    saveModel: (folder) => writePreparedModel(prepared, trainedWeights(), folder),
+  });
+  const trainedWeights = () =>
+    [...trainer.optimizer.parameters.keys()].filter((name) => prepared.model.weights.has(name));
+  try {
+    const resumedFromStep = options.resume ? await trainer.resume(options.resume) : null;
+    await reporter.onStart({
+      title: setup.title,
+      label: setup.method.name,
+      totalSteps: trainer.totalSteps,
+      ...(resumedFromStep === null ? {} : { resumedFromStep }),
+      facts: [...modelFacts(prepared, `${backend.name}: ${backend.reason}`), ...setup.facts],
+      configYaml: stringifyConfig(config),
+      tensorBoard: config.logging.report_to.includes("tensorboard"),
+      ...(config.logging.report_to.includes("wandb")
+        ? { wandb: { project: config.logging.wandb_project, entity: config.logging.wandb_entity } }
+        : {}),
+    });
+    if (directory.movedAside) {
+      reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
+    }
+    for (const warning of prepared.warnings) reporter.onWarning(warning);
+    const result = await trainer.train();
+    if (result.status === "interrupted") {
+      const resume = `--resume (in ${training.output_dir}, at step ${result.step})`;
+      await reporter.onEnd({ status: "interrupted", message: `go on with ${resume}` });
+      return result;
+    }
+    await writeFolderAtomically(
+      save.save_model_path,
+      (folder) =>
+        writePreparedModel(prepared, trainedWeights(), folder, {
+          tokenizer: save.save_tokenizer,
+          imageProcessor: save.save_image_processor,
+        }),
+      { existing: "update", last: "config.json" },
+    );
+    const closing = await setup.closing?.(result);
+    await reporter.onEnd({ status: "done", ...closing });
+    return result;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    await reporter.onEnd({ status: "failed", message }).catch(() => {});
+    throw error;
+  } finally {
+    await setup.dispose?.();
+    trainer.dispose();
+    prepared.model.dispose();
+  }
+}
