@@ -10,7 +10,8 @@ import type { ResolvedConfig, RewardOptions, TrainingType } from "./config_types
 import { applyOverride, parseOverride } from "./override.ts";
 import { configTable } from "./schema.ts";
 import { rewardKeys } from "./schema_rewards.ts";
-import { canonicalName, group, type KeySpec, type Table } from "./value_type.ts";
+import { group } from "./composite_types.ts";
+import { canonicalName, type KeySpec, type Table } from "./value_type.ts";
 
 /** How a config is read. */
 export interface LoadConfigOptions {

@@ -5,7 +5,8 @@
  */
 import { ConfigError, type ConfigProblem, type Position } from "./config_error.ts";
 import { type ConfigNode, type MapNode, parseConfigNode } from "./config_node.ts";
-import { canonicalName, group, type KeySpec, unknownKey, type ValueType } from "./value_type.ts";
+import { group } from "./composite_types.ts";
+import { canonicalName, type KeySpec, unknownKey, type ValueType } from "./value_type.ts";
 import type { ModelSection } from "./config_types.ts";
 import { configTable } from "./schema.ts";
 import { vlmConfigKeys } from "./schema_vlm_config.ts";

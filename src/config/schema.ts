@@ -11,7 +11,9 @@ import { modelKeys } from "./schema_model.ts";
 import { loggingKeys, saveKeys } from "./schema_output.ts";
 import { rewardKeys } from "./schema_rewards.ts";
 import { trainingKeys } from "./schema_training.ts";
-import { derived, group, type KeySpec, mapOf, oneOf, required, type Table } from "./value_type.ts";
+import { group, mapOf } from "./composite_types.ts";
+import { oneOf } from "./scalar_types.ts";
+import { derived, type KeySpec, required, type Table } from "./value_type.ts";
 
 function section<T extends object>(table: Table<T>, meaning: string): KeySpec<T> {
   // A section that is absent is an empty one, whose keys have defaults of their own.

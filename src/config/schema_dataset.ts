@@ -5,20 +5,9 @@
  */
 import type { DatasetSection } from "./config_types.ts";
 import { LAB_MAIN, OURS } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  integer,
-  listOf,
-  mapOf,
-  nullable,
-  oneOf,
-  perTrainer,
-  required,
-  same,
-  type Table,
-  text,
-} from "./value_type.ts";
+import { listOf, mapOf, nullable } from "./composite_types.ts";
+import { boolean, integer, oneOf, text } from "./scalar_types.ts";
+import { derived, perTrainer, required, same, type Table } from "./value_type.ts";
 
 /** The keys of `dataset`. */
 export const datasetKeys: Table<DatasetSection> = {

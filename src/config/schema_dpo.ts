@@ -5,17 +5,9 @@
  */
 import type { DPOSection } from "./config_types.ts";
 import { LAB_MAIN, TRL_DPO } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  listOf,
-  nullable,
-  number,
-  oneOf,
-  same,
-  type Table,
-  text,
-} from "./value_type.ts";
+import { listOf, nullable } from "./composite_types.ts";
+import { boolean, number, oneOf, text } from "./scalar_types.ts";
+import { derived, same, type Table } from "./value_type.ts";
 
 /** The keys of `dpo`. */
 export const dpoKeys: Table<DPOSection> = {

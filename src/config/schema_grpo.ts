@@ -5,18 +5,9 @@
  */
 import type { GRPOSection } from "./config_types.ts";
 import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  integer,
-  listOf,
-  nullable,
-  number,
-  oneOf,
-  same,
-  type Table,
-  type ValueType,
-} from "./value_type.ts";
+import { listOf, nullable } from "./composite_types.ts";
+import { boolean, integer, number, oneOf } from "./scalar_types.ts";
+import { derived, same, type Table, type ValueType } from "./value_type.ts";
 
 /** TRL takes booleans too. */
 const scaling = oneOf(

@@ -5,18 +5,9 @@
  */
 import type { LoggingSection, SaveSection } from "./config_types.ts";
 import { HF_ARGUMENTS, LAB_MAIN } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  listOf,
-  nullable,
-  oneOf,
-  perTrainer,
-  same,
-  type Table,
-  text,
-  type ValueType,
-} from "./value_type.ts";
+import { listOf, nullable } from "./composite_types.ts";
+import { boolean, oneOf, text } from "./scalar_types.ts";
+import { derived, perTrainer, same, type Table, type ValueType } from "./value_type.ts";
 
 /** The keys of `save`. */
 export const saveKeys: Table<SaveSection> = {

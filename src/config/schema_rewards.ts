@@ -5,18 +5,9 @@
  */
 import type { RewardOptions } from "./config_types.ts";
 import { OURS } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  either,
-  integer,
-  listOf,
-  nullable,
-  number,
-  same,
-  type Table,
-  text,
-} from "./value_type.ts";
+import { either, listOf, nullable } from "./composite_types.ts";
+import { boolean, integer, number, text } from "./scalar_types.ts";
+import { derived, same, type Table } from "./value_type.ts";
 
 /** The keys of each entry of `rewards`. */
 export const rewardKeys: Table<RewardOptions> = {

@@ -5,21 +5,9 @@
  */
 import type { ResolvedConfig, TrainingSection } from "./config_types.ts";
 import { HF_ARGUMENTS, LAB_MAIN, OURS } from "./sources.ts";
-import {
-  boolean,
-  derived,
-  either,
-  integer,
-  mapOf,
-  nullable,
-  number,
-  oneOf,
-  perTrainer,
-  same,
-  type Table,
-  text,
-  type ValueType,
-} from "./value_type.ts";
+import { either, mapOf, nullable } from "./composite_types.ts";
+import { boolean, integer, number, oneOf, text } from "./scalar_types.ts";
+import { derived, perTrainer, same, type Table, type ValueType } from "./value_type.ts";
 
 /**
  * The rate of a part that NanoVLM-Lab gives its own in SFT alone. DPO and GRPO have one rate for

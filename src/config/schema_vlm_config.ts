@@ -6,7 +6,9 @@
  */
 import type { VLMConfig } from "../model/config.ts";
 import { NANOVLM } from "./sources.ts";
-import { boolean, derived, integer, mapOf, number, same, type Table, text } from "./value_type.ts";
+import { mapOf } from "./composite_types.ts";
+import { boolean, integer, number, text } from "./scalar_types.ts";
+import { derived, same, type Table } from "./value_type.ts";
 
 /** The keys of `model.vlm_config`. */
 export const vlmConfigKeys: Table<VLMConfig> = {
