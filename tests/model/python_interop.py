@@ -76,6 +76,15 @@ elif command == "adapter":  # base model, config as JSON, folder to write
         if "lora_" in name or "modules_to_save" in name:
             value.data = torch.randn_like(value) * 0.1 + (1 if "magnitude" in name else 0)
     model.save_pretrained(sys.argv[4])
+elif command == "logits":  # Transformers' logits of a text: model folder, text, tokens, file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(sys.argv[2], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(sys.argv[2])
+    ids = tokenizer(sys.argv[3], return_tensors="pt").input_ids[:, : int(sys.argv[4])]
+    with torch.no_grad():
+        logits = model(ids).logits
+    save_file({"input_ids": ids.int().contiguous(), "logits": logits.contiguous()}, sys.argv[5])
 elif command == "vlm_config":  # VLMConfig(**json) takes exactly its own keys, nothing else
     known = json.load(open(sys.argv[3]))
     config = json.load(open(sys.argv[2]))
