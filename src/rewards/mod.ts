@@ -1,0 +1,13 @@
+/** Reward functions and other modules of strangers, each in processes that can only compute. */
+export * from "./types.ts";
+export {
+  RewardFailureError,
+  RewardSandbox,
+  type RewardSandboxOptions,
+  weightedSum,
+} from "./reward_sandbox.ts";
+export { RewardModuleError } from "./module_graph.ts";
+export { SandboxCallError, SandboxedFunctions } from "./sandboxed_functions.ts";
+export { SandboxPermissionError } from "./child_command.ts";
+export { BUILTIN_REWARDS } from "./builtin_module.ts";
+export { describeSystemWalls } from "./system_walls.ts";
