@@ -1,73 +1,85 @@
 /**
- * Token-by-token generation: the prompts are read once, then each step runs the new tokens alone
- * against cached keys and values. Rows that have finished leave the batch.
+ * Token-by-token generation: every prompt is read once, whatever the number of its completions,
+ * then each step runs the new tokens alone against cached keys and values. Sequences that have
+ * finished leave the batch.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { type ModelInputs, toModelBatch } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import {
+  imagesToTensor,
+  type ImageTiles,
+  type ModelBatch,
+  type ModelInputs,
+  toModelBatch,
+} from "../model/batch.ts";
+import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { linear } from "../ops/linear.ts";
-import { RandomStream } from "../random.ts";
-import { GrowingCache } from "./key_value_cache.ts";
-import { sampleFromLogits, type SamplingParameters } from "./sampling_filters.ts";
+import { chooseToken } from "./choose_token.ts";
+import { type DecodeState, PrefillCache, type PrefilledSequence } from "./decode_state.ts";
+import { DeviceSampler } from "./device_sampler.ts";
+import { packPrompts, placesOfRows, type PromptPlace, type PromptRow } from "./prompt_rows.ts";
+import type { SamplingParameters } from "./sampling_filters.ts";
+import { SeparateRows } from "./separate_rows.ts";
+import { SharedRows } from "./shared_rows.ts";
+import { tokenUniform } from "./token_uniform.ts";
 
-// B rows still running, V vocabulary
+// P prompts, G completions of each, S sequences still running, V vocabulary, C channels
 
 /** How to choose tokens and when to stop. */
 export interface GenerateOptions extends SamplingParameters {
   maxNewTokens: number;
-  /** Take the likeliest token; the sampling parameters are not used then. */
+  /** Take the likeliest token; temperature, top-k, top-p and min-p are not used then. */
   greedy?: boolean;
-  /** Ids that end a row; they are part of its tokens. */
+  /** Ids that end a sequence; they are part of its tokens. */
   stopTokenIds: readonly number[];
-  /** Of the random stream; each row has its own, whatever the batch. */
+  /** Ids that are never chosen; the image token by default. */
+  forbiddenTokenIds?: readonly number[];
+  /** G, completions of each prompt; 1 by default. */
+  numReturnSequences?: number;
+  /** Of the random stream. */
   seed?: number;
+  /**
+   * P·G ids, by which sequences draw their random numbers: the same id, seed and prompt give the
+   * same completion whatever else is in the batch. 0, 1, 2, … by default.
+   */
+  sequenceIds?: readonly number[];
   /** Run without the adapters. */
   withoutAdapters?: boolean;
   /**
-   * Called with each new token of a row; `true` ends the row ("stop").
+   * Called with each new token of a sequence, in blocks where tokens are chosen on the device;
+   * `true` ends the sequence ("stop"), which gets no token after this one.
    */
-  onToken?: (row: number, token: number) => boolean | void;
-  /** Called with each step's logits, [B, V] row-major, before any filter; for parity. */
-  onLogits?: (rows: readonly number[], logits: Float32Array) => void;
-  /** Stops all rows between two steps. */
+  onToken?: (sequence: number, token: number) => boolean | void;
+  /** Called with each step's logits, [S, V] row-major, before any filter; for parity. */
+  onLogits?: (sequences: readonly number[], logits: Float32Array) => void;
+  /** Stops all sequences between two steps. */
   signal?: AbortSignal;
 }
 
-/** One row's new tokens. */
+/** One completion. */
 export interface Generation {
   /** The stop token included, where there is one. */
   tokens: number[];
-  /** `eos`: a stop token; `length`: maxNewTokens; `stop`: the caller. */
+  /** Of each token, in nats, under softmax(logits / temperature), unfiltered; greedy: temperature 1. */
+  logProbs: number[];
+  /** Of each token, in nats, under the distribution that it was drawn from; greedy: 0. */
+  filteredLogProbs: number[];
+  /** `eos`: a stop token; `length`: maxNewTokens, or aborted; `stop`: the caller. */
   finishReason: "eos" | "length" | "stop";
 }
 
-/** Index of the largest number; the first of several. */
-function argMax(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
-}
-
-/** Hidden states of the last token of each row → logits on the host, [B, V]. */
-async function lastLogits(model: VisionLanguageModel, last: tf.Tensor2D): Promise<Float32Array> {
-  const logits = tf.tidy(() => linear(last, model.head));
-  last.dispose();
-  const [values] = await readBack([logits]);
-  logits.dispose();
-  return values as Float32Array;
-}
+/** Longest block of tokens chosen on the device between two reads. */
+const LONGEST_BLOCK = 16;
 
 /**
  * Generates answers to a left-padded batch of prompts.
  *
  * @param model the model
- * @param inputs prompts [B, T] with their images; labels are not used
+ * @param inputs prompts [P, T] with their images; labels are not used
  * @param options how to choose and when to stop
- * @returns one result a row
+ * @returns P·G completions, those of a prompt one after the other
  */
 export async function generateTokens(
   model: VisionLanguageModel,
@@ -75,69 +87,269 @@ export async function generateTokens(
   options: GenerateOptions,
 ): Promise<Generation[]> {
   const batch = toModelBatch(inputs, model.config);
-  const { batchSize, tokens: promptLength } = batch;
-  const results: Generation[] = Array.from(
-    { length: batchSize },
-    () => ({ tokens: [], finishReason: "length" }),
-  );
-  if (options.maxNewTokens < 1) {
-    batch.dispose();
-    return results;
-  }
-  const streams = results.map((_, row) =>
-    new RandomStream(options.seed ?? 0, `generation of row ${row}`)
-  );
-  const pass = { withoutAdapters: options.withoutAdapters };
-  const cache = new GrowingCache();
-  let starts = batch.layout.starts;
-  let running = results.map((_, row) => row);
   try {
-    let last = tf.tidy(() => {
-      const images = batch.images ? model.encodeImages(batch.images, pass) : null;
-      const embeddings = model.embed(batch.inputIds, images)
-        .reshape([batchSize, promptLength, -1]) as tf.Tensor3D; // [B, T, C]
-      const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, pass);
-      return hidden.slice([0, promptLength - 1, 0], [-1, 1, -1]).squeeze([1]) as tf.Tensor2D;
-    }); // [B, C]
-    for (let step = 0;; step++) {
-      const logits = await lastLogits(model, last);
-      options.onLogits?.(running, logits);
-      const vocabulary = model.config.lm_vocab_size;
-      const next: number[] = [], kept: number[] = [];
-      running.forEach((row, b) => {
-        const scores = logits.subarray(b * vocabulary, (b + 1) * vocabulary);
-        const token = options.greedy
-          ? argMax(scores)
-          : sampleFromLogits(scores, options, streams[row].nextFloat()).token;
-        const result = results[row];
-        result.tokens.push(token);
-        const stopped = options.onToken?.(row, token) === true;
-        if (options.stopTokenIds.includes(token)) result.finishReason = "eos";
-        else if (stopped) result.finishReason = "stop";
-        else {
-          next.push(token);
-          kept.push(b);
-        }
-      });
-      if (kept.length === 0 || step + 1 >= options.maxNewTokens || options.signal?.aborted) break;
-      if (kept.length < running.length) {
-        cache.keepRows(Int32Array.from(kept));
-        starts = Int32Array.from(kept, (b) => starts[b]);
-        running = kept.map((b) => running[b]);
-      }
-      const position = promptLength + step;
-      last = tf.tidy(() => {
-        const embeddings = model.embed(Int32Array.from(next), null).expandDims(1) as tf.Tensor3D;
-        const layout = AttentionLayout.decode(starts, position + 1);
-        const positions = new Int32Array(next.length).fill(position);
-        const hidden = model.decode(embeddings, positions, layout, cache, pass); // [B, 1, C]
-        layout.dispose();
-        return hidden.squeeze([1]) as tf.Tensor2D; // [B, C]
-      });
-    }
+    const pass = { withoutAdapters: options.withoutAdapters };
+    const encode = () => batch.images ? model.encodeImages(batch.images, pass) : null;
+    return await new Run(model, batch, placesOfRows(batch), options).generate(encode);
   } finally {
-    cache.dispose();
     batch.dispose();
   }
-  return results;
+}
+
+/**
+ * Generates answers to prompts in rows that share pictures. A picture that several rows hold (the
+ * same object) is encoded once.
+ *
+ * @param model the model
+ * @param rows prompts with their pictures
+ * @param padTokenId fills the padding
+ * @param options how to choose and when to stop
+ * @returns completions in the order of the prompts, G of each
+ */
+export async function generateFromRows(
+  model: VisionLanguageModel,
+  rows: readonly PromptRow[],
+  padTokenId: number,
+  options: GenerateOptions,
+): Promise<Generation[]> {
+  const { batch, places, images } = packPrompts(rows, padTokenId, model.imageTokenId, model.config);
+  try {
+    const encode = () => encodeImages(model, images, { withoutAdapters: options.withoutAdapters });
+    return await new Run(model, batch, places, options).generate(encode);
+  } finally {
+    batch.dispose();
+  }
+}
+
+/** Embeddings of pictures, each distinct one encoded once, [N·L, C]; null without any. */
+function encodeImages(
+  model: VisionLanguageModel,
+  images: readonly ImageTiles[],
+  pass: PassOptions,
+): tf.Tensor2D | null {
+  const { vit_img_size, mp_image_token_length: L } = model.config;
+  const firstRow = new Map<ImageTiles, number>();
+  let count = 0;
+  for (const image of images) {
+    if (firstRow.has(image)) continue;
+    firstRow.set(image, count);
+    count += image.tileCount * L;
+  }
+  if (count === 0) return null;
+  const encoded = model.encodeImages(imagesToTensor([...firstRow.keys()], vit_img_size)!, pass);
+  if (firstRow.size === images.length) return encoded;
+  const indices = images.flatMap((image) =>
+    Array.from({ length: image.tileCount * L }, (_, i) => firstRow.get(image)! + i)
+  );
+  return tf.gather(encoded, tf.tensor1d(indices, "int32"));
+}
+
+/** One call: what runs, what is done. */
+class Run {
+  readonly #pass: PassOptions;
+  readonly #results: Generation[];
+  readonly #prompts: number[][];
+  readonly #forbidden: readonly number[];
+  readonly #copies: number;
+  #running: number[];
+
+  constructor(
+    readonly model: VisionLanguageModel,
+    readonly batch: ModelBatch,
+    readonly places: readonly PromptPlace[],
+    readonly options: GenerateOptions,
+  ) {
+    const { numReturnSequences = 1, sequenceIds } = options;
+    if (!(Number.isInteger(numReturnSequences) && numReturnSequences >= 1)) {
+      throw new RangeError(
+        `Cannot generate ${numReturnSequences} completions a prompt: want 1 or more`,
+      );
+    }
+    this.#copies = numReturnSequences;
+    const count = places.length * numReturnSequences;
+    if (sequenceIds !== undefined && sequenceIds.length !== count) {
+      throw new RangeError(
+        `Cannot generate ${count} completions with ${sequenceIds.length} sequenceIds: want one each`,
+      );
+    }
+    this.#pass = { withoutAdapters: options.withoutAdapters };
+    this.#results = Array.from(
+      { length: count },
+      () => ({ tokens: [], logProbs: [], filteredLogProbs: [], finishReason: "length" }),
+    );
+    this.#running = this.#results.map((_, s) => s);
+    this.#forbidden = (options.forbiddenTokenIds ?? [model.imageTokenId])
+      .filter((id) => id >= 0 && id < model.config.lm_vocab_size);
+    const { inputIds, tokens } = batch;
+    this.#prompts = places.map(({ row, start, prefixEnd, branchStart, branchEnd }) => [
+      ...inputIds.subarray(row * tokens + start, row * tokens + prefixEnd),
+      ...inputIds.subarray(row * tokens + branchStart, row * tokens + branchEnd),
+    ]);
+  }
+
+  async generate(encodeImages: () => tf.Tensor2D | null): Promise<Generation[]> {
+    const { options } = this;
+    if (options.maxNewTokens < 1 || this.places.length === 0) return this.#results;
+    const { state, logits } = this.#prefill(encodeImages);
+    try {
+      const onDevice = tf.getBackend() === "webgpu" && options.onLogits === undefined &&
+        options.order !== "nanovlm";
+      if (onDevice) await this.#chooseOnDevice(state, logits);
+      else await this.#chooseOnHost(state, logits);
+    } finally {
+      state.dispose();
+    }
+    return this.#results;
+  }
+
+  /** Reads the prompts: what the sequences go on from, and the logits of their first tokens, [S, V]. */
+  #prefill(encodeImages: () => tf.Tensor2D | null): { state: DecodeState; logits: tf.Tensor2D } {
+    const { model, batch, places } = this;
+    const { batchSize: B, tokens: T } = batch;
+    const cache = new PrefillCache();
+    const lastTokens = places.map(({ row, prefixEnd, branchStart, branchEnd }) =>
+      row * T + (branchEnd > branchStart ? branchEnd : prefixEnd) - 1
+    );
+    try {
+      const logits = tf.tidy(() => {
+        const embeddings = model.embed(batch.inputIds, encodeImages())
+          .reshape([B, T, -1]) as tf.Tensor3D; // [B, T, C]
+        const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, this.#pass);
+        const rows = hidden.reshape([B * T, -1]); // [B·T, C]
+        const last = tf.gather(rows, tf.tensor1d(lastTokens, "int32")); // [P, C]
+        const logits = linear(last, model.head) as tf.Tensor2D; // [P, V]
+        if (this.#copies === 1) return logits;
+        const indices = this.#running.map((s) => Math.floor(s / this.#copies));
+        return tf.gather(logits, tf.tensor1d(indices, "int32")); // [S, V]
+      });
+      const sequences = this.#running.map((s): PrefilledSequence => {
+        const prompt = Math.floor(s / this.#copies);
+        return { ...places[prompt], position: batch.positions[lastTokens[prompt]] + 1 };
+      });
+      const state = tf.getBackend() === "wasm"
+        ? new SharedRows(cache, sequences, this.options.maxNewTokens)
+        : new SeparateRows(cache, sequences);
+      return { state, logits };
+    } catch (error) {
+      cache.dispose();
+      throw error;
+    }
+  }
+
+  /** Logits of the tokens that follow `embeddings`, [S, C] → [S, V]. */
+  #next(state: DecodeState, embeddings: tf.Tensor2D): tf.Tensor2D {
+    const hidden = state.step({ model: this.model, options: this.#pass }, embeddings); // [S, C]
+    const logits = tf.tidy(() => linear(hidden, this.model.head)) as tf.Tensor2D; // [S, V]
+    hidden.dispose();
+    return logits;
+  }
+
+  #uniform(sequence: number, index: number): number {
+    const { seed = 0, sequenceIds } = this.options;
+    return tokenUniform(seed, sequenceIds?.[sequence] ?? sequence, index);
+  }
+
+  /** Adds a token to a sequence; false where that was its last. */
+  #add(sequence: number, token: number, logProb: number, filteredLogProb: number): boolean {
+    const result = this.#results[sequence];
+    result.tokens.push(token);
+    result.logProbs.push(logProb);
+    result.filteredLogProbs.push(filteredLogProb);
+    const stopped = this.options.onToken?.(sequence, token) === true;
+    if (this.options.stopTokenIds.includes(token)) result.finishReason = "eos";
+    else if (stopped) result.finishReason = "stop";
+    else return result.tokens.length < this.options.maxNewTokens;
+    return false;
+  }
+
+  async #chooseOnHost(state: DecodeState, logits: tf.Tensor2D): Promise<void> {
+    const { model, options } = this;
+    const V = model.config.lm_vocab_size;
+    for (;;) {
+      const [read] = await readBack([logits]);
+      logits.dispose();
+      const values = read as Float32Array;
+      options.onLogits?.(this.#running, values);
+      const next: number[] = [], kept: number[] = [];
+      this.#running.forEach((sequence, i) => {
+        const { tokens } = this.#results[sequence];
+        const { token, logProb, filteredLogProb } = chooseToken(
+          values.subarray(i * V, (i + 1) * V),
+          options,
+          this.#uniform(sequence, tokens.length),
+          {
+            forbidden: this.#forbidden,
+            previousTokens: this.#textSoFar(sequence),
+          },
+        );
+        if (!this.#add(sequence, token, logProb, filteredLogProb)) return;
+        next.push(token);
+        kept.push(i);
+      });
+      if (kept.length === 0 || options.signal?.aborted) return;
+      this.#keep(state, kept);
+      const embeddings = tf.tidy(() => model.embed(Int32Array.from(next), null)); // [S, C]
+      logits = this.#next(state, embeddings);
+      embeddings.dispose();
+    }
+  }
+
+  #textSoFar(sequence: number): number[] {
+    if ((this.options.repetitionPenalty ?? 1) === 1) return [];
+    const prompt = this.#prompts[Math.floor(sequence / this.#copies)];
+    return [...prompt, ...this.#results[sequence].tokens];
+  }
+
+  /** Goes on with the sequences at these places among the running ones. */
+  #keep(state: DecodeState, kept: readonly number[]): void {
+    if (kept.length === this.#running.length) return;
+    state.keep(Int32Array.from(kept));
+    this.#running = kept.map((i) => this.#running[i]);
+  }
+
+  /**
+   * Chooses on the device and reads tokens in blocks, since each read costs 11 ms. A sequence that
+   * ends within a block runs on to the block's end; what it wrote there is dropped.
+   */
+  async #chooseOnDevice(state: DecodeState, logits: tf.Tensor2D): Promise<void> {
+    const { model, options } = this;
+    const sampler = new DeviceSampler(model.config.lm_vocab_size, options, this.#forbidden);
+    sampler.start(this.#running.map((sequence) => this.#textSoFar(sequence)));
+    try {
+      for (let block = 2, done = 0;; block = Math.min(2 * block, LONGEST_BLOCK)) {
+        const steps = Math.min(block, options.maxNewTokens - done);
+        for (let step = 0; step < steps; step++) {
+          const uniforms = this.#running.map((sequence) => this.#uniform(sequence, done + step));
+          const tokens = sampler.choose(logits, uniforms); // [S]
+          logits.dispose();
+          if (done + step + 1 === options.maxNewTokens) break;
+          const embeddings = model.embedTokens(tokens); // [S, C]
+          logits = this.#next(state, embeddings);
+          embeddings.dispose();
+        }
+        const chosen = await sampler.read();
+        done += steps;
+        const kept: number[] = [];
+        this.#running.forEach((sequence, i) => {
+          const goesOn = chosen.every((row) =>
+            this.#add(sequence, row.tokens[i], row.logProbs[i], row.filteredLogProbs[i])
+          );
+          if (goesOn) kept.push(i);
+        });
+        if (kept.length === 0 || options.signal?.aborted) break;
+        if (kept.length < this.#running.length) {
+          const rows = tf.tensor1d(kept, "int32");
+          const [before, all] = [logits, logits];
+          logits = tf.gather(all, rows);
+          before.dispose();
+          sampler.keep(rows);
+          rows.dispose();
+          this.#keep(state, kept);
+        }
+      }
+    } finally {
+      logits.dispose();
+      sampler.dispose();
+    }
+  }
 }

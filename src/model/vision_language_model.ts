@@ -240,6 +240,16 @@ export class VisionLanguageModel {
   }
 
   /**
+   * Token ids that are on the device to embeddings, outside the tape.
+   *
+   * @param ids int32 [S], none of them the image token
+   * @returns [S, C]
+   */
+  embedTokens(ids: tf.Tensor1D): tf.Tensor2D {
+    return tf.gather(this.#table, ids) as tf.Tensor2D;
+  }
+
+  /**
    * The hidden states of a batch, after the final norm.
    *
    * @param batch ids, mask, images

@@ -61,6 +61,7 @@ async function replayCase(
       maxNewTokens: generated_ids[0].length,
       greedy: true,
       stopTokenIds: [],
+      forbiddenTokenIds: [],
       onLogits(rows, logits) {
         const width = logits.length / rows.length;
         rows.forEach((row, b) => {
@@ -74,7 +75,12 @@ async function replayCase(
   const stopped = await generateTokens(
     model,
     { inputIds: input_ids, attentionMask: attention_mask, images: pictures },
-    { maxNewTokens: generated_ids[0].length, greedy: true, stopTokenIds: [eos_token_id] },
+    {
+      maxNewTokens: generated_ids[0].length,
+      greedy: true,
+      stopTokenIds: [eos_token_id],
+      forbiddenTokenIds: [],
+    },
   );
   pictures?.dispose();
   const at = `${name}: ${recorded.note}`;

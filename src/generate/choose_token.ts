@@ -1,0 +1,77 @@
+/**
+ * From a row of logits on the host to a token and its log-probability.
+ *
+ * @module
+ */
+import {
+  applyRepetitionPenalty,
+  argmax,
+  drawToken,
+  forbidTokens,
+  type SamplingContext,
+  type SamplingParameters,
+  samplingProbabilities,
+} from "./sampling_filters.ts";
+
+// V vocabulary
+
+/** A token and how likely it was. */
+export interface ChosenToken {
+  readonly token: number;
+  /**
+   * Log-probability, in nats, under the softmax of logits / temperature with nothing filtered or
+   * forbidden: what a fresh forward gives, and what GRPO's ratios are made of (as in TRL).
+   */
+  readonly logProb: number;
+  /** Log-probability, in nats, under the distribution that it was drawn from; 0 where greedy. */
+  readonly filteredLogProb: number;
+}
+
+/** log Σ exp(logits / temperature). */
+function logSumExp(logits: Float32Array, temperature: number): number {
+  let largest = -Infinity;
+  for (let v = 0; v < logits.length; v++) if (logits[v] > largest) largest = logits[v];
+  let sum = 0;
+  for (let v = 0; v < logits.length; v++) sum += Math.exp((logits[v] - largest) / temperature);
+  return largest / temperature + Math.log(sum);
+}
+
+/**
+ * Chooses the next token of a sequence.
+ *
+ * @param logits [V]; left as it is
+ * @param parameters `greedy` takes the likeliest; forbidden ids and the repetition penalty count
+ * @param uniform in [0, 1)
+ * @throws {RangeError} where a parameter is out of range or no logit is finite
+ */
+export function chooseToken(
+  logits: Float32Array,
+  parameters: SamplingParameters & { greedy?: boolean },
+  uniform: number,
+  context: SamplingContext = {},
+): ChosenToken {
+  const greedy = parameters.greedy === true || parameters.temperature === 0;
+  const temperature = greedy ? 1 : parameters.temperature ?? 1;
+  let token: number, filteredLogProb = 0;
+  if (greedy) {
+    const row = new Float64Array(logits);
+    const { repetitionPenalty = 1 } = parameters;
+    if (repetitionPenalty !== 1) {
+      applyRepetitionPenalty(row, context.previousTokens ?? [], repetitionPenalty);
+    }
+    forbidTokens(row, context.forbidden ?? []);
+    token = argmax(row);
+    if (!Number.isFinite(row[token])) {
+      throw new RangeError(
+        `Cannot choose a token: of ${row.length} logits none is finite; the model's output is ` +
+          "not a number, or every token is forbidden",
+      );
+    }
+  } else {
+    const probabilities = samplingProbabilities(logits, parameters, context);
+    token = drawToken(probabilities, uniform);
+    filteredLogProb = Math.log(probabilities[token]);
+  }
+  const logProb = logits[token] / temperature - logSumExp(logits, temperature);
+  return { token, logProb, filteredLogProb };
+}
