@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "@std/cli";
 import { nearestName } from "../src/config/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 

@@ -66,6 +66,20 @@ async function readSource(source: string | URL, file: string): Promise<string> {
  * Parses a config's YAML text. The same as {@linkcode loadConfig} without a file.
  *
  * @throws {ConfigError} with file, line and key of everything that is wrong.
+ *
+ * @example Fill in what a short config leaves out
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = parseConfig(
+ *   `training_type: sft
+ * model: { model_name_or_path: ./model }
+ * dataset: { train_data_path: rows.jsonl }`,
+ *   { overrides: ["training.learning_rate=5e-5"] },
+ * );
+ * assertEquals(config.training.learning_rate, 5e-5);
+ * assertEquals(config.training.output_dir, "./sft_output");
+ * ```
  */
 export function parseConfig(yaml: string, options: LoadConfigOptions = {}): ResolvedConfig {
   const file = options.file ?? "config";

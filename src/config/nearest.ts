@@ -30,6 +30,13 @@ export function editDistance(a: string, b: string): number {
 /**
  * The known name nearest to `name`, or undefined where nothing is near: case and the choice
  * between `-` and `_` cost nothing, and at most 40 % of the name (or two letters) may differ.
+ *
+ * @example A misspelt key
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(nearestName("learning-rat", ["max_steps", "learning_rate"]), "learning_rate");
+ * ```
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const fold = (text: string) => text.toLowerCase().replaceAll("-", "_");

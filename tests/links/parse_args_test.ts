@@ -1,6 +1,6 @@
 // These hold for jsr:@std/cli too: the suite must pass with `links` pointed at the real package.
 import { assertEquals } from "@std/assert";
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "@std/cli";
 
 /** Compares as plain records: the real package's types follow the options. */
 function parsed(args: string[], options: Parameters<typeof parseArgs>[1] = {}): unknown {
