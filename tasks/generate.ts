@@ -4,6 +4,9 @@
  * @module
  */
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
+import { initBackend } from "../src/device/backend.ts";
+import { generateText, type PromptImage } from "../src/generate/generate_text.ts";
+import { loadModel } from "../src/model/pretrained.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { required } from "./required.ts";
@@ -22,6 +25,11 @@ export interface GenerateOptions {
   readonly topP: number;
   /** 0: off. */
   readonly topK: number;
+  /** 0: off. */
+  readonly minP: number;
+  /** 1: off. */
+  readonly repetitionPenalty: number;
+  readonly stop: readonly string[];
   readonly seed: number;
   readonly json: boolean;
   readonly backend: BackendChoice | undefined;
@@ -49,6 +57,22 @@ const options: readonly OptionSpec[] = [
   },
   { name: "top-p", kind: "number", min: 0, max: 1, value: "X", summary: "nucleus sampling (off)" },
   { name: "top-k", kind: "integer", min: 0, value: "N", summary: "the k likeliest tokens (off)" },
+  {
+    name: "min-p",
+    kind: "number",
+    min: 0,
+    max: 1,
+    value: "X",
+    summary: "tokens with this share of the likeliest one's probability (off)",
+  },
+  {
+    name: "repetition-penalty",
+    kind: "number",
+    min: 0,
+    value: "X",
+    summary: "makes tokens that are there already less likely (1: off)",
+  },
+  { name: "stop", kind: "list", value: "TEXT", summary: "end before this text; again for more" },
   { name: "seed", kind: "integer", min: 0, value: "N", summary: "of sampling (0)" },
   { name: "backend", kind: "text", choices: BACKEND_CHOICES, summary: "where to compute" },
   {
@@ -76,10 +100,84 @@ export function parseGenerateArguments(args: readonly string[]): GenerateOptions
     temperature: temperature === 0 ? 1 : temperature,
     topP: parsed.number("top-p") ?? 1,
     topK: parsed.number("top-k") ?? 0,
+    minP: parsed.number("min-p") ?? 0,
+    repetitionPenalty: parsed.number("repetition-penalty") ?? 1,
+    stop: parsed.list("stop"),
     seed: parsed.number("seed") ?? 0,
     json: parsed.flag("json"),
     backend: parsed.text("backend") as BackendChoice | undefined,
   };
+}
+
+/** The bytes of a picture. */
+async function readPicture(path: string): Promise<Uint8Array> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such file"
+      : error instanceof Error
+      ? error.message
+      : String(error);
+    throw new Error(`Cannot read the picture ${path}: ${reason}`, { cause: error });
+  }
+}
+
+async function generate(asked: GenerateOptions): Promise<void> {
+  const pictures = await Promise.all(asked.images.map(readPicture));
+  const backend = await initBackend({ backend: asked.backend });
+  console.error(backend.reason);
+  const { model, tokenizer, imageProcessor } = await loadModel(asked.model, {
+    adapter: asked.adapter,
+    onWarning: (text) => console.error(`warning: ${text}`),
+  });
+  try {
+    const images: PromptImage[] = [];
+    for (const [i, bytes] of pictures.entries()) {
+      try {
+        images.push(await imageProcessor.process(bytes));
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new Error(`Cannot use the picture ${asked.images[i]}: ${reason}`, { cause: error });
+      }
+    }
+    const { maxNewTokens, greedy, temperature, topP, topK, minP, repetitionPenalty } = asked;
+    const output = new TextEncoder();
+    const write = (text: string) => {
+      for (let bytes = output.encode(text); bytes.length > 0;) {
+        bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
+      }
+    };
+    const started = performance.now();
+    const [{ text, tokens, finishReason }] = await generateText(
+      model,
+      tokenizer,
+      [{ messages: [{ role: "user", content: asked.prompt }], images }],
+      {
+        maxNewTokens,
+        greedy,
+        temperature,
+        topP,
+        topK,
+        minP,
+        repetitionPenalty,
+        stop: asked.stop,
+        seed: asked.seed,
+        onText: asked.json ? undefined : (_, piece) => write(piece),
+      },
+    );
+    const seconds = (performance.now() - started) / 1000;
+    write(
+      asked.json ? JSON.stringify({ text, tokens, finish_reason: finishReason }) + "\n" : "\n",
+    );
+    console.error(
+      `${tokens.length} tokens in ${seconds.toFixed(1)} s ` +
+        `(${(tokens.length / seconds).toFixed(1)} tokens/s), ended by ${finishReason}`,
+    );
+  } finally {
+    model.dispose();
+    backend.dispose();
+  }
 }
 
 /** The command. */
@@ -88,8 +186,8 @@ export const command: Command = {
   summary: "ask a model about pictures",
   usage: "--model DIR --prompt T [options]",
   options,
-  run(args) {
-    parseGenerateArguments(args);
-    return Promise.reject(new Error("generate is not there yet"));
+  async run(args) {
+    await generate(parseGenerateArguments(args));
+    return 0;
   },
 };
