@@ -4,6 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
+import { findBlas } from "./blas.ts";
 import { startWasmBackend } from "./wasm_heap.ts";
 
 /** What a user may ask for. */
@@ -77,12 +78,16 @@ function quietCpuBackend(): void {
 }
 
 async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
-  if (name === "wasm") await startWasmBackend();
-  else await tf.setBackend("cpu");
+  let products = "";
+  if (name === "wasm") {
+    await startWasmBackend();
+    const blas = findBlas();
+    if ("library" in blas) products = `; products by ${blas.library}`;
+  } else await tf.setBackend("cpu");
   await tf.ready();
   const backend: ActiveBackend = {
     name,
-    reason,
+    reason: reason + products,
     adapterInfo: null,
     device: null,
     dispose(): void {

@@ -20,7 +20,7 @@ Deno.test("initBackend() starts wasm and cpu, and says that they were asked for"
     assertEquals(tf.getBackend(), name);
     assertEquals(activeBackend(), backend);
     assertEquals(backend.adapterInfo, null);
-    assertEquals(backend.reason, `${name}: asked for`);
+    assert(backend.reason.startsWith(`${name}: asked for`));
     backend.dispose();
     assertEquals(activeBackend(), null);
   }
@@ -75,6 +75,7 @@ Deno.test("without any adapter, auto runs on wasm and webgpu fails with the reas
   const { stdout } = await child.output();
   const [name, reason, message] = JSON.parse(new TextDecoder().decode(stdout));
   assertEquals(name, "wasm");
-  assertEquals(reason, "wasm: no WebGPU adapter (DENO_WEBGPU_BACKEND=none limits the choice)");
+  const wanted = "wasm: no WebGPU adapter (DENO_WEBGPU_BACKEND=none limits the choice)";
+  assert(reason.startsWith(wanted), reason);
   assert(message.startsWith("Cannot start the webgpu backend: no WebGPU adapter"), message);
 });

@@ -1,7 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
+import { findBlas } from "../../src/device/blas.ts";
 import { initBackend } from "../../src/device/backend.ts";
+import { wasmHeap } from "../../src/device/wasm_heap.ts";
+import { wasmGemm } from "../../src/ops/wasm/gemm.ts";
 import { kernelModule } from "../../src/ops/wasm/install.ts";
+import { loadKernelModule } from "../../src/ops/wasm/module.ts";
 import { RandomStream } from "../../src/random.ts";
 import { assertClose } from "./assert_close.ts";
 
@@ -45,6 +49,7 @@ const SIZES: [number, number, number][] = [
   [65, 63, 300],
   [130, 17, 63],
   [97, 520, 257],
+  [65, 1030, 600],
 ];
 
 Deno.test("the wasm product equals a plain loop for every size and transpose", async () => {
@@ -67,6 +72,50 @@ Deno.test("the wasm product equals a plain loop for every size and transpose", a
         assertClose(c, matMulOracle([m, n, k], a, b, transposeA, transposeB), 2e-5, name);
       }
     }
+  }
+});
+
+Deno.test("the kernels' own product and the BLAS equal a plain loop, = and +=, at every stride", async () => {
+  await initBackend({ backend: "wasm" });
+  const heap = wasmHeap();
+  assert(heap !== null);
+  const blas = findBlas();
+  if ("reason" in blas) console.error(`The BLAS is not tested: ${blas.reason}`);
+  const products = [
+    wasmGemm(loadKernelModule(heap)),
+    ..."library" in blas ? [wasmGemm(loadKernelModule(heap, blas.largeGemm(heap.memory)))] : [],
+  ];
+  for (const [m, n, k] of SIZES) {
+    const a = randomArray(m * k, 1);
+    const b = randomArray(n * k, 2);
+    const pad = 3; // Rows of c further apart than they are long: what lies between must stay.
+    const [aAt, bAt, cAt] = [m * k, n * k, m * (n + pad)].map((size) => heap.malloc(size * 4));
+    for (const [which, gemm] of products.entries()) {
+      for (const transposeA of [false, true]) {
+        for (const transposeB of [false, true]) {
+          const c = new Float32Array(heap.memory.buffer, cAt, m * (n + pad)).fill(7);
+          new Float32Array(heap.memory.buffer, aAt, m * k).set(a);
+          new Float32Array(heap.memory.buffer, bAt, n * k).set(b);
+          const oracle = matMulOracle([m, n, k], a, b, transposeA, transposeB);
+          for (const accumulate of [false, true]) {
+            // deno-fmt-ignore
+            gemm({
+              batch: 1, m, n, k, a: aAt, b: bAt, c: cAt, accumulate, aBatch: 0, bBatch: 0, cBatch: 0,
+              aRow: transposeA ? 1 : k, aColumn: transposeA ? m : 1,
+              bRow: transposeB ? 1 : n, bColumn: transposeB ? k : 1, cRow: n + pad,
+            });
+            const name = `product ${which} [${m}, ${n}, ${k}] ${transposeA} ${transposeB}`;
+            const got = Float64Array.from(
+              oracle,
+              (_, i) => c[Math.floor(i / n) * (n + pad) + i % n],
+            );
+            assertClose(got, oracle.map((x) => x * (accumulate ? 2 : 1)), 2e-5, name);
+            assert(c.every((x, i) => i % (n + pad) < n || x === 7), `${name} writes between rows`);
+          }
+        }
+      }
+    }
+    for (const address of [aAt, bAt, cAt]) heap.free(address);
   }
 });
 

@@ -2,6 +2,7 @@
  * Puts our kernels on the wasm backend whenever it starts. Imported for its effect.
  * @module
  */
+import { findBlas } from "../../device/blas.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { wasmHeap } from "../../device/wasm_heap.ts";
 import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
@@ -30,7 +31,8 @@ export function kernelGemm(product: Gemm): void {
 onBackendReady((backend) => {
   const heap = wasmHeap();
   if (backend.name !== "wasm" || heap === null || loaded !== null) return;
-  loaded = loadKernelModule(heap);
+  const blas = findBlas();
+  loaded = loadKernelModule(heap, "library" in blas ? blas.largeGemm(heap.memory) : undefined);
   gemm = wasmGemm(loaded);
   installMatMulKernels(loaded, kernelGemm);
   installIdentityKernel();

@@ -5,6 +5,7 @@
  * host's malloc hands out (`kernels/check_module.ts` checks the binary).
  * @module
  */
+import type { LargeGemm } from "../../device/blas.ts";
 import type { WasmHeap } from "../../device/wasm_heap.ts";
 import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
 
@@ -43,10 +44,18 @@ function compile(): { module: WebAssembly.Module; relaxed: boolean } {
   return { module: new WebAssembly.Module(decodeBase64(PLAIN_KERNELS)), relaxed: false };
 }
 
-/** Puts the kernels on a heap. */
-export function loadKernelModule(heap: WasmHeap): KernelModule {
+/**
+ * Puts the kernels on a heap.
+ *
+ * @param largeGemm the product that they hand large work to, where there is a faster one
+ */
+export function loadKernelModule(
+  heap: WasmHeap,
+  largeGemm: LargeGemm = () => 0,
+): KernelModule {
   const { module, relaxed } = compile();
-  const instance = new WebAssembly.Instance(module, { env: { memory: heap.memory } });
+  const imports = { env: { memory: heap.memory, large_gemm: largeGemm } };
+  const instance = new WebAssembly.Instance(module, imports);
   const stackPointer = instance.exports.__stack_pointer;
   if (!(stackPointer instanceof WebAssembly.Global)) {
     throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`.");
