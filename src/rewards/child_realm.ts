@@ -67,27 +67,28 @@ export function realmMain(tools: RealmTools): void {
   const JSONParse = JSON.parse;
   const text = String;
   const define = Object.defineProperty;
+  const { slice } = String.prototype;
+  const cut = (line: string, length: number): string => apply(slice, line, [0, length]) as string;
 
   // What the module prints and tries ---------------------------------------------------------
 
   let lines = 0;
   function print(line: string): void {
-    if (lines++ < 200) send({ type: "printed", line: line.slice(0, 2000) });
+    if (lines++ < 200) send({ type: "printed", line: cut(line, 2000) });
   }
   function describe(error: unknown): string {
     try {
       if (error instanceof Error) {
-        const message = `${error.name}: ${error.message}`;
-        return message.slice(0, 2000);
+        return cut(`${error.name}: ${error.message}`, 2000);
       }
-      return text(error).slice(0, 2000);
+      return cut(text(error), 2000);
     } catch {
       return "something that cannot be shown";
     }
   }
   let refusals = 0;
   function refused(line: string): void {
-    if (refusals++ < 100) send({ type: "refused", line: line.slice(0, 500) });
+    if (refusals++ < 100) send({ type: "refused", line: cut(line, 500) });
   }
   function deny(line: string): never {
     refused(line);
@@ -414,25 +415,45 @@ export function realmMain(tools: RealmTools): void {
     return requests;
   }
 
+  const keysOf = Object.keys;
+  const { startsWith, indexOf } = String.prototype;
+  /** Links and evaluates; from there on nothing of the language can be relied on. */
   async function link(entry: string): Promise<string[]> {
     linked = true;
     const module = moduleOf(entry)!;
+    const script = scripts.get(entry) ?? "";
     await module.link(linker);
     await module.evaluate();
     const namespace = module.namespace;
-    const script = scripts.get(entry) ?? "";
-    const found: { name: string; at: number }[] = [];
-    for (const name of Object.keys(namespace)) {
+    const exported = keysOf(namespace);
+    const names: string[] = [];
+    const places: number[] = [];
+    let count = 0;
+    for (let i = 0; i < exported.length; i++) {
+      const name = exported[i];
       const value = namespace[name];
       if (typeof value !== "function") continue;
       const body = apply(sourceOf, value, []) as string;
-      if (body.startsWith("class")) continue;
+      if (apply(startsWith, body, ["class"])) continue;
       functions[name] = value as () => unknown;
-      const at = script.indexOf(body);
+      let place = apply(indexOf, script, [body]) as number;
       // A re-exported function counts from where its name stands.
-      found.push({ name, at: at < 0 ? script.indexOf(name) : at });
+      if (place < 0) place = apply(indexOf, script, [name]) as number;
+      // In the order of definition: insertion by place.
+      let at = count++;
+      for (; at > 0 && places[at - 1] > place; at--) {
+        define(places, at, { value: places[at - 1], writable: true, configurable: true });
+        define(names, at, {
+          value: names[at - 1],
+          writable: true,
+          configurable: true,
+          enumerable: true,
+        });
+      }
+      define(places, at, { value: place, writable: true, configurable: true });
+      define(names, at, { value: name, writable: true, configurable: true, enumerable: true });
     }
-    return found.sort((a, b) => a.at - b.at).map(({ name }) => name);
+    return names;
   }
 
   // Orders of the guard ----------------------------------------------------------------------
