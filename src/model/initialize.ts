@@ -15,7 +15,7 @@ import { type WeightSpec, weightSpecs } from "./weight_shapes.ts";
 export interface InitializeOptions {
   /**
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
-   * `normal`: position embeddings of std 0.02 and patch convolution of std 1/√fan_in, from which
+   * `normal`: position embeddings of std 0.02 and patch convolution of std 2/√fan_in, from which
    * an untrained ViT learns; under nanoVLM's the pixels drown. The convolution's bias is then
    * −½ Σ of its weights, which centres pixels in 0 … 1.
    */
