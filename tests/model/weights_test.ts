@@ -288,7 +288,7 @@ Deno.test("initializeWeights() follows nanoVLM's rules and does not depend on or
   const convStd = Math.sqrt([...conv].reduce((a, b) => a + b * b, 0) / conv.length);
   assert(Math.abs(convStd * Math.sqrt(48) / 2 - 1) < 0.2, String(convStd));
   const bias = small.get("vision_encoder.patch_embedding.conv.bias")?.data ?? [];
-  const sum = conv.slice(0, 48).reduce((a, b) => a + b, 0);
+  const sum = [...conv].slice(0, 48).reduce((a, b) => a + b, 0);
   assert(Math.abs(bias[0] + sum / 2) < 1e-5, `${bias[0]} does not centre a kernel of sum ${sum}`);
 });
 
