@@ -160,11 +160,16 @@ export function modulesToSave(
   const trained = new Set(names);
   const adapted = [...wrapped];
   const modules = new Map<string, string[]>();
-  for (const { name } of weightSpecs(config)) {
+  const specs = weightSpecs(config);
+  const wholeParts = new Set(
+    ["vision_encoder", "decoder", "MP"].filter((part) =>
+      !adapted.some((module) => module.startsWith(`${part}.`)) &&
+      specs.every(({ name }) => !name.startsWith(`${part}.`) || trained.has(name))
+    ),
+  );
+  for (const { name } of specs) {
     const part = name.slice(0, name.indexOf("."));
-    const holdsAdapter = adapted.some((module) => module.startsWith(`${part}.`));
-    const partSpecs = weightSpecs(config).filter((spec) => spec.name.startsWith(`${part}.`));
-    const whole = !holdsAdapter && partSpecs.every((spec) => trained.has(spec.name));
+    const whole = wholeParts.has(part);
     // The position embedding is a tensor of patch_embedding itself, so that is the module.
     const module = whole
       ? part

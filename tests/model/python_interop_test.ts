@@ -3,9 +3,11 @@ import {
   defaultLoraConfig,
   initializeAdapter,
   type LoraConfig,
+  matchTargetModules,
   readAdapter,
   saveAdapterFolder,
 } from "../../src/model/adapter_files.ts";
+import { modulesToSave } from "../../src/model/adapter_targets.ts";
 import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
 import { initializeWeights, uniformTensor } from "../../src/model/initialize.ts";
 import { mergedReader } from "../../src/model/merge.ts";
@@ -121,9 +123,17 @@ const kinds: [string, Partial<LoraConfig>, boolean][] = [
     alpha_pattern: { "blocks.1.mlp.up_proj": 5 },
   }, false],
   ["LoRA beside a trained projector and ViT", {}, true],
+  ["LoRA within a trained ViT", { target_modules: ["q_proj", "out_proj"] }, true],
 ];
 for (const [kind, change, trains] of kinds) {
   const config: LoraConfig = { ...defaultLoraConfig(), r: 4, lora_alpha: 8, ...change };
+  const wrapped = matchTargetModules(tiny, config).modules;
+  // An adapted layer's own weight and bias are frozen, as PEFT has it.
+  const beside = !trains
+    ? []
+    : [...base.keys()].filter((name) =>
+      !name.startsWith("decoder.") && !wrapped.some((module) => name.startsWith(`${module}.`))
+    );
 
   Deno.test({
     name: `PEFT merges our ${kind} as we do${needsPeft}`,
@@ -134,8 +144,8 @@ for (const [kind, change, trains] of kinds) {
       for (const [module, one] of adapter.adapters) {
         one.loraB.data.set(noise(one.loraB.shape, module));
       }
-      for (const [name, { shape }] of trains ? base : []) {
-        if (name.startsWith("decoder.")) continue;
+      for (const name of beside) {
+        const shape = base.get(name)?.shape ?? [];
         adapter.trained.set(name, { shape, dtype: "F32", data: noise(shape, name) });
       }
       await compareMerged(
@@ -158,13 +168,12 @@ for (const [kind, change, trains] of kinds) {
         use_rslora: config.use_rslora,
         rank_pattern: config.rank_pattern ?? {},
         alpha_pattern: config.alpha_pattern ?? {},
-        modules_to_save: trains ? ["MP", "vision_encoder"] : null,
+        modules_to_save: trains ? modulesToSave(tiny, beside, wrapped) : null,
       };
       const folder = `${root}/theirs-${kind}`;
       await runPython("adapter", baseFile, JSON.stringify(theirs), folder);
       const adapter = await readAdapter(folder, tiny);
-      const outside = [...base.keys()].filter((name) => !name.startsWith("decoder."));
-      assertEquals(adapter.trained.size, trains ? outside.length : 0);
+      assertEquals([...adapter.trained.keys()].sort(), beside.sort());
       await compareMerged(folder, adapter, () => Promise.resolve());
     },
   });
