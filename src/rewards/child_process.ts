@@ -117,10 +117,10 @@ export class SandboxChild {
   async request(message: HostMessage, timeoutMs: number): Promise<GuardMessage> {
     if (this.#waiting !== null) throw new Error("a sandbox child takes one request at a time");
     if (this.#death !== null) throw new ChildDeathError(this.#death);
+    const payload = codec.encode(message);
     const waiting = Promise.withResolvers<GuardMessage>();
     this.#waiting = waiting;
     this.#noiseBytes = 0;
-    const payload = codec.encode(message);
     this.#sending = this.#sending.then(async () => this.#write(await this.#frames.seal(payload)));
     // The guard keeps the time too and says more; the host's own clock is for a guard that cannot.
     const timer = setTimeout(
@@ -159,6 +159,7 @@ export class SandboxChild {
   /** Ends the process and waits until it is gone. */
   async close(): Promise<void> {
     this.kill("closed", "the sandbox was closed");
+    this.#process.ref();
     await this.dead;
   }
 

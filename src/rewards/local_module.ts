@@ -82,8 +82,17 @@ export async function readLocalModule(
   return moduleSource(realUrl.href, type, bytes.slice(0, length));
 }
 
-/** A module of these bytes. @throws Error where they are not of the type that the import states. */
-export function moduleSource(url: string, type: string, bytes: Uint8Array): ModuleSource {
+/**
+ * A module of these bytes. `script` says what a script is where its path does not.
+ *
+ * @throws Error where they are not of the type that the import states
+ */
+export function moduleSource(
+  url: string,
+  type: string,
+  bytes: Uint8Array,
+  script?: ModuleKind,
+): ModuleSource {
   if (type === "bytes") return { url, kind: "bytes", source: bytes };
   const text = new TextDecoder("utf-8").decode(bytes);
   if (type === "text") return { url, kind: "text", source: text };
@@ -102,11 +111,8 @@ export function moduleSource(url: string, type: string, bytes: Uint8Array): Modu
     mts: "typescript",
     js: "javascript",
     mjs: "javascript",
-    "": url.startsWith("file:") ? "text" : "javascript",
   };
-  const kind = kinds[extension];
-  if (kind === undefined || kind === "text") {
-    throw new Error(`it is not a .ts, .mts, .js or .mjs module`);
-  }
+  const kind = kinds[extension] ?? script;
+  if (kind === undefined) throw new Error("it is not a .ts, .mts, .js or .mjs module");
   return { url, kind, source: text };
 }

@@ -44,7 +44,9 @@ function judge(name: string, traces: Traces, secret: string): void {
       const fits = scores.every((score) => score === null || score === 1);
       const forged = /^forge_(name|late)$/.test(name);
       assert(fits || forged, `${name}: scored ${scores}`);
-      if (name === "forge_late") assert(!(scores as unknown[]).includes(7), `${name}: a late answer counted`);
+      if (name === "forge_late") {
+        assert(!(scores as unknown[]).includes(7), `${name}: a late answer counted`);
+      }
       if (FAILED.test(name)) {
         assert(error !== null, `${name}: its call did not fail`);
         assertEquals(scores, [null, null, null], name);

@@ -1,0 +1,165 @@
+/** Finds the files of `jsr:` and `npm:` packages, without running anything of them. */
+import type { Fetched } from "./remote_module.ts";
+import { newestMatch } from "./version_range.ts";
+
+/** Reads registries through the given fetch. */
+export class RemotePackages {
+  readonly #fetch: (url: string) => Promise<Fetched>;
+  readonly #packages = new Map<string, Promise<Map<string, Uint8Array<ArrayBuffer>>>>();
+
+  /** `fetch` keeps what it fetched. */
+  constructor(fetch: (url: string) => Promise<Fetched>) {
+    this.#fetch = fetch;
+  }
+
+  /** URL of the module that a `jsr:` specifier names. */
+  async jsr(specifier: string): Promise<string> {
+    const [, name, range, path] =
+      /^jsr:\/?(@[\w-]+\/[\w-]+)(?:@([^/]+))?(\/.*)?$/.exec(specifier) ?? [];
+    if (name === undefined) throw new Error("want jsr:@scope/name@version");
+    const base = `${setting("JSR_URL") ?? "https://jsr.io"}/${name}`.replace(/([^:])\/\//, "$1/");
+    const { versions } = await this.#json(`${base}/meta.json`) as { versions: object };
+    const version = newestMatch(Object.keys(versions), range);
+    if (version === undefined) throw new Error(`${name} has no version ${range}`);
+    const meta = await this.#json(`${base}/${version}_meta.json`) as {
+      exports: Record<string, string>;
+    };
+    const file = meta.exports[`.${path ?? ""}`];
+    if (file === undefined) throw new Error(`${name} exports no ${path ?? "main module"}`);
+    return new URL(file, `${base}/${version}/`).href;
+  }
+
+  /** File of an `npm:` specifier, of a dependency of `from`, or of a path within a package. */
+  async npm(
+    specifier: string,
+    from: string,
+  ): Promise<{ url: string; bytes: Uint8Array<ArrayBuffer> }> {
+    const inside = /^npm:\/((?:@[^/]+\/)?[^/@]+)@([^/]+)\/(.+)$/.exec(specifier);
+    if (inside !== null) {
+      const [url, name, version, path] = inside;
+      const files = await this.#package(name, version);
+      const bytes = files.get(path);
+      if (bytes === undefined) throw new Error(`${name} has no file ${path}`);
+      return { url, bytes };
+    }
+    const [, name, stated, path] =
+      /^(?:npm:)?((?:@[\w.-]+\/)?[\w.-]+)(?:@([^/]+))?(\/.*)?$/.exec(specifier) ?? [];
+    if (name === undefined) throw new Error("want npm:name@version");
+    const range = specifier.startsWith("npm:") ? stated : await this.#dependency(name, from);
+    const registry = setting("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs.org";
+    const listed = await this.#json(
+      `${registry.replace(/\/$/, "")}/${name.replace("/", "%2f")}`,
+    ) as { versions: object };
+    const version = newestMatch(Object.keys(listed.versions), range);
+    if (version === undefined) throw new Error(`${name} has no version ${range}`);
+    const files = await this.#package(name, version);
+    const manifest = manifestOf(files);
+    const file = exportedFile(manifest, `.${path ?? ""}`)?.replace(/^\.\//, "");
+    const bytes = file === undefined ? undefined : files.get(file);
+    if (file === undefined || bytes === undefined) {
+      throw new Error(`${name}@${version} exports no ${path ?? "main module"}`);
+    }
+    if (!/\.mjs$/.test(file) && manifest.type !== "module" && manifest.module === undefined) {
+      throw new Error(`${name}@${version} is CommonJS; reward modules are ES modules`);
+    }
+    return { url: `npm:/${name}@${version}/${file}`, bytes };
+  }
+
+  async #dependency(name: string, from: string): Promise<string> {
+    const [, parent, version] = /^npm:\/((?:@[^/]+\/)?[^/@]+)@([^/]+)\//.exec(from) ?? [];
+    if (parent === undefined) throw new Error("bare names mean nothing here");
+    const { dependencies } = manifestOf(await this.#package(parent, version));
+    const range = dependencies?.[name];
+    if (range === undefined) throw new Error(`${parent} does not depend on ${name}`);
+    return range;
+  }
+
+  async #package(name: string, version: string): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+    const key = `${name}@${version}`;
+    let files = this.#packages.get(key);
+    if (files === undefined) {
+      files = this.#unpack(name, version);
+      this.#packages.set(key, files);
+    }
+    return await files;
+  }
+
+  async #unpack(name: string, version: string): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+    const registry = (setting("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs.org")
+      .replace(/\/$/, "");
+    const file = `${name.replace(/^@[^/]+\//, "")}-${version}.tgz`;
+    const { bytes } = await this.#fetch(`${registry}/${name}/-/${file}`);
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return untar(await new Response(stream).bytes());
+  }
+
+  async #json(url: string): Promise<unknown> {
+    return JSON.parse(new TextDecoder().decode((await this.#fetch(url)).bytes));
+  }
+}
+
+interface Manifest {
+  type?: string;
+  main?: string;
+  module?: string;
+  exports?: unknown;
+  dependencies?: Record<string, string>;
+}
+
+function manifestOf(files: Map<string, Uint8Array>): Manifest {
+  const bytes = files.get("package.json");
+  if (bytes === undefined) throw new Error("the package has no package.json");
+  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+}
+
+/** The file that a package exports under a path, by the conditions that fit here. */
+function exportedFile(manifest: Manifest, path: string): string | undefined {
+  const choose = (target: unknown): string | undefined => {
+    if (typeof target === "string") return target;
+    if (typeof target !== "object" || target === null) return undefined;
+    for (const [condition, inner] of Object.entries(target)) {
+      if (!["deno", "import", "module", "browser", "default"].includes(condition)) continue;
+      const found = choose(inner);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  const { exports } = manifest;
+  if (exports === undefined) {
+    return path === "." ? manifest.module ?? manifest.main ?? "index.js" : path;
+  }
+  const paths = typeof exports === "object" && exports !== null &&
+      Object.keys(exports).some((key) => key.startsWith("."))
+    ? exports as Record<string, unknown>
+    : { ".": exports };
+  if (paths[path] !== undefined) return choose(paths[path]);
+  for (const [pattern, target] of Object.entries(paths)) {
+    const [before, after] = pattern.split("*");
+    if (after === undefined || !path.startsWith(before) || !path.endsWith(after)) continue;
+    return choose(target)?.replace("*", path.slice(before.length, path.length - after.length));
+  }
+  return undefined;
+}
+
+/** Files of a tar archive, without their first folder. */
+function untar(bytes: Uint8Array<ArrayBuffer>): Map<string, Uint8Array<ArrayBuffer>> {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  const text = (from: number, length: number): string =>
+    new TextDecoder().decode(bytes.subarray(from, from + length)).replace(/\0.*$/s, "");
+  for (let at = 0; at + 512 <= bytes.length && bytes[at] !== 0;) {
+    const prefix = text(at + 345, 155);
+    const name = (prefix === "" ? "" : `${prefix}/`) + text(at, 100);
+    const size = parseInt(text(at + 124, 12), 8) || 0;
+    const kind = String.fromCharCode(bytes[at + 156]);
+    if (kind === "0" || kind === "\0") {
+      files.set(name.replace(/^[^/]+\//, ""), bytes.slice(at + 512, at + 512 + size));
+    }
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+  return files;
+}
+
+function setting(name: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
+}
