@@ -4,6 +4,14 @@
  * @module
  */
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
+import type { SkippedRows } from "../src/data/skipped_rows.ts";
+import { initBackend } from "../src/device/backend.ts";
+import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
+import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
+import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
+import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
+import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
+import { formatTable } from "../src/report/console_table.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { required } from "./required.ts";
@@ -87,14 +95,199 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
   };
 }
 
+/** What `--json` prints. */
+type Scores = Record<string, unknown>;
+
+/** Lines of `--out`, written as they come. */
+class AnswerLines {
+  readonly #file: Deno.FsFile | null;
+
+  constructor(path: string | undefined) {
+    this.#file = path === undefined
+      ? null
+      : Deno.openSync(path, { write: true, create: true, truncate: true });
+  }
+
+  write(line: Record<string, unknown>): void {
+    if (this.#file === null) return;
+    let bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(this.#file.writeSync(bytes));
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.close();
+  }
+}
+
+/** Says every few seconds how far it is. */
+function progressLine(what: string): (done: number) => void {
+  const started = performance.now();
+  let last = started;
+  return (done) => {
+    const now = performance.now();
+    if (now - last < 5000) return;
+    last = now;
+    const rate = done / ((now - started) / 1000);
+    console.error(`${done} ${what} (${rate.toFixed(1)}/s)`);
+  };
+}
+
+async function evaluateAsVqa(
+  loaded: LoadedModel,
+  asked: EvalOptions,
+  lines: AnswerLines,
+): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  const dataset = await evaluationData(asked.data, "vqa", asked);
+  const { examples, questions, exactMatch, byType } = await evaluateVqa(loaded, dataset, {
+    withHistory: asked.withHistory,
+    batchSize: asked.batchSize,
+    maxNewTokens: asked.maxNewTokens,
+    onProgress: progressLine("questions answered"),
+    onAnswer: ({ question, expected, answer, correct, type }) =>
+      lines.write({
+        question,
+        expected,
+        answer,
+        correct,
+        ...(type === null ? {} : { answer_type: type }),
+      }),
+  });
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const rows = [...byType].map(([type, score]) => [
+    type,
+    score.questions,
+    percent(score.exactMatch),
+  ]);
+  return {
+    scores: {
+      examples,
+      questions,
+      exact_match: exactMatch,
+      ...(byType.size === 0 ? {} : {
+        by_answer_type: Object.fromEntries(
+          [...byType].map(([type, score]) => [
+            type,
+            { questions: score.questions, exact_match: score.exactMatch },
+          ]),
+        ),
+      }),
+    },
+    skipped: dataset.skipped,
+    table: formatTable(
+      [{ header: "answers" }, { header: "questions", align: "right" }, {
+        header: "exact match",
+        align: "right",
+      }],
+      [...rows, ["all", questions, percent(exactMatch)]],
+    ),
+  };
+}
+
+async function evaluateAsPreference(
+  loaded: LoadedModel,
+  asked: EvalOptions,
+  lines: AnswerLines,
+): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  const dataset = await evaluationData(asked.data, "preference", asked);
+  const { examples, accuracy, margin } = await evaluatePreference(loaded, dataset, {
+    batchSize: asked.batchSize,
+    onProgress: progressLine("pairs scored"),
+    onPair: ({ prompt, chosen, rejected, chosenLogProb, rejectedLogProb, correct }) =>
+      lines.write({
+        question: prompt,
+        chosen,
+        rejected,
+        chosen_log_prob: chosenLogProb,
+        rejected_log_prob: rejectedLogProb,
+        correct,
+      }),
+  });
+  return {
+    scores: { examples, accuracy, margin },
+    skipped: dataset.skipped,
+    table: formatTable(
+      [{ header: "pairs", align: "right" }, { header: "chosen over rejected", align: "right" }, {
+        header: "margin, nats",
+        align: "right",
+      }],
+      [[examples, `${(100 * accuracy).toFixed(1)} %`, margin.toFixed(3)]],
+    ),
+  };
+}
+
+async function evaluateAsRewards(
+  loaded: LoadedModel,
+  asked: EvalOptions,
+  lines: AnswerLines,
+): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  const dataset = await evaluationData(asked.data, "grpo", asked);
+  const modules = asked.rewards.length > 0 ? asked.rewards : ["builtin:accuracy"];
+  const { RewardSandbox } = await import("../src/rewards/reward_sandbox.ts");
+  await using sandbox = await RewardSandbox.start(modules.map((module) => ({ module })));
+  const { examples, reward, rewards } = await evaluateRewards(loaded, dataset, sandbox, {
+    batchSize: asked.batchSize,
+    maxNewTokens: asked.maxNewTokens,
+    onProgress: progressLine("answers scored"),
+    onAnswer: ({ prompt, answer, reward, rewards }) =>
+      lines.write({ question: prompt, answer, reward, rewards }),
+  });
+  return {
+    scores: { examples, reward, rewards: Object.fromEntries(rewards) },
+    skipped: dataset.skipped,
+    table: formatTable(
+      [{ header: "reward" }, { header: "answers", align: "right" }, {
+        header: "mean",
+        align: "right",
+      }],
+      [
+        ...[...rewards].map(([name, mean]) => [name, examples, mean.toFixed(4)]),
+        ["all, weighted", examples, reward.toFixed(4)],
+      ],
+    ),
+  };
+}
+
+const EVALUATIONS = {
+  vqa: evaluateAsVqa,
+  preference: evaluateAsPreference,
+  grpo: evaluateAsRewards,
+};
+
+async function evaluate(asked: EvalOptions): Promise<void> {
+  const format = asked.format ?? await formatOfData(asked.data, asked.split);
+  const backend = await initBackend({ backend: asked.backend });
+  console.error(backend.reason);
+  using lines = new AnswerLines(asked.out);
+  const loaded = await loadModel(asked.model, {
+    adapter: asked.adapter,
+    onWarning: (text) => console.error(`warning: ${text}`),
+  });
+  const started = performance.now();
+  try {
+    const { scores, skipped, table } = await EVALUATIONS[format](loaded, asked, lines);
+    const seconds = (performance.now() - started) / 1000;
+    for (const { place, reason } of skipped.rows.slice(0, 10)) {
+      console.error(`skipped ${place}: ${reason}`);
+    }
+    if (skipped.count > 0) console.error(`${skipped.count} rows skipped`);
+    console.error(`${format} on ${asked.data}, ${seconds.toFixed(1)} s`);
+    console.log(
+      asked.json ? JSON.stringify({ ...scores, skipped: skipped.count, seconds }) : table.trimEnd(),
+    );
+  } finally {
+    loaded.model.dispose();
+    backend.dispose();
+  }
+}
+
 /** The command. */
 export const command: Command = {
   name: "eval",
   summary: "measure a model on a data set",
   usage: "--model DIR --data F [options]",
   options,
-  run(args) {
-    parseEvalArguments(args);
-    return Promise.reject(new Error("eval is not there yet"));
+  async run(args) {
+    await evaluate(parseEvalArguments(args));
+    return 0;
   },
 };

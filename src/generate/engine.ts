@@ -89,7 +89,7 @@ export async function generateTokens(
   const batch = toModelBatch(inputs, model.config);
   try {
     const pass = { withoutAdapters: options.withoutAdapters };
-    const encode = () => batch.images ? model.encodeImages(batch.images, pass) : null;
+    const encode = () => batch.images ? encodeInParts(model, batch.images, pass) : null;
     return await new Run(model, batch, placesOfRows(batch), options).generate(encode);
   } finally {
     batch.dispose();
@@ -121,6 +121,30 @@ export async function generateFromRows(
   }
 }
 
+/** Patches that go through the vision encoder at once; more would only take more memory. */
+const PATCHES_AT_ONCE = 8192;
+
+/** Images to embeddings, a few at a time, [N, 3, S, S] → [N·L, C]. */
+function encodeInParts(
+  model: VisionLanguageModel,
+  images: tf.Tensor4D,
+  pass: PassOptions,
+): tf.Tensor2D {
+  const { vit_img_size, vit_patch_size } = model.config;
+  const patches = Math.floor(vit_img_size / vit_patch_size) ** 2;
+  const step = Math.max(1, Math.floor(PATCHES_AT_ONCE / patches));
+  const N = images.shape[0];
+  if (N <= step) return model.encodeImages(images, pass);
+  const parts: tf.Tensor2D[] = [];
+  for (let first = 0; first < N; first += step) {
+    parts.push(tf.tidy(() => {
+      const part = images.slice([first, 0, 0, 0], [Math.min(step, N - first), -1, -1, -1]);
+      return model.encodeImages(part, pass);
+    }));
+  }
+  return tf.concat(parts);
+}
+
 /** Embeddings of pictures, each distinct one encoded once, [N·L, C]; null without any. */
 function encodeImages(
   model: VisionLanguageModel,
@@ -136,7 +160,7 @@ function encodeImages(
     count += image.tileCount * L;
   }
   if (count === 0) return null;
-  const encoded = model.encodeImages(imagesToTensor([...firstRow.keys()], vit_img_size)!, pass);
+  const encoded = encodeInParts(model, imagesToTensor([...firstRow.keys()], vit_img_size)!, pass);
   if (firstRow.size === images.length) return encoded;
   const indices = images.flatMap((image) =>
     Array.from({ length: image.tileCount * L }, (_, i) => firstRow.get(image)! + i)

@@ -1,0 +1,137 @@
+/**
+ * The mean reward of greedy answers on a grpo data set.
+ *
+ * @module
+ */
+import { RowSkipped } from "../data/data_error.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { GrpoExample } from "../data/formats.ts";
+import type { Cell } from "../data/row.ts";
+import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
+import type { LoadedModel } from "../model/pretrained.ts";
+import type { RewardSandbox } from "../rewards/reward_sandbox.ts";
+import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
+import { chatBuilder, processImages } from "./question_rows.ts";
+
+/** One scored answer. */
+export interface ScoredAnswer {
+  readonly prompt: string;
+  readonly answer: string;
+  /** Weighted sum; null where no function applied. */
+  readonly reward: number | null;
+  /** By function; null where it did not apply or failed. */
+  readonly rewards: Readonly<Record<string, number | null>>;
+}
+
+/** How to evaluate. */
+export interface EvaluateRewardsOptions extends AnswerOptions {
+  /** Gets each answer in the order of the data. */
+  readonly onAnswer?: (scored: ScoredAnswer) => void | Promise<void>;
+}
+
+/** What was found. */
+export interface RewardScores {
+  readonly examples: number;
+  /** Mean of the weighted sums over the answers that have one. */
+  readonly reward: number;
+  /** Mean of each function over the answers that it scored. */
+  readonly rewards: ReadonlyMap<string, number>;
+}
+
+/** A running mean of what is not null. */
+class Mean {
+  #sum = 0;
+  #count = 0;
+
+  add(value: number | null): void {
+    if (value === null) return;
+    this.#sum += value;
+    this.#count++;
+  }
+
+  get value(): number {
+    return this.#count === 0 ? 0 : this.#sum / this.#count;
+  }
+}
+
+/** A prompt that is ready to be answered. */
+interface Asked extends TextPrompt {
+  readonly images: readonly PromptImage[];
+  readonly example: GrpoExample;
+}
+
+/** Every column that any of the rows has, null where a row lacks it. */
+function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
+  const names = new Set(rows.flatMap(({ example }) => Object.keys(example.columns)));
+  return Object.fromEntries(
+    [...names].map((name) => [name, rows.map(({ example }) => example.columns[name] ?? null)]),
+  );
+}
+
+/**
+ * Answers every prompt greedily and scores the answers.
+ *
+ * @param loaded the model with its tokenizer and image processor
+ * @param dataset a row that cannot be used is counted in its `skipped`
+ * @param sandbox holds the reward functions
+ * @throws {DataError} where more than 10 % of the rows cannot be used
+ * @throws {RewardFailureError} where a function failed several times in a row
+ */
+export async function evaluateRewards(
+  loaded: LoadedModel,
+  dataset: Dataset<GrpoExample>,
+  sandbox: RewardSandbox,
+  options: EvaluateRewardsOptions = {},
+): Promise<RewardScores> {
+  const { onAnswer, onProgress, batchSize = 64, maxNewTokens = 256, signal, ...rest } = options;
+  const builder = chatBuilder(loaded);
+  const reward = new Mean();
+  const means = new Map(sandbox.functions.map((name) => [name, new Mean()]));
+  let window: Asked[] = [], examples = 0;
+  const flush = async () => {
+    const answers = await answerQuestions(loaded.model, loaded.tokenizer, window, {
+      ...rest,
+      batchSize,
+      maxNewTokens,
+      signal,
+    });
+    if (signal?.aborted) return;
+    const { functions, total } = await sandbox.score({
+      prompts: window.map(({ example }) =>
+        example.conversational ? example.prompt : example.prompt[0].content
+      ),
+      completions: window.map(({ example }, i) =>
+        example.conversational ? [{ role: "assistant", content: answers[i] }] : answers[i]
+      ),
+      columns: columnsOf(window),
+    });
+    for (const [i, { example }] of window.entries()) {
+      reward.add(total[i]);
+      for (const { name, scores } of functions) means.get(name)?.add(scores[i]);
+      await onAnswer?.({
+        prompt: example.prompt.at(-1)?.content ?? "",
+        answer: answers[i],
+        reward: total[i],
+        rewards: Object.fromEntries(functions.map(({ name, scores }) => [name, scores[i]])),
+      });
+    }
+    examples += window.length;
+    window = [];
+    onProgress?.(examples);
+  };
+  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
+    const example = await dataset.tryGet(i);
+    if (example === null) continue;
+    try {
+      const images = await processImages(loaded.imageProcessor, builder, example.images);
+      window.push({ messages: example.prompt, images, example });
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      dataset.skipped.add(error.at(await dataset.place(i)));
+    }
+    if (window.length >= batchSize) await flush();
+  }
+  if (window.length > 0) await flush();
+  const rewards = new Map([...means].map(([name, mean]) => [name, mean.value]));
+  return { examples, reward: reward.value, rewards };
+}

@@ -1,0 +1,93 @@
+/**
+ * Exact match on a vqa data set.
+ *
+ * @module
+ */
+import { RowSkipped } from "../data/data_error.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { VqaExample } from "../data/formats.ts";
+import type { LoadedModel } from "../model/pretrained.ts";
+import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
+import { ExactMatchTally, type MatchScore } from "./exact_match.ts";
+import { chatBuilder, processImages, type Question, questionsOf } from "./question_rows.ts";
+
+/** One answered question. */
+export interface AnsweredQuestion {
+  readonly question: string;
+  readonly expected: string;
+  readonly answer: string;
+  readonly correct: boolean;
+  readonly type: string | null;
+}
+
+/** How to evaluate. */
+export interface EvaluateVqaOptions extends AnswerOptions {
+  /** Keep the earlier turns, with their expected answers, in each question. */
+  readonly withHistory?: boolean;
+  /** Gets each question in the order of the data. */
+  readonly onAnswer?: (answered: AnsweredQuestion, source: Question) => void | Promise<void>;
+}
+
+/** What was found. */
+export interface VqaScores extends MatchScore {
+  /** Rows that were used. */
+  readonly examples: number;
+  readonly byType: ReadonlyMap<string, MatchScore>;
+}
+
+/** Pictures held at once, 256 MiB of tiles. */
+const WINDOW_BYTES = 256 * 2 ** 20;
+/** Batches answered at once, so that rows of like length can be put together. */
+const WINDOW_BATCHES = 8;
+
+/**
+ * Asks every turn of every row and compares the answers.
+ *
+ * @param loaded the model with its tokenizer and image processor
+ * @param dataset rows not split into turns; a row that cannot be used is counted in its `skipped`
+ * @throws {DataError} where more than 10 % of the rows cannot be used
+ */
+export async function evaluateVqa(
+  loaded: LoadedModel,
+  dataset: Dataset<VqaExample>,
+  options: EvaluateVqaOptions = {},
+): Promise<VqaScores> {
+  const { withHistory = false, onAnswer, onProgress, batchSize = 64, signal, ...rest } = options;
+  const builder = chatBuilder(loaded);
+  const tally = new ExactMatchTally();
+  let window: Question[] = [], bytes = 0, done = 0, examples = 0;
+  const flush = async () => {
+    const before = done;
+    const answers = await answerQuestions(loaded.model, loaded.tokenizer, window, {
+      ...rest,
+      batchSize,
+      signal,
+      onProgress: (answered) => onProgress?.(before + answered),
+    });
+    if (signal?.aborted) return;
+    for (const [i, source] of window.entries()) {
+      const { question, expected, type } = source;
+      const correct = tally.add(answers[i], expected, type);
+      await onAnswer?.({ question, expected, answer: answers[i], correct, type }, source);
+    }
+    done += window.length;
+    window = [];
+    bytes = 0;
+  };
+  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
+    const example = await dataset.tryGet(i);
+    if (example === null) continue;
+    try {
+      const images = await processImages(loaded.imageProcessor, builder, example.images);
+      window.push(...questionsOf(example, images, withHistory));
+      bytes += images.reduce((sum, { tiles }) => sum + tiles.byteLength, 0);
+      examples++;
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      dataset.skipped.add(error.at(await dataset.place(i)));
+    }
+    if (window.length >= WINDOW_BATCHES * batchSize || bytes >= WINDOW_BYTES) await flush();
+  }
+  if (window.length > 0) await flush();
+  return { examples, ...tally.overall, byType: tally.byType };
+}

@@ -1,0 +1,85 @@
+/**
+ * The data that `eval` measures on: a file, a folder, a Hub id, or the embedded drawings.
+ *
+ * @module
+ */
+import { DataError } from "../data/data_error.ts";
+import type { Dataset } from "../data/dataset.ts";
+import {
+  embeddedShapes,
+  shapesGrpoRows,
+  shapesPreferenceRows,
+  shapesVqaRows,
+} from "../data/embedded_shapes.ts";
+import { type DatasetFormat, type ExampleOf, formatReader } from "../data/formats.ts";
+import { hubDataFiles } from "../data/hub_files.ts";
+import { datasetFromRows, isHubId, loadDataset } from "../data/load_dataset.ts";
+import { localDataFiles, openSplit } from "../data/open_source.ts";
+
+/** Name of the embedded drawings. */
+export const BUILTIN_SHAPES = "builtin:shapes";
+
+/** What to load. */
+export interface EvaluationDataOptions {
+  /** `train` by default; `test` of the embedded drawings. */
+  readonly split?: string;
+  /** The most rows. */
+  readonly limit?: number;
+}
+
+/**
+ * Loads data to measure on.
+ *
+ * @param path a file, folder, Hub id, or `builtin:shapes`
+ * @throws {DataError} where it is missing, corrupt, or of another format
+ */
+export async function evaluationData<F extends DatasetFormat>(
+  path: string,
+  format: F,
+  options: EvaluationDataOptions = {},
+): Promise<Dataset<ExampleOf<F>>> {
+  const maxSamples = options.limit ?? null;
+  if (path !== BUILTIN_SHAPES) {
+    return await loadDataset({ path, format, split: options.split, maxSamples, streaming: false });
+  }
+  const split = options.split ?? "test";
+  if (split !== "train" && split !== "test") {
+    throw new DataError(
+      `Cannot load ${BUILTIN_SHAPES}: there is no split ${split}; want train or test`,
+    );
+  }
+  const pictures = embeddedShapes(split === "test" ? { trainPictures: 0 } : {})[split];
+  const rows = {
+    vqa: () => shapesVqaRows(pictures),
+    preference: () => shapesPreferenceRows(pictures),
+    grpo: () => shapesGrpoRows(pictures),
+  }[format as DatasetFormat]();
+  return await datasetFromRows(rows, { format, maxSamples, name: `${BUILTIN_SHAPES} ${split}` });
+}
+
+/** The formats in the order in which their columns tell them apart. */
+const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
+
+/**
+ * The format that the columns tell; vqa for the embedded drawings.
+ *
+ * @throws {DataError} where the data is missing or its columns are those of no format
+ */
+export async function formatOfData(path: string, split?: string): Promise<DatasetFormat> {
+  if (path === BUILTIN_SHAPES) return "vqa";
+  const isLocal = await Deno.stat(path).then(() => true, () => false);
+  const files = isLocal || !isHubId(path) ? await localDataFiles(path) : await hubDataFiles(path);
+  const { source } = await openSplit(files, split ?? "train");
+  for (const format of FORMATS) {
+    try {
+      formatReader(format).checkColumns(source.columns, path);
+      return format;
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+    }
+  }
+  throw new DataError(
+    `Cannot tell what ${path} is for: its columns are ${source.columns.join(", ")}; want texts, ` +
+      `conversations or messages (vqa), chosen and rejected (preference), or prompt (grpo)`,
+  );
+}

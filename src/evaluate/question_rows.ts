@@ -1,0 +1,99 @@
+/**
+ * Rows of a vqa data set to questions, each turn on its own or with those before it.
+ *
+ * @module
+ */
+import { RowSkipped } from "../data/data_error.ts";
+import type { VqaExample } from "../data/formats.ts";
+import type { EncodedImage } from "../data/image_cell.ts";
+import { type Cell, cellText, isList, type Row } from "../data/row.ts";
+import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
+import { ImageDecodeError } from "../image/image_header.ts";
+import type { ImageProcessor } from "../image/image_processor.ts";
+import type { LoadedModel } from "../model/pretrained.ts";
+import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { ImageGridError } from "../text/image_string.ts";
+
+/** A question with what should be answered. */
+export interface Question extends TextPrompt {
+  readonly images: readonly PromptImage[];
+  /** The last user's text. */
+  readonly question: string;
+  readonly expected: string;
+  /** Kind of answer, where the data has a column of it. */
+  readonly type: string | null;
+}
+
+/** Columns that may hold the kind of answer: a text, or a list of one a turn. */
+export const TYPE_COLUMNS = ["answer_type", "question_type", "type"] as const;
+
+/** Writes the prompts of a model. */
+export function chatBuilder({ model, tokenizer }: LoadedModel): ChatExampleBuilder {
+  const { mp_image_token_length } = model.config;
+  return new ChatExampleBuilder(tokenizer, { mpImageTokenLength: mp_image_token_length });
+}
+
+/** Kind of answer of a turn. */
+export function answerType(columns: Row, turn: number): string | null {
+  for (const name of TYPE_COLUMNS) {
+    const cell: Cell | undefined = columns[name];
+    const text = cellText(isList(cell) ? cell[turn] : cell);
+    if (text !== null && text !== "") return text;
+  }
+  return null;
+}
+
+/**
+ * Processes the pictures of a row.
+ *
+ * @param builder knows how many tiles a picture may have
+ * @throws {RowSkipped} where one cannot be decoded or has too many tiles
+ */
+export async function processImages(
+  processor: ImageProcessor,
+  builder: ChatExampleBuilder,
+  images: readonly EncodedImage[],
+): Promise<PromptImage[]> {
+  const processed: PromptImage[] = [];
+  for (const { bytes, name } of images) {
+    try {
+      processed.push(await processor.process(bytes));
+    } catch (error) {
+      if (!(error instanceof ImageDecodeError)) throw error;
+      throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });
+    }
+  }
+  try {
+    builder.imageString(processed.map(({ grid }) => grid));
+  } catch (error) {
+    if (!(error instanceof ImageGridError)) throw error;
+    throw new RowSkipped(error.message, "", { cause: error });
+  }
+  return processed;
+}
+
+/**
+ * The questions of a row.
+ *
+ * @param images the row's, processed: the questions share the objects
+ * @param withHistory keep the earlier turns, with their expected answers, in each question
+ */
+export function questionsOf(
+  example: VqaExample,
+  images: readonly PromptImage[],
+  withHistory: boolean,
+): Question[] {
+  return example.turns.map(({ user, assistant }, turn) => ({
+    images,
+    messages: [
+      ...(withHistory ? example.turns.slice(0, turn) : []).flatMap((before) => [
+        { role: "user", content: before.user },
+        { role: "assistant", content: before.assistant },
+      ]),
+      { role: "user", content: user },
+    ],
+    question: user,
+    expected: assistant,
+    type: answerType(example.columns, turn),
+  }));
+}
