@@ -20,8 +20,8 @@ async function backboneFolders(
   directory: string,
 ): Promise<{ vision: string[]; language: string[] }> {
   const found = { vision: [] as string[], language: [] as string[] };
-  for await (const { name, isDirectory } of Deno.readDir(directory)) {
-    if (!isDirectory) continue;
+  for await (const { name } of Deno.readDir(directory)) {
+    if (!await exists(`${directory}/${name}/config.json`)) continue;
     const config = await readFixtureJson<{ model_type?: string }>(
       `${directory}/${name}/config.json`,
     );

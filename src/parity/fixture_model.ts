@@ -86,3 +86,13 @@ export function takeRows(matrix: Float32Array, rows: number[], width: number): F
 export async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
+
+/** Models below `variants/`, in the order of their names; none where there is no such folder. */
+export async function variantNames(directory: string): Promise<string[]> {
+  if (!await exists(`${directory}/variants`)) return [];
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(`${directory}/variants`)) {
+    if (await exists(`${directory}/variants/${name}/config.json`)) names.push(name);
+  }
+  return names.sort();
+}

@@ -8,7 +8,7 @@ import { generateTokens } from "../generate/engine.ts";
 import { readSafetensors } from "../model/safetensors.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { compareNumbers } from "./compare_numbers.ts";
-import { deviceTensor, exists, type Fixture, fixtureModel } from "./fixture_model.ts";
+import { deviceTensor, exists, type Fixture, fixtureModel, variantNames } from "./fixture_model.ts";
 import type { ParityResult } from "./result.ts";
 
 interface GenerateCase {
@@ -108,20 +108,20 @@ async function replayCase(
  * @param directory the fixtures folder
  */
 export async function replayGenerateCases(directory: string): Promise<ParityResult[]> {
-  const sets: [name: string, folder: string, file: string, images: string | null][] = [
-    [
+  const sets: [name: string, folder: string, file: string, images: string | null][] = [];
+  if (await exists(`${directory}/generate.json`)) {
+    const images = `${directory}/generate.safetensors`;
+    sets.push([
       "generate",
       `${directory}/model`,
       `${directory}/generate.json`,
-      `${directory}/generate.safetensors`,
-    ],
-  ];
-  if (await exists(`${directory}/variants`)) {
-    for await (const { name } of Deno.readDir(`${directory}/variants`)) {
-      const folder = `${directory}/variants/${name}`;
-      if (!await exists(`${folder}/generate.json`)) continue;
-      sets.push([`variants/${name} generate`, folder, `${folder}/generate.json`, null]);
-    }
+      await exists(images) ? images : null,
+    ]);
+  }
+  for (const name of await variantNames(directory)) {
+    const folder = `${directory}/variants/${name}`;
+    if (!await exists(`${folder}/generate.json`)) continue;
+    sets.push([`variants/${name} generate`, folder, `${folder}/generate.json`, null]);
   }
   const results: ParityResult[] = [];
   for (const [name, folder, file, imageFile] of sets) {

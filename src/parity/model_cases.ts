@@ -20,6 +20,7 @@ import {
   forwardInputs,
   rowsWhere,
   takeRows,
+  variantNames,
 } from "./fixture_model.ts";
 import type { ParityResult } from "./result.ts";
 
@@ -196,11 +197,10 @@ async function replayClassToken(name: string, folder: string): Promise<ParityRes
 export async function replayModelCases(directory: string): Promise<ParityResult[]> {
   const inputs = await readSafetensors(`${directory}/model/forward.safetensors`);
   const results = await replayFolder("model", `${directory}/model`, inputs);
-  if (!await exists(`${directory}/variants`)) return results;
-  for await (const entry of Deno.readDir(`${directory}/variants`)) {
-    if (!entry.isDirectory) continue;
-    const folder = `${directory}/variants/${entry.name}`;
-    const name = `variants/${entry.name}`;
+  for (const variant of await variantNames(directory)) {
+    const folder = `${directory}/variants/${variant}`;
+    const name = `variants/${variant}`;
+    if (!await exists(`${folder}/forward.safetensors`)) continue;
     const { vit_cls_flag } = JSON.parse(await Deno.readTextFile(`${folder}/config.json`));
     results.push(
       ...(vit_cls_flag

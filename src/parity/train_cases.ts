@@ -96,9 +96,10 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
     await Deno.readTextFile(`${folder}/${name}_trajectory.json`),
   );
   const { config } = recorded;
+  const adapter = /\+ (lora\/\w+)\//.exec(recorded.start)?.[1];
+  if (adapter && !await exists(`${directory}/${adapter}`)) return [];
   const batches = await readSafetensors(`${folder}/batches.safetensors`);
   const model = await fixtureModel(`${directory}/model`);
-  const adapter = /\+ (lora\/\w+)\//.exec(recorded.start)?.[1];
   if (adapter) await applyFixtureAdapter(model, `${directory}/${adapter}`);
   const groups = parameterGroups(model, {
     modalityProjector: recorded.mp_trainable === false ? 0 : config.lr_mp,
@@ -170,20 +171,33 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
   );
   const actual = new Map(names.map((tensor, i) => [tensor, finals[i] as Float32Array]));
   results.push(...compareFinal(`train/${name}`, actual, expectedByName, rateSum));
-  const probe = forwardInputs(await readSafetensors(`${directory}/model/forward.safetensors`));
-  const { loss } = model.forward(probe);
-  const [[after]] = await readBack([loss!]);
-  results.push(compareNumbers(
-    `train/${name}`,
-    "probe loss after",
-    [after],
-    [recorded.probe_loss_after],
-    { relative: 2e-5 },
-  ));
-  tf.dispose([loss!, probe.images]);
+  const probeFile = `${directory}/model/forward.safetensors`;
+  if (await exists(probeFile)) {
+    const probe = forwardInputs(await readSafetensors(probeFile));
+    const { loss } = model.forward(probe);
+    const [[after]] = await readBack([loss!]);
+    results.push(compareNumbers(
+      `train/${name}`,
+      "probe loss after",
+      [after],
+      [recorded.probe_loss_after],
+      { relative: 2e-5 },
+    ));
+    tf.dispose([loss!, probe.images]);
+  }
   optimizer.dispose();
   model.dispose();
   return results;
+}
+
+/** Recorded trajectories: `sft` for `sft_trajectory.json`. */
+async function trajectoryNames(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    const trajectory = /^(.+)_trajectory\.json$/.exec(name);
+    if (trajectory) names.push(trajectory[1]);
+  }
+  return names.sort();
 }
 
 /**
@@ -193,8 +207,7 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
  */
 export async function replayTrainCases(directory: string): Promise<ParityResult[]> {
   const results: ParityResult[] = [];
-  for (const name of ["sft", "lora", "lora_mp"]) {
-    if (!await exists(`${directory}/train/${name}_trajectory.json`)) continue;
+  for (const name of await trajectoryNames(`${directory}/train`)) {
     results.push(...await replayTrajectory(directory, name));
   }
   return results;

@@ -13,25 +13,8 @@ import { SafetensorsFolder } from "../model/safetensors_folder.ts";
 import { inverseFrequencies, openWeights, weightSpecs } from "../model/weights.ts";
 import { compareNumbers } from "./compare_numbers.ts";
 import { exactCase, readFixtureJson } from "./exact_case.ts";
+import { variantNames } from "./fixture_model.ts";
 import type { ParityResult } from "./result.ts";
-
-/** Folders below a fixtures folder that hold a nanoVLM. */
-async function modelFolders(directory: string): Promise<string[]> {
-  const names = ["model"];
-  try {
-    for await (const { name, isDirectory } of Deno.readDir(`${directory}/variants`)) {
-      if (isDirectory) names.push(`variants/${name}`);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  const found = [];
-  for (const name of names.sort()) {
-    const config = `${directory}/${name}/config.json`;
-    if (await Deno.stat(config).then(() => true, () => false)) found.push(name);
-  }
-  return found;
-}
 
 async function replayModelFolder(directory: string, name: string): Promise<ParityResult[]> {
   const config = await readConfig(`${directory}/${name}`);
@@ -98,7 +81,8 @@ async function replayAdapters(directory: string): Promise<ParityResult[]> {
  */
 export async function replayWeightsCases(directory: string): Promise<ParityResult[]> {
   const results: ParityResult[] = [];
-  for (const name of await modelFolders(directory)) {
+  const variants = await variantNames(directory);
+  for (const name of ["model", ...variants.map((variant) => `variants/${variant}`)]) {
     results.push(...await replayModelFolder(directory, name));
   }
   return [...results, ...await replayAdapters(directory)];

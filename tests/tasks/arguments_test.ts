@@ -158,6 +158,7 @@ Deno.test("the other commands read their arguments", () => {
     folder: "dir",
     backend: undefined,
     only: "lora",
+    all: false,
   });
   assertThrows(() => parseParityArguments([]), UsageError);
   assertEquals(parseBenchArguments(["grpo-step", "--model", "230m"]).what, "grpo-step");
