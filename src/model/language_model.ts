@@ -3,7 +3,7 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 import { attention } from "../ops/attention.ts";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";

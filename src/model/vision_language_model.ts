@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import type { AttentionLayout } from "../ops/attention_layout.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import { embedding } from "../ops/embedding.ts";
 import { headLogProbs } from "../ops/head_log_probs.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 
 /** A LoRA or DoRA adapter of one linear layer (Hu et al., 2021; Liu et al., 2024). */
 export interface Adapter {

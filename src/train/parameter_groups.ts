@@ -41,8 +41,10 @@ export function parameterGroups(
   rates: GroupRates,
   weightDecay: number,
 ): ParameterGroup[] {
+  // Of an adapted layer the adapter alone trains: PEFT's format has no place for both.
+  const adapted = (name: string) => model.adapters.has(name.replace(/\.(weight|bias)$/, ""));
   const below = (prefix: string) =>
-    new Map([...model.weights].filter(([name]) => name.startsWith(prefix)));
+    new Map([...model.weights].filter(([name]) => name.startsWith(prefix) && !adapted(name)));
   const adapters = adapterParameters(model);
   const group = (name: string, learningRate: number, parameters: Map<string, tf.Variable>) => ({
     name,

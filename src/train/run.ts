@@ -66,6 +66,23 @@ function modelFacts({ model, origin }: PreparedModel, backend: string): FactGrou
 }
 
 /**
+ * Adapters on fresh weights need a base that can be loaded again: it is saved once, beside the
+ * checkpoints, and named in adapter_config.json.
+ */
+async function keepBaseModel(prepared: PreparedModel, outputDir: string): Promise<void> {
+  const { loraConfig } = prepared;
+  if (loraConfig === null || loraConfig.base_model_name_or_path) return;
+  const folder = `${outputDir}/base_model`;
+  loraConfig.base_model_name_or_path = folder;
+  const there = await Deno.stat(`${folder}/config.json`).then(() => true, () => false);
+  if (there) return; // a resumed run: the same seed made the same weights
+  await writeFolderAtomically(
+    folder,
+    (temporary) => writePreparedModel({ ...prepared, loraConfig: null }, [], temporary),
+  );
+}
+
+/**
  * Runs a training method from config to final model.
  *
  * @param config resolved
@@ -86,6 +103,7 @@ export async function runTraining(
     options.resume === undefined ? "move_aside" : "resume",
   );
   await prepareOutputFolder(training.output_dir);
+  await keepBaseModel(prepared, training.output_dir);
   const reporter = new Reporter(directory);
   const setup = await setUp(prepared, reporter);
   const trainer: Trainer = new Trainer(setup.method, {
