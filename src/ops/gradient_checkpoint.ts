@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { valueAndGradients } from "./backward.ts";
 import { withGradient } from "./with_gradient.ts";
 
 /**
@@ -18,12 +19,21 @@ export function gradientCheckpoint<T extends tf.Tensor>(
   block: (inputs: tf.Tensor[]) => T,
   inputs: tf.Tensor[],
 ): T {
+  // Weights that are not trained need no gradient; tfjs asks for all, so they get a stand-in.
+  const trained = inputs.map((input) => !(input instanceof tf.Variable) || input.trainable);
   return withGradient<T>(inputs, (save) => {
     const value = block(inputs);
     save(inputs);
     return {
       value,
-      gradient: (dy, saved) => tf.grads((...again: tf.Tensor[]) => block(again))(saved, dy),
+      gradient: (dy, saved) => {
+        const wanted = saved.filter((_, i) => trained[i]);
+        const { value, gradients } = valueAndGradients(() => block(saved), wanted, dy);
+        value.dispose();
+        return saved.map((input, i) =>
+          (trained[i] ? gradients.shift() : tf.scalar(0)) ?? tf.zerosLike(input)
+        );
+      },
     };
   });
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { valueAndGradients } from "../ops/backward.ts";
 
 /** Trainable tensors by name. */
 export type Parameters = ReadonlyMap<string, tf.Variable>;
@@ -22,12 +23,12 @@ export function lossGradients(
 ): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
   const variables = [...parameters.values()];
   for (const variable of variables) variable.trainable = true;
-  const { value, grads } = tf.variableGrads(loss, variables);
+  const { value, gradients: found } = valueAndGradients(loss, variables);
   const gradients = new Map<string, tf.Tensor>();
-  for (const [name, variable] of parameters) {
-    const gradient = grads[variable.name];
+  [...parameters.keys()].forEach((name, i) => {
+    const gradient = found[i];
     if (gradient) gradients.set(name, gradient);
-  }
+  });
   return { loss: value, gradients };
 }
 
