@@ -52,7 +52,10 @@ export class RemoteModules {
       specifier = await this.#packages.jsr(specifier);
       return await this.#module(await this.#fetch(specifier, true), type);
     }
-    return await this.#module(await this.#fetch(specifier, false), type);
+    // Files of a package that came from the user's own registry come from there too.
+    const registry = `${this.#packages.jsrRegistry}/`;
+    const configured = specifier.startsWith(registry) && from.startsWith(registry);
+    return await this.#module(await this.#fetch(specifier, configured), type);
   }
 
   /** Writes what was fetched to the cache folder, now that its integrity is known to hold. */

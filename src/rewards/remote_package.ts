@@ -12,12 +12,17 @@ export class RemotePackages {
     this.#fetch = fetch;
   }
 
+  /** Where `jsr:` packages come from, without a slash at its end. */
+  get jsrRegistry(): string {
+    return (setting("JSR_URL") ?? "https://jsr.io").replace(/\/$/, "");
+  }
+
   /** URL of the module that a `jsr:` specifier names. */
   async jsr(specifier: string): Promise<string> {
     const [, name, range, path] =
       /^jsr:\/?(@[\w-]+\/[\w-]+)(?:@([^/]+))?(\/.*)?$/.exec(specifier) ?? [];
     if (name === undefined) throw new Error("want jsr:@scope/name@version");
-    const base = `${setting("JSR_URL") ?? "https://jsr.io"}/${name}`.replace(/([^:])\/\//, "$1/");
+    const base = `${this.jsrRegistry}/${name}`;
     const { versions } = await this.#json(`${base}/meta.json`) as { versions: object };
     const version = newestMatch(Object.keys(versions), range);
     if (version === undefined) throw new Error(`${name} has no version ${range}`);

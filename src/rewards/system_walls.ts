@@ -23,6 +23,11 @@ export function findSystemWalls(): Promise<SystemWalls> {
   return found;
 }
 
+/** Does without what was found, as on a system that has none of it: for tests. */
+export function withoutSystemWalls(): void {
+  found = Promise.resolve(NONE);
+}
+
 async function works(name: string, args: string[]): Promise<string | null> {
   for (const folder of ["/usr/bin", "/bin", "/usr/sbin"]) {
     const path = `${folder}/${name}`;
