@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { builtinUrl } from "../src/rewards/builtin_module.ts";
 import { RewardModuleError } from "../src/rewards/module_graph.ts";
 import { type CallOutcome, SandboxedModule } from "../src/rewards/sandboxed_module.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
@@ -77,6 +78,13 @@ export function parseRewardArguments(args: readonly string[]): RewardOptions {
     const value = parsed.grant(name);
     return value === undefined || value === true ? value : [...value];
   };
+  if (module.startsWith("builtin:")) {
+    try {
+      builtinUrl(module);
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
+  }
   const allowEnv = grant("allow-env");
   if (allowEnv === true) throw new UsageError("want --allow-env=NAME: the whole is never granted");
   return {
