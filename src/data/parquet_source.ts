@@ -16,6 +16,7 @@ import { compressors } from "hyparquet-compressors";
 import { BlockCache } from "./block_cache.ts";
 import { DataError } from "./data_error.ts";
 import { fileSize, localFolder, readFileRange } from "./local_file.ts";
+import { ParquetPages } from "./parquet_pages.ts";
 import type { Cell, DataFolder, PlacedRow, Row } from "./row.ts";
 import { type RowSource, SOURCE_CACHE_BYTES } from "./row_source.ts";
 
@@ -34,6 +35,7 @@ export class ParquetSource implements RowSource {
   readonly columns: readonly string[];
   readonly #path: string;
   readonly #file: AsyncBuffer;
+  readonly #pages: ParquetPages;
   readonly #metadata: FileMetaData;
   readonly #blocks: readonly Block[];
   readonly #folder: DataFolder;
@@ -42,12 +44,14 @@ export class ParquetSource implements RowSource {
   private constructor(
     path: string,
     file: AsyncBuffer,
+    pages: ParquetPages,
     metadata: FileMetaData,
     folder: DataFolder,
   ) {
     this.name = basename(path);
     this.#path = path;
     this.#file = file;
+    this.#pages = pages;
     this.#metadata = metadata;
     this.#folder = folder;
     this.columns = parquetSchema(metadata).children.map((child) => child.element.name);
@@ -90,6 +94,12 @@ export class ParquetSource implements RowSource {
     } catch (error) {
       throw corrupt(path, byteLength, error);
     }
+    let pages: ParquetPages;
+    try {
+      pages = new ParquetPages(metadata, byteLength);
+    } catch (error) {
+      throw corrupt(path, byteLength, error);
+    }
     const rows = Number(metadata.num_rows);
     const groupRows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
     if (!Number.isSafeInteger(rows) || rows < 0 || rows !== groupRows) {
@@ -99,7 +109,7 @@ export class ParquetSource implements RowSource {
         new Error(`its footer says ${rows} rows and its row groups ${groupRows}`),
       );
     }
-    return new ParquetSource(path, file, metadata, folder ?? localFolder(path));
+    return new ParquetSource(path, file, pages, metadata, folder ?? localFolder(path));
   }
 
   countRows(): Promise<number> {
@@ -151,9 +161,25 @@ export class ParquetSource implements RowSource {
       return Array.from({ length: rowEnd - rowStart }, () => ({}));
     }
     let rows: Record<string, unknown>[];
+    // hyparquet does not wait for all it reads: a rejection would end the process. So a read that
+    // fails gives nothing, and its reason is kept.
+    let failure: unknown = null;
+    const file: AsyncBuffer = {
+      byteLength: this.#file.byteLength,
+      slice: async (start, end) => {
+        try {
+          const buffer = await this.#file.slice(start, end);
+          this.#pages.check(buffer, start);
+          return buffer;
+        } catch (error) {
+          failure ??= error;
+          return new ArrayBuffer(0);
+        }
+      },
+    };
     try {
       rows = await parquetReadObjects({
-        file: this.#file,
+        file,
         metadata: this.#metadata,
         compressors,
         columns,
@@ -165,8 +191,9 @@ export class ParquetSource implements RowSource {
         useOffsetIndex: true,
       });
     } catch (error) {
-      throw corrupt(this.#path, this.#file.byteLength, error);
+      throw corrupt(this.#path, this.#file.byteLength, failure ?? error);
     }
+    if (failure !== null) throw corrupt(this.#path, this.#file.byteLength, failure);
     if (rows.length !== rowEnd - rowStart) {
       throw corrupt(
         this.#path,
@@ -206,6 +233,7 @@ function toCell(value: unknown): Cell {
 }
 
 function corrupt(path: string, byteLength: number, error: unknown): DataError {
+  if (error instanceof DataError) return error;
   const reason = error instanceof Error ? error.message : String(error);
   return new DataError(
     `Cannot read ${path}: it is no whole parquet file (${byteLength} bytes): ${reason}; ` +

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { DataError } from "../../src/data/data_error.ts";
+import { RandomStream } from "../../src/random.ts";
 import { openFile } from "../../src/data/open_source.ts";
 import { ParquetSource } from "../../src/data/parquet_source.ts";
 import type { Row } from "../../src/data/row.ts";
@@ -239,4 +240,37 @@ Deno.test("rows() reads JSON lines as they are asked for, a small part of the fi
       DataError,
       "line 20001: it is not JSON",
     );
+  }));
+
+Deno.test("a parquet file with any bytes changed is read or refused, and never hangs", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/a.parquet`;
+    writeVqaParquet(path, 40, 10);
+    const good = Deno.readFileSync(path);
+    const footer = new DataView(good.buffer).getUint32(good.length - 8, true);
+    const random = new RandomStream(1, "fuzz");
+    let refused = 0;
+    for (let round = 0; round < 250; round++) {
+      const bytes = good.slice();
+      for (let i = 0; i <= round % 3; i++) {
+        const inFooter = good.length - 8 - random.nextInt(footer);
+        bytes[round % 2 ? inFooter : random.nextInt(good.length)] = random.nextInt(256);
+      }
+      Deno.writeFileSync(path, bytes);
+      try {
+        await allRows(await openFile(path));
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error;
+        refused++;
+      }
+    }
+    assert(refused > 100, `${refused} of 250 refused`);
+  }));
+
+Deno.test("a parquet file that goes away while it is read is an error, not the end of the process", () =>
+  inFolder(async (dir) => {
+    writeVqaParquet(`${dir}/a.parquet`, 40, 10);
+    const source = await openFile(`${dir}/a.parquet`);
+    Deno.removeSync(`${dir}/a.parquet`);
+    await assertRejects(async () => await source.get(0), DataError, "there is no such file");
   }));

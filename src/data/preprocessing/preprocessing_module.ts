@@ -57,7 +57,7 @@ export class PreprocessingModule implements AsyncDisposable {
     let functions: SandboxedFunctions;
     try {
       const grants = { ...DEFAULT_GRANTS, ...options.grants };
-      functions = await SandboxedFunctions.start(specifier, grants, options);
+      functions = await held(SandboxedFunctions.start(specifier, grants, options));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new DataError(
@@ -68,7 +68,7 @@ export class PreprocessingModule implements AsyncDisposable {
       );
     }
     if (functions.names.length === 0) {
-      await functions.close();
+      await held(functions.close());
       throw new DataError(
         `Cannot preprocess with ${specifier}: it exports no function; want functions from row to row`,
       );
@@ -170,12 +170,22 @@ export class PreprocessingModule implements AsyncDisposable {
 
   /** Ends its process. */
   async close(): Promise<void> {
-    await this.#functions.close();
+    await held(this.#functions.close());
   }
 
   /** As `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** Waits with the event loop held: sandbox processes do not hold it themselves. */
+async function held<T>(promise: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, 1000);
+  try {
+    return await promise;
+  } finally {
+    clearInterval(timer);
   }
 }
 
