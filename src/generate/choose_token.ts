@@ -11,6 +11,7 @@ import {
   type SamplingContext,
   type SamplingParameters,
   samplingProbabilities,
+  tokenLogProb,
 } from "./sampling_filters.ts";
 
 // V vocabulary
@@ -25,15 +26,6 @@ export interface ChosenToken {
   readonly logProb: number;
   /** Log-probability, in nats, under the distribution that it was drawn from; 0 where greedy. */
   readonly filteredLogProb: number;
-}
-
-/** log Σ exp(logits / temperature). */
-function logSumExp(logits: Float32Array, temperature: number): number {
-  let largest = -Infinity;
-  for (let v = 0; v < logits.length; v++) if (logits[v] > largest) largest = logits[v];
-  let sum = 0;
-  for (let v = 0; v < logits.length; v++) sum += Math.exp((logits[v] - largest) / temperature);
-  return largest / temperature + Math.log(sum);
 }
 
 /**
@@ -72,6 +64,5 @@ export function chooseToken(
     token = drawToken(probabilities, uniform);
     filteredLogProb = Math.log(probabilities[token]);
   }
-  const logProb = logits[token] / temperature - logSumExp(logits, temperature);
-  return { token, logProb, filteredLogProb };
+  return { token, logProb: tokenLogProb(logits, token, temperature), filteredLogProb };
 }

@@ -52,10 +52,25 @@ export function forbidTokens(logits: Float64Array, forbidden: Iterable<number>):
   for (const token of forbidden) if (token >= 0 && token < logits.length) logits[token] = OUT;
 }
 
+/** The k-th largest of the values, 1 ≤ k ≤ their number. */
+function kthLargest(values: Float64Array, k: number): number {
+  // A short list is kept sorted by insertion: few of a large vocabulary ever get into it.
+  if (k > 1024) return values.slice().sort()[values.length - k];
+  const best = new Float64Array(k).fill(OUT); // ascending
+  for (let v = 0; v < values.length; v++) {
+    const value = values[v];
+    if (!(value > best[0])) continue;
+    let i = 1;
+    for (; i < k && best[i] < value; i++) best[i - 1] = best[i];
+    best[i - 1] = value;
+  }
+  return best[0];
+}
+
 /** Keeps the k largest logits and those equal to the k-th. */
 export function filterTopK(logits: Float64Array, topK: number): void {
   if (topK <= 0 || topK >= logits.length) return;
-  const lowestKept = Float64Array.from(logits).sort()[logits.length - topK];
+  const lowestKept = kthLargest(logits, topK);
   for (let v = 0; v < logits.length; v++) if (logits[v] < lowestKept) logits[v] = OUT;
 }
 
@@ -71,8 +86,15 @@ export function filterTopK(logits: Float64Array, topK: number): void {
 export function filterTopP(logits: Float64Array, topP: number, keepsCrossing = true): void {
   if (topP <= 0 || topP >= 1) return;
   const probabilities = softmax(logits);
+  // All tokens below this share together have less than 1 − topP: none of them can be needed.
+  const least = (1 - topP) / logits.length * (1 - 1e-9);
+  const order: number[] = [];
+  for (let token = 0; token < logits.length; token++) {
+    if (probabilities[token] >= least) order.push(token);
+    else logits[token] = OUT;
+  }
   // Among equals the later id goes first, as Transformers' ascending sort has it.
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || b - a);
+  order.sort((a, b) => logits[b] - logits[a] || b - a);
   let before = 0;
   order.forEach((token, rank) => {
     const through = before + probabilities[token];
@@ -95,9 +117,14 @@ export function filterMinP(logits: Float64Array, minP: number): void {
 export function softmax(logits: ArrayLike<number>): Float64Array {
   let largest = OUT;
   for (let v = 0; v < logits.length; v++) largest = Math.max(largest, logits[v]);
-  const probabilities = Float64Array.from(logits, (logit) => Math.exp(logit - largest));
-  const sum = probabilities.reduce((total, value) => total + value, 0);
-  return probabilities.map((value) => value / sum);
+  const probabilities = new Float64Array(logits.length);
+  let sum = 0;
+  for (let v = 0; v < logits.length; v++) {
+    probabilities[v] = Math.exp(logits[v] - largest);
+    sum += probabilities[v];
+  }
+  for (let v = 0; v < logits.length; v++) probabilities[v] /= sum;
+  return probabilities;
 }
 
 /** What a row of logits is filtered with beside the parameters. */
@@ -135,7 +162,7 @@ export function samplingProbabilities(
   const topK = parameters.topK ?? 0, topP = parameters.topP ?? 1, minP = parameters.minP ?? 0;
   const penalty = parameters.repetitionPenalty ?? 1;
   checkParameters(temperature, topK, topP, minP, penalty);
-  const row = Float64Array.from(logits);
+  const row = new Float64Array(logits);
   if (penalty !== 1) applyRepetitionPenalty(row, context.previousTokens ?? [], penalty);
   forbidTokens(row, context.forbidden ?? []);
   const likeliest = argmax(row);

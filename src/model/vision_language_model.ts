@@ -11,6 +11,8 @@ import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
 import { rotaryAngles } from "../ops/rope.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
+import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
+import type { TextGeneration } from "../generate/generate_text.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
@@ -75,7 +77,7 @@ export class VisionLanguageModel {
    * ```ts ignore
    * await initBackend();
    * const model = await VisionLanguageModel.fromPretrained("runs/shapes/final");
-   * const [{ text }] = await model.generate({ prompts: [{ text: "What is this?", images: [png] }] });
+   * const [{ text }] = await model.generate({ prompt: "What is this?", images: [png] });
    * model.dispose();
    * ```
    */
@@ -363,6 +365,23 @@ export class VisionLanguageModel {
     } finally {
       batch.dispose();
     }
+  }
+
+  /**
+   * Generates completions of questions about pictures, or of left-padded ids.
+   *
+   * @param inputs `{ prompt, images }`, a list of them, or `{ inputIds, attentionMask, images }`
+   * @param options tokens, sampling, stops, streaming; 256 new tokens at most by default
+   * @returns completions in the order of the inputs, `numReturnSequences` of each
+   * @throws {Error} where texts are given and the model has no tokenizer
+   */
+  async generate(
+    inputs: GenerateInputs,
+    options: ModelGenerateOptions = {},
+  ): Promise<TextGeneration[]> {
+    // Loaded when it is called: generation stands on the model, not the model on generation.
+    const { generateWithModel } = await import("../generate/generate_with_model.ts");
+    return await generateWithModel(this, inputs, options);
   }
 
   /**
