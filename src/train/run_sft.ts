@@ -7,8 +7,9 @@ import type { ResolvedConfig } from "../config/config_types.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import { prepareData } from "./prepare_data.ts";
-import type { PreparedModel } from "./prepare_model.ts";
+import { BUILTIN_SHAPES, type PreparedModel } from "./prepare_model.ts";
 import { type RunOptions, type RunSetup, runTraining } from "./run.ts";
+import { answerSamples, exactMatchTable } from "./sft_closing.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
 import { SFTMethod } from "./sft_method.ts";
 import { TileCache } from "./tile_cache.ts";
@@ -19,13 +20,16 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
   const { training, dataset } = config;
   const { model, tokenizer, imageProcessor } = prepared;
   const data = await prepareData(config, "vqa");
+  const { train } = data;
   const maker = new SFTExampleMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
     new TileCache(imageProcessor),
     training.max_seq_length ?? model.config.lm_max_length,
     model.imageTokenId,
   );
-  const method = new SFTMethod(model, maker, data.train, data.evaluation, {
+  const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
+  const samples = heldOut && (() => answerSamples(prepared, heldOut));
+  const method = new SFTMethod(model, maker, train, data.evaluation, {
     batchSize: training.per_device_train_batch_size,
     evalBatchSize: training.per_device_eval_batch_size,
     gradientAccumulationSteps: training.gradient_accumulation_steps,
@@ -35,7 +39,7 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
     dropLast: training.dataloader_drop_last,
     padTokenId: tokenizer.padTokenId,
     seed: training.seed,
-  });
+  }, samples);
   const groups = parameterGroups(model, {
     modalityProjector: training.lr_mp,
     visionEncoder: training.lr_vision_backbone,
@@ -50,10 +54,25 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
       title: "Data",
       facts: [
         ["training", `${dataset.train_data_path} (${dataset.train_split})`],
-        ["examples", data.train.length ?? "not known (streamed)"],
+        ["examples", train.length ?? "not known (streamed)"],
         ["held out", data.evaluation?.length ?? "none"],
       ],
     }],
+    async closing() {
+      const saved = config.save.save_model_path;
+      const embedded = heldOut !== null && dataset.train_data_path === BUILTIN_SHAPES;
+      const data = dataset.eval_data_path ?? dataset.train_data_path;
+      return {
+        tables: embedded ? [await exactMatchTable(prepared, train, heldOut)] : [],
+        next: [
+          {
+            label: "ask it about a picture of yours",
+            command: `deno task generate --model ${saved} --image PICTURE.png --prompt "QUESTION"`,
+          },
+          { label: "measure it", command: `deno task eval --model ${saved} --data ${data}` },
+        ],
+      };
+    },
   };
 }
 
