@@ -67,6 +67,6 @@ export const command: Command = {
   options,
   run(args) {
     parseBenchArguments(args);
-    return Promise.reject(new Error("bench is not there yet"));
+    return Promise.reject(new Error("bench is not there yet: this version has no benchmarks"));
   },
 };

@@ -63,8 +63,28 @@ export const command: Command = {
   summary: "build a nanoVLM out of SigLIP and Llama folders",
   usage: "--language DIR [--vision DIR] --out DIR [options]",
   options,
-  run(args) {
-    parseConvertArguments(args);
-    return Promise.reject(new Error("convert is not there yet"));
+  async run(args) {
+    const { language, vision, vlmConfig, initPositionEmbedding, seed, out } = parseConvertArguments(
+      args,
+    );
+    const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
+    const { convert } = await import("../src/train/convert_folder.ts");
+    const { config, parameters, hasTokenizer } = await convert({
+      languageDir: await resolveModelFolder(language),
+      visionDir: vision === undefined ? undefined : await resolveModelFolder(vision),
+      vlmConfig,
+      initPositionEmbedding,
+      seed,
+      outDir: out,
+      onWarning: (text) => console.error(`warning: ${text}`),
+    });
+    console.log(
+      `${out}: ${(parameters / 1e6).toFixed(1)} million parameters; vision ` +
+        `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}` +
+        `${vision === undefined ? " (fresh)" : ""}, decoder ${config.lm_n_blocks} blocks of ` +
+        `${config.lm_hidden_dim}, vocabulary ${config.lm_vocab_size}` +
+        `${hasTokenizer ? "" : "; no tokenizer"}`,
+    );
+    return 0;
   },
 };
