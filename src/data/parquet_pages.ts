@@ -1,4 +1,4 @@
-import type { FileMetaData } from "hyparquet";
+import { type FileMetaData, parquetSchema } from "hyparquet";
 import { parquetHeader } from "hyparquet-pages";
 
 /** A run of pages of one column in one row group. */
@@ -23,10 +23,14 @@ export class ParquetPages {
    * @throws {Error} where a column lies outside the file
    */
   constructor(metadata: FileMetaData, byteLength: number) {
+    const schema = parquetSchema(metadata);
     this.#chunks = metadata.row_groups.flatMap((group, i) =>
       group.columns.map(({ meta_data: column, file_path }) => {
         if (column === undefined) throw new Error(`row group ${i} has a column without metadata`);
         const name = `column ${column.path_in_schema.join(".")} of row group ${i}`;
+        if (!isLeaf(schema, column.path_in_schema)) {
+          throw new Error(`${name} is not in the schema`);
+        }
         if (file_path !== undefined) throw new Error(`${name} lies in another file, ${file_path}`);
         const start = Number(column.dictionary_page_offset ?? column.data_page_offset);
         const size = Number(column.total_compressed_size);
@@ -54,6 +58,12 @@ export class ParquetPages {
       this.#checked.add(chunk);
     }
   }
+}
+
+function isLeaf(schema: ReturnType<typeof parquetSchema>, path: readonly string[]): boolean {
+  let node: typeof schema | undefined = schema;
+  for (const name of path) node = node?.children.find((child) => child.element.name === name);
+  return path.length > 0 && node !== undefined && node.children.length === 0;
 }
 
 function checkPages(chunk: Chunk, view: DataView): void {

@@ -364,3 +364,18 @@ function commitOf(files: Map<string, Uint8Array>): string {
   for (const [path, bytes] of files) hash.update(`${path} ${sha256(bytes)}\n`);
   return hash.digest("hex");
 }
+
+/** `deno run -A tests/hub/fake_hub.ts --model owner/name=FOLDER --dataset owner/name=FOLDER` */
+if (import.meta.main) {
+  const options = { models: {} as Record<string, string>, datasets: {} as Record<string, string> };
+  for (let i = 0; i < Deno.args.length; i += 2) {
+    const [id, folder] = (Deno.args[i + 1] ?? "").split("=");
+    const kind = { "--model": options.models, "--dataset": options.datasets }[Deno.args[i]];
+    if (kind === undefined || folder === undefined) {
+      console.error("Usage: fake_hub.ts [--model owner/name=FOLDER] [--dataset owner/name=FOLDER]");
+      Deno.exit(2);
+    }
+    kind[id] = folder;
+  }
+  console.log(startFakeHub(options).endpoint);
+}
