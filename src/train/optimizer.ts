@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { adamw, type AdamWSlot } from "../ops/adamw.ts";
+import { adamw, type AdamWSlot, createMoment, disposeMoment, setMoment } from "../ops/adamw.ts";
 import { gradientNorm } from "../ops/gradient_norm.ts";
 
 /** Parameters that share a learning rate and a weight decay. */
@@ -65,12 +65,11 @@ export class Optimizer {
     for (const group of groups) {
       for (const [name, parameter] of group.parameters) {
         if (this.#slots.has(name)) throw new Error(`Cannot train ${name} in two groups`);
-        const zeros = () => tf.tidy(() => tf.variable(tf.zeros(parameter.shape), false));
         this.#slots.set(name, {
           group,
           parameter,
-          firstMoment: zeros(),
-          secondMoment: zeros(),
+          firstMoment: createMoment(parameter),
+          secondMoment: createMoment(parameter),
           steps: 0,
         });
       }
@@ -151,8 +150,11 @@ export class Optimizer {
   /** The moments, copied to the host. */
   async state(): Promise<OptimizerState> {
     const slots = [...this.#slots];
-    const values = await readBack(
-      slots.flatMap(([, slot]) => [slot.firstMoment, slot.secondMoment]),
+    const moments = slots.flatMap(([, slot]) => [slot.firstMoment, slot.secondMoment]);
+    const onDevice = moments.filter((moment) => !(moment instanceof Float32Array));
+    const read = await readBack(onDevice as tf.Variable[]);
+    const values = moments.map((moment) =>
+      moment instanceof Float32Array ? moment.slice() : read.shift()
     );
     return {
       steps: Object.fromEntries(slots.map(([name, slot]) => [name, slot.steps])),
@@ -175,10 +177,8 @@ export class Optimizer {
             `${name}, want ${slot.parameter.size}; was it written by another config?`,
         );
       }
-      tf.tidy(() => {
-        slot.firstMoment.assign(tf.tensor(first, slot.parameter.shape));
-        slot.secondMoment.assign(tf.tensor(second, slot.parameter.shape));
-      });
+      setMoment(slot.firstMoment, first);
+      setMoment(slot.secondMoment, second);
       slot.steps = state.steps[name] ?? 0;
     }
   }
@@ -186,8 +186,8 @@ export class Optimizer {
   /** Frees the moments; the parameters are the model's. */
   dispose(): void {
     for (const { firstMoment, secondMoment } of this.#slots.values()) {
-      firstMoment.dispose();
-      secondMoment.dispose();
+      disposeMoment(firstMoment);
+      disposeMoment(secondMoment);
     }
     this.#slots.clear();
   }

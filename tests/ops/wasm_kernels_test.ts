@@ -385,6 +385,31 @@ Deno.test("adamW equals the formula, and refuses values that are shared", async 
   }
 });
 
+Deno.test("adamW with moments outside the heap gives the same bits, chunk after chunk", async () => {
+  const k = await kernels();
+  for (const size of [1, 65, 64 * 1024 + 3]) {
+    const numbers = {
+      learningRate: 0.01,
+      weightDecay: 0.1,
+      beta1: 0.9,
+      beta2: 0.95,
+      eps: 1e-8,
+      step: 2,
+      gradientScale: 1,
+    };
+    const [w, g, m] = [1, 2, 3].map((seed) => randomTensor([size], seed));
+    const v = randomTensor([size], 4, 0.4, 0.5);
+    const w2 = randomTensor([size], 1);
+    const [first, second] = [m, v].map((x) => x.dataSync() as Float32Array);
+    assert(k.adamW(w, g, m, v, numbers));
+    assert(k.adamWHost(w2, g, first, second, numbers));
+    assertEquals(w2.dataSync(), w.dataSync());
+    assertEquals(first, m.dataSync());
+    assertEquals(second, v.dataSync());
+    tf.dispose([w, g, m, v, w2]);
+  }
+});
+
 Deno.test("the gradient norm, the column sum and the argmax equal plain loops", async () => {
   const k = await kernels();
   for (const size of SIZES) {

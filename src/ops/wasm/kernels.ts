@@ -10,7 +10,7 @@ import { headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linear } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
-import { adamW, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
+import { adamW, adamWHost, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
 import * as rows from "./row_ops.ts";
 
 /** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
@@ -48,6 +48,13 @@ export interface WasmKernels {
     secondMoment: tf.Tensor,
     numbers: AdamWNumbers,
   ): boolean;
+  adamWHost(
+    parameter: tf.Tensor,
+    gradient: tf.Tensor,
+    firstMoment: Float32Array,
+    secondMoment: Float32Array,
+    numbers: AdamWNumbers,
+  ): boolean;
   gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;
 }
 
@@ -77,6 +84,8 @@ export function wasmKernels(): WasmKernels | null {
     argmaxRows: (x) => rows.argmaxRows(module, x),
     adamW: (parameter, gradient, first, second, numbers) =>
       adamW(module, parameter, gradient, first, second, numbers),
+    adamWHost: (parameter, gradient, first, second, numbers) =>
+      adamWHost(module, parameter, gradient, first, second, numbers),
     gradientNorm: (gradients) => gradientNorm(module, gradients),
   };
   return kernels;

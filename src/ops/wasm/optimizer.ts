@@ -19,11 +19,31 @@ export interface AdamWNumbers {
   readonly gradientScale: number;
 }
 
+/** Whether a tensor's values are its own: no clone, no tensor it was assigned from, shares them. */
+function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {
+  return module.heap.backend.dataIdMap.get(tensor.dataId).refCount === 1;
+}
+
+/** Runs the kernel on `size` values at four addresses. */
+function update(
+  module: KernelModule,
+  size: number,
+  [parameter, gradient, firstMoment, secondMoment]: readonly number[],
+  numbers: AdamWNumbers,
+): void {
+  const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
+  // deno-fmt-ignore
+  module.kernel("nano_adamw")(
+    size, parameter, gradient, firstMoment, secondMoment, 1 - learningRate * weightDecay,
+    learningRate / (1 - beta1 ** step), beta1, beta2, 1 / Math.sqrt(1 - beta2 ** step), eps,
+    gradientScale,
+  );
+}
+
 /**
  * Updates parameter, first and second moment in place; all four tensors have one shape.
  *
  * @returns false, with nothing done, where one of the three shares its values with another tensor
- *   (a clone, or a tensor it was assigned from that still lives)
  */
 export function adamW(
   module: KernelModule,
@@ -33,18 +53,45 @@ export function adamW(
   secondMoment: tf.Tensor,
   numbers: AdamWNumbers,
 ): boolean {
-  const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
-  const { dataIdMap } = module.heap.backend;
-  for (const tensor of [parameter, firstMoment, secondMoment]) {
-    if (dataIdMap.get(tensor.dataId).refCount > 1) return false;
-  }
+  const tensors = [parameter, gradient, firstMoment, secondMoment];
+  const written = [parameter, firstMoment, secondMoment];
+  if (!written.every((tensor) => ownsValues(module, tensor))) return false;
+  update(module, parameter.size, tensors.map(launchOn(module).address), numbers);
+  return true;
+}
+
+/** Values of each moment that pass through the heap at a time: 256 KiB. */
+const CHUNK = 64 * 1024;
+
+/**
+ * The same with moments outside the heap: they pass through it in chunks.
+ *
+ * @returns false, with nothing done, where the parameter shares its values with another tensor
+ */
+export function adamWHost(
+  module: KernelModule,
+  parameter: tf.Tensor,
+  gradient: tf.Tensor,
+  firstMoment: Float32Array,
+  secondMoment: Float32Array,
+  numbers: AdamWNumbers,
+): boolean {
+  if (!ownsValues(module, parameter)) return false;
   const { address } = launchOn(module);
-  // deno-fmt-ignore
-  module.kernel("nano_adamw")(
-    parameter.size, address(parameter), address(gradient), address(firstMoment),
-    address(secondMoment), 1 - learningRate * weightDecay, learningRate / (1 - beta1 ** step),
-    beta1, beta2, 1 / Math.sqrt(1 - beta2 ** step), eps, gradientScale,
-  );
+  const first = module.scratch(2 * CHUNK);
+  const second = first + CHUNK * 4;
+  const [weights, slopes] = [address(parameter), address(gradient)];
+  for (let start = 0; start < parameter.size; start += CHUNK) {
+    const end = Math.min(start + CHUNK, parameter.size);
+    const { buffer } = module.heap.memory;
+    const onHeap = (at: number): Float32Array => new Float32Array(buffer, at, end - start);
+    onHeap(first).set(firstMoment.subarray(start, end));
+    onHeap(second).set(secondMoment.subarray(start, end));
+    const addresses = [weights + start * 4, slopes + start * 4, first, second];
+    update(module, end - start, addresses, numbers);
+    firstMoment.set(onHeap(first), start);
+    secondMoment.set(onHeap(second), start);
+  }
   return true;
 }
 
