@@ -4,7 +4,7 @@ import { DataError } from "./data_error.ts";
 import { openJsonLines } from "./json_lines_source.ts";
 import { openJson } from "./json_source.ts";
 import { ParquetSource } from "./parquet_source.ts";
-import type { DataFolder } from "./row.ts";
+import type { DataFolder, PlacedRow } from "./row.ts";
 import { JoinedSource, type RowSource } from "./row_source.ts";
 import { DATA_EXTENSIONS, isDataFile, keywordIn, splitsOfFiles } from "./split_files.ts";
 import { canonicalSplit, findSplit, parseSplit, sliceBounds, SPLIT_ALIASES } from "./split_spec.ts";
@@ -116,7 +116,8 @@ export async function openSplit(
     const sources: RowSource[] = [];
     for (const path of splitPaths) {
       const local = await files.localPath?.(path) ?? path;
-      const source = opened.get(path) ?? await openFile(local, files.folderOf?.(path));
+      const source = opened.get(path) ??
+        labelled(await openFile(local, files.folderOf?.(path)), folderLabel(path, splitPaths));
       opened.set(path, source);
       sources.push(source);
       paths.add(local);
@@ -141,6 +142,27 @@ export async function openSplit(
   return {
     source: only ? ranges[0].source : new JoinedSource(files.origin, ranges),
     paths: [...paths],
+  };
+}
+
+/** The folder of a file whose name another file of the split has too; else nothing. */
+function folderLabel(path: string, paths: readonly string[]): string {
+  const same = paths.filter((other) => basename(other) === basename(path));
+  return same.length > 1 ? path.slice(0, -basename(path).length) : "";
+}
+
+/** Places of rows with a folder before them, so that no two rows share one. */
+function labelled(source: RowSource, label: string): RowSource {
+  if (label === "") return source;
+  const mark = (placed: PlacedRow): PlacedRow => ({ ...placed, place: label + placed.place });
+  return {
+    name: label + source.name,
+    columns: source.columns,
+    countRows: () => source.countRows(),
+    get: async (index) => mark(await source.get(index)),
+    async *rows(start, end, columns) {
+      for await (const placed of source.rows(start, end, columns)) yield mark(placed);
+    },
   };
 }
 

@@ -64,13 +64,21 @@ export function hubFetch(settings: HubSettings, pauseMs = 300): HubFetch {
 
 /** Nobody listens, or there is no such host: trying again at once does not help. */
 function isRefusedConnection(error: unknown): boolean {
-  return error instanceof Error && /refused|dns|lookup|resolve/i.test(error.message);
+  return /refused|dns|lookup|resolve|proxy/i.test(rootReason(error));
+}
+
+/** What the last error of a chain of causes says. */
+function rootReason(error: unknown): string {
+  let last = error;
+  while (last instanceof Error && last.cause !== undefined) last = last.cause;
+  const text = last instanceof Error ? last.message : String(last);
+  return text.replace(/^error sending request for url \(.*?\): /, "");
 }
 
 function unreachable(endpoint: string, error: unknown): HubError {
   return new HubError(
     "unreachable",
-    `Cannot reach ${endpoint}: ${error instanceof Error ? error.message : String(error)}; ` +
+    `Cannot reach ${endpoint}: ${rootReason(error)}; ` +
       `check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use the cache alone`,
     { cause: error },
   );

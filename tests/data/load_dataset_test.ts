@@ -136,6 +136,20 @@ Deno.test("rows with no text are left out, counted and named; over 10 % is an er
   assertEquals(error.message.split("\n")[0], "Cannot use 4 of 30 rows, more than 10 %:");
 });
 
+Deno.test("rows of files with one name in two folders are counted apart", () =>
+  inFolder(async (dir) => {
+    for (const part of ["one", "two"]) {
+      Deno.mkdirSync(`${dir}/${part}`);
+      writeLines(`${dir}/${part}/a.jsonl`, [{ texts: [] }, ...rows(12)]);
+    }
+    const dataset = await loadDataset({ path: dir, format: "vqa" });
+    assertEquals(dataset.length, 24);
+    assertEquals(dataset.skipped.rows.map(({ place }) => place), [
+      `${dir}/one/a.jsonl line 1`,
+      `${dir}/two/a.jsonl line 1`,
+    ]);
+  }));
+
 Deno.test("rows whose images cannot be had are counted once, when they are met", async () => {
   const data = rows(30).map((r, i): Row => i % 15 === 4 ? { ...r, image: "gone.png" } : r);
   const dataset = await datasetFromRows(data, { format: "vqa" });
