@@ -39,13 +39,19 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
     DENO_DIR: Deno.build.os === "windows" ? "NUL\\none" : "/dev/null/none",
     NO_COLOR: "1",
   };
-  const needed = Deno.build.os === "windows" ? ["SystemRoot"] : [];
-  for (const name of [...needed, ...(grants.allowEnv ?? [])]) {
+  const network = grants.allowNet === true ||
+    (Array.isArray(grants.allowNet) && grants.allowNet.length > 0);
+  // What the runtime itself needs; the module does not see it.
+  const runtime = [
+    ...(Deno.build.os === "windows" ? ["SystemRoot"] : []),
+    ...(network ? ["DENO_CERT", "DENO_TLS_CA_STORE", "SSL_CERT_FILE", "SSL_CERT_DIR"] : []),
+  ].filter((name) =>
+    Deno.permissions.querySync({ name: "env", variable: name }).state === "granted"
+  );
+  for (const name of [...runtime, ...(grants.allowEnv ?? [])]) {
     const value = Deno.env.get(name);
     if (value !== undefined) env[name] = value;
   }
-  const network = grants.allowNet === true ||
-    (Array.isArray(grants.allowNet) && grants.allowNet.length > 0);
   const args = [
     "run",
     "--quiet",
@@ -79,6 +85,8 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
   }
   const prefix = wallPrefix(await findSystemWalls(), { memoryMb, network });
   const [program, ...rest] = [...prefix, deno, ...args];
-  const cwd = Deno.build.os === "windows" ? env.SystemRoot ?? "C:\\" : "/";
+  // Relative paths mean something to a module that may read files.
+  const bare = Deno.build.os === "windows" ? env.SystemRoot ?? "C:\\" : "/";
+  const cwd = grants.allowRead ? Deno.cwd() : bare;
   return { program, args: rest, env, cwd };
 }

@@ -73,7 +73,8 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   // Ctrl-C goes to the trainer's whole group; the trainer decides what ends.
   Deno.addSignalListener("SIGINT", () => {});
   const worker = new Worker(realm, { type: "module", name: "reward" });
-  const order = (message: RealmOrder): void => worker.postMessage(message);
+  const order = (message: RealmOrder, transfer: Transferable[] = []): void =>
+    worker.postMessage(message, transfer);
   worker.onerror = (event) => {
     event.preventDefault();
     die("crash", String(event.message).slice(0, 500));
@@ -179,7 +180,9 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         notes();
         call = { id: message.id, scores: message.scores };
         deadline = performance.now() + message.timeoutMs;
-        order({ type: "call", id: message.id, name: message.name, args: message.args });
+        order({ type: "call", id: message.id, name: message.name, args: message.args }, [
+          message.args.buffer as ArrayBuffer,
+        ]);
         break;
     }
   }

@@ -32,7 +32,9 @@ function dataUrl(program: string): string {
 function realmProgram(): string {
   return `import vm from "node:vm";
 import module from "node:module";
+${makeCodec}
 (${realmMain})({
+  codec: makeCodec(),
   SourceTextModule: vm.SourceTextModule,
   SyntheticModule: vm.SyntheticModule,
   stripTypeScriptTypes: module.stripTypeScriptTypes,

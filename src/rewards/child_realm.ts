@@ -8,6 +8,7 @@
  * The child gets this very function as text (see child_program.ts): it must not use anything from
  * outside its own body.
  */
+import type { Codec } from "./codec.ts";
 import type {
   ImportRequest,
   ModuleSource,
@@ -50,11 +51,12 @@ export interface RealmTools {
     options: { identifier: string },
   ) => VmModule;
   stripTypeScriptTypes(source: string, options: { mode: "transform" }): string;
+  codec: Codec;
 }
 
 /** Runs the realm; called once, before any module of the user. */
 export function realmMain(tools: RealmTools): void {
-  const { SourceTextModule, SyntheticModule, stripTypeScriptTypes } = tools;
+  const { SourceTextModule, SyntheticModule, stripTypeScriptTypes, codec } = tools;
   const scope = globalThis as unknown as Record<string, unknown> & {
     postMessage(message: unknown): void;
   };
@@ -458,9 +460,10 @@ export function realmMain(tools: RealmTools): void {
 
   // Orders of the guard ----------------------------------------------------------------------
 
-  async function call(id: number, name: string, args: unknown[]): Promise<void> {
+  async function call(id: number, name: string, encoded: Uint8Array): Promise<void> {
     let report: RealmReport;
     try {
+      const args = codec.decode(encoded) as unknown[];
       const result: unknown = await apply(functions[name], undefined, args);
       report = { type: "result", id, value: result, error: null };
       stopTimers();

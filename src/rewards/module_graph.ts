@@ -30,6 +30,7 @@ export class RewardModuleError extends Error {
 }
 
 const MAX_MODULES = 512;
+const MAX_IMPORTS = 4096;
 const MAX_BYTES = 64 << 20;
 /** What a module sees as its own folder, unless it may read files: paths tell who the user is. */
 const SHOWN_FOLDER = "file:///reward/";
@@ -89,6 +90,11 @@ export class ModuleGraph {
     while (found.length > 0) {
       const requests = await parse(found);
       found = [];
+      if (requests.length > MAX_IMPORTS) {
+        throw new RewardModuleError(
+          `Cannot load reward module ${options.name}: it has ${requests.length} imports`,
+        );
+      }
       for (const request of requests) {
         const source = await graph.#follow(request);
         if (source !== null) found.push(source);

@@ -34,7 +34,8 @@ export type HostMessage =
     type: "call";
     id: number;
     name: string;
-    args: unknown[];
+    /** The arguments, encoded; the guard hands them on as they are. */
+    args: Uint8Array;
     /** Length of the answer where it must be scores; -1 for any plain data. */
     scores: number;
     timeoutMs: number;
@@ -71,7 +72,7 @@ export type GuardMessage =
 export type RealmOrder =
   | { type: "parse"; modules: ModuleSource[] }
   | { type: "link"; entry: string; resolutions: Resolutions }
-  | { type: "call"; id: number; name: string; args: unknown[] }
+  | { type: "call"; id: number; name: string; args: Uint8Array }
   | { type: "ping"; id: number };
 
 /** Realm to guard. */

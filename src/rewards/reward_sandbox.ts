@@ -1,6 +1,6 @@
 /** Reward functions, each module in processes of its own that can compute and do nothing else. */
 import { RewardModuleError } from "./module_graph.ts";
-import { type CallOutcome, SandboxedModule } from "./sandboxed_module.ts";
+import { type CallOutcome, encodeArguments, SandboxedModule } from "./sandboxed_module.ts";
 import type { FunctionScores, RewardBatch, RewardModuleSpec, RewardResult } from "./types.ts";
 
 /** Options of {@linkcode RewardSandbox.start}. */
@@ -111,11 +111,11 @@ export class RewardSandbox implements AsyncDisposable {
    * @throws TypeError for columns that are not plain data of length B
    */
   async score(batch: RewardBatch): Promise<RewardResult> {
-    const context = contextOf(batch);
+    const context = encodeArguments([contextOf(batch)]);
     const rows = batch.completions.length;
     const outcomes = await Promise.all(
       this.#entries.map((entry) =>
-        entry.module.call(entry.exported, [context], { scores: rows, timeoutMs: entry.timeoutMs })
+        entry.module.call(entry.exported, context, { scores: rows, timeoutMs: entry.timeoutMs })
       ),
     );
     const result = this.#result(rows, outcomes);

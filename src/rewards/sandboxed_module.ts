@@ -2,6 +2,7 @@
 import { builtinUrl } from "./builtin_module.ts";
 import { type ChildCommand, childCommand } from "./child_command.ts";
 import { type ChildDeath, ChildDeathError, SandboxChild } from "./child_process.ts";
+import { makeCodec } from "./codec.ts";
 import { fileUrl } from "./local_module.ts";
 import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
@@ -159,13 +160,14 @@ export class SandboxedModule implements AsyncDisposable {
    * Calls an exported function with plain data. Never throws for what the module does: a call that
    * fails, is late or ends its process has an `error`.
    *
+   * `args` may be encoded already (see {@linkcode encodeArguments}): for several functions at once.
    * `scores` is the length of the answer where it must be scores, -1 for any plain data.
    *
    * @throws TypeError for arguments that are not plain data, or a name that is not exported
    */
   async call(
     name: string,
-    args: unknown[],
+    args: unknown[] | Uint8Array,
     options: { timeoutMs?: number; scores?: number } = {},
   ): Promise<CallOutcome> {
     if (!this.names.includes(name)) {
@@ -173,6 +175,7 @@ export class SandboxedModule implements AsyncDisposable {
     }
     if (this.#closed) throw new Error(`Cannot call ${name}: ${this.specifier} was closed`);
     const timeoutMs = options.timeoutMs ?? this.#grants.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const encoded = args instanceof Uint8Array ? args : encodeArguments(args);
     const slot = await this.#take();
     const started = performance.now();
     let child: SandboxChild | undefined;
@@ -184,7 +187,7 @@ export class SandboxedModule implements AsyncDisposable {
         type: "call",
         id: nextCall++,
         name,
-        args,
+        args: encoded,
         scores: options.scores ?? -1,
         timeoutMs,
       }, timeoutMs);
@@ -273,6 +276,12 @@ export class SandboxedModule implements AsyncDisposable {
 }
 
 let nextCall = 1;
+const codec = makeCodec();
+
+/** Arguments of a call as bytes. @throws TypeError where they are not plain data. */
+export function encodeArguments(args: unknown[]): Uint8Array {
+  return codec.encode(args);
+}
 
 function resolveGrants(grants: SandboxGrants): SandboxGrants {
   const resolved = { ...grants };
