@@ -59,6 +59,7 @@ export async function prepareData<F extends DatasetFormat>(
     maxSamples: dataset.max_samples,
     splitTurns: dataset.split_turns,
     maxImagesPerExample: training.max_images_per_example,
+    preprocessingFn: dataset.preprocessing_fn,
   };
   if (dataset.train_data_path === BUILTIN_SHAPES) {
     return {
