@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
-import { findBlas } from "./blas.ts";
+import { startBlas } from "./blas.ts";
 import { startWasmBackend } from "./wasm_heap.ts";
 
 /** What a user may ask for. */
@@ -80,9 +80,11 @@ function quietCpuBackend(): void {
 async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
   let products = "";
   if (name === "wasm") {
-    await startWasmBackend();
-    const blas = findBlas();
-    if ("library" in blas) products = `; products by ${blas.library}`;
+    const [blas] = await Promise.all([startBlas(), startWasmBackend()]);
+    if ("library" in blas) {
+      const threads = blas.threads();
+      products = `; products by ${blas.library} on ${threads} thread${threads > 1 ? "s" : ""}`;
+    }
   } else await tf.setBackend("cpu");
   await tf.ready();
   const backend: ActiveBackend = {

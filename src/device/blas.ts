@@ -1,8 +1,9 @@
 /**
  * A BLAS that the machine happens to have, called in place on the wasm heap: twice as fast as
- * WebAssembly's four lanes. Needs `--allow-ffi`; never required.
+ * WebAssembly's four lanes on each core. Needs `--allow-ffi`; never required.
  * @module
  */
+import { type BlasThreads, type Sgemm, startBlasThreads, transposeCode } from "./blas_threads.ts";
 
 /**
  * c (=|+=) op(a) op(b) on a heap: m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate;
@@ -14,6 +15,8 @@ export type LargeGemm = (...parameters: number[]) => number;
 export interface Blas {
   /** The library's file name. */
   readonly library: string;
+  /** Threads that a large product runs on, ours included. */
+  threads(): number;
   /** The product on a heap; its addresses count from the memory's start. */
   largeGemm(memory: WebAssembly.Memory): LargeGemm;
 }
@@ -43,33 +46,46 @@ const SYMBOLS = {
 } as const;
 
 const ROW_MAJOR = 101;
-const NO_TRANSPOSE = 111;
-const TRANSPOSE = 112;
+
+/** Multiplications below which waking another thread costs more than it saves. */
+const THREADED_WORK = 4e6;
+const MOST_THREADS = 8;
 
 let found: Blas | NoBlas | null = null;
+let pool: BlasThreads | null = null;
 
-function disabled(): boolean {
+function environment(name: string): string | undefined {
   try {
-    return Deno.env.get("NANOVLM_BLAS") === "0";
+    return Deno.env.get(name);
   } catch {
-    return false;
+    return undefined; // No env permission.
   }
 }
 
 function open(): Blas | NoBlas {
-  if (disabled()) return { reason: "NANOVLM_BLAS=0 turns it off" };
+  if (environment("NANOVLM_BLAS") === "0") return { reason: "NANOVLM_BLAS=0 turns it off" };
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
     return { reason: "no --allow-ffi permission" };
   }
   for (const library of LIBRARIES[Deno.build.os] ?? []) {
     try {
       const { symbols } = Deno.dlopen(library, SYMBOLS);
-      return { library, largeGemm: (memory) => blasGemm(symbols.cblas_sgemm, memory) };
+      const run = (p: Sgemm): void =>
+        // deno-fmt-ignore
+        symbols.cblas_sgemm(
+          ROW_MAJOR, transposeCode(p.transposeA), transposeCode(p.transposeB), p.m, p.n, p.k, 1,
+          p.a, p.lda, p.b, p.ldb, p.accumulate ? 1 : 0, p.c, p.ldc,
+        );
+      return {
+        library,
+        threads: () => 1 + (pool?.count ?? 0),
+        largeGemm: (memory) => blasGemm(run, memory),
+      };
     } catch {
       // Not on this machine, or without the symbol: the next one.
     }
   }
-  return { reason: "no BLAS library found (on Debian: apt install libblis4-pthread)" };
+  return { reason: "no BLAS library found (on Debian: apt install libblis4-serial)" };
 }
 
 /** The machine's BLAS, looked for once a process. `NANOVLM_BLAS=0` turns it off. */
@@ -78,9 +94,41 @@ export function findBlas(): Blas | NoBlas {
   return found;
 }
 
-type Sgemm = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"]["cblas_sgemm"];
+/**
+ * Looks for a BLAS and starts threads for it, once a process: one a core up to eight, or
+ * `NANOVLM_THREADS`. BLIS's serial build is meant; a threaded library is best left alone with
+ * `NANOVLM_THREADS=1`.
+ */
+export async function startBlas(): Promise<Blas | NoBlas> {
+  const blas = findBlas();
+  if ("reason" in blas || pool !== null) return blas;
+  const wanted = Number(environment("NANOVLM_THREADS") ?? navigator.hardwareConcurrency);
+  const threads = Math.max(1, Math.min(Math.floor(wanted) || 1, MOST_THREADS));
+  pool = await startBlasThreads(blas.library, threads - 1);
+  return blas;
+}
 
-function blasGemm(sgemm: Sgemm, memory: WebAssembly.Memory): LargeGemm {
+/** Parts of a product for `count` threads, cut along the longer side of c. */
+function split(p: Sgemm, count: number): Sgemm[] {
+  const byRows = p.m >= p.n;
+  const length = byRows ? p.m : p.n;
+  // Whole tiles of the BLAS's inner kernel: 24 rows, 64 columns divide those in use.
+  const tile = byRows ? 24 : 64;
+  const step = Math.max(tile, Math.ceil(length / count / tile) * tile);
+  const parts: Sgemm[] = [];
+  for (let start = 0; start < length; start += step) {
+    const size = Math.min(step, length - start);
+    const at = (address: bigint, stride: number) => address + BigInt(start * stride * 4);
+    parts.push(
+      byRows
+        ? { ...p, m: size, a: at(p.a, p.transposeA ? 1 : p.lda), c: at(p.c, p.ldc) }
+        : { ...p, n: size, b: at(p.b, p.transposeB ? p.ldb : 1), c: at(p.c, 1) },
+    );
+  }
+  return parts;
+}
+
+function blasGemm(run: (product: Sgemm) => void, memory: WebAssembly.Memory): LargeGemm {
   let buffer: ArrayBufferLike | null = null;
   let base = 0n;
   return (m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate) => {
@@ -89,18 +137,32 @@ function blasGemm(sgemm: Sgemm, memory: WebAssembly.Memory): LargeGemm {
       buffer = memory.buffer;
       base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(buffer)));
     }
-    const aPlain = aColumn === 1;
-    const bPlain = bColumn === 1;
-    if (!(aPlain || aRow === 1) || !(bPlain || bRow === 1)) return 0;
-    // A leading dim below the row's length is refused even where there is one row alone.
-    const lda = aPlain ? Math.max(aRow, k) : Math.max(aColumn, m);
-    const ldb = bPlain ? Math.max(bRow, n) : Math.max(bColumn, k);
-    // deno-fmt-ignore
-    sgemm(
-      ROW_MAJOR, aPlain ? NO_TRANSPOSE : TRANSPOSE, bPlain ? NO_TRANSPOSE : TRANSPOSE, m, n, k, 1,
-      base + BigInt(a >>> 0), lda, base + BigInt(b >>> 0), ldb, accumulate,
-      base + BigInt(c >>> 0), cRow,
-    );
+    const transposeA = aColumn !== 1;
+    const transposeB = bColumn !== 1;
+    if ((transposeA && aRow !== 1) || (transposeB && bRow !== 1)) return 0;
+    const product: Sgemm = {
+      transposeA,
+      transposeB,
+      m,
+      n,
+      k,
+      a: base + BigInt(a >>> 0),
+      // A leading dim below the row's length is refused even where there is one row alone.
+      lda: transposeA ? Math.max(aColumn, m) : Math.max(aRow, k),
+      b: base + BigInt(b >>> 0),
+      ldb: transposeB ? Math.max(bColumn, k) : Math.max(bRow, n),
+      accumulate: accumulate !== 0,
+      c: base + BigInt(c >>> 0),
+      ldc: cRow,
+    };
+    if (pool === null || pool.count === 0 || m * n * k < THREADED_WORK) {
+      run(product);
+      return 1;
+    }
+    const [first, ...others] = split(product, pool.count + 1);
+    others.forEach((part, i) => pool?.start(i, part));
+    run(first);
+    pool.wait();
     return 1;
   };
 }

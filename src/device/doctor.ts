@@ -141,7 +141,7 @@ export async function doctorReport(): Promise<DoctorLine[]> {
     },
     {
       topic: "wasm threads",
-      value: typeof SharedArrayBuffer === "undefined" ? "no" : "yes, not used",
+      value: typeof SharedArrayBuffer === "undefined" ? "no" : "yes, used by the BLAS alone",
       good: true,
     },
   );

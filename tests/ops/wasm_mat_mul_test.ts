@@ -50,6 +50,8 @@ const SIZES: [number, number, number][] = [
   [130, 17, 63],
   [97, 520, 257],
   [65, 1030, 600],
+  [301, 130, 257],
+  [130, 301, 257],
 ];
 
 Deno.test("the wasm product equals a plain loop for every size and transpose", async () => {
