@@ -1,0 +1,168 @@
+/**
+ * Preference rows → two labelled sequences behind one prompt, ready for a batch.
+ *
+ * @module
+ */
+import { RowSkipped } from "../data/data_error.ts";
+import type { PreferenceExample } from "../data/formats.ts";
+import type { ImageTiles } from "../model/batch.ts";
+import { packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import type {
+  ChatExampleBuilder,
+  PreferenceExample as PreferenceIds,
+} from "../text/chat_example.ts";
+import type { PlacedExample } from "./example_stream.ts";
+import type { TileCache } from "./tile_cache.ts";
+
+/** One pair for DPO. */
+export interface DPOPair {
+  readonly chosen: Sequence;
+  readonly rejected: Sequence;
+  /** Completion tokens, the end token included. */
+  readonly chosenLength: number;
+  readonly rejectedLength: number;
+  readonly images: readonly ImageTiles[];
+  /** The data set's row, below 0 in held-out data; null where rows are not known (streams). */
+  readonly row: number | null;
+}
+
+/** Prompt and answer as one sequence, the answer's tokens labelled. */
+function labelled(prompt: readonly number[], answer: readonly number[]): Sequence {
+  const inputIds = [...prompt, ...answer];
+  const labels = inputIds.map((_, t) =>
+    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : -100
+  );
+  return { inputIds, labels };
+}
+
+const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((id, i) => id === b[i]);
+
+/** Turns rows into pairs. */
+export class DPOExampleMaker {
+  /**
+   * @param builder tokenizes prompts and answers
+   * @param tiles processes images
+   * @param maxLength longest sequence, tokens; answers lose their end, prompts nothing
+   * @param imageTokenId the token that stands for a patch
+   */
+  constructor(
+    readonly builder: ChatExampleBuilder,
+    readonly tiles: TileCache,
+    readonly maxLength: number,
+    readonly imageTokenId: number,
+  ) {}
+
+  /**
+   * @throws {RowSkipped} where an image cannot be used, the prompt leaves no room, an answer has no
+   *   text, or both answers are the same
+   */
+  async make({ example, row }: PlacedExample<PreferenceExample>): Promise<DPOPair> {
+    const images = await this.tiles.process(example.images, row === null ? null : String(row));
+    const ids = this.#build(example, images.map(({ grid }) => grid));
+    const room = this.maxLength - ids.promptIds.length;
+    if (room < 1) {
+      throw new RowSkipped(
+        `the prompt has ${ids.promptIds.length} tokens, ${ids.imageTokenCount} of them of images; ` +
+          `max_seq_length ${this.maxLength} leaves no room for an answer`,
+      );
+    }
+    // One token alone is the end token: the text was empty, or typed image tokens and no more.
+    if (ids.chosenIds.length < 2) throw new RowSkipped("the chosen answer has no text");
+    if (ids.rejectedIds.length < 2) throw new RowSkipped("the rejected answer has no text");
+    if (sameIds(ids.chosenIds, ids.rejectedIds)) {
+      throw new RowSkipped("chosen and rejected are the same");
+    }
+    const chosenIds = ids.chosenIds.slice(0, room);
+    const rejectedIds = ids.rejectedIds.slice(0, room);
+    if (sameIds(chosenIds, rejectedIds)) {
+      throw new RowSkipped(
+        `chosen and rejected are the same in the ${room} tokens that max_seq_length ` +
+          `${this.maxLength} leaves for an answer`,
+      );
+    }
+    return {
+      chosen: labelled(ids.promptIds, chosenIds),
+      rejected: labelled(ids.promptIds, rejectedIds),
+      chosenLength: chosenIds.length,
+      rejectedLength: rejectedIds.length,
+      images,
+      row,
+    };
+  }
+
+  #build(example: PreferenceExample, grids: [number, number][]): PreferenceIds {
+    try {
+      return this.builder.buildPreference(example, grids);
+    } catch (error) {
+      if (error instanceof Error && error.name === "ImageGridError") {
+        throw new RowSkipped(error.message, "", { cause: error });
+      }
+      throw error;
+    }
+  }
+}
+
+/**
+ * Rows of a batch of pairs: with `sharePrefix` a pair is one row, chosen and rejected as branches
+ * behind the prompt with its images, else two. Labels come in the order chosen, rejected, pair by
+ * pair either way.
+ */
+export function packPairs(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): PackedRow[] {
+  return pairs.flatMap(({ chosen, rejected, images }) => {
+    const shared = sharePrefix ? packBranches([chosen, rejected], images, imageTokenId) : null;
+    if (shared !== null) return [shared];
+    return [chosen, rejected].map((one) => packBranches([one], images, imageTokenId)!);
+  });
+}
+
+/** Log-probabilities of answers, summed over their tokens, [B] each. */
+export interface PairLogProbs {
+  readonly chosen: Float64Array;
+  readonly rejected: Float64Array;
+}
+
+/**
+ * Sums of a batch's token log-probabilities.
+ *
+ * @param pairs in the order of the batch
+ * @param tokenLogProbs of the batch's labels, in order
+ */
+export function sumPairs(
+  pairs: readonly DPOPair[],
+  tokenLogProbs: ArrayLike<number>,
+): PairLogProbs {
+  const chosen = new Float64Array(pairs.length), rejected = new Float64Array(pairs.length);
+  let at = 0;
+  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
+    for (const end = at + chosenLength; at < end; at++) chosen[i] += tokenLogProbs[at];
+    for (const end = at + rejectedLength; at < end; at++) rejected[i] += tokenLogProbs[at];
+  });
+  return { chosen, rejected };
+}
+
+/**
+ * The backward of {@linkcode sumPairs}: each token gets its answer's gradient.
+ *
+ * @returns one entry a label of the batch; written, not added
+ */
+export function spreadPairs(
+  pairs: readonly DPOPair[],
+  byChosen: ArrayLike<number>,
+  byRejected: ArrayLike<number>,
+): Float32Array {
+  const total = pairs.reduce((sum, pair) => sum + pair.chosenLength + pair.rejectedLength, 0);
+  const gradient = new Float32Array(total);
+  let at = 0;
+  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
+    gradient.fill(byChosen[i], at, at + chosenLength);
+    at += chosenLength;
+    gradient.fill(byRejected[i], at, at + rejectedLength);
+    at += rejectedLength;
+  });
+  return gradient;
+}

@@ -1,0 +1,338 @@
+/**
+ * Direct preference optimization (Rafailov et al., 2023, arXiv 2305.18290) and its relatives: a
+ * loss of the log-probabilities of whole answers, under the policy and under a reference.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { Dataset } from "../data/dataset.ts";
+import type { PreferenceExample } from "../data/formats.ts";
+import type { StreamingDataset } from "../data/streaming_dataset.ts";
+import { type DpoInputs, dpoLoss, type DpoOptions } from "../losses/dpo.ts";
+import type { ModelBatch } from "../model/batch.ts";
+import { batchRows } from "../model/branches.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { DropoutKeys } from "../ops/dropout.ts";
+import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import {
+  type DPOExampleMaker,
+  type DPOPair,
+  packPairs,
+  type PairLogProbs,
+  spreadPairs,
+  sumPairs,
+} from "./dpo_examples.ts";
+import type { DPOReference } from "./dpo_reference.ts";
+import type { DataCursor } from "./example_stream.ts";
+import type { Parameters } from "./gradients.ts";
+import { logProbGradients, readLogProbs } from "./log_prob_gradients.ts";
+import { examplesInOrder, MicroBatches, type MicroBatchOptions, tryMake } from "./micro_batches.ts";
+import type {
+  EvaluationOutcome,
+  MethodState,
+  StepContext,
+  StepOutcome,
+  TrainingMethod,
+} from "./training_method.ts";
+
+/** Pairs for DPO, at random or in a stream. */
+export type DPODataset = Dataset<PreferenceExample> | StreamingDataset<PreferenceExample>;
+
+/** How DPO batches and averages. */
+export interface DPOMethodOptions extends MicroBatchOptions {
+  evalBatchSize: number;
+  /**
+   * `token`: normalisers of the whole optimizer step; `micro_batch`: the mean of the micro-batches'
+   * losses (NanoVLM-Lab).
+   */
+  lossReduction: "token" | "micro_batch";
+  /** Compute a pair's prompt and images once. */
+  sharePrefix: boolean;
+  gradientCheckpointing: boolean;
+  disableDropout: boolean;
+  padTokenId: number;
+  /** The loss; `wholeBatch` is the method's to fill in. */
+  loss: Omit<DpoOptions, "wholeBatch">;
+}
+
+/** How many pairs an evaluation shows in the report. */
+const SAMPLES = 8;
+
+/** A micro-batch with everything but the policy's gradient. */
+interface Prepared {
+  readonly pairs: readonly DPOPair[];
+  readonly batch: ModelBatch;
+  readonly features: tf.Tensor3D | undefined;
+  readonly reference: PairLogProbs | null;
+}
+
+const concat = (arrays: readonly Float64Array[]): Float64Array =>
+  Float64Array.from(arrays.flatMap((array) => [...array]));
+
+const join = (parts: readonly PairLogProbs[]): PairLogProbs => ({
+  chosen: concat(parts.map(({ chosen }) => chosen)),
+  rejected: concat(parts.map(({ rejected }) => rejected)),
+});
+
+/** What the loss is computed from. */
+function lossInputs(
+  pairs: readonly DPOPair[],
+  policy: PairLogProbs,
+  reference: PairLogProbs | null,
+): DpoInputs {
+  return {
+    chosenLogProbs: policy.chosen,
+    rejectedLogProbs: policy.rejected,
+    refChosenLogProbs: reference?.chosen,
+    refRejectedLogProbs: reference?.rejected,
+    chosenLengths: pairs.map(({ chosenLength }) => chosenLength),
+    rejectedLengths: pairs.map(({ rejectedLength }) => rejectedLength),
+  };
+}
+
+const chosenTokens = (pairs: readonly DPOPair[]): number =>
+  pairs.reduce((sum, { chosenLength }) => sum + chosenLength, 0);
+
+/** DPO on one data set. */
+export class DPOMethod implements TrainingMethod {
+  readonly name = "dpo";
+  readonly #data: MicroBatches<PreferenceExample, DPOPair>;
+  #epoch = 0;
+  #microSteps = 0;
+  #lastBatches: readonly (readonly DPOPair[])[] = [];
+
+  /**
+   * @param model what trains
+   * @param maker rows → pairs
+   * @param dataset to train on
+   * @param evalDataset held out; null: no evaluation
+   * @param reference of the loss; null: reference-free
+   * @param options batches, averages and the loss
+   */
+  constructor(
+    readonly model: VisionLanguageModel,
+    readonly maker: DPOExampleMaker,
+    readonly dataset: DPODataset,
+    readonly evalDataset: DPODataset | null,
+    readonly reference: DPOReference | null,
+    readonly options: DPOMethodOptions,
+  ) {
+    this.#data = new MicroBatches(dataset, (placed) => maker.make(placed), options);
+  }
+
+  get stepsPerEpoch(): number | null {
+    return this.#data.stepsPerEpoch;
+  }
+
+  /** Pairs as the model takes them. */
+  toBatch(pairs: readonly DPOPair[]): ModelBatch {
+    const { sharePrefix, padTokenId } = this.options;
+    const rows = packPairs(pairs, sharePrefix, this.model.imageTokenId);
+    return batchRows(rows, padTokenId, this.model.config);
+  }
+
+  /** A batch, its image features where they are the same for everyone, and the reference. */
+  async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
+    const batch = this.toBatch(pairs);
+    const { images } = batch;
+    // An adapted encoder is another one without its adapters.
+    const differs = [...parameters.keys(), ...this.model.adapters.keys()]
+      .some((name) => name.includes("vision_encoder."));
+    const features = images === null || differs
+      ? undefined
+      : tf.tidy(() => this.model.imageFeatures(images));
+    const reference = await this.reference?.logProbs({ pairs, batch, features }) ?? null;
+    return { pairs, batch, features, reference };
+  }
+
+  /** The policy's token log-probabilities; the same values each time it is called. */
+  #policy({ batch, features }: Prepared, microStep: number): () => tf.Tensor1D {
+    const { disableDropout, seed, gradientCheckpointing } = this.options;
+    return () =>
+      this.model.labelLogProbs(batch, {
+        dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, microStep),
+        checkpointing: gradientCheckpointing,
+      }, features)!;
+  }
+
+  async step({ accumulator, parameters }: StepContext): Promise<StepOutcome> {
+    const { batches, epochEnded } = await this.#data.next();
+    this.#lastBatches = batches;
+    const { loss: lossOptions, lossReduction } = this.options;
+    const whole = { pairs: batches.flat().length, chosenTokens: chosenTokens(batches.flat()) };
+    // The optimal-transport losses sort over the batch, so that each gradient needs all values.
+    const coupled = batches.length > 1 && lossReduction === "token" &&
+      lossOptions.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
+    const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
+
+    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    let tokens = 0, loss = 0;
+    for (const [k, pairs] of batches.entries()) {
+      const prepared = await this.#prepare(pairs, parameters);
+      const { batch, features, reference } = prepared;
+      const wholeBatch = lossReduction === "token" ? whole : {
+        pairs: pairs.length * batches.length,
+        chosenTokens: chosenTokens(pairs) * batches.length,
+      };
+      const { values, gradients } = await logProbGradients(
+        this.#policy(prepared, this.#microSteps + k),
+        (values) => {
+          if (slopes) return slopes[k];
+          const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
+          const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
+          loss += result.loss;
+          return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
+        },
+        parameters,
+      );
+      accumulator.add(gradients);
+      policies.push(sumPairs(pairs, values));
+      if (reference) references.push(reference);
+      tokens += batch.tokens * batch.batchSize - batch.layout.starts.reduce((sum, n) => sum + n, 0);
+      batch.dispose();
+      features?.dispose();
+    }
+    this.#microSteps += batches.length;
+    this.#epoch = this.#data.epoch;
+    const inputs = lossInputs(
+      batches.flat(),
+      join(policies),
+      this.reference ? join(references) : null,
+    );
+    const { loss: wholeLoss, metrics } = dpoLoss(inputs, lossOptions);
+    return {
+      losses: [tf.scalar(slopes ? wholeLoss : loss)],
+      tokens,
+      metrics,
+      epoch: this.#epoch,
+      epochEnded,
+    };
+  }
+
+  /** d loss / d log-prob of every token of every micro-batch, from the values of all of them. */
+  async #coupledSlopes(
+    batches: readonly (readonly DPOPair[])[],
+    parameters: Parameters,
+  ): Promise<Float32Array[]> {
+    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    for (const [k, pairs] of batches.entries()) {
+      const prepared = await this.#prepare(pairs, parameters);
+      const values = await readLogProbs(this.#policy(prepared, this.#microSteps + k));
+      policies.push(sumPairs(pairs, values));
+      if (prepared.reference) references.push(prepared.reference);
+      prepared.batch.dispose();
+      prepared.features?.dispose();
+    }
+    const inputs = lossInputs(
+      batches.flat(),
+      join(policies),
+      this.reference ? join(references) : null,
+    );
+    const result = dpoLoss(inputs, this.options.loss);
+    let at = 0;
+    return batches.map((pairs) => {
+      const from = at;
+      at += pairs.length;
+      return spreadPairs(
+        pairs,
+        result.gradChosenLogProbs.subarray(from, at),
+        result.gradRejectedLogProbs.subarray(from, at),
+      );
+    });
+  }
+
+  async evaluate(): Promise<EvaluationOutcome | null> {
+    if (this.evalDataset === null) return null;
+    const started = performance.now();
+    const samples: EvaluationSample[] = [];
+    const all: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    let pairs: DPOPair[] = [];
+    let shown: PreferenceExample[] = [];
+    const flush = async () => {
+      if (pairs.length === 0) return;
+      const prepared = await this.#prepare(pairs, NOTHING_TRAINS);
+      const { batch, features, reference } = prepared;
+      const values = await readLogProbs(() => this.model.labelLogProbs(batch, {}, features)!);
+      batch.dispose();
+      features?.dispose();
+      const policy = sumPairs(pairs, values);
+      shown.slice(0, SAMPLES - samples.length).forEach((example, i) => {
+        samples.push(sampleOf(example, policy.chosen[i] > policy.rejected[i]));
+      });
+      all.push(...pairs.map((pair) => ({ ...pair, images: [] })));
+      policies.push(policy);
+      if (reference) references.push(reference);
+      pairs = [];
+      shown = [];
+    };
+    for await (const placed of examplesInOrder(this.evalDataset, true)) {
+      const pair = await tryMake(placed, (row) => this.maker.make(row), this.evalDataset);
+      if (pair === null) continue;
+      pairs.push(pair);
+      if (samples.length + shown.length < SAMPLES) shown.push(placed.example);
+      if (pairs.length === this.options.evalBatchSize) await flush();
+    }
+    await flush();
+    if (all.length === 0) return null;
+    const policy = join(policies);
+    const { loss, metrics } = dpoLoss(
+      lossInputs(all, policy, this.reference ? join(references) : null),
+      this.options.loss,
+    );
+    const right = policy.chosen.filter((chosen, i) => chosen > policy.rejected[i]).length;
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      metrics: {
+        eval_loss: loss,
+        ...Object.fromEntries(
+          Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]),
+        ),
+        eval_preference_accuracy: right / all.length,
+        eval_runtime: seconds,
+        eval_samples_per_second: all.length / seconds,
+      },
+      samples,
+    };
+  }
+
+  describeLastBatch(): unknown {
+    return this.#lastBatches.map((batch) =>
+      batch.map(({ row, chosen, rejected, images }) => ({
+        row,
+        chosen: Array.from(chosen.inputIds),
+        rejected: Array.from(rejected.inputIds),
+        tiles: images.map(({ tileCount }) => tileCount),
+      }))
+    );
+  }
+
+  state(): MethodState {
+    return { cursor: this.#data.cursor, microSteps: this.#microSteps };
+  }
+
+  restore(state: MethodState): void {
+    const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
+    this.#data.seek(cursor);
+    this.#epoch = this.#data.epoch;
+    this.#microSteps = microSteps;
+  }
+
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
+    const { rows, total } = this.dataset.skipped;
+    return { rows, total };
+  }
+}
+
+/** In an evaluation; policy and reference can share the image features. */
+const NOTHING_TRAINS: Parameters = new Map();
+
+/** A pair for the report: the likelier answer stands as the model's. */
+function sampleOf(example: PreferenceExample, correct: boolean): EvaluationSample {
+  return {
+    pictures: example.images.map(({ bytes }) => bytes),
+    question: example.prompt.at(-1)?.content ?? "",
+    expected: example.chosen,
+    answer: correct ? example.chosen : example.rejected,
+    correct,
+  };
+}
