@@ -7,9 +7,9 @@ import type { ResolvedConfig } from "../config/config_types.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import { prepareData } from "./prepare_data.ts";
-import { BUILTIN_SHAPES, type PreparedModel } from "./prepare_model.ts";
+import type { PreparedModel } from "./prepare_model.ts";
 import { type RunOptions, type RunSetup, runTraining } from "./run.ts";
-import { answerSamples, exactMatchTable } from "./sft_closing.ts";
+import { answerSamples, exactMatchTable, hasShortAnswers } from "./sft_closing.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
 import { SFTMethod } from "./sft_method.ts";
 import { TileCache } from "./tile_cache.ts";
@@ -60,10 +60,10 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
     }],
     async closing() {
       const saved = config.save.save_model_path;
-      const embedded = heldOut !== null && dataset.train_data_path === BUILTIN_SHAPES;
+      const measurable = heldOut !== null && await hasShortAnswers(heldOut);
       const data = dataset.eval_data_path ?? dataset.train_data_path;
       return {
-        tables: embedded ? [await exactMatchTable(prepared, train, heldOut)] : [],
+        tables: measurable ? [await exactMatchTable(prepared, train, heldOut)] : [],
         next: [
           {
             label: "ask it about a picture of yours",
