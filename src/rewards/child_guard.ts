@@ -31,6 +31,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   let printed: string[] = [];
   let refused: string[] = [];
   let call: { id: number; scores: number } | null = null;
+  let stage: "parsing" | "parsed" | "linking" | "linked" = "parsed";
   let deadline = 0;
   let pingAt = 0;
   let pings = 0;
@@ -94,13 +95,22 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         if (report.id === pings) pingAt = 0;
         return;
       case "parsed":
-        deadline = 0;
+        // Nothing of the module ran yet: this is the realm itself.
+        if (stage !== "parsing") return;
+        stage = "parsed";
         tell({ type: "parsed", requests: report.requests, error: report.error });
         return;
-      case "linked":
+      case "linked": {
+        if (stage !== "linking") return;
+        stage = "linked";
         deadline = 0;
-        tell({ type: "linked", names: report.names, error: report.error, ...notes() });
+        const names = Array.isArray(report.names)
+          ? report.names.slice(0, 256).filter((name) => typeof name === "string")
+          : [];
+        const error = typeof report.error === "string" ? report.error.slice(0, 2000) : null;
+        tell({ type: "linked", names, error, ...notes() });
         return;
+      }
       case "result": {
         if (call === null || report.id !== call.id) return;
         const { id, scores } = call;
@@ -170,9 +180,11 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         await tell({ type: "ready" });
         break;
       case "parse":
+        stage = "parsing";
         order(message);
         break;
       case "link":
+        stage = "linking";
         deadline = performance.now() + message.timeoutMs;
         order({ type: "link", entry: message.entry, resolutions: message.resolutions });
         break;

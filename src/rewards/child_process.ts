@@ -142,6 +142,12 @@ export class SandboxChild {
     return taken;
   }
 
+  /** Ends a process that answers what it was not asked. @throws ChildDeathError always */
+  broken(): never {
+    this.kill("crash", "it answered what it was not asked");
+    throw new ChildDeathError(this.#death!);
+  }
+
   /** Ends the process at once. */
   kill(reason: ChildDeath["reason"], detail: string, refused: string[] = []): void {
     if (this.#death !== null) return;

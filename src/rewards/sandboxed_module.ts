@@ -183,15 +183,16 @@ export class SandboxedModule implements AsyncDisposable {
     try {
       child = await slot.child;
       const began = performance.now();
+      const id = nextCall++;
       const answer = await child.request({
         type: "call",
-        id: nextCall++,
+        id,
         name,
         args: encoded,
         scores: options.scores ?? -1,
         timeoutMs,
       }, timeoutMs);
-      if (answer.type !== "result") throw new Error("the guard answered something else");
+      if (answer.type !== "result" || answer.id !== id) return child.broken();
       return {
         value: answer.error === null ? answer.value : undefined,
         error: answer.error === null ? null : cleanLine(answer.error, 500),
@@ -338,7 +339,7 @@ async function parse(
   timeoutMs: number,
 ): Promise<ImportRequest[]> {
   const answer = await child.request({ type: "parse", modules }, timeoutMs);
-  if (answer.type !== "parsed") throw new Error("the guard answered something else");
+  if (answer.type !== "parsed") return child.broken();
   if (answer.error !== null) {
     throw new RewardModuleError(
       `Cannot load reward module ${specifier}: ${cleanLine(answer.error, 500)}`,
@@ -355,7 +356,7 @@ async function link(
 ): Promise<{ names: string[]; printed: string[]; refused: string[] }> {
   const { entry, resolutions } = graph;
   const answer = await child.request({ type: "link", entry, resolutions, timeoutMs }, timeoutMs);
-  if (answer.type !== "linked") throw new Error("the guard answered something else");
+  if (answer.type !== "linked") return child.broken();
   const refused = answer.refused.map((line) => cleanLine(line));
   if (answer.error !== null) {
     throw new RewardModuleError(
