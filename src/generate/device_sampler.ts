@@ -14,8 +14,12 @@ import type { SamplingParameters } from "./sampling_filters.ts";
 const OUT = -1e30;
 /** Tokens e^−100 times as likely as the likeliest are never drawn, filtered or not. */
 const SPAN = 100;
-/** Halvings of {@linkcode SPAN}: below the spacing of float32 logits. */
-const HALVINGS = 34;
+/** How finely {@linkcode SPAN} is searched, in bits: below the spacing of float32 logits. */
+const SEARCH_BITS = 34;
+/** Thresholds that are tried at once; each round narrows the span by this and one. */
+const THRESHOLDS = 15;
+/** Values that a round may make. */
+const ROUND_VALUES = 2 ** 24;
 /** The largest float32 below 1. */
 const BELOW_ONE = 1 - 2 ** -24;
 
@@ -27,21 +31,37 @@ export interface ChosenRow {
 }
 
 /**
- * The largest threshold at which `enough` still holds, by bisection below each row's maximum.
+ * The largest threshold such that what is at or above it still holds the wanted mass, searched
+ * below each row's maximum, several thresholds a round.
  *
- * @param largest [S, 1]
- * @param enough thresholds [S, 1] → whether what is at or above them suffices, [S, 1]
+ * @param scaled [S, V]
+ * @param largest of each row, [S, 1]
+ * @param mass of each token, [S, V]; null: 1
+ * @param wanted mass, [S, 1]
+ * @returns [S, 1]
  */
-function bisect(largest: tf.Tensor, enough: (threshold: tf.Tensor) => tf.Tensor): tf.Tensor {
-  let low: tf.Tensor = largest.sub(SPAN), high = largest;
-  for (let i = 0; i < HALVINGS; i++) {
-    const [nextLow, nextHigh] = tf.tidy(() => {
-      const middle = low.add(high).mul(0.5);
-      const holds = enough(middle);
-      return [tf.where(holds, middle, low), tf.where(holds, high, middle)];
+function thresholdOf(
+  scaled: tf.Tensor2D,
+  largest: tf.Tensor,
+  mass: tf.Tensor2D | null,
+  wanted: tf.Tensor,
+): tf.Tensor {
+  const n = Math.max(1, Math.min(THRESHOLDS, Math.floor(ROUND_VALUES / scaled.size)));
+  const rounds = Math.ceil(SEARCH_BITS / Math.log2(n + 1));
+  const steps = tf.tensor2d(Array.from({ length: n }, (_, i) => i + 1), [1, n]); // [1, n]
+  const rows = scaled.expandDims(1); // [S, 1, V]
+  let low: tf.Tensor = largest.sub(SPAN); // [S, 1]
+  let width = SPAN;
+  for (let round = 0; round < rounds; round++) {
+    width /= n + 1;
+    low = tf.tidy(() => {
+      const thresholds = low.add(steps.mul(width)).expandDims(2); // [S, n, 1]
+      const above = rows.greaterEqual(thresholds).cast("float32"); // [S, n, V]
+      const held = (mass ? above.mul(mass.expandDims(1)) : above).sum(2); // [S, n]
+      // Lower thresholds hold more: how many suffice says where to go on.
+      const suffice = held.greaterEqual(wanted).cast("float32").sum(1, true); // [S, 1]
+      return low.add(suffice.mul(width)); // [S, 1]
     });
-    low = nextLow;
-    high = nextHigh;
   }
   return low;
 }
@@ -62,24 +82,11 @@ export function filteredWeights(scaled: tf.Tensor2D, parameters: SamplingParamet
       weights = weights.mul(scaled.greaterEqual(threshold).cast("float32"));
     };
     if (topK > 0 && topK < V) {
-      keepFrom(
-        bisect(
-          largest,
-          (threshold) =>
-            scaled.greaterEqual(threshold).cast("float32").sum(1, true).greaterEqual(topK),
-        ),
-      );
+      keepFrom(thresholdOf(scaled, largest, null, tf.scalar(topK)));
     }
     if (topP > 0 && topP < 1) {
       const wanted = weights.sum(1, true).mul(topP); // [S, 1]
-      keepFrom(
-        bisect(
-          largest,
-          (threshold) =>
-            weights.mul(scaled.greaterEqual(threshold).cast("float32")).sum(1, true)
-              .greaterEqual(wanted),
-        ),
-      );
+      keepFrom(thresholdOf(scaled, largest, weights, wanted));
     }
     if (minP > 0) keepFrom(largest.add(Math.log(minP)));
     return weights;

@@ -13,6 +13,7 @@ import { type DecodeState, PrefillCache, type PrefilledSequence } from "./decode
 import { DeviceSampler } from "./device_sampler.ts";
 import type { GenerateOptions, Generation } from "./generate_options.ts";
 import type { PromptPlace } from "./prompt_rows.ts";
+import { checkSamplingParameters } from "./sampling_filters.ts";
 import { SeparateRows } from "./separate_rows.ts";
 import { SharedRows } from "./shared_rows.ts";
 import { tokenUniform } from "./token_uniform.ts";
@@ -43,6 +44,7 @@ export class GenerationRun {
         `Cannot generate ${numReturnSequences} completions a prompt: want 1 or more`,
       );
     }
+    checkSamplingParameters(options);
     this.#copies = numReturnSequences;
     const count = places.length * numReturnSequences;
     if (sequenceIds !== undefined && sequenceIds.length !== count) {
@@ -129,6 +131,11 @@ export class GenerationRun {
 
   /** Adds a token to a sequence; false where that was its last. */
   #add(sequence: number, token: number, logProb: number, filteredLogProb: number): boolean {
+    if (Number.isNaN(logProb)) {
+      throw new RangeError(
+        "Cannot choose a token: its log-probability is not a number, so the model's output is not",
+      );
+    }
     const result = this.#results[sequence];
     result.tokens.push(token);
     result.logProbs.push(logProb);

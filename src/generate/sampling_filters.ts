@@ -161,7 +161,7 @@ export function samplingProbabilities(
   const temperature = parameters.temperature ?? 1;
   const topK = parameters.topK ?? 0, topP = parameters.topP ?? 1, minP = parameters.minP ?? 0;
   const penalty = parameters.repetitionPenalty ?? 1;
-  checkParameters(temperature, topK, topP, minP, penalty);
+  checkSamplingParameters(parameters);
   const row = new Float64Array(logits);
   if (penalty !== 1) applyRepetitionPenalty(row, context.previousTokens ?? [], penalty);
   forbidTokens(row, context.forbidden ?? []);
@@ -248,13 +248,9 @@ export function sampleFromLogits(
   return { token, logProb: tokenLogProb(logits, token, parameters.temperature) };
 }
 
-function checkParameters(
-  temperature: number,
-  topK: number,
-  topP: number,
-  minP: number,
-  penalty: number,
-): void {
+/** @throws {RangeError} where a parameter is out of range */
+export function checkSamplingParameters(parameters: SamplingParameters): void {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = parameters;
   const wrong = (name: string, value: number, want: string): RangeError =>
     new RangeError(`Cannot sample with ${name} ${value}: want ${want}`);
   if (!(temperature >= 0)) throw wrong("temperature", temperature, "0 (greedy) or more");
@@ -263,5 +259,7 @@ function checkParameters(
   }
   if (!(topP >= 0 && topP <= 1)) throw wrong("top_p", topP, "0 to 1 (both off)");
   if (!(minP >= 0 && minP <= 1)) throw wrong("min_p", minP, "0 (off) to 1");
-  if (!(penalty > 0)) throw wrong("repetition_penalty", penalty, "a number above 0 (1 is off)");
+  if (!(repetitionPenalty > 0)) {
+    throw wrong("repetition_penalty", repetitionPenalty, "a number above 0 (1 is off)");
+  }
 }
