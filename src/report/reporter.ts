@@ -39,7 +39,7 @@ export interface RunInfo {
   readonly tensorBoard?: boolean;
   /** Project and entity, where the config asks for Weights & Biases. */
   readonly wandb?: { readonly project: string | null; readonly entity?: string | null };
-  /** How many completions a step are printed (grpo.num_completions_to_print); 0 prints none. */
+  /** How many completions a log prints (grpo.num_completions_to_print); 0 prints none. */
   readonly completionsToPrint?: number;
 }
 
@@ -69,6 +69,7 @@ export class Reporter {
   #note = "";
   #reportFailed = false;
   #lastSamples: readonly EvaluationSample[] = [];
+  #lastCompletions: readonly CompletionRow[] = [];
 
   /**
    * @param directory the run's folder
@@ -157,6 +158,7 @@ export class Reporter {
     this.#write(full);
     if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
     this.#progress?.log(this.#state());
+    this.#printCompletions();
     for (const warning of this.#rewardWatch.observe(full)) this.onWarning(warning);
     await this.#writeReport(false);
     return full;
@@ -186,16 +188,15 @@ export class Reporter {
   }
 
   /**
-   * Completions were sampled and scored: all go to completions.jsonl, some to the terminal and
-   * to the page.
+   * Completions were sampled and scored: all go to completions.jsonl, some to the page, and with
+   * the next log some to the terminal.
    *
    * @throws {RunFileError} where they cannot be written
    */
   onCompletions(rows: readonly ReportedCompletion[]): void {
     const bare = rows.map(({ pictures: _, ...row }): CompletionRow => row);
     this.#openCompletions(undefined).write(bare);
-    const toPrint = this.#info?.completionsToPrint ?? 0;
-    if (toPrint > 0) this.#print(formatCompletions(bare, toPrint, this.#terminal.columns()));
+    this.#lastCompletions = bare;
     this.#report.showCompletions(rows);
   }
 
@@ -278,6 +279,14 @@ export class Reporter {
       }
     }
     if (failure !== null) throw failure.error;
+  }
+
+  #printCompletions(): void {
+    const rows = this.#lastCompletions;
+    this.#lastCompletions = [];
+    const toPrint = this.#info?.completionsToPrint ?? 0;
+    if (toPrint === 0 || rows.length === 0) return;
+    this.#print(formatCompletions(rows, toPrint, this.#terminal.columns()));
   }
 
   #openCompletions(resumedFromStep: number | undefined): CompletionsWriter {

@@ -35,6 +35,8 @@ export interface RunSetup {
   readonly title: string;
   /** Beside the facts about model and device. */
   readonly facts: readonly FactGroup[];
+  /** Sampled completions that are printed with each log; default 0. */
+  readonly completionsToPrint?: number;
   /** Called after the last step, before the report closes. */
   readonly closing?: (result: TrainResult) => Promise<{
     tables: readonly ResultTable[];
@@ -125,6 +127,7 @@ export async function runTraining(
       ...(resumedFromStep === null ? {} : { resumedFromStep }),
       facts: [...modelFacts(prepared, `${backend.name}: ${backend.reason}`), ...setup.facts],
       configYaml: stringifyConfig(config),
+      completionsToPrint: setup.completionsToPrint,
       tensorBoard: config.logging.report_to.includes("tensorboard"),
       ...(config.logging.report_to.includes("wandb")
         ? { wandb: { project: config.logging.wandb_project, entity: config.logging.wandb_entity } }

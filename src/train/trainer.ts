@@ -13,7 +13,7 @@ import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoi
 import { GradientAccumulator } from "./gradients.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
-import type { StepOutcome, TrainingMethod } from "./training_method.ts";
+import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_method.ts";
 
 /** Called while a run goes on; every function may be left out. */
 export interface TrainerCallback {
@@ -173,7 +173,11 @@ export class Trainer {
         parameters,
         step: this.#step,
         signal,
+      }).catch((error) => {
+        if (error instanceof StepAborted) return error;
+        throw error;
       });
+      if (outcome instanceof StepAborted) return await this.#aborted(outcome);
       await this.#update(outcome);
       const last = this.#step === this.totalSteps;
       if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) await this.#log();
@@ -361,6 +365,20 @@ export class Trainer {
       optimizer_steps: {},
       window,
     };
+  }
+
+  /** A step was given up: what there is so far is saved. */
+  async #aborted({ cause }: StepAborted): Promise<TrainResult> {
+    const result = await this.#interrupted();
+    if (cause === undefined) return result;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const { output_dir } = this.#options.training;
+    throw new Error(
+      this.#step === 0
+        ? message
+        : `${message}. Everything up to step ${this.#step} is saved: go on with --resume (in ${output_dir})`,
+      { cause },
+    );
   }
 
   async #interrupted(): Promise<TrainResult> {

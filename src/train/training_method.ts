@@ -45,6 +45,19 @@ export interface EvaluationOutcome {
 /** Everything that a resumed run needs to go on, as JSON. */
 export type MethodState = Record<string, unknown>;
 
+/**
+ * Thrown by a step that gave up with nothing changed: the state is that of the step before. The
+ * trainer saves a checkpoint and ends the run: as interrupted, or with the cause where there is one.
+ */
+export class StepAborted extends Error {
+  override readonly name = "StepAborted";
+
+  /** @param options `cause`: what went wrong; without one the user wanted to stop */
+  constructor(options: ErrorOptions = {}) {
+    super("The step was given up", options);
+  }
+}
+
 /** One way to train. */
 export interface TrainingMethod {
   /** `sft`, `dpo` or `grpo`. */
