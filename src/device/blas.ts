@@ -3,7 +3,13 @@
  * WebAssembly's four lanes on each core. Needs `--allow-ffi`; never required.
  * @module
  */
-import { type BlasThreads, type Sgemm, startBlasThreads, transposeCode } from "./blas_threads.ts";
+import {
+  type BlasThreads,
+  runSgemm,
+  type Sgemm,
+  type SgemmFunction,
+  startBlasThreads,
+} from "./blas_threads.ts";
 
 /**
  * c (=|+=) op(a) op(b) on a heap: m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate;
@@ -15,6 +21,7 @@ export type LargeGemm = (...parameters: number[]) => number;
 export interface Blas {
   /** The library's file name. */
   readonly library: string;
+  readonly sgemm: SgemmFunction;
   /** Threads that a large product runs on, ours included. */
   threads(): number;
   /** The product on a heap; its addresses count from the memory's start. */
@@ -45,8 +52,6 @@ const SYMBOLS = {
   },
 } as const;
 
-const ROW_MAJOR = 101;
-
 /** Multiplications below which waking another thread costs more than it saves. */
 const THREADED_WORK = 4e6;
 const MOST_THREADS = 8;
@@ -70,16 +75,12 @@ function open(): Blas | NoBlas {
   for (const library of LIBRARIES[Deno.build.os] ?? []) {
     try {
       const { symbols } = Deno.dlopen(library, SYMBOLS);
-      const run = (p: Sgemm): void =>
-        // deno-fmt-ignore
-        symbols.cblas_sgemm(
-          ROW_MAJOR, transposeCode(p.transposeA), transposeCode(p.transposeB), p.m, p.n, p.k, 1,
-          p.a, p.lda, p.b, p.ldb, p.accumulate ? 1 : 0, p.c, p.ldc,
-        );
+      const sgemm = symbols.cblas_sgemm as unknown as SgemmFunction;
       return {
         library,
+        sgemm,
         threads: () => 1 + (pool?.count ?? 0),
-        largeGemm: (memory) => blasGemm(run, memory),
+        largeGemm: (memory) => blasGemm(sgemm, memory),
       };
     } catch {
       // Not on this machine, or without the symbol: the next one.
@@ -104,31 +105,11 @@ export async function startBlas(): Promise<Blas | NoBlas> {
   if ("reason" in blas || pool !== null) return blas;
   const wanted = Number(environment("NANOVLM_THREADS") ?? navigator.hardwareConcurrency);
   const threads = Math.max(1, Math.min(Math.floor(wanted) || 1, MOST_THREADS));
-  pool = await startBlasThreads(blas.library, threads - 1);
+  pool = await startBlasThreads(blas.library, blas.sgemm, threads - 1);
   return blas;
 }
 
-/** Parts of a product for `count` threads, cut along the longer side of c. */
-function split(p: Sgemm, count: number): Sgemm[] {
-  const byRows = p.m >= p.n;
-  const length = byRows ? p.m : p.n;
-  // Whole tiles of the BLAS's inner kernel: 24 rows, 64 columns divide those in use.
-  const tile = byRows ? 24 : 64;
-  const step = Math.max(tile, Math.ceil(length / count / tile) * tile);
-  const parts: Sgemm[] = [];
-  for (let start = 0; start < length; start += step) {
-    const size = Math.min(step, length - start);
-    const at = (address: bigint, stride: number) => address + BigInt(start * stride * 4);
-    parts.push(
-      byRows
-        ? { ...p, m: size, a: at(p.a, p.transposeA ? 1 : p.lda), c: at(p.c, p.ldc) }
-        : { ...p, n: size, b: at(p.b, p.transposeB ? p.ldb : 1), c: at(p.c, 1) },
-    );
-  }
-  return parts;
-}
-
-function blasGemm(run: (product: Sgemm) => void, memory: WebAssembly.Memory): LargeGemm {
+function blasGemm(sgemm: SgemmFunction, memory: WebAssembly.Memory): LargeGemm {
   let buffer: ArrayBufferLike | null = null;
   let base = 0n;
   return (m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate) => {
@@ -155,14 +136,8 @@ function blasGemm(run: (product: Sgemm) => void, memory: WebAssembly.Memory): La
       c: base + BigInt(c >>> 0),
       ldc: cRow,
     };
-    if (pool === null || pool.count === 0 || m * n * k < THREADED_WORK) {
-      run(product);
-      return 1;
-    }
-    const [first, ...others] = split(product, pool.count + 1);
-    others.forEach((part, i) => pool?.start(i, part));
-    run(first);
-    pool.wait();
+    if (pool !== null && pool.count > 0 && m * n * k >= THREADED_WORK) pool.run(product);
+    else runSgemm(sgemm, product);
     return 1;
   };
 }

@@ -1,6 +1,10 @@
 /**
- * Other threads that run parts of a BLAS product. A worker shares our address space, so it is told
+ * Other threads that take parts of a BLAS product. A worker shares our address space, so it is told
  * addresses and touches the wasm heap in place; it sleeps on a shared word in between.
+ *
+ * A product is cut into parts in the same way whoever runs them, so that its bits do not depend on
+ * timing; each thread, ours included, takes the next part that is free, so that a thread which the
+ * system does not run holds up nobody.
  * @module
  */
 import { Worker } from "node:worker_threads";
@@ -23,71 +27,95 @@ export interface Sgemm {
 
 /** Threads that are ready for work. */
 export interface BlasThreads {
+  /** Threads beside our own. */
   readonly count: number;
-  /** Has thread `index` start on a product. */
-  start(index: number, product: Sgemm): void;
   /**
-   * Waits until every product that was started is done.
+   * Runs a product on all threads, and ours.
    * @throws {Error} where a thread has died
    */
-  wait(): void;
+  run(product: Sgemm): void;
 }
 
-// Words of the shared block: 0 job number, 1 job done, 2 state, then the integers of the call; the
-// three addresses follow as 64-bit words 8 to 10.
-const READY = 1;
+/** cblas_sgemm, as Deno's FFI calls it. */
+export type SgemmFunction = (...parameters: (number | bigint)[]) => void;
+
+/**
+ * Words of the shared block. `claim` holds the job's number and the next free part, or −1 while a
+ * job is being written, which only happens once all parts of the one before are done.
+ */
+const WORD = { job: 0, claim: 1, done: 2, ready: 3, spec: 4, addresses: 10 } as const;
+const PARTS_MASK = 1023;
 const BLOCK_BYTES = 128;
 const WAIT_MS = 60_000;
 /** Polls before sleeping: some 20 µs, since most products follow one another. */
 const SPINS = 4000;
+const ROW_MAJOR = 101;
+const NO_TRANSPOSE = 111;
+const TRANSPOSE = 112;
+
+/**
+ * Takes parts of the current job until none is left. Runs in the workers too, as source text: it
+ * uses nothing but its parameters.
+ */
+function takeParts(
+  words: Int32Array,
+  wide: BigUint64Array,
+  sgemm: SgemmFunction,
+): void {
+  for (;;) {
+    const claim = Atomics.load(words, 1);
+    const part = claim & 1023;
+    const [ta, tb, m, n, k, lda, ldb, ldc, accumulate, byRows, step, parts] = words.subarray(4, 16);
+    if (claim < 0 || part >= parts) return;
+    const [a, b, c] = wide.subarray(10, 13);
+    if (Atomics.compareExchange(words, 1, claim, claim + 1) !== claim) continue;
+    const start = part * step;
+    const size = Math.min(step, (byRows ? m : n) - start);
+    const aAt = byRows ? BigInt(start * (ta === 112 ? 1 : lda) * 4) : 0n;
+    const bAt = byRows ? 0n : BigInt(start * (tb === 112 ? ldb : 1) * 4);
+    const cAt = BigInt(start * (byRows ? ldc : 1) * 4);
+    // deno-fmt-ignore
+    sgemm(
+      101, ta, tb, byRows ? size : m, byRows ? n : size, k, 1, a + aAt, lda, b + bAt, ldb,
+      accumulate, c + cAt, ldc,
+    );
+    if (Atomics.add(words, 2, 1) + 1 === parts) Atomics.notify(words, 2);
+  }
+}
 
 const WORKER = `
 const { workerData: { block, library } } = require("node:worker_threads");
 const words = new Int32Array(block), wide = new BigUint64Array(block);
 const { symbols } = Deno.dlopen(library, { cblas_sgemm: { parameters: ["i32", "i32", "i32", "i32",
   "i32", "i32", "f32", "usize", "i32", "usize", "i32", "f32", "usize", "i32"], result: "void" } });
-let seen = 0;
-Atomics.store(words, 2, ${READY});
-Atomics.notify(words, 2);
+${takeParts}
+let seen = Atomics.load(words, 0);
+Atomics.add(words, 3, 1);
+Atomics.notify(words, 3);
 for (;;) {
   for (let i = 0; i < ${SPINS} && Atomics.load(words, 0) === seen; i++);
   Atomics.wait(words, 0, seen);
   seen = Atomics.load(words, 0);
-  const [ta, tb, m, n, k, lda, ldb, ldc, accumulate] = words.subarray(3, 12);
-  symbols.cblas_sgemm(101, ta, tb, m, n, k, 1, wide[8], lda, wide[9], ldb, accumulate, wide[10], ldc);
-  Atomics.store(words, 1, seen);
-  Atomics.notify(words, 1);
+  takeParts(words, wide, symbols.cblas_sgemm);
 }
 `;
 
-interface Thread {
-  readonly words: Int32Array<SharedArrayBuffer>;
-  readonly wide: BigUint64Array<SharedArrayBuffer>;
+/** Waits until `word` is at least `wanted`, or for five seconds. */
+async function waitUntil(words: Int32Array, word: number, wanted: number): Promise<void> {
+  const deadline = Date.now() + 5000;
+  for (let now = Atomics.load(words, word); now < wanted; now = Atomics.load(words, word)) {
+    if (Date.now() > deadline) return;
+    await Atomics.waitAsync(words, word, now, 1000).value;
+  }
 }
 
-/** CBLAS's name for an operand as it is or transposed. */
-export function transposeCode(transpose: boolean): number {
-  return transpose ? 112 : 111;
-}
-
-async function startThread(library: string): Promise<Thread | null> {
-  const block = new SharedArrayBuffer(BLOCK_BYTES);
-  const words = new Int32Array(block);
-  const worker = new Worker(WORKER, { eval: true, workerData: { block, library } });
-  worker.unref();
-  worker.on("error", () => Atomics.store(words, 2, -1));
-  const state = Atomics.waitAsync(words, 2, 0, 5000);
-  await state.value;
-  if (Atomics.load(words, 2) !== READY) return null;
-  return { words, wide: new BigUint64Array(block) };
-}
-
-function waitFor({ words }: Thread): void {
-  const job = words[0];
-  for (let i = 0; i < SPINS; i++) if (Atomics.load(words, 1) === job) return;
+function waitForParts(words: Int32Array, parts: number): void {
+  for (let i = 0; i < SPINS; i++) if (Atomics.load(words, WORD.done) === parts) return;
   const deadline = Date.now() + WAIT_MS;
-  for (let done = Atomics.load(words, 1); done !== job; done = Atomics.load(words, 1)) {
-    Atomics.wait(words, 1, done, WAIT_MS);
+  for (;;) {
+    const done = Atomics.load(words, WORD.done);
+    if (done === parts) return;
+    Atomics.wait(words, WORD.done, done, 1000);
     if (Date.now() > deadline) {
       throw new Error(
         "Cannot finish a matrix product: a BLAS thread does not answer; set NANOVLM_THREADS=1.",
@@ -96,25 +124,67 @@ function waitFor({ words }: Thread): void {
   }
 }
 
-/** Starts `count` threads, or as many as start. */
-export async function startBlasThreads(library: string, count: number): Promise<BlasThreads> {
-  const started = await Promise.all(Array.from({ length: count }, () => startThread(library)));
-  const threads = started.filter((thread) => thread !== null);
+/** How a product is cut for `threads` threads: along the longer side of c, in whole tiles. */
+function cut({ m, n }: Sgemm, threads: number): { byRows: boolean; step: number; parts: number } {
+  const byRows = m >= n;
+  const length = byRows ? m : n;
+  // 24 rows and 64 columns are whole tiles of the BLAS kernels in use. Two parts a thread even out
+  // what the system gives each.
+  const tile = byRows ? 24 : 64;
+  const step = Math.max(tile, Math.ceil(length / (2 * threads) / tile) * tile);
+  return { byRows, step, parts: Math.min(Math.ceil(length / step), PARTS_MASK) };
+}
+
+/** Runs a product on this thread alone. */
+export function runSgemm(sgemm: SgemmFunction, p: Sgemm): void {
+  // deno-fmt-ignore
+  sgemm(
+    ROW_MAJOR, p.transposeA ? TRANSPOSE : NO_TRANSPOSE, p.transposeB ? TRANSPOSE : NO_TRANSPOSE,
+    p.m, p.n, p.k, 1, p.a, p.lda, p.b, p.ldb, p.accumulate ? 1 : 0, p.c, p.ldc,
+  );
+}
+
+/** Starts `count` threads beside our own, which calls `sgemm`. All start, or none counts. */
+export async function startBlasThreads(
+  library: string,
+  sgemm: SgemmFunction,
+  count: number,
+): Promise<BlasThreads> {
+  const block = new SharedArrayBuffer(BLOCK_BYTES);
+  const words = new Int32Array(block);
+  const wide = new BigUint64Array(block);
+  Atomics.store(words, WORD.claim, -1);
+  const workers = Array.from({ length: count }, () => {
+    const worker = new Worker(WORKER, { eval: true, workerData: { block, library } });
+    worker.unref();
+    worker.on("error", () => {});
+    return worker;
+  });
+  await waitUntil(words, WORD.ready, count);
+  if (Atomics.load(words, WORD.ready) < count) {
+    for (const worker of workers) worker.terminate();
+    return { count: 0, run: (product) => runSgemm(sgemm, product) };
+  }
+  let job = 0;
   return {
-    count: threads.length,
-    start(index, p) {
-      const { words, wide } = threads[index];
+    count,
+    run(p) {
+      const { byRows, step, parts } = cut(p, count + 1);
+      if (parts === 1) return runSgemm(sgemm, p);
+      Atomics.store(words, WORD.claim, -1);
       // deno-fmt-ignore
       words.set([
-        transposeCode(p.transposeA), transposeCode(p.transposeB), p.m, p.n, p.k, p.lda, p.ldb,
-        p.ldc, p.accumulate ? 1 : 0,
-      ], 3);
-      wide.set([p.a, p.b, p.c], 8);
-      Atomics.add(words, 0, 1);
-      Atomics.notify(words, 0);
-    },
-    wait() {
-      for (const thread of threads) waitFor(thread);
+        p.transposeA ? TRANSPOSE : NO_TRANSPOSE, p.transposeB ? TRANSPOSE : NO_TRANSPOSE, p.m, p.n,
+        p.k, p.lda, p.ldb, p.ldc, p.accumulate ? 1 : 0, byRows ? 1 : 0, step, parts,
+      ], WORD.spec);
+      wide.set([p.a, p.b, p.c], WORD.addresses);
+      Atomics.store(words, WORD.done, 0);
+      job = (job + 1) & 0xfffff;
+      Atomics.store(words, WORD.claim, job * (PARTS_MASK + 1));
+      Atomics.add(words, WORD.job, 1);
+      Atomics.notify(words, WORD.job);
+      takeParts(words, wide, sgemm);
+      waitForParts(words, parts);
     },
   };
 }
