@@ -5,6 +5,9 @@
  */
 import { guardMain } from "./child_guard.ts";
 import { realmMain } from "./child_realm.ts";
+import { replaceGlobals } from "./child_realm_globals.ts";
+import { makeRealmModules } from "./child_realm_modules.ts";
+import { makeRealmVoice } from "./child_realm_voice.ts";
 import { makeCodec } from "./codec.ts";
 import { makeFrames } from "./frames.ts";
 
@@ -33,12 +36,17 @@ function realmProgram(): string {
   return `import vm from "node:vm";
 import module from "node:module";
 ${makeCodec}
-(${realmMain})({
-  codec: makeCodec(),
-  SourceTextModule: vm.SourceTextModule,
-  SyntheticModule: vm.SyntheticModule,
-  stripTypeScriptTypes: module.stripTypeScriptTypes,
-});`;
+${makeRealmVoice}
+${replaceGlobals}
+${makeRealmModules}
+${realmMain}
+const { SourceTextModule, SyntheticModule } = vm;
+const { stripTypeScriptTypes } = module;
+const codec = makeCodec();
+const voice = makeRealmVoice();
+const globals = replaceGlobals(voice);
+const modules = makeRealmModules({ SourceTextModule, SyntheticModule, stripTypeScriptTypes }, voice);
+realmMain(codec, voice, globals, modules);`;
 }
 
 function guardProgram(): string {

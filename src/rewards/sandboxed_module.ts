@@ -1,13 +1,13 @@
 /** A module behind the wall: its checked graph, and the processes that work for it. */
-import { builtinUrl } from "./builtin_module.ts";
 import { type ChildCommand, childCommand } from "./child_command.ts";
-import { type ChildDeath, ChildDeathError, SandboxChild } from "./child_process.ts";
+import { asModuleError, deathText, link, parse } from "./child_loading.ts";
+import { ChildDeathError, SandboxChild } from "./child_process.ts";
 import { makeCodec } from "./codec.ts";
-import { fileUrl } from "./local_module.ts";
 import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
+import { locate } from "./module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
-import type { ImportRequest, ModuleSource } from "./protocol.ts";
 import { RemoteModules } from "./remote_module.ts";
+import { DEFAULT_TIMEOUT_MS, limitsOf, resolveGrants, startTimeout } from "./sandbox_grants.ts";
 import type { SandboxGrants } from "./types.ts";
 
 /** How a call into a sandboxed module went. */
@@ -38,9 +38,6 @@ interface Slot {
   busy: boolean;
 }
 
-const DEFAULT_TIMEOUT_MS = 10_000;
-const DEFAULT_MEMORY_MB = 512;
-
 /** A loaded module; see {@linkcode RewardSandbox} and {@linkcode SandboxedFunctions}. */
 export class SandboxedModule implements AsyncDisposable {
   /** As the config names it. */
@@ -56,6 +53,8 @@ export class SandboxedModule implements AsyncDisposable {
   #graph: ModuleGraph;
   #slots: Slot[];
   #free: ((slot: Slot) => void)[] = [];
+  /** Every process that was started for this module and is not known to be gone. */
+  #children = new Set<SandboxChild>();
   #closed = false;
 
   private constructor(parts: {
@@ -224,6 +223,7 @@ export class SandboxedModule implements AsyncDisposable {
   /** Ends all processes. */
   async close(): Promise<void> {
     this.#closed = true;
+    await Promise.all([...this.#children].map((child) => child.close()));
     await Promise.allSettled(this.#slots.map(async ({ child }) => await (await child).close()));
   }
 
@@ -245,6 +245,8 @@ export class SandboxedModule implements AsyncDisposable {
       await child.close();
       return child;
     }
+    this.#children.add(child);
+    child.dead.then(() => this.#children.delete(child));
     try {
       await parse(child, this.specifier, this.#graph.sources, startMs);
       await link(child, this.specifier, this.#graph, startMs);
@@ -282,109 +284,4 @@ const codec = makeCodec();
 /** Arguments of a call as bytes. @throws TypeError where they are not plain data. */
 export function encodeArguments(args: unknown[]): Uint8Array {
   return codec.encode(args);
-}
-
-function resolveGrants(grants: SandboxGrants): SandboxGrants {
-  const resolved = { ...grants };
-  if (grants.integrity !== undefined && !/^sha256-[A-Za-z0-9+/]{43}=$/.test(grants.integrity)) {
-    throw new TypeError(
-      `Cannot start a sandbox with integrity ${grants.integrity}: want sha256- and 44 characters of base64`,
-    );
-  }
-  if (Array.isArray(grants.allowRead)) {
-    resolved.allowRead = grants.allowRead.map((path) =>
-      /^([A-Za-z]:[\\/]|[\\/])/.test(path) ? path : `${Deno.cwd()}/${path}`
-    );
-  }
-  resolved.memoryMb = grants.memoryMb ?? DEFAULT_MEMORY_MB;
-  resolved.timeoutMs = grants.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  for (const key of ["memoryMb", "timeoutMs"] as const) {
-    const value = resolved[key]!;
-    const least = 1;
-    if (!Number.isFinite(value) || value < least || value > 2 ** 31 - 1000) {
-      throw new TypeError(`Cannot start a sandbox with ${key} ${value}: want at least ${least}`);
-    }
-  }
-  return resolved;
-}
-
-function startTimeout(grants: SandboxGrants): number {
-  return grants.startTimeoutMs ?? Math.max(10_000, grants.timeoutMs ?? 0);
-}
-
-function limitsOf(grants: SandboxGrants): { memoryMb: number; allowNet: boolean } {
-  return { memoryMb: grants.memoryMb ?? DEFAULT_MEMORY_MB, allowNet: Boolean(grants.allowNet) };
-}
-
-function locate(
-  specifier: string,
-  base: string | undefined,
-): { entry: URL; builtin: boolean; remote: boolean } {
-  const found = { builtin: false, remote: false };
-  if (specifier.startsWith("builtin:")) {
-    return { ...found, entry: builtinUrl(specifier), builtin: true };
-  }
-  if (/^(https?|jsr|npm):/.test(specifier)) {
-    return { ...found, entry: new URL(specifier), remote: true };
-  }
-  if (specifier.startsWith("file:")) return { ...found, entry: new URL(specifier) };
-  const absolute = /^([A-Za-z]:[\\/]|[\\/])/.test(specifier);
-  return { ...found, entry: fileUrl(absolute ? specifier : `${base ?? Deno.cwd()}/${specifier}`) };
-}
-
-async function parse(
-  child: SandboxChild,
-  specifier: string,
-  modules: ModuleSource[],
-  timeoutMs: number,
-): Promise<ImportRequest[]> {
-  const answer = await child.request({ type: "parse", modules }, timeoutMs);
-  if (answer.type !== "parsed") return child.broken();
-  if (answer.error !== null) {
-    throw new RewardModuleError(
-      `Cannot load reward module ${specifier}: ${cleanLine(answer.error, 500)}`,
-    );
-  }
-  return answer.requests;
-}
-
-async function link(
-  child: SandboxChild,
-  specifier: string,
-  graph: ModuleGraph,
-  timeoutMs: number,
-): Promise<{ names: string[]; printed: string[]; refused: string[] }> {
-  const { entry, resolutions } = graph;
-  const answer = await child.request({ type: "link", entry, resolutions, timeoutMs }, timeoutMs);
-  if (answer.type !== "linked") return child.broken();
-  const refused = answer.refused.map((line) => cleanLine(line));
-  if (answer.error !== null) {
-    throw new RewardModuleError(
-      `Cannot load reward module ${specifier}: ${cleanLine(answer.error, 500)}`,
-      { refused },
-    );
-  }
-  const names = answer.names.filter((name) => /^[A-Za-z_$][\w$]{0,63}$/.test(name)).slice(0, 64);
-  return { names, printed: cleanLines([...answer.printed, ...child.takeNoise()]), refused };
-}
-
-function asModuleError(specifier: string, error: unknown): unknown {
-  if (!(error instanceof ChildDeathError)) return error;
-  return new RewardModuleError(
-    `Cannot load reward module ${specifier}: ${deathText(error.death, error.message, null)}`,
-    { refused: error.death.refused.map((line) => cleanLine(line)), cause: error },
-  );
-}
-
-function deathText(death: ChildDeath | null, message: string, timeoutMs: number | null): string {
-  switch (death?.reason) {
-    case "timeout":
-      return timeoutMs === null
-        ? "it was not ready in time"
-        : `late: it took more than ${timeoutMs} ms; raise timeout_ms if it must`;
-    case "memory":
-      return `over its memory: ${death.detail}; raise memory_mb if it must`;
-    default:
-      return message;
-  }
 }

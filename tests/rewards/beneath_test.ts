@@ -14,7 +14,7 @@ async function brokenLibrary(to: string): Promise<void> {
     await Deno.mkdir(`${to}/${folder}`, { recursive: true });
     for (const { name } of Deno.readDirSync(new URL(`../../${folder}/`, library))) {
       let text = await Deno.readTextFile(new URL(`../../${folder}/${name}`, library));
-      if (name === "child_realm.ts") {
+      if (name === "child_realm_globals.ts") {
         const start = "const apply = Reflect.apply;";
         assert(text.includes(start));
         text = text.replace(

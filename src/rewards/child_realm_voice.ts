@@ -1,0 +1,109 @@
+/**
+ * What the realm tells the guard: lines that the module prints, attempts that are refused, errors in
+ * words. It keeps its own copies of what it uses, since the module may replace the language's.
+ *
+ * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * outside its own body.
+ */
+import type { RealmReport } from "./protocol.ts";
+
+/** The realm's voice. */
+export interface RealmVoice {
+  send(report: RealmReport): void;
+  print(line: string): void;
+  /** An error in words, whatever it is. */
+  describe(error: unknown): string;
+  refused(line: string): void;
+  /** Notes a refusal. @throws Deno.errors.NotCapable always */
+  deny(line: string): never;
+  /** Whether the runtime's permissions said no. */
+  isRefusal(error: unknown): boolean;
+  /** What a call is about: a path, a URL, a host and port. */
+  target(value: unknown): string;
+  /** Calls through to the runtime and notes it where the runtime's permissions say no. */
+  watched(
+    call: (...args: unknown[]) => unknown,
+    self: unknown,
+    verb: string,
+    grant: string,
+  ): (...args: unknown[]) => unknown;
+  /** Lets the next call print and try as much as the last. */
+  nextCall(): void;
+}
+
+/** Makes the {@linkcode RealmVoice}, before any module of the user. */
+export function makeRealmVoice(): RealmVoice {
+  const scope = globalThis as unknown as { postMessage(message: unknown): void };
+  const apply = Reflect.apply;
+  const send = scope.postMessage.bind(scope) as (message: RealmReport) => void;
+  const NotCapable = Deno.errors.NotCapable;
+  const text = String;
+  const { slice } = String.prototype;
+  const cut = (line: string, length: number): string => apply(slice, line, [0, length]) as string;
+
+  let lines = 0;
+  function print(line: string): void {
+    if (lines++ < 200) send({ type: "printed", line: cut(line, 2000) });
+  }
+  function describe(error: unknown): string {
+    try {
+      if (error instanceof Error) {
+        return cut(`${error.name}: ${error.message}`, 2000);
+      }
+      return cut(text(error), 2000);
+    } catch {
+      return "something that cannot be shown";
+    }
+  }
+  let refusals = 0;
+  function refused(line: string): void {
+    if (refusals++ < 100) send({ type: "refused", line: cut(line, 500) });
+  }
+  function deny(line: string): never {
+    refused(line);
+    throw new NotCapable(`A reward module ${line}`);
+  }
+  function isRefusal(error: unknown): boolean {
+    return error instanceof NotCapable;
+  }
+  function target(value: unknown): string {
+    try {
+      if (typeof value === "string" || value instanceof URL) return text(value);
+      if (value instanceof Request) return value.url;
+      if (typeof value === "object" && value !== null) {
+        const { hostname, port } = value as { hostname?: unknown; port?: unknown };
+        return `${text(hostname ?? "127.0.0.1")}:${text(port)}`;
+      }
+      return "?";
+    } catch {
+      return "?";
+    }
+  }
+  /** Calls through to the runtime and notes it where the runtime's permissions say no. */
+  function watched(
+    call: (...args: unknown[]) => unknown,
+    self: unknown,
+    verb: string,
+    grant: string,
+  ): (...args: unknown[]) => unknown {
+    return (...args: unknown[]): unknown => {
+      const note = (error: unknown): never => {
+        if (isRefusal(error)) {
+          refused(`tried to ${verb} ${target(args[0])}: not granted; add \`${grant}\` if it must`);
+        }
+        throw error;
+      };
+      try {
+        const result = apply(call, self, args);
+        return result instanceof Promise ? result.catch(note) : result;
+      } catch (error) {
+        return note(error);
+      }
+    };
+  }
+  function nextCall(): void {
+    lines = 0;
+    refusals = 0;
+  }
+  return { send, print, describe, refused, deny, isRefusal, target, watched, nextCall };
+}
