@@ -8,6 +8,7 @@ export { loadConfig, type LoadConfigOptions, parseConfig } from "./src/config/lo
 export { ConfigError, type ConfigProblem } from "./src/config/config_error.ts";
 export type * from "./src/config/config_types.ts";
 export { stringifyConfig } from "./src/config/stringify_config.ts";
+export * from "./src/rewards/mod.ts";
 
 if (import.meta.main) {
   const { main } = await import("./tasks/main.ts");
