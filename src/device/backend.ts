@@ -80,7 +80,8 @@ function quietCpuBackend(): void {
 async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
   let products = "";
   if (name === "wasm") {
-    const [blas] = await Promise.all([startBlas(), startWasmBackend()]);
+    const blas = startBlas();
+    await startWasmBackend();
     if ("library" in blas) {
       const threads = blas.threads();
       products = `; products by ${blas.library} on ${threads} thread${threads > 1 ? "s" : ""}`;

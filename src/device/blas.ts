@@ -100,12 +100,12 @@ export function findBlas(): Blas | NoBlas {
  * `NANOVLM_THREADS`. BLIS's serial build is meant; a threaded library is best left alone with
  * `NANOVLM_THREADS=1`.
  */
-export async function startBlas(): Promise<Blas | NoBlas> {
+export function startBlas(): Blas | NoBlas {
   const blas = findBlas();
   if ("reason" in blas || pool !== null) return blas;
   const wanted = Number(environment("NANOVLM_THREADS") ?? navigator.hardwareConcurrency);
   const threads = Math.max(1, Math.min(Math.floor(wanted) || 1, MOST_THREADS));
-  pool = await startBlasThreads(blas.library, blas.sgemm, threads - 1);
+  pool = startBlasThreads(blas.library, blas.sgemm, threads - 1);
   return blas;
 }
 

@@ -25,7 +25,7 @@ export interface Sgemm {
   readonly ldc: number;
 }
 
-/** Threads that are ready for work. */
+/** Threads to share products with. */
 export interface BlasThreads {
   /** Threads beside our own. */
   readonly count: number;
@@ -43,7 +43,7 @@ export type SgemmFunction = (...parameters: (number | bigint)[]) => void;
  * Words of the shared block. `claim` holds the job's number and the next free part, or −1 while a
  * job is being written, which only happens once all parts of the one before are done.
  */
-const WORD = { job: 0, claim: 1, done: 2, ready: 3, spec: 4, addresses: 10 } as const;
+const WORD = { job: 0, claim: 1, done: 2, spec: 4, addresses: 10 } as const;
 const PARTS_MASK = 1023;
 const BLOCK_BYTES = 128;
 const WAIT_MS = 60_000;
@@ -90,8 +90,6 @@ const { symbols } = Deno.dlopen(library, { cblas_sgemm: { parameters: ["i32", "i
   "i32", "i32", "f32", "usize", "i32", "usize", "i32", "f32", "usize", "i32"], result: "void" } });
 ${takeParts}
 let seen = Atomics.load(words, 0);
-Atomics.add(words, 3, 1);
-Atomics.notify(words, 3);
 for (;;) {
   for (let i = 0; i < ${SPINS} && Atomics.load(words, 0) === seen; i++);
   Atomics.wait(words, 0, seen);
@@ -99,15 +97,6 @@ for (;;) {
   takeParts(words, wide, symbols.cblas_sgemm);
 }
 `;
-
-/** Waits until `word` is at least `wanted`, or for five seconds. */
-async function waitUntil(words: Int32Array, word: number, wanted: number): Promise<void> {
-  const deadline = Date.now() + 5000;
-  for (let now = Atomics.load(words, word); now < wanted; now = Atomics.load(words, word)) {
-    if (Date.now() > deadline) return;
-    await Atomics.waitAsync(words, word, now, 1000).value;
-  }
-}
 
 function waitForParts(words: Int32Array, parts: number): void {
   for (let i = 0; i < SPINS; i++) if (Atomics.load(words, WORD.done) === parts) return;
@@ -144,26 +133,23 @@ export function runSgemm(sgemm: SgemmFunction, p: Sgemm): void {
   );
 }
 
-/** Starts `count` threads beside our own, which calls `sgemm`. All start, or none counts. */
-export async function startBlasThreads(
+/**
+ * Starts `count` threads beside our own, which calls `sgemm`. Nobody waits for them: until one is up,
+ * and where one cannot start, the others take its parts.
+ */
+export function startBlasThreads(
   library: string,
   sgemm: SgemmFunction,
   count: number,
-): Promise<BlasThreads> {
+): BlasThreads {
   const block = new SharedArrayBuffer(BLOCK_BYTES);
   const words = new Int32Array(block);
   const wide = new BigUint64Array(block);
   Atomics.store(words, WORD.claim, -1);
-  const workers = Array.from({ length: count }, () => {
+  for (let i = 0; i < count; i++) {
     const worker = new Worker(WORKER, { eval: true, workerData: { block, library } });
     worker.unref();
     worker.on("error", () => {});
-    return worker;
-  });
-  await waitUntil(words, WORD.ready, count);
-  if (Atomics.load(words, WORD.ready) < count) {
-    for (const worker of workers) worker.terminate();
-    return { count: 0, run: (product) => runSgemm(sgemm, product) };
   }
   let job = 0;
   return {
