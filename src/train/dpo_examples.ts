@@ -5,8 +5,9 @@
  */
 import { RowSkipped } from "../data/data_error.ts";
 import type { PreferenceExample } from "../data/formats.ts";
-import type { ImageTiles } from "../model/batch.ts";
-import { packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import type { ImageTiles, ModelBatch } from "../model/batch.ts";
+import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type {
   ChatExampleBuilder,
   PreferenceExample as PreferenceIds,
@@ -118,6 +119,16 @@ export function packPairs(
     if (shared !== null) return [shared];
     return [chosen, rejected].map((one) => packBranches([one], images, imageTokenId)!);
   });
+}
+
+/** A batch of pairs, as the model takes it. */
+export function pairBatch(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  padTokenId: number,
+  { config, imageTokenId }: VisionLanguageModel,
+): ModelBatch {
+  return batchRows(packPairs(pairs, sharePrefix, imageTokenId), padTokenId, config);
 }
 
 /** Log-probabilities of answers, summed over their tokens, [B] each. */

@@ -10,14 +10,14 @@ import type { PreferenceExample } from "../data/formats.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { type DpoInputs, dpoLoss, type DpoOptions } from "../losses/dpo.ts";
 import type { ModelBatch } from "../model/batch.ts";
-import { batchRows } from "../model/branches.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import { pairSample, PreferenceCounts } from "./dpo_evaluation.ts";
 import {
   type DPOExampleMaker,
   type DPOPair,
-  packPairs,
+  pairBatch,
   type PairLogProbs,
   spreadPairs,
   sumPairs,
@@ -99,6 +99,7 @@ export class DPOMethod implements TrainingMethod {
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
   #epoch = 0;
   #microSteps = 0;
+  #counts: PreferenceCounts | null = null;
   #lastBatches: readonly (readonly DPOPair[])[] = [];
 
   /**
@@ -124,16 +125,10 @@ export class DPOMethod implements TrainingMethod {
     return this.#data.stepsPerEpoch;
   }
 
-  /** Pairs as the model takes them. */
-  toBatch(pairs: readonly DPOPair[]): ModelBatch {
-    const { sharePrefix, padTokenId } = this.options;
-    const rows = packPairs(pairs, sharePrefix, this.model.imageTokenId);
-    return batchRows(rows, padTokenId, this.model.config);
-  }
-
   /** A batch, its image features where they are the same for everyone, and the reference. */
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
-    const batch = this.toBatch(pairs);
+    const { sharePrefix, padTokenId } = this.options;
+    const batch = pairBatch(pairs, sharePrefix, padTokenId, this.model);
     const { images } = batch;
     // An adapted encoder is another one without its adapters.
     const differs = [...parameters.keys(), ...this.model.adapters.keys()]
@@ -244,10 +239,10 @@ export class DPOMethod implements TrainingMethod {
   async evaluate(): Promise<EvaluationOutcome | null> {
     if (this.evalDataset === null) return null;
     const started = performance.now();
+    const counts = new PreferenceCounts();
     const samples: EvaluationSample[] = [];
-    const all: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    let pairs: DPOPair[] = [];
-    let shown: PreferenceExample[] = [];
+    const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    let pairs: DPOPair[] = [], examples: PreferenceExample[] = [];
     const flush = async () => {
       if (pairs.length === 0) return;
       const prepared = await this.#prepare(pairs, NOTHING_TRAINS);
@@ -256,43 +251,45 @@ export class DPOMethod implements TrainingMethod {
       batch.dispose();
       features?.dispose();
       const policy = sumPairs(pairs, values);
-      shown.slice(0, SAMPLES - samples.length).forEach((example, i) => {
-        samples.push(sampleOf(example, policy.chosen[i] > policy.rejected[i]));
+      counts.add(examples, policy, reference);
+      examples.slice(0, SAMPLES - samples.length).forEach((example, i) => {
+        samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
       });
-      all.push(...pairs.map((pair) => ({ ...pair, images: [] })));
+      scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
       policies.push(policy);
       if (reference) references.push(reference);
       pairs = [];
-      shown = [];
+      examples = [];
     };
     for await (const placed of examplesInOrder(this.evalDataset, true)) {
       const pair = await tryMake(placed, (row) => this.maker.make(row), this.evalDataset);
       if (pair === null) continue;
       pairs.push(pair);
-      if (samples.length + shown.length < SAMPLES) shown.push(placed.example);
+      examples.push(placed.example);
       if (pairs.length === this.options.evalBatchSize) await flush();
     }
     await flush();
-    if (all.length === 0) return null;
-    const policy = join(policies);
-    const { loss, metrics } = dpoLoss(
-      lossInputs(all, policy, this.reference ? join(references) : null),
-      this.options.loss,
-    );
-    const right = policy.chosen.filter((chosen, i) => chosen > policy.rejected[i]).length;
+    if (scored.length === 0) return null;
+    this.#counts = counts;
+    const inputs = lossInputs(scored, join(policies), this.reference ? join(references) : null);
+    const { loss, metrics } = dpoLoss(inputs, this.options.loss);
     const seconds = (performance.now() - started) / 1000;
+    const named = Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]);
     return {
       metrics: {
         eval_loss: loss,
-        ...Object.fromEntries(
-          Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]),
-        ),
-        eval_preference_accuracy: right / all.length,
+        ...Object.fromEntries(named),
+        eval_preference_accuracy: counts.accuracy,
         eval_runtime: seconds,
-        eval_samples_per_second: all.length / seconds,
+        eval_samples_per_second: scored.length / seconds,
       },
       samples,
     };
+  }
+
+  /** What the last evaluation counted; null before one. */
+  get counts(): PreferenceCounts | null {
+    return this.#counts;
   }
 
   describeLastBatch(): unknown {
@@ -325,14 +322,3 @@ export class DPOMethod implements TrainingMethod {
 
 /** In an evaluation; policy and reference can share the image features. */
 const NOTHING_TRAINS: Parameters = new Map();
-
-/** A pair for the report: the likelier answer stands as the model's. */
-function sampleOf(example: PreferenceExample, correct: boolean): EvaluationSample {
-  return {
-    pictures: example.images.map(({ bytes }) => bytes),
-    question: example.prompt.at(-1)?.content ?? "",
-    expected: example.chosen,
-    answer: correct ? example.chosen : example.rejected,
-    correct,
-  };
-}

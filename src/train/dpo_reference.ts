@@ -4,11 +4,14 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../device/read_back.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { type DPOPair, type PairLogProbs, sumPairs } from "./dpo_examples.ts";
+import { ReferencePolicy } from "./grpo_reference.ts";
 import { readLogProbs } from "./log_prob_gradients.ts";
+import type { ParameterGroup } from "./optimizer.ts";
 
 /** A batch of pairs on its way through the policy, for a reference that needs the same inputs. */
 export interface PairBatch {
@@ -42,21 +45,27 @@ export class AdapterFreeReference implements DPOReference {
   dispose(): void {}
 }
 
-/** A second model. */
-export class ModelReference implements DPOReference {
-  /**
-   * @param model owned by the reference
-   * @param description where it comes from
-   */
-  constructor(readonly model: VisionLanguageModel, readonly description: string) {}
+/** The policy with the values that its trained tensors began with. */
+export class FrozenReference implements DPOReference {
+  readonly description = "a frozen copy of what trains";
+  readonly #policy: ReferencePolicy;
+
+  /** Keeps the values of this moment: called before the first step and before a checkpoint is read. */
+  constructor(readonly model: VisionLanguageModel, groups: readonly ParameterGroup[]) {
+    this.#policy = new ReferencePolicy(model, groups);
+  }
 
   async logProbs({ pairs, batch }: PairBatch): Promise<PairLogProbs> {
-    const values = await readLogProbs(() => this.model.labelLogProbs(batch)!);
+    const tensor = this.#policy.run((options) =>
+      tf.tidy(() => this.model.labelLogProbs(batch, options)!)
+    );
+    const [values] = await readBack([tensor]);
+    tensor.dispose();
     return sumPairs(pairs, values);
   }
 
   dispose(): void {
-    this.model.dispose();
+    this.#policy.dispose();
   }
 }
 

@@ -1,0 +1,221 @@
+/**
+ * DPO's method, parameter groups and reference out of a config, a model and data.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../config/config_types.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { PreferenceExample } from "../data/formats.ts";
+import { dpoLoss, type DpoOptions } from "../losses/dpo.ts";
+import { loadModel } from "../model/pretrained.ts";
+import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { DPOExampleMaker, type DPOPair, pairBatch, sumPairs } from "./dpo_examples.ts";
+import type { DPODataset, DPOMethodOptions } from "./dpo_method.ts";
+import {
+  AdapterFreeReference,
+  type DPOReference,
+  FrozenReference,
+  type ReferenceTable,
+  TableReference,
+} from "./dpo_reference.ts";
+import { fillReferenceTable, referenceFingerprint } from "./dpo_reference_table.ts";
+import { splitByDecay } from "./decay_groups.ts";
+import { ExampleStream, type PlacedExample } from "./example_stream.ts";
+import { readLogProbs } from "./log_prob_gradients.ts";
+import { examplesInOrder, tryMake } from "./micro_batches.ts";
+import type { ParameterGroup } from "./optimizer.ts";
+import { parameterGroups } from "./parameter_groups.ts";
+import type { PreparedModel } from "./prepare_model.ts";
+import { TileCache } from "./tile_cache.ts";
+
+/** What DPO needs of a prepared model. */
+export type DPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
+
+/** Rows to pairs, as a model takes them. */
+export function dpoExampleMaker(prepared: DPOModel, config: ResolvedConfig): DPOExampleMaker {
+  const { model, tokenizer, imageProcessor } = prepared;
+  return new DPOExampleMaker(
+    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
+    new TileCache(imageProcessor),
+    config.training.max_seq_length ?? model.config.lm_max_length,
+    model.imageTokenId,
+  );
+}
+
+/**
+ * The loss that the section `dpo` asks for.
+ *
+ * @throws {RangeError} where a setting is outside what its loss can use
+ */
+export function dpoLossOptions({ dpo }: ResolvedConfig): DpoOptions {
+  const options: DpoOptions = {
+    lossTypes: dpo.loss_type,
+    lossWeights: dpo.loss_weights,
+    beta: dpo.beta,
+    labelSmoothing: dpo.label_smoothing,
+    referenceFree: dpo.reference_free,
+    fDivergence: dpo.f_divergence_type,
+    alphaDivergenceCoefficient: dpo.f_alpha_divergence_coef,
+    discopopTau: dpo.discopop_tau,
+  };
+  const one = [-1], length = [1];
+  // What the loss cannot work with shows now, not after the data has been read.
+  dpoLoss({
+    chosenLogProbs: one,
+    rejectedLogProbs: one,
+    refChosenLogProbs: one,
+    refRejectedLogProbs: one,
+    chosenLengths: length,
+    rejectedLengths: length,
+  }, options);
+  return options;
+}
+
+/** How DPO batches and averages, by a config. */
+export function dpoMethodOptions(config: ResolvedConfig, padTokenId: number): DPOMethodOptions {
+  const { training, dpo } = config;
+  return {
+    batchSize: training.per_device_train_batch_size,
+    evalBatchSize: training.per_device_eval_batch_size,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    lossReduction: training.loss_reduction,
+    sharePrefix: training.share_prefix,
+    gradientCheckpointing: training.gradient_checkpointing,
+    disableDropout: dpo.disable_dropout,
+    dropLast: training.dataloader_drop_last,
+    padTokenId,
+    seed: training.seed,
+    loss: dpoLossOptions(config),
+  };
+}
+
+/** What trains under DPO, and how fast; biases and norms do not decay. */
+export function dpoGroups({ model }: DPOModel, { training }: ResolvedConfig): ParameterGroup[] {
+  return splitByDecay(parameterGroups(model, {
+    modalityProjector: training.lr_mp,
+    visionEncoder: training.lr_vision_backbone,
+    languageBackbone: training.lr_language_backbone,
+    lora: training.lr_lora,
+  }, training.weight_decay));
+}
+
+/** Everything that a reference is made from. */
+export interface ReferenceOptions {
+  readonly config: ResolvedConfig;
+  readonly prepared: DPOModel;
+  readonly groups: readonly ParameterGroup[];
+  readonly maker: DPOExampleMaker;
+  readonly train: DPODataset;
+  readonly evaluation: DPODataset | null;
+  readonly signal?: AbortSignal;
+  /** Called while a table is filled. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * The reference that a config asks for; called with the model as it is before training, and before
+ * a checkpoint is read.
+ *
+ * - Where nothing but adapters trains, the model without them: no memory, no preparation.
+ * - A streamed data set has no rows to keep numbers of: a frozen copy of what trains.
+ * - Else a table, filled now and kept in `reference/` of the output folder.
+ *
+ * @returns null where `dpo.reference_free` is set
+ */
+export async function makeReference(options: ReferenceOptions): Promise<DPOReference | null> {
+  const { config: { dpo }, prepared: { model }, groups, train, evaluation } = options;
+  if (dpo.reference_free) return null;
+  const streaming = train.streaming || evaluation?.streaming === true;
+  const other = dpo.ref_model_name_or_path;
+  if (streaming && (other !== null || dpo.precompute_ref_log_probs)) {
+    throw new Error(
+      `Cannot keep the reference's log-probabilities of ${train.name}: a streamed data set has no ` +
+        "row numbers; set dataset.streaming to false, or leave out dpo.precompute_ref_log_probs " +
+        "and dpo.ref_model_name_or_path",
+    );
+  }
+  const own = new Set(model.weights.values());
+  const onlyAdapters = groups.every(({ parameters }) =>
+    [...parameters.values()].every((variable) => !own.has(variable))
+  );
+  if (onlyAdapters && other === null && !dpo.precompute_ref_log_probs) {
+    return new AdapterFreeReference(model);
+  }
+  if (train.streaming || evaluation?.streaming) return new FrozenReference(model, groups);
+  if (other === null) return await tableReference(options, model, train, evaluation);
+  const reference = (await loadModel(other)).model;
+  try {
+    return await tableReference(options, reference, train, evaluation);
+  } finally {
+    reference.dispose();
+  }
+}
+
+async function tableReference(
+  options: ReferenceOptions,
+  model: PreparedModel["model"],
+  train: Dataset<PreferenceExample>,
+  evaluation: Dataset<PreferenceExample> | null,
+): Promise<TableReference> {
+  const { config, prepared, maker, signal, onProgress } = options;
+  const { training, dpo } = config;
+  const { tokenizer } = prepared;
+  const make = (placed: PlacedExample<PreferenceExample>) => maker.make(placed);
+  const stepPairs = training.per_device_train_batch_size * training.gradient_accumulation_steps;
+  const needed = training.max_steps > 0 ? training.max_steps * stepPairs : Infinity;
+  const trainPairs = Math.min(needed, train.length);
+  const total = trainPairs + (evaluation?.length ?? 0);
+  let before = 0;
+  const fill = async (
+    name: string,
+    dataset: Dataset<PreferenceExample>,
+    pairs: AsyncIterable<DPOPair>,
+  ): Promise<ReferenceTable> =>
+    await fillReferenceTable({
+      path: `${training.output_dir}/reference/${name}.json`,
+      fingerprint: await referenceFingerprint(model, tokenizer, {
+        data: dataset.fingerprint,
+        maxLength: maker.maxLength,
+      }),
+      pairs,
+      batchSize: training.per_device_eval_batch_size,
+      logProbs: async (pairs) => {
+        const batch = pairBatch(pairs, training.share_prefix, tokenizer.padTokenId, model);
+        const values = await readLogProbs(() =>
+          model.labelLogProbs(batch, { withoutAdapters: true })!
+        );
+        batch.dispose();
+        return sumPairs(pairs, values);
+      },
+      signal,
+      onProgress: (done) => onProgress?.(before + done, total),
+    });
+
+  async function* used(): AsyncGenerator<DPOPair> {
+    // In the order of training: a short run does not need every row.
+    const stream = new ExampleStream(train, training.seed);
+    for (let count = 0; count < needed;) {
+      const placed = await stream.next();
+      if (placed === null) return;
+      const pair = await tryMake(placed, make, train);
+      if (pair === null) continue;
+      count++;
+      yield pair;
+    }
+  }
+  async function* heldOut(dataset: Dataset<PreferenceExample>): AsyncGenerator<DPOPair> {
+    for await (const placed of examplesInOrder(dataset, true)) {
+      const pair = await tryMake(placed, make, dataset);
+      if (pair !== null) yield pair;
+    }
+  }
+  const table = new Map(await fill("train", train, used()));
+  before = table.size;
+  if (evaluation !== null) {
+    for (const [row, values] of await fill("eval", evaluation, heldOut(evaluation))) {
+      table.set(row, values);
+    }
+  }
+  const name = dpo.ref_model_name_or_path ?? "the model before training";
+  return new TableReference(table, `${name}, log-probabilities kept on disk`);
+}

@@ -1,0 +1,134 @@
+/**
+ * `train dpo`: from a config to a trained model on disk.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../config/config_types.ts";
+import { initBackend } from "../device/backend.ts";
+import { Progress } from "../report/progress.ts";
+import { DPOMethod } from "./dpo_method.ts";
+import { dpoExampleMaker, dpoGroups, dpoMethodOptions, makeReference } from "./dpo_setup.ts";
+import { prepareData } from "./prepare_data.ts";
+import { BUILTIN_SHAPES, type PreparedModel } from "./prepare_model.ts";
+import { type RunOptions, type RunSetup, runTraining } from "./run.ts";
+import { starterFolder } from "./starter_model.ts";
+import type { TrainResult } from "./trainer.ts";
+
+/**
+ * Steps of SFT behind the model that the embedded default starts from: enough to answer in the
+ * right words, too few to look at the picture.
+ */
+const STARTER_STEPS = 40;
+
+/** Shows how far something is that goes before training. */
+function progressOf(label: string): {
+  update: (done: number, total: number) => void;
+  finish: () => void;
+} {
+  const progress = new Progress(label);
+  return {
+    update: (step, totalSteps) => progress.update({ step, totalSteps }),
+    finish: () => progress.finish(),
+  };
+}
+
+/** DPO's method, groups and closing words for a config. */
+async function setUpDPO(
+  config: ResolvedConfig,
+  prepared: PreparedModel,
+  signal: AbortSignal | undefined,
+): Promise<RunSetup> {
+  const { dataset } = config;
+  const options = dpoMethodOptions(config, prepared.tokenizer.padTokenId);
+  const { train, evaluation } = await prepareData(config, "preference");
+  const maker = dpoExampleMaker(prepared, config);
+  const groups = dpoGroups(prepared, config);
+  const progress = progressOf("reference log-probs");
+  const reference = await makeReference({
+    config,
+    prepared,
+    groups,
+    maker,
+    train,
+    evaluation,
+    signal,
+    onProgress: progress.update,
+  });
+  progress.finish();
+  const method = new DPOMethod(prepared.model, maker, train, evaluation, reference, options);
+  return {
+    method,
+    groups,
+    title: `DPO on ${dataset.train_data_path}`,
+    facts: [
+      {
+        title: "Data",
+        facts: [
+          ["training", `${dataset.train_data_path} (${dataset.train_split})`],
+          ["pairs", train.length ?? "not known (streamed)"],
+          ["held out", evaluation?.length ?? "none"],
+        ],
+      },
+      {
+        title: "DPO",
+        facts: [
+          ["loss", config.dpo.loss_type.join(" + ")],
+          ["beta", config.dpo.beta],
+          ["reference", reference?.description ?? "none"],
+        ],
+      },
+    ],
+    async closing({ status }) {
+      const saved = config.save.save_model_path;
+      const data = dataset.eval_data_path ?? dataset.train_data_path;
+      if (status === "done") await method.evaluate();
+      const before = config.dpo.ref_model_name_or_path === null ? "before" : "reference";
+      return {
+        tables: method.counts ? [method.counts.table(before)] : [],
+        next: [
+          {
+            label: "ask it about a picture of yours",
+            command: `deno task generate --model ${saved} --image PICTURE.png --prompt "QUESTION"`,
+          },
+          {
+            label: "measure it",
+            command: `deno task eval --model ${saved} --data ${data} --format preference`,
+          },
+        ],
+      };
+    },
+    dispose: () => reference?.dispose(),
+  };
+}
+
+/**
+ * The model of the embedded default: a starter, made beside the output folder where it is not there
+ * yet.
+ */
+async function withStarter(config: ResolvedConfig, options: RunOptions): Promise<ResolvedConfig> {
+  if (config.model.model_name_or_path !== BUILTIN_SHAPES) return config;
+  await initBackend({ backend: options.backend });
+  const progress = progressOf("starter model, sft");
+  const folder = await starterFolder(config.training.output_dir, {
+    steps: STARTER_STEPS,
+    onProgress: progress.update,
+  });
+  progress.finish();
+  return { ...config, model: { ...config.model, model_name_or_path: folder } };
+}
+
+/**
+ * Runs DPO.
+ *
+ * @param config resolved
+ * @param options backend, resume, Ctrl-C
+ * @returns how it ended
+ */
+export async function runDPO(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
+  const whole = await withStarter(config, options);
+  return await runTraining(
+    whole,
+    options,
+    (prepared) => setUpDPO(whole, prepared, options.signal),
+  );
+}
