@@ -16,7 +16,7 @@ import { parameterGroups } from "./parameter_groups.ts";
 import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
-import { SFTMethod } from "./sft_method.ts";
+import { type SFTDataset, SFTMethod } from "./sft_method.ts";
 import { TileCache } from "./tile_cache.ts";
 
 /** How to make a starter model. */
@@ -25,6 +25,8 @@ export interface StarterOptions {
   readonly steps: number;
   /** Of weights and shuffles; default 42. */
   readonly seed?: number;
+  /** Asks for other answers than the drawn shapes' own; `name` tells such models apart on disk. */
+  readonly style?: { readonly name: string; readonly train: SFTDataset };
   /** Called after each step. */
   readonly onProgress?: (step: number, steps: number) => void;
 }
@@ -50,7 +52,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
   const { training } = config;
   const prepared = await prepareModel(config.model, seed);
   const { model, tokenizer, imageProcessor } = prepared;
-  const { train } = await prepareData(config, "vqa");
+  const train = options.style?.train ?? (await prepareData(config, "vqa")).train;
   const maker = new SFTExampleMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
     new TileCache(imageProcessor),
@@ -118,7 +120,8 @@ async function holdsModel(folder: string): Promise<boolean> {
  */
 export async function starterFolder(outputDir: string, options: StarterOptions): Promise<string> {
   const { steps, seed = 42 } = options;
-  const folder = `${dirname(outputDir)}/shapes_starter_${steps}_${seed}`;
+  const style = options.style === undefined ? "" : `${options.style.name}_`;
+  const folder = `${dirname(outputDir)}/shapes_starter_${style}${steps}_${seed}`;
   if (await holdsModel(folder)) return folder;
   const prepared = await starterModel(options);
   try {

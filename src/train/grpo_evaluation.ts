@@ -1,0 +1,142 @@
+/**
+ * The mean reward of greedy answers to held-out prompts.
+ *
+ * @module
+ */
+import { RowSkipped } from "../data/data_error.ts";
+import { computeAdvantages } from "../losses/advantages.ts";
+import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import type { GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
+import type { GRPODataset } from "./grpo_prompt_stream.ts";
+import { lengthMetrics } from "./grpo_rollout_maker.ts";
+import type { Completion, CompletionSampler } from "./grpo_sampling.ts";
+import type { CompletionScorer } from "./grpo_scoring.ts";
+import type { EvaluationOutcome } from "./training_method.ts";
+
+/** Questions that the report shows. */
+const SAMPLES = 8;
+/** A score of 1 by such a function means that an answer is right. */
+const SAYS_RIGHT = /accuracy|exact_match|correct/i;
+
+/** A prompt, its greedy answer and what that earned. */
+interface Answered {
+  readonly prompt: GRPOPrompt;
+  readonly completion: Completion;
+  readonly rewards: readonly (number | null)[];
+}
+
+/** Evaluates on one data set. */
+export class GRPOEvaluator {
+  constructor(
+    readonly dataset: GRPODataset,
+    readonly maker: GRPOPromptMaker,
+    readonly sampler: CompletionSampler,
+    readonly scorer: CompletionScorer,
+    /** Prompts that are answered side by side. */
+    readonly batchSize: number,
+  ) {}
+
+  /** @returns null where no prompt can be used */
+  async evaluate(): Promise<EvaluationOutcome | null> {
+    const started = performance.now();
+    const answered: Answered[] = [];
+    let prompts: GRPOPrompt[] = [];
+    const flush = async () => {
+      if (prompts.length === 0) return;
+      const { completions } = await this.sampler.sample({
+        prompts,
+        numGenerations: 1,
+        promptsAtOnce: this.batchSize,
+        firstId: 0,
+        greedy: true,
+      });
+      const { rewards } = await this.scorer.score(prompts, completions, {});
+      prompts.forEach((prompt, i) =>
+        answered.push({ prompt, completion: completions[i], rewards: rewards[i] })
+      );
+      prompts = [];
+    };
+    for await (const prompt of this.#prompts()) {
+      prompts.push(prompt);
+      if (prompts.length === this.batchSize) await flush();
+    }
+    await flush();
+    if (answered.length === 0) return null;
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      metrics: {
+        ...this.#metrics(answered),
+        eval_runtime: seconds,
+        eval_samples_per_second: answered.length / seconds,
+      },
+      samples: answered.slice(0, SAMPLES).map((one) => this.#sample(one)),
+    };
+  }
+
+  #metrics(answered: readonly Answered[]): Record<string, number> {
+    const { metrics } = computeAdvantages({
+      rewards: answered.map(({ rewards }) => rewards),
+      numGenerations: 1,
+      rewardWeights: this.scorer.weights,
+      rewardNames: this.scorer.names,
+      scaleRewards: "batch",
+    });
+    const { frac_reward_zero_std: _, ...rewards } = metrics;
+    const lengths = lengthMetrics(answered.map(({ completion }) => completion));
+    return Object.fromEntries(
+      Object.entries({ ...rewards, ...lengths }).filter(([, value]) => Number.isFinite(value))
+        .map(([name, value]) => [`eval_${name}`, value]),
+    );
+  }
+
+  #sample({ prompt, completion, rewards }: Answered): EvaluationSample {
+    const { columns, images, prompt: messages } = prompt.example;
+    const expected = columns.answer ?? columns.solution ?? null;
+    const judge = this.scorer.names.findIndex((name) => SAYS_RIGHT.test(name));
+    return {
+      pictures: images.map(({ bytes }) => bytes),
+      question: messages.at(-1)?.content ?? "",
+      expected: expected === null ? null : String(expected),
+      answer: completion.text,
+      correct: judge < 0 || rewards[judge] === null ? null : rewards[judge] === 1,
+    };
+  }
+
+  /** Every prompt in the data's own order. */
+  async *#prompts(): AsyncGenerator<GRPOPrompt> {
+    const { dataset } = this;
+    if (dataset.streaming) {
+      let number = 0;
+      for await (const example of dataset) {
+        const prompt = await this.#make({ example }, null, () => {
+          return Promise.resolve(`example ${number} of ${dataset.name}`);
+        });
+        number++;
+        if (prompt) yield prompt;
+      }
+      return;
+    }
+    for (let i = 0; i < dataset.length; i++) {
+      const example = await dataset.tryGet(i);
+      if (example === null) continue;
+      // Held-out rows have names of their own in the tile cache: numbers below 0.
+      const key = String(-1 - dataset.rowOf(i));
+      const prompt = await this.#make({ example }, key, () => dataset.place(i));
+      if (prompt) yield prompt;
+    }
+  }
+
+  async #make(
+    placed: Parameters<GRPOPromptMaker["make"]>[0],
+    key: string | null,
+    place: () => Promise<string>,
+  ): Promise<GRPOPrompt | null> {
+    try {
+      return await this.maker.make(placed, key, null);
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      this.dataset.skipped.add(error.at(await place()));
+      return null;
+    }
+  }
+}

@@ -1,0 +1,450 @@
+/**
+ * GRPO and its variants: completions are sampled, scored and compared within their group; those
+ * better than their group's mean become likelier. The variants differ in the `grpo` options alone.
+ *
+ * A micro-batch is `batchSize` prompts with G completions each (NanoVLM-Lab counts prompts). An
+ * optimizer step takes A = gradient_accumulation_steps micro-batches. A round of generation feeds
+ * R = max(steps_per_generation, A) of them, num_iterations times over: below A the policy does not
+ * move, so that smaller rounds would be the same.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../device/read_back.ts";
+import { countBatch, grpoLoss, type GrpoOptions } from "../losses/grpo.ts";
+import type { WholeBatch } from "../losses/grpo_normaliser.ts";
+import { highEntropyThreshold } from "../losses/token_selection.ts";
+import type { ModelBatch } from "../model/batch.ts";
+import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import { DropoutKeys } from "../ops/dropout.ts";
+import type { ReportedCompletion } from "../report/report_file.ts";
+import { RewardFailureError } from "../rewards/reward_sandbox.ts";
+import type { DataCursor } from "./example_stream.ts";
+import type { Parameters } from "./gradients.ts";
+import type { GRPOEvaluator } from "./grpo_evaluation.ts";
+import { MeanMetrics } from "./grpo_mean_metrics.ts";
+import {
+  completionBatch,
+  CompletionGrid,
+  policyGradients,
+  policyLogProbs,
+  type PolicyPass,
+  tokenEntropies,
+} from "./grpo_policy.ts";
+import type { GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
+import type { ReferencePolicy } from "./grpo_reference.ts";
+import {
+  restoreRollout,
+  type Rollout,
+  type RolloutGroup,
+  type StoredRollout,
+  storeRollout,
+} from "./grpo_rollout.ts";
+import type { RolloutMaker } from "./grpo_rollout_maker.ts";
+import {
+  type EvaluationOutcome,
+  type MethodState,
+  StepAborted,
+  type StepContext,
+  type StepOutcome,
+  type TrainingMethod,
+} from "./training_method.ts";
+
+/** How GRPO batches and what it minimises. */
+export interface GRPOMethodOptions {
+  /** Prompts of a micro-batch. */
+  readonly batchSize: number;
+  /** A */
+  readonly gradientAccumulationSteps: number;
+  /** R, micro-batches that a round of generation feeds. */
+  readonly microBatchesPerRound: number;
+  /** Times that a round is trained on. */
+  readonly numIterations: number;
+  /** The loss; `wholeBatch` is set for each step. */
+  readonly loss: GrpoOptions;
+  /**
+   * `token`: averages run over the whole optimizer step; `micro_batch`: the mean of the
+   * micro-batches' losses (NanoVLM-Lab), but for dapo and cispo, which divide once either way.
+   */
+  readonly lossReduction: "token" | "micro_batch";
+  /** Divides the logits. */
+  readonly temperature: number;
+  readonly maskTruncatedCompletions: boolean;
+  readonly disableDropout: boolean;
+  readonly sharePrefix: boolean;
+  readonly gradientCheckpointing: boolean;
+  readonly padTokenId: number;
+  readonly seed: number;
+}
+
+/** What GRPO works with. */
+export interface GRPOParts {
+  readonly model: VisionLanguageModel;
+  readonly dataset: GRPODataset;
+  readonly prompts: GRPOPromptStream;
+  readonly rollouts: RolloutMaker;
+  /** Needed where the loss has a KL term. */
+  readonly reference: ReferencePolicy | null;
+  readonly evaluator: GRPOEvaluator | null;
+  /** Gets all completions of a round. */
+  readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
+}
+
+/** A round that is being trained on. */
+interface Buffer {
+  readonly rollout: Rollout;
+  /** Micro-batches taken out of it so far. */
+  used: number;
+}
+
+/** A checkpoint's part. */
+interface State {
+  cursor: DataCursor;
+  microSteps: number;
+  sampled: number;
+  buffer: { used: number; rollout: StoredRollout } | null;
+}
+
+/** Some groups of a round, for one pass. */
+interface MicroBatch {
+  readonly groups: readonly RolloutGroup[];
+  readonly grid: CompletionGrid;
+  readonly sampledAtStep: number;
+  /** The policy has not moved since it sampled. */
+  readonly onPolicy: boolean;
+  readonly dropoutKeys: DropoutKeys | undefined;
+}
+
+/** GRPO on one data set. */
+export class GRPOMethod implements TrainingMethod {
+  readonly name = "grpo";
+  #buffer: Buffer | null = null;
+  /** Of a checkpoint, not read again yet. */
+  #stored: State["buffer"] = null;
+  #microSteps = 0;
+  #sampled = 0;
+  #state: State;
+  #last: readonly MicroBatch[] = [];
+
+  constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
+    if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
+      throw new Error("Cannot train with a KL term: there is no reference policy");
+    }
+    this.#state = { cursor: parts.prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
+  }
+
+  get stepsPerEpoch(): number | null {
+    const { batchSize, gradientAccumulationSteps, numIterations } = this.options;
+    const { length } = this.parts.prompts;
+    if (length === null) return null;
+    const perStep = batchSize * gradientAccumulationSteps;
+    return Math.max(1, Math.ceil(length * numIterations / perStep));
+  }
+
+  async step({ accumulator, parameters, step, signal }: StepContext): Promise<StepOutcome> {
+    const metrics = new MeanMetrics();
+    const before = this.#state.cursor.epoch;
+    try {
+      const micro: MicroBatch[] = [];
+      while (micro.length < this.options.gradientAccumulationSteps) {
+        micro.push(await this.#nextMicroBatch(step, metrics, signal));
+      }
+      this.#last = micro;
+      const threshold = await this.#entropyThreshold(micro, parameters, metrics);
+      const whole = wholeBatch(micro);
+      const losses: tf.Scalar[] = [];
+      let tokens = 0;
+      for (const batch of micro) {
+        if (signal?.aborted) throw new StepAborted();
+        const loss: GrpoOptions = {
+          ...this.options.loss,
+          wholeBatch: this.#divisor(batch, whole, micro.length),
+          entropyThreshold: threshold?.value,
+        };
+        const entropies = threshold?.entropies.get(batch) ?? null;
+        const done = await this.#goBack(batch, parameters, loss, entropies, metrics);
+        if (done === null) continue;
+        accumulator.add(done.gradients);
+        losses.push(done.loss);
+        tokens += done.tokens;
+      }
+      this.#commit();
+      const { cursor } = this.#state;
+      return {
+        losses,
+        tokens,
+        metrics: metrics.means(),
+        epoch: this.#epoch(cursor),
+        epochEnded: cursor.epoch > before,
+      };
+    } catch (error) {
+      // Nothing has changed but the buffer: go back to how the last step left it.
+      this.restore(this.state());
+      throw error instanceof RewardFailureError ? new StepAborted({ cause: error }) : error;
+    }
+  }
+
+  /** The next micro-batch of the round; a new round where that one is used up. */
+  async #nextMicroBatch(
+    step: number,
+    metrics: MeanMetrics,
+    signal: AbortSignal | undefined,
+  ): Promise<MicroBatch> {
+    const { batchSize, microBatchesPerRound, numIterations, disableDropout, seed } = this.options;
+    if (this.#stored !== null) {
+      const { used, rollout } = this.#stored;
+      const restored = await restoreRollout(rollout, (cursor) => this.parts.prompts.at(cursor));
+      this.#buffer = { rollout: restored, used };
+      this.#stored = null;
+    }
+    this.#buffer ??= { rollout: await this.#generate(step, metrics, signal), used: 0 };
+    const { rollout, used } = this.#buffer;
+    const first = (used % microBatchesPerRound) * batchSize;
+    const groups = rollout.groups.slice(first, first + batchSize);
+    if (++this.#buffer.used === microBatchesPerRound * numIterations) this.#buffer = null;
+    const microStep = this.#microSteps++;
+    return {
+      groups,
+      grid: new CompletionGrid(groups, this.options.maskTruncatedCompletions),
+      sampledAtStep: rollout.sampledAtStep,
+      onPolicy: rollout.sampledAtStep === step,
+      dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, microStep),
+    };
+  }
+
+  async #generate(
+    step: number,
+    metrics: MeanMetrics,
+    signal: AbortSignal | undefined,
+  ): Promise<Rollout> {
+    const { prompts, rollouts, reference, onCompletions } = this.parts;
+    const made = await rollouts.make({
+      step,
+      firstId: this.#sampled,
+      nextPrompt: () => prompts.next(),
+      signal,
+    });
+    if (made === null) throw new StepAborted();
+    this.#sampled += made.sampled;
+    const { time, rest } = splitTimes(made.metrics);
+    metrics.add(rest);
+    metrics.addSums(time);
+    onCompletions?.(made.completions);
+    if (reference === null) return made.rollout;
+    return await metrics.time("time/log_probs", () => this.#withReference(made.rollout, reference));
+  }
+
+  /** Adds the reference's log-probabilities to a round. */
+  async #withReference(rollout: Rollout, reference: ReferencePolicy): Promise<Rollout> {
+    const { batchSize, temperature } = this.options;
+    const groups: RolloutGroup[] = [];
+    for (let first = 0; first < rollout.groups.length; first += batchSize) {
+      const own = rollout.groups.slice(first, first + batchSize);
+      const grid = new CompletionGrid(own, this.options.maskTruncatedCompletions);
+      const batch = this.#batch(own);
+      let values: ArrayLike<number> = [];
+      if (batch !== null) {
+        const tensor = reference.run((options) =>
+          policyLogProbs(this.parts.model, { batch, options, features: undefined, temperature })
+        );
+        [values] = await readBack([tensor]) as [Float32Array];
+        tensor.dispose();
+        batch.dispose();
+      }
+      const rows = grid.scatter(values); // [N, T]
+      let n = 0;
+      groups.push(...own.map(({ prompt, sequences }) => ({
+        prompt,
+        sequences: sequences.map((sequence) => {
+          const start = n++ * grid.tokens;
+          const refLogProbs = Array.from(rows.subarray(start, start + sequence.tokens.length));
+          return { ...sequence, refLogProbs };
+        }),
+      })));
+    }
+    return { ...rollout, groups };
+  }
+
+  #batch(groups: readonly RolloutGroup[]): ModelBatch | null {
+    const { maskTruncatedCompletions, sharePrefix, padTokenId } = this.options;
+    return completionBatch(this.parts.model, groups, {
+      masksTruncated: maskTruncatedCompletions,
+      sharePrefix,
+      padTokenId,
+    });
+  }
+
+  #pass(batch: ModelBatch, micro: MicroBatch, parameters: Parameters): PolicyPass {
+    const options: PassOptions = {
+      dropoutKeys: micro.dropoutKeys,
+      checkpointing: this.options.gradientCheckpointing,
+    };
+    // Features from outside the tape where nothing of the vision encoder trains.
+    const trains = [...parameters.keys()].some((name) => name.includes("vision_encoder."));
+    const { images } = batch;
+    const features = images === null || trains
+      ? undefined
+      : tf.tidy(() => this.parts.model.imageFeatures(images));
+    return { batch, options, features, temperature: this.options.temperature };
+  }
+
+  /** What one micro-batch adds to the gradient; null where no completion counts. */
+  async #goBack(
+    micro: MicroBatch,
+    parameters: Parameters,
+    loss: GrpoOptions,
+    knownEntropies: Float64Array | null,
+    metrics: MeanMetrics,
+  ): Promise<{ loss: tf.Scalar; gradients: Map<string, tf.Tensor>; tokens: number } | null> {
+    const { grid } = micro;
+    const batch = this.#batch(micro.groups);
+    if (batch === null) return null;
+    const started = performance.now();
+    const sampled = grid.spread(({ logProbs }) => logProbs);
+    const beta = loss.beta ?? 0;
+    let lossMetrics: Record<string, number> = {};
+    const compute = (logProbs: Float32Array) => {
+      const result = grpoLoss({
+        logProbs: grid.scatter(logProbs),
+        oldLogProbs: micro.onPolicy ? null : sampled,
+        refLogProbs: beta === 0 ? null : grid.spread(({ refLogProbs }) => refLogProbs!),
+        completionMask: grid.mask,
+        advantages: grid.sequences.map(({ advantage }) => advantage),
+        entropies: knownEntropies,
+      }, loss);
+      lossMetrics = result.metrics;
+      return { loss: result.loss, gradient: grid.gather(result.gradLogProbs) };
+    };
+    const pass = this.#pass(batch, micro, parameters);
+    const fixed = micro.onPolicy && beta === 0 ? grid.gather(sampled) : null;
+    const done = await policyGradients(this.parts.model, pass, parameters, compute, fixed);
+    const passed = performance.now();
+    const entropies = tokenEntropies(this.parts.model, done.hidden, pass);
+    const mean = tf.tidy(() => entropies.mean());
+    const [[entropy]] = await readBack([mean]);
+    tf.dispose([mean, entropies, done.hidden]);
+    metrics.addSums({
+      "time/backward": (passed - started) / 1000,
+      "time/log_probs": (performance.now() - passed) / 1000,
+    });
+    const { kl, ...others } = lossMetrics;
+    metrics.add({ kl: kl ?? NaN, entropy }, grid.places.length);
+    metrics.add(others);
+    const padding = batch.layout.starts.reduce((sum, n) => sum + n, 0);
+    const tokens = batch.tokens * batch.batchSize - padding;
+    batch.dispose();
+    pass.features?.dispose();
+    return { loss: done.loss, gradients: done.gradients, tokens };
+  }
+
+  /** The entropy that a token of the step needs to count, where not all do. */
+  async #entropyThreshold(
+    micro: readonly MicroBatch[],
+    parameters: Parameters,
+    metrics: MeanMetrics,
+  ): Promise<{ value: number; entropies: Map<MicroBatch, Float64Array> } | null> {
+    const share = this.options.loss.topEntropyQuantile ?? 1;
+    if (share >= 1) return null;
+    const entropies = new Map<MicroBatch, Float64Array>();
+    await metrics.time("time/log_probs", async () => {
+      for (const one of micro) {
+        const batch = this.#batch(one.groups);
+        if (batch === null) continue;
+        const pass = this.#pass(batch, one, parameters);
+        const tensor = tf.tidy(() =>
+          tokenEntropies(
+            this.parts.model,
+            this.parts.model.hiddenStates(batch, pass.options, pass.features),
+            pass,
+          )
+        );
+        const [values] = await readBack([tensor]);
+        entropies.set(one, one.grid.scatter(values));
+        tensor.dispose();
+        pass.features?.dispose();
+        batch.dispose();
+      }
+    });
+    const all = [...entropies.values()].flatMap((values) => Array.from(values));
+    const mask = [...entropies.keys()].flatMap(({ grid }) => Array.from(grid.mask));
+    return { value: highEntropyThreshold(all, mask, share), entropies };
+  }
+
+  /** What a micro-batch's loss divides by. */
+  #divisor({ grid }: MicroBatch, whole: WholeBatch, count: number): WholeBatch {
+    const { lossReduction, loss: { lossType } } = this.options;
+    if (lossReduction === "token" || ["dapo", "cispo", "vespo"].includes(lossType)) return whole;
+    const own = countBatch(grid.mask, grid.sequences.length);
+    return { sequences: own.sequences * count, tokens: own.tokens * count };
+  }
+
+  #epoch({ epoch, index }: DataCursor): number {
+    const { length } = this.parts.prompts;
+    return length === null ? epoch : epoch + index / length;
+  }
+
+  async evaluate(): Promise<EvaluationOutcome | null> {
+    return await this.parts.evaluator?.evaluate() ?? null;
+  }
+
+  describeLastBatch(): unknown {
+    return this.#last.map(({ groups, sampledAtStep }) => ({
+      sampledAtStep,
+      groups: groups.map(({ prompt, sequences }) => ({
+        cursor: prompt.cursor,
+        promptIds: prompt.ids,
+        tiles: prompt.images.map(({ tileCount }) => tileCount),
+        sequences,
+      })),
+    }));
+  }
+
+  /** Remembers how the step left everything. */
+  #commit(): void {
+    this.#state = {
+      cursor: this.parts.prompts.cursor,
+      microSteps: this.#microSteps,
+      sampled: this.#sampled,
+      buffer: this.#buffer === null
+        ? null
+        : { used: this.#buffer.used, rollout: storeRollout(this.#buffer.rollout) },
+    };
+  }
+
+  state(): MethodState {
+    return { ...this.#state };
+  }
+
+  restore(state: MethodState): void {
+    const { cursor, microSteps, sampled, buffer } = state as unknown as State;
+    this.parts.prompts.seek(cursor);
+    this.#microSteps = microSteps;
+    this.#sampled = sampled;
+    this.#buffer = null;
+    this.#stored = buffer;
+    this.#state = { cursor, microSteps, sampled, buffer };
+  }
+
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
+    const { rows, total } = this.parts.dataset.skipped;
+    return { rows, total };
+  }
+}
+
+/** Sizes of everything that one optimizer step averages over. */
+function wholeBatch(micro: readonly MicroBatch[]): WholeBatch {
+  const sizes = micro.map(({ grid }) => countBatch(grid.mask, grid.sequences.length));
+  return {
+    sequences: sizes.reduce((sum, { sequences }) => sum + sequences, 0),
+    tokens: sizes.reduce((sum, { tokens }) => sum + tokens, 0),
+  };
+}
+
+/** Times are added up over a step, everything else is averaged. */
+function splitTimes(metrics: Readonly<Record<string, number>>) {
+  const entries = Object.entries(metrics);
+  return {
+    time: Object.fromEntries(entries.filter(([name]) => name.startsWith("time/"))),
+    rest: Object.fromEntries(entries.filter(([name]) => !name.startsWith("time/"))),
+  };
+}

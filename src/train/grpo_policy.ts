@@ -1,0 +1,207 @@
+/**
+ * Groups of completions through the model: log-probabilities, entropies, and the gradient of a loss
+ * that is known as a function of log-probabilities on the host.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../device/read_back.ts";
+import type { ModelBatch } from "../model/batch.ts";
+import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import { linear } from "../ops/linear.ts";
+import { withGradient } from "../ops/with_gradient.ts";
+import { lossGradients, type Parameters } from "./gradients.ts";
+import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
+
+// N sequences, T tokens of the longest completion, M tokens that count, C channels, V vocabulary
+
+/** Completions as a rectangle of tokens, padded on the right. */
+export class CompletionGrid {
+  readonly sequences: readonly RolloutSequence[];
+  /** Tokens of the longest completion, T. */
+  readonly tokens: number;
+  /** 1 for tokens that count, [N, T]. */
+  readonly mask: Uint8Array;
+  /** Where in [N, T] each token that counts lies, [M]. */
+  readonly places: Int32Array;
+
+  /** @param masksTruncated whether completions without an end token are left out */
+  constructor(groups: readonly RolloutGroup[], masksTruncated: boolean) {
+    this.sequences = groups.flatMap(({ sequences }) => sequences);
+    const T = Math.max(1, ...this.sequences.map(({ tokens }) => tokens.length));
+    this.tokens = T;
+    this.mask = new Uint8Array(this.sequences.length * T);
+    this.sequences.forEach(({ tokens, truncated }, i) => {
+      if (truncated && masksTruncated) return;
+      this.mask.fill(1, i * T, i * T + tokens.length);
+    });
+    this.places = Int32Array.from(
+      Array.from(this.mask.keys()).filter((place) => this.mask[place] === 1),
+    );
+  }
+
+  /** Values of the tokens that count → [N, T], 0 elsewhere. */
+  scatter(values: ArrayLike<number>): Float64Array {
+    const grid = new Float64Array(this.mask.length);
+    this.places.forEach((place, m) => grid[place] = values[m]);
+    return grid;
+  }
+
+  /** [N, T] → values of the tokens that count. */
+  gather(grid: ArrayLike<number>): Float32Array {
+    return Float32Array.from(this.places, (place) => grid[place]);
+  }
+
+  /** One list of values a sequence → [N, T], 0 elsewhere. */
+  spread(of: (sequence: RolloutSequence) => readonly number[]): Float64Array {
+    const grid = new Float64Array(this.mask.length);
+    this.sequences.forEach((sequence, i) => grid.set(of(sequence), i * this.tokens));
+    return grid;
+  }
+}
+
+/**
+ * The batch of some groups: labels on the tokens of completions that count, in the grid's order. A
+ * prompt is computed once for all of its completions where `sharePrefix` is set.
+ *
+ * @returns null where no completion counts
+ */
+export function completionBatch(
+  model: VisionLanguageModel,
+  groups: readonly RolloutGroup[],
+  options: { masksTruncated: boolean; sharePrefix: boolean; padTokenId: number },
+): ModelBatch | null {
+  const rows = groups.flatMap(({ prompt, sequences }): PackedRow[] => {
+    const counted = sequences.filter(({ truncated }) => !(truncated && options.masksTruncated));
+    const branches = counted.map(({ tokens }): Sequence => ({
+      // Nothing is predicted from the last token.
+      inputIds: [...prompt.ids, ...tokens.slice(0, -1)],
+      labels: [...new Array<number>(prompt.ids.length - 1).fill(-100), ...tokens],
+    }));
+    if (branches.length === 0) return [];
+    const shared = options.sharePrefix
+      ? packBranches(branches, prompt.images, model.imageTokenId)
+      : null;
+    return shared
+      ? [shared]
+      : branches.map((branch) => packBranches([branch], prompt.images, model.imageTokenId)!);
+  });
+  return rows.length === 0 ? null : batchRows(rows, options.padTokenId, model.config);
+}
+
+/** A pass over a batch: what it is run with. */
+export interface PolicyPass {
+  readonly batch: ModelBatch;
+  readonly options: PassOptions;
+  /** Of the batch's images, where the vision encoder has run already. */
+  readonly features: tf.Tensor3D | undefined;
+  /** Divides the logits. */
+  readonly temperature: number;
+}
+
+/** Log-probabilities of the tokens that count, on the device, [M]; no gradient. */
+export function policyLogProbs(model: VisionLanguageModel, pass: PolicyPass): tf.Tensor1D {
+  return tf.tidy(() =>
+    model.labelLogProbs(pass.batch, pass.options, pass.features, pass.temperature)!
+  );
+}
+
+/** Largest chunk of logits for the entropies: 64 MiB. */
+const CHUNK_BYTES = 64 * 2 ** 20;
+
+/**
+ * Entropies of the distributions that the labelled tokens come from, in nats.
+ *
+ * @param hidden [B, T, C], after the final norm
+ * @returns [M]
+ */
+export function tokenEntropies(
+  model: VisionLanguageModel,
+  hidden: tf.Tensor,
+  { batch, temperature }: PolicyPass,
+): tf.Tensor1D {
+  const positions: number[] = [];
+  batch.labels!.forEach((label, i) => label !== -100 && positions.push(i));
+  const step = Math.max(1, Math.floor(CHUNK_BYTES / (4 * model.config.lm_vocab_size)));
+  return tf.tidy(() => {
+    const rows = hidden.reshape([-1, model.config.lm_hidden_dim]); // [B·T, C]
+    const parts: tf.Tensor1D[] = [];
+    for (let first = 0; first < positions.length; first += step) {
+      parts.push(tf.tidy(() => {
+        const chunk = tf.gather(rows, tf.tensor1d(positions.slice(first, first + step), "int32"));
+        const logits = linear(chunk, model.head).div(temperature); // [n, V]
+        const shifted = logits.sub(logits.max(1, true)); // [n, V]
+        const weights = shifted.exp(); // [n, V]
+        const total = weights.sum(1); // [n]
+        return total.log().sub(weights.mul(shifted).sum(1).div(total)) as tf.Tensor1D; // [n]
+      }));
+    }
+    return tf.concat(parts) as tf.Tensor1D;
+  });
+}
+
+/** A loss of log-probabilities and its gradient, both on the host. */
+export interface HostLoss {
+  readonly loss: number;
+  /** [M] */
+  readonly gradient: Float32Array;
+}
+
+/** What going back through a batch gives; everything is the caller's to free. */
+export interface PolicyGradients {
+  readonly loss: tf.Scalar;
+  readonly gradients: Map<string, tf.Tensor>;
+  /** [B, T, C], for the entropies. */
+  readonly hidden: tf.Tensor;
+}
+
+/** A scalar whose value and gradient are computed on the host, inside the tape. */
+function hostLoss(logProbs: tf.Tensor1D, compute: () => HostLoss): tf.Scalar {
+  return withGradient([logProbs], (save) => {
+    const { loss, gradient } = compute();
+    save([tf.tensor1d(gradient)]);
+    return { value: tf.scalar(loss), gradient: (dy, [weights]) => [dy.mul(weights)] };
+  });
+}
+
+/**
+ * Loss and gradients of a batch.
+ *
+ * Where values can be read at once (wasm, cpu), one pass does it. On a GPU reading waits, so that
+ * the log-probabilities come from a pass of their own, unless the gradient does not depend on them.
+ *
+ * @param compute the loss out of the log-probabilities, [M]
+ * @param logProbs where the loss's gradient does not depend on their exact values: those known
+ *   already, which save that pass; else null
+ */
+export async function policyGradients(
+  model: VisionLanguageModel,
+  pass: PolicyPass,
+  parameters: Parameters,
+  compute: (logProbs: Float32Array) => HostLoss,
+  logProbs: Float32Array | null,
+): Promise<PolicyGradients> {
+  let known: HostLoss | null = null;
+  if (tf.getBackend() === "webgpu") {
+    let values = logProbs;
+    if (values === null) {
+      const tensor = policyLogProbs(model, pass);
+      [values] = await readBack([tensor]) as [Float32Array];
+      tensor.dispose();
+    }
+    known = compute(values);
+  }
+  let hidden: tf.Tensor | null = null;
+  const options: PassOptions = {
+    ...pass.options,
+    observe: (name, output) => {
+      if (name === "decoder_hidden") hidden = tf.keep(output.clone());
+    },
+  };
+  const { loss, gradients } = lossGradients(() => {
+    const tensor = model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
+    return hostLoss(tensor, () => known ?? compute(tensor.dataSync() as Float32Array));
+  }, parameters);
+  return { loss, gradients, hidden: hidden! };
+}
