@@ -1,3 +1,4 @@
+import { summariseSkipped } from "../skipped_summary.ts";
 import { DataError, type RowSkipped } from "./data_error.ts";
 
 /** The share of rows that may be unusable before a run stops. */
@@ -69,15 +70,6 @@ export class SkippedRows {
    * @param examples how many places to name for each reason
    */
   summary(examples = 3): string {
-    const byReason = new Map<string, string[]>();
-    for (const [place, reason] of this.#reasons) {
-      const places = byReason.get(reason) ?? [];
-      places.push(place);
-      byReason.set(reason, places);
-    }
-    return [...byReason].sort((a, b) => b[1].length - a[1].length).map(([reason, places]) => {
-      const more = places.length > examples ? `, and ${places.length - examples} more` : "";
-      return `  ${places.length} × ${reason} (${places.slice(0, examples).join("; ")}${more})`;
-    }).join("\n");
+    return summariseSkipped(this.rows, examples);
   }
 }

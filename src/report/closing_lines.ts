@@ -1,7 +1,8 @@
+import { summariseSkipped } from "../skipped_summary.ts";
 import { formatTable } from "./console_table.ts";
 import { formatDuration } from "./duration.ts";
 import type { EvaluationSample } from "./evaluation_sample.ts";
-import type { NextCommand, ResultTable, RunStatus } from "./page/report_contents.ts";
+import type { NextCommand, ResultTable, RunStatus, SkippedRow } from "./page/report_contents.ts";
 import { formatSamples } from "./samples_table.ts";
 import { printable } from "./terminal_text.ts";
 
@@ -9,7 +10,7 @@ import { printable } from "./terminal_text.ts";
 export interface RunSummary {
   /** How. */
   readonly status: Exclude<RunStatus, "running">;
-  /** Why, where that needs words. */
+  /** Why, where that needs words: on the page, and on the terminal unless the run failed. */
   readonly message?: string;
   /** Results, as before and after. */
   readonly tables?: readonly ResultTable[];
@@ -31,13 +32,19 @@ export interface ClosingWords {
   readonly reportPath: string | null;
   /** The columns of the terminal. */
   readonly width: number;
+  /** Rows that could not be used, of how many (0 where nobody knows). */
+  readonly skipped: {
+    readonly count: number;
+    readonly total: number;
+    readonly rows: readonly SkippedRow[];
+  };
   /** How it ended. */
   readonly summary: RunSummary;
 }
 
 /**
- * What is printed when a run is over: results, sample answers, where the report is, what to run
- * next.
+ * What is printed when a run is over: results, sample answers, skipped rows, where the report is,
+ * what to run next.
  *
  * @param words what is known
  * @returns texts to print one below the other
@@ -57,9 +64,19 @@ export function closingLines(words: ClosingWords): string[] {
   if (summary.status === "done" && words.samples.length > 0) {
     lines.push("\nSample answers\n" + formatSamples(words.samples, 8, width));
   }
+  const { skipped } = words;
+  // A run that failed says why by the error that it throws, skipped rows included.
+  const failed = summary.status === "failed";
+  if (!failed && skipped.count > 0) {
+    const of = skipped.total > 0 ? ` of ${skipped.total}` : "";
+    lines.push(
+      `\nskipped ${skipped.count}${of} rows\n` +
+        summariseSkipped(skipped.rows).split("\n").map(printable).join("\n"),
+    );
+  }
   const took = formatDuration(words.seconds);
   lines.push(`\n${words.label}: ${summary.status} at step ${words.step} after ${took}`);
-  if (summary.message !== undefined) lines.push(summary.message);
+  if (summary.message !== undefined && !failed) lines.push(summary.message);
   if (words.reportPath !== null) lines.push(`report: ${words.reportPath}`);
   for (const { label, command } of summary.next ?? []) lines.push(`${label}:\n  ${command}`);
   return lines;

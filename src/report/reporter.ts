@@ -259,6 +259,7 @@ export class Reporter {
       samples: this.#lastSamples,
       reportPath: this.#reportFailed ? null : this.#report.path,
       width: this.#terminal.columns(),
+      skipped: contents.skipped,
       summary,
     });
     for (const line of lines) this.#print(line);

@@ -48,7 +48,8 @@ export class SFTExampleMaker {
     const lastImageToken = chat.inputIds.lastIndexOf(this.imageTokenId);
     if (lastImageToken >= this.maxLength) {
       throw new RowSkipped(
-        `${chat.imageTokenCount} image tokens do not fit into max_seq_length ${this.maxLength}`,
+        `${chat.imageTokenCount} image tokens do not fit into max_seq_length ${this.maxLength}; raise ` +
+          "training.max_seq_length, or lower max_img_size",
       );
     }
     const inputIds = chat.inputIds.slice(0, this.maxLength);

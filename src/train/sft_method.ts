@@ -58,7 +58,6 @@ function labelCount(examples: readonly SFTExample[]): number {
 export class SFTMethod implements TrainingMethod {
   readonly name = "sft";
   readonly #stream: ExampleStream<VqaExample>;
-  readonly #skipped: SkippedRows;
   #cursor: DataCursor = { epoch: 0, index: 0 };
   #microSteps = 0;
   #lastBatches: SFTExample[][] = [];
@@ -80,7 +79,6 @@ export class SFTMethod implements TrainingMethod {
     readonly answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
   ) {
     this.#stream = new ExampleStream(dataset, options.seed);
-    this.#skipped = dataset.skipped;
   }
 
   get stepsPerEpoch(): number | null {
@@ -92,12 +90,15 @@ export class SFTMethod implements TrainingMethod {
   }
 
   /** Makes an example; null where the row cannot be used. */
-  async #make(placed: PlacedExample<VqaExample>): Promise<SFTExample | null> {
+  async #make(
+    placed: PlacedExample<VqaExample>,
+    skipped: SkippedRows,
+  ): Promise<SFTExample | null> {
     try {
       return await this.maker.make(placed);
     } catch (error) {
       if (!(error instanceof RowSkipped)) throw error;
-      this.#skipped.add(error.at(await placed.place()));
+      skipped.add(error.at(await placed.place()));
       return null;
     }
   }
@@ -113,7 +114,7 @@ export class SFTMethod implements TrainingMethod {
         if (batch.length > 0 && !dropLast) batches.push(batch);
         return { batches, epochEnded: true };
       }
-      const example = await this.#make(placed);
+      const example = await this.#make(placed, this.dataset.skipped);
       if (example === null) continue;
       batch.push(example);
       if (batch.length === batchSize) {
@@ -201,7 +202,7 @@ export class SFTMethod implements TrainingMethod {
       batch = [];
     };
     for await (const placed of placedExamples(this.evalDataset)) {
-      const example = await this.#make(placed);
+      const example = await this.#make(placed, this.evalDataset.skipped);
       if (example) batch.push(example);
       if (batch.length === this.options.evalBatchSize) await flush();
     }
@@ -241,7 +242,12 @@ export class SFTMethod implements TrainingMethod {
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    return { rows: this.#skipped.rows, total: this.#skipped.total };
+    const sources = new Set([this.dataset.skipped]); // parts of one data set share theirs
+    if (this.evalDataset) sources.add(this.evalDataset.skipped);
+    return {
+      rows: [...sources].flatMap(({ rows }) => rows),
+      total: [...sources].reduce((sum, { total }) => sum + total, 0),
+    };
   }
 }
 
