@@ -13,10 +13,11 @@ function address(array: Float32Array<ArrayBuffer>): bigint {
 Deno.test({
   name: "products on several threads are near those on one, and the same bits every time",
   ignore: "reason" in blas,
-  fn() {
+  async fn() {
     if ("reason" in blas) return;
     const threads = startBlasThreads(blas.library, blas.sgemm, 3);
     assertEquals(threads.count, 3);
+    await new Promise((resolve) => setTimeout(resolve, 500)); // So that they are up, mostly.
     const random = new RandomStream(1, "test");
     const size = 200 * 200;
     const [a, b] = [1, 2].map(() => Float32Array.from({ length: size }, () => random.nextFloat()));

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
+import { wasmHeap } from "../../src/device/wasm_heap.ts";
 import { attentionComposite } from "../../src/ops/attention.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
 import { dropoutComposite } from "../../src/ops/dropout.ts";
@@ -298,6 +299,37 @@ Deno.test("rows are gathered, and scattered back with duplicates added", async (
       [randomTensor([6, C], 1)],
     );
   }
+});
+
+Deno.test("tf.gather has its gradient on the wasm backend", async () => {
+  await kernels();
+  tf.tidy(() => {
+    const ids = tf.tensor1d([2, 0, 2], "int32");
+    const dx = tf.grad((x: tf.Tensor) => tf.gather(x, ids).sum())(tf.ones([4, 3]));
+    assertEquals([...dx.dataSync()], [1, 1, 1, 0, 0, 0, 2, 2, 2, 0, 0, 0]);
+  });
+});
+
+Deno.test("kernels return the heap to where it was, over and over", async () => {
+  const k = await kernels();
+  const heap = wasmHeap()!;
+  const inputs = [[2, 17, 4, 8], [2, 17, 2, 8], [2, 17, 2, 8]].map((shape, i) =>
+    randomTensor(shape, i)
+  );
+  const layout = AttentionLayout.causal(Int32Array.from([0, 3]), 17);
+  const step = () =>
+    tf.tidy(() => {
+      tf.grads((q: tf.Tensor, key: tf.Tensor, v: tf.Tensor) => {
+        const y = k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout);
+        const h = k.gelu(k.rmsNorm(y, tf.ones([32]), 1e-5)).reshape([34, 32]) as tf.Tensor2D;
+        return k.headLogProbs(h, tf.ones([50, 32]), new Int32Array(34), 1).sum();
+      })(inputs);
+    });
+  step();
+  const level = heap.usedBytes();
+  for (let i = 0; i < 50; i++) step();
+  assertEquals(heap.usedBytes(), level);
+  tf.dispose(inputs);
 });
 
 Deno.test("rows are replaced, and both sides get their gradients", async () => {

@@ -9,6 +9,7 @@ import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
 import { installIdentityKernel } from "./identity_kernel.ts";
 import { installMatMulKernels } from "./mat_mul_kernels.ts";
 import { type KernelModule, loadKernelModule } from "./module.ts";
+import { installSegmentSumKernel } from "./segment_sum_kernel.ts";
 
 let loaded: KernelModule | null = null;
 let gemm: GemmFunction | null = null;
@@ -36,4 +37,5 @@ onBackendReady((backend) => {
   gemm = wasmGemm(loaded);
   installMatMulKernels(loaded, kernelGemm);
   installIdentityKernel();
+  installSegmentSumKernel(loaded);
 });
