@@ -19,7 +19,7 @@ const SEARCH_BITS = 34;
 /** Thresholds that are tried at once; each round narrows the span by this and one. */
 const THRESHOLDS = 15;
 /** Values that a round may make. */
-const ROUND_VALUES = 2 ** 24;
+const ROUND_VALUES = 2 ** 21;
 /** The largest float32 below 1. */
 const BELOW_ONE = 1 - 2 ** -24;
 

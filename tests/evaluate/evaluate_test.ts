@@ -1,0 +1,217 @@
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import { datasetFromRows } from "../../src/data/load_dataset.ts";
+import type { Row } from "../../src/data/row.ts";
+import { initBackend } from "../../src/device/backend.ts";
+import { answerQuestions } from "../../src/evaluate/answer_questions.ts";
+import { evaluatePreference, type ScoredPair } from "../../src/evaluate/evaluate_preference.ts";
+import { evaluateRewards, type ScoredAnswer } from "../../src/evaluate/evaluate_rewards.ts";
+import { type AnsweredQuestion, evaluateVqa } from "../../src/evaluate/evaluate_vqa.ts";
+import { evaluationData, formatOfData } from "../../src/evaluate/evaluation_data.ts";
+import { chatBuilder, type Question } from "../../src/evaluate/question_rows.ts";
+import { ImageProcessor } from "../../src/image/image_processor.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/model/config.ts";
+import type { LoadedModel } from "../../src/model/pretrained.ts";
+import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { RewardSandbox } from "../../src/rewards/reward_sandbox.ts";
+import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
+import { Tokenizer } from "../../src/text/tokenizer.ts";
+import { tinyConfig } from "../generate/tiny_model.ts";
+
+const tokenizer = Tokenizer.fromJson(embeddedTokenizerFiles())
+  .withExtraTokens(defaultExtraTokens(), DEFAULT_CHAT_TEMPLATE);
+
+/** A model whose answers differ from question to question. */
+async function load(): Promise<LoadedModel> {
+  await initBackend({ backend: "wasm" });
+  const config = {
+    ...tinyConfig,
+    lm_base_vocab_size: tokenizer.imageTokenId,
+    lm_vocab_size: tokenizer.vocabSize,
+    max_img_size: 16,
+  };
+  const model = VisionLanguageModel.fromConfig(config, {
+    seed: 5,
+    initPositionEmbedding: "normal",
+  });
+  tf.tidy(() => {
+    for (const [name, tensor] of model.weights) {
+      if (!name.includes("norm")) tensor.assign(tensor.mul(10));
+    }
+  });
+  model.tokenizer = tokenizer;
+  model.imageProcessor = ImageProcessor.fromConfig(config);
+  return { model, tokenizer, imageProcessor: model.imageProcessor };
+}
+
+/** Rows with pictures, two or three turns each. */
+async function vqaRows(count: number): Promise<Row[]> {
+  const shapes = await evaluationData("builtin:shapes", "vqa", { limit: count });
+  const rows: Row[] = [];
+  for await (const { images, turns, columns } of shapes) {
+    rows.push({
+      ...columns,
+      images: images.map(({ bytes }) => bytes),
+      texts: turns.map((turn) => ({ ...turn })),
+    });
+  }
+  return rows;
+}
+
+Deno.test("answerQuestions() gives each question the answer that it gets alone, in order", async () => {
+  const loaded = await load();
+  const rows = await vqaRows(6);
+  const dataset = await datasetFromRows(rows, { format: "vqa" });
+  const asked: Question[] = [];
+  await evaluateVqa(loaded, dataset, {
+    maxNewTokens: 3,
+    onAnswer: (_, source) => void asked.push(source),
+  });
+  asked.push({ ...asked[0], images: [], question: "no picture" });
+  const progress: number[] = [];
+  const together = await answerQuestions(loaded.model, tokenizer, asked, {
+    batchSize: 7,
+    maxNewTokens: 5,
+    onProgress: (answered) => progress.push(answered),
+  });
+  const alone: string[] = [];
+  for (const question of asked) {
+    const [answer] = await answerQuestions(loaded.model, tokenizer, [question], {
+      maxNewTokens: 5,
+    });
+    alone.push(answer);
+  }
+  assertEquals(together, alone);
+  assert(new Set(together).size > 3, "the model's answers differ");
+  assertEquals(progress.at(-1), asked.length);
+  assert(progress.length > 2 && progress.every((n, i) => n > (progress[i - 1] ?? 0)));
+  loaded.model.dispose();
+});
+
+Deno.test("evaluateVqa() asks each turn alone, or with the expected answers before it", async () => {
+  const loaded = await load();
+  const rows = await vqaRows(5);
+  const turns = rows.flatMap(({ texts }) => texts as Row[]);
+  const plain: [AnsweredQuestion, Question][] = [];
+  const options = { maxNewTokens: 3, batchSize: 4 };
+  const before = tf.memory().numTensors;
+  const scores = await evaluateVqa(loaded, await datasetFromRows(rows, { format: "vqa" }), {
+    ...options,
+    onAnswer: (answered, source) => void plain.push([answered, source]),
+  });
+  assertEquals(tf.memory().numTensors, before);
+  assertEquals(scores.examples, 5);
+  assertEquals(scores.questions, turns.length);
+  assertEquals(plain.map(([{ question }]) => question), turns.map(({ user }) => user));
+  assertEquals(plain.map(([{ expected }]) => expected), turns.map(({ assistant }) => assistant));
+  assert(plain.every(([, { messages }]) => messages.length === 1));
+  assertEquals(plain.map(([{ type }]) => type), rows.flatMap((row) => row.answer_type));
+  let typed = 0;
+  for (const { questions } of scores.byType.values()) typed += questions;
+  assertEquals(typed, turns.length);
+  const histories: Question[] = [];
+  await evaluateVqa(loaded, await datasetFromRows(rows, { format: "vqa" }), {
+    ...options,
+    withHistory: true,
+    onAnswer: (_, source) => void histories.push(source),
+  });
+  const second = histories[1];
+  assertEquals(second.messages.map(({ role }) => role), ["user", "assistant", "user"]);
+  assertEquals(second.messages[1].content, turns[0].assistant);
+  loaded.model.dispose();
+});
+
+Deno.test("evaluateVqa() counts a right answer as right", async () => {
+  const loaded = await load();
+  const [row] = await vqaRows(1);
+  let said = "";
+  await evaluateVqa(loaded, await datasetFromRows([row], { format: "vqa" }), {
+    maxNewTokens: 3,
+    onAnswer: ({ answer }) => void (said ||= answer.trim()),
+  });
+  assert(said !== "");
+  const texts = [{ user: (row.texts as Row[])[0].user, assistant: ` ${said.toUpperCase()} ` }];
+  const dataset = await datasetFromRows([{ images: row.images, texts }], { format: "vqa" });
+  const scores = await evaluateVqa(loaded, dataset, { maxNewTokens: 3 });
+  assertEquals(scores, { examples: 1, questions: 1, exactMatch: 1, byType: new Map() });
+  loaded.model.dispose();
+});
+
+Deno.test("a picture that cannot be decoded is skipped and counted", async () => {
+  const loaded = await load();
+  const rows = await vqaRows(20);
+  rows[3] = { ...rows[3], images: [new Uint8Array([1, 2, 3])] };
+  const dataset = await datasetFromRows(rows, { format: "vqa" });
+  const scores = await evaluateVqa(loaded, dataset, { maxNewTokens: 1 });
+  assertEquals(scores.examples, 19);
+  assertEquals(dataset.skipped.count, 1);
+  loaded.model.dispose();
+});
+
+Deno.test("evaluatePreference() compares what separate forwards give", async () => {
+  const loaded = await load();
+  const dataset = await evaluationData("builtin:shapes", "preference", { limit: 7 });
+  const pairs: ScoredPair[] = [];
+  const scores = await evaluatePreference(loaded, dataset, {
+    batchSize: 3,
+    onPair: (pair) => void pairs.push(pair),
+  });
+  const builder = chatBuilder(loaded);
+  const sum = async (prompt: number[], answer: number[], tiles: Float32Array) => {
+    const inputIds = [[...prompt, ...answer]];
+    const { logits, loss } = loaded.model.forward({
+      inputIds,
+      images: [{ tiles, tileCount: 1 }],
+      labels: inputIds.map((ids) =>
+        ids.map((_, t) => t + 1 >= prompt.length ? ids[t + 1] ?? -100 : -100)
+      ),
+    });
+    const [mean] = await loss!.data();
+    tf.dispose([logits ?? [], loss!]);
+    return -mean * answer.length;
+  };
+  for (const [i, pair] of pairs.entries()) {
+    const example = await dataset.get(i);
+    const { tiles, grid } = await loaded.imageProcessor.process(example.images[0].bytes);
+    const ids = builder.buildPreference(example, [grid]);
+    assertAlmostEquals(pair.chosenLogProb, await sum(ids.promptIds, ids.chosenIds, tiles), 1e-3);
+    const rejected = await sum(ids.promptIds, ids.rejectedIds, tiles);
+    assertAlmostEquals(pair.rejectedLogProb, rejected, 1e-3);
+    assertEquals(pair.correct, pair.chosenLogProb > pair.rejectedLogProb);
+  }
+  const right = pairs.filter(({ correct }) => correct).length;
+  assertEquals([scores.examples, scores.accuracy], [7, right / 7]);
+  loaded.model.dispose();
+});
+
+Deno.test("evaluateRewards() gives columns to the functions and means over what they scored", async () => {
+  const loaded = await load();
+  const dataset = await evaluationData("builtin:shapes", "grpo", { limit: 9 });
+  const scored: ScoredAnswer[] = [];
+  await using sandbox = await RewardSandbox.start([{ module: "builtin:exact_match" }]);
+  const scores = await evaluateRewards(loaded, dataset, sandbox, {
+    batchSize: 4,
+    maxNewTokens: 3,
+    onAnswer: (answer) => void scored.push(answer),
+  });
+  assertEquals(scores.examples, 9);
+  assertEquals(scored.length, 9);
+  assert(scored.every(({ reward }) => reward === 0 || reward === 1));
+  const mean = scored.reduce((sum, { reward }) => sum + (reward ?? 0), 0) / 9;
+  assertAlmostEquals(scores.reward, mean, 1e-12);
+  assertEquals([...scores.rewards.keys()], [...sandbox.functions]);
+  loaded.model.dispose();
+});
+
+Deno.test("formatOfData() tells formats by their columns, and says what is wanted", async () => {
+  const folder = await Deno.makeTempDir();
+  const format = async (row: Row) => {
+    await Deno.writeTextFile(`${folder}/data.jsonl`, JSON.stringify(row) + "\n");
+    return await formatOfData(`${folder}/data.jsonl`);
+  };
+  assertEquals(await format({ prompt: "a", chosen: "b", rejected: "c" }), "preference");
+  assertEquals(await format({ texts: [{ user: "a", assistant: "b" }] }), "vqa");
+  assertEquals(await format({ prompt: "a", answer: "b" }), "grpo");
+  await assertRejects(() => format({ question: "a" }), Error, "Cannot tell what");
+  await Deno.remove(folder, { recursive: true });
+});

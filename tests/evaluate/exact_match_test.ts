@@ -1,0 +1,25 @@
+import { assert, assertEquals } from "@std/assert";
+import { ExactMatchTally, isExactMatch } from "../../src/evaluate/exact_match.ts";
+
+Deno.test("isExactMatch() trims and folds case, and nothing else", () => {
+  assert(isExactMatch("  Yes \n", "yes"));
+  assert(isExactMatch("STRASSE", "Straße"));
+  assert(isExactMatch("ÉTÉ", "été"));
+  assert(!isExactMatch("yes.", "yes"));
+  assert(!isExactMatch("dark  red", "dark red"));
+  assert(!isExactMatch("", "no"));
+});
+
+Deno.test("ExactMatchTally counts overall and by type; answers without a type count overall", () => {
+  const tally = new ExactMatchTally();
+  assertEquals(tally.overall, { questions: 0, exactMatch: 0 });
+  assert(tally.add("red", "Red", "color"));
+  assert(!tally.add("blue", "red", "color"));
+  assert(tally.add("3", "3", "count"));
+  assert(!tally.add("left", "right"));
+  assertEquals(tally.overall, { questions: 4, exactMatch: 0.5 });
+  assertEquals([...tally.byType], [
+    ["color", { questions: 2, exactMatch: 0.5 }],
+    ["count", { questions: 1, exactMatch: 1 }],
+  ]);
+});
