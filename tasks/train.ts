@@ -114,6 +114,33 @@ export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendC
   return train.backend ?? backendOfDevice(config.training.device);
 }
 
+/** Resolves everything, runs the longest batch once, and prints what it takes. */
+async function dryRun(train: TrainOptions, config: ResolvedConfig): Promise<number> {
+  if (config.training_type !== "sft") {
+    throw new Error(`--dry-run is there for sft alone, got ${config.training_type}`);
+  }
+  const { dryRunLines, dryRunSFT } = await import("../src/train/dry_run.ts");
+  const report = await dryRunSFT(config, {
+    backend: backendOf(train, config),
+    onProgress: (text) => console.error(text),
+  });
+  for (const warning of report.warnings) console.error(`warning: ${warning}`);
+  for (const line of dryRunLines(report)) console.log(line);
+  return 0;
+}
+
+/** What runs a trainer; loaded when it is needed. */
+async function runnerOf(trainer: TrainingType) {
+  switch (trainer) {
+    case "sft":
+      return (await import("../src/train/run_sft.ts")).runSFT;
+    case "dpo":
+      return (await import("../src/train/run_dpo.ts")).runDPO;
+    case "grpo":
+      return (await import("../src/train/run_grpo.ts")).runGRPO;
+  }
+}
+
 /** The command. */
 export const command: Command = {
   name: "train",
@@ -124,11 +151,9 @@ export const command: Command = {
   async run(args, { signal }) {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
-    if (config.training_type !== "sft") {
-      throw new Error(`train ${config.training_type} is not there yet`);
-    }
-    const { runSFT } = await import("../src/train/run_sft.ts");
-    const { status } = await runSFT(config, {
+    if (train.dryRun) return await dryRun(train, config);
+    const run = await runnerOf(config.training_type);
+    const { status } = await run(config, {
       backend: backendOf(train, config),
       resume: train.resume,
       signal,

@@ -98,16 +98,18 @@ export function languageModel(
   for (let i = 0; i < config.lm_n_blocks; i++) {
     const prefix = `decoder.blocks.${i}.`;
     if (context.checkpointing) {
+      const { cos, sin } = inputs.angles;
       x = gradientCheckpoint(
-        ([input, ...tensors]) =>
+        ([input, ...tensors], [cos, sin]) =>
           decoderBlock(
             replaceBelow(context, prefix, tensors),
             config,
             i,
             input as tf.Tensor3D,
-            inputs,
+            { ...inputs, angles: { cos: cos as tf.Tensor4D, sin: sin as tf.Tensor4D } },
           ),
         [x, ...tensorsBelow(context, prefix)],
+        [cos, sin],
       );
     } else x = decoderBlock(context, config, i, x, inputs); // [B, T, C]
     inputs.observe?.(`decoder.blocks.${i}`, x);

@@ -11,24 +11,32 @@ import { withGradient } from "./with_gradient.ts";
 /**
  * Runs `block` without keeping what it computes inside.
  *
- * @param block a pure function of its inputs; run once forward and once more on the way back
+ * @param block a pure function of its inputs and constants; run once forward and once more on the
+ *   way back, when every other tensor of the pass may be gone
  * @param inputs everything that gets a gradient, parameters included
+ * @param constants what else it needs
  * @returns the block's output
  */
 export function gradientCheckpoint<T extends tf.Tensor>(
-  block: (inputs: tf.Tensor[]) => T,
+  block: (inputs: tf.Tensor[], constants: tf.Tensor[]) => T,
   inputs: tf.Tensor[],
+  constants: tf.Tensor[] = [],
 ): T {
   // Weights that are not trained need no gradient; tfjs asks for all, so they get a stand-in.
   const trained = inputs.map((input) => !(input instanceof tf.Variable) || input.trainable);
   return withGradient<T>(inputs, (save) => {
-    const value = block(inputs);
-    save(inputs);
+    const value = block(inputs, constants);
+    save([...inputs, ...constants]);
     return {
       value,
-      gradient: (dy, saved) => {
+      gradient: (dy, kept) => {
+        const saved = kept.slice(0, inputs.length), keptConstants = kept.slice(inputs.length);
         const wanted = saved.filter((_, i) => trained[i]);
-        const { value, gradients } = valueAndGradients(() => block(saved), wanted, dy);
+        const { value, gradients } = valueAndGradients(
+          () => block(saved, keptConstants),
+          wanted,
+          dy,
+        );
         value.dispose();
         return saved.map((input, i) =>
           (trained[i] ? gradients.shift() : tf.scalar(0)) ?? tf.zerosLike(input)

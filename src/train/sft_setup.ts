@@ -1,0 +1,66 @@
+/**
+ * SFT's method and parameter groups out of a model, data and the section `training`.
+ *
+ * @module
+ */
+import type { TrainingSection } from "../config/config_types.ts";
+import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import { ChatExampleBuilder } from "../text/chat_example.ts";
+import type { ParameterGroup } from "./optimizer.ts";
+import { parameterGroups } from "./parameter_groups.ts";
+import type { PreparedModel } from "./prepare_model.ts";
+import { SFTExampleMaker } from "./sft_examples.ts";
+import { type SFTDataset, SFTMethod } from "./sft_method.ts";
+import { TileCache } from "./tile_cache.ts";
+
+/** What SFT needs of a prepared model. */
+export type SFTModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
+
+/** Rows to examples, as a model takes them. */
+export function sftExampleMaker(prepared: SFTModel, training: TrainingSection): SFTExampleMaker {
+  const { model, tokenizer, imageProcessor } = prepared;
+  return new SFTExampleMaker(
+    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
+    new TileCache(imageProcessor),
+    training.max_seq_length ?? model.config.lm_max_length,
+    model.imageTokenId,
+  );
+}
+
+/**
+ * SFT's method.
+ *
+ * @param train to train on
+ * @param evaluation held out; null: no evaluation
+ * @param answerSamples asks the model a few questions after an evaluation
+ */
+export function sftMethod(
+  prepared: SFTModel,
+  training: TrainingSection,
+  train: SFTDataset,
+  evaluation: SFTDataset | null,
+  answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
+): SFTMethod {
+  const { model, tokenizer } = prepared;
+  return new SFTMethod(model, sftExampleMaker(prepared, training), train, evaluation, {
+    batchSize: training.per_device_train_batch_size,
+    evalBatchSize: training.per_device_eval_batch_size,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    lossReduction: training.loss_reduction,
+    sharePrefix: training.share_prefix,
+    gradientCheckpointing: training.gradient_checkpointing,
+    dropLast: training.dataloader_drop_last,
+    padTokenId: tokenizer.padTokenId,
+    seed: training.seed,
+  }, answerSamples);
+}
+
+/** What trains under SFT, and how fast. */
+export function sftGroups(prepared: SFTModel, training: TrainingSection): ParameterGroup[] {
+  return parameterGroups(prepared.model, {
+    modalityProjector: training.lr_mp,
+    visionEncoder: training.lr_vision_backbone,
+    languageBackbone: training.lr_language_backbone,
+    lora: training.lr_lora,
+  }, training.weight_decay);
+}
