@@ -9,6 +9,8 @@ export { ConfigError, type ConfigProblem } from "./src/config/config_error.ts";
 export type * from "./src/config/config_types.ts";
 export { stringifyConfig } from "./src/config/stringify_config.ts";
 export * from "./src/rewards/mod.ts";
+export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo_trainer.ts";
+export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo_trainer.ts";
 
 if (import.meta.main) {
   const { main } = await import("./tasks/main.ts");
