@@ -88,8 +88,6 @@ export async function dryRunSFT(
   const weights = 4 * (sizeOf(model.weights.values()) + sizeOf(adapterParameters(model).values()));
   say(`model ${prepared.origin}`);
   try {
-    const data = await prepareData(config, "vqa");
-    say(`data ${config.dataset.train_data_path}: ${data.train.length ?? "unknown"} examples`);
     const groups = sftGroups(prepared, training);
     if (groups.length === 0) {
       throw new Error(
@@ -97,6 +95,8 @@ export async function dryRunSFT(
           "lr_language_backbone or lr_lora above 0",
       );
     }
+    const data = await prepareData(config, "vqa");
+    say(`data ${config.dataset.train_data_path}: ${data.train.length ?? "unknown"} examples`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
     const trained = sizeOf(parameters.values());
     const trainsVision = groups.some(({ name }) => name === "vision_encoder") ||

@@ -1,0 +1,147 @@
+import { assert, assertEquals } from "@std/assert";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { initBackend } from "../../src/device/backend.ts";
+import { defaultVLMConfig } from "../../src/model/config.ts";
+import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
+import { Tokenizer } from "../../src/text/tokenizer.ts";
+import { dryRunLines, dryRunSFT } from "../../src/train/dry_run.ts";
+import { loadTrainConfig, parseTrainArguments } from "../../tasks/train.ts";
+import { LAB_SFT } from "../config/lab_configs.ts";
+import { RED_PIXEL } from "../data/parquet_fixture.ts";
+import { startFakeHub } from "../hub/fake_hub.ts";
+
+const MODEL = "lusxvr/nanoVLM-230M-8k";
+const LANGUAGE_MODEL = "HuggingFaceTB/SmolLM2-360M-Instruct";
+const DATA = "lmms-lab/multimodal-open-r1-8k-verified";
+
+/** A tiny nanoVLM as its repository holds one: weights and config, the tokenizer elsewhere. */
+async function writeModel(folder: string): Promise<void> {
+  await initBackend({ backend: "cpu" });
+  const base = Tokenizer.fromJson(embeddedTokenizerFiles());
+  const defaults = defaultVLMConfig();
+  const tokenizer = base.withExtraTokens(defaults.vlm_extra_tokens, defaults.lm_chat_template);
+  const model = VisionLanguageModel.fromConfig({
+    ...defaults,
+    vit_hidden_dim: 32,
+    vit_inter_dim: 64,
+    vit_patch_size: 8,
+    vit_img_size: 32,
+    vit_n_heads: 2,
+    vit_n_blocks: 1,
+    lm_hidden_dim: 32,
+    lm_inter_dim: 64,
+    lm_n_heads: 4,
+    lm_n_kv_heads: 2,
+    lm_n_blocks: 1,
+    lm_base_vocab_size: tokenizer.imageTokenId,
+    lm_vocab_size: tokenizer.vocabSize,
+    lm_max_length: 512,
+    lm_tokenizer: LANGUAGE_MODEL,
+    max_img_size: 64,
+    mp_pixel_shuffle_factor: 2,
+    mp_image_token_length: 4,
+  });
+  await model.savePretrained(folder);
+  model.dispose();
+  await base.save(`${folder}/tokenizer`);
+}
+
+function parquet(rows: number): Uint8Array {
+  const numbers = Array.from({ length: rows }, (_, i) => i);
+  return new Uint8Array(parquetWriteBuffer({
+    schema: [
+      { name: "root", num_children: 3 },
+      { name: "image", num_children: 2, repetition_type: "OPTIONAL" },
+      { name: "bytes", type: "BYTE_ARRAY", repetition_type: "OPTIONAL" },
+      { name: "path", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+      { name: "problem", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+      { name: "solution", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+    ],
+    columnData: [
+      { name: "image", data: numbers.map((i) => ({ bytes: RED_PIXEL, path: `${i}.png` })) },
+      { name: "problem", data: numbers.map((i) => `How much is ${i} and ${i}?`) },
+      { name: "solution", data: numbers.map((i) => `<answer> ${"!".repeat(i)}${2 * i} </answer>`) },
+    ],
+  }));
+}
+
+Deno.test("NanoVLM-Lab's SFT config resolves from the Hub in a dry run that writes nothing", async () => {
+  const temporary = await Deno.makeTempDir();
+  await writeModel(`${temporary}/model`);
+  const file = async (name: string) => await Deno.readFile(`${temporary}/model/${name}`);
+  await using hub = {
+    ...startFakeHub({
+      models: {
+        [MODEL]: {
+          "config.json": await file("config.json"),
+          "model.safetensors": await file("model.safetensors"),
+        },
+        [LANGUAGE_MODEL]: {
+          "tokenizer.json": await file("tokenizer/tokenizer.json"),
+          "tokenizer_config.json": await file("tokenizer/tokenizer_config.json"),
+        },
+      },
+      datasets: { [DATA]: { "data/train-00000-of-00001.parquet": parquet(200) } },
+    }),
+    async [Symbol.asyncDispose]() {
+      await this.close();
+    },
+  };
+  const work = `${temporary}/work`;
+  await Deno.mkdir(work);
+  const config = LAB_SFT.replace("someone/nanoVLM-230M", MODEL).replace("someone/vqa", DATA);
+  assert(config.includes(MODEL) && config.includes(DATA));
+  await Deno.writeTextFile(`${work}/sft_config.yaml`, config);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      new URL("../../mod.ts", import.meta.url).href,
+      ..."train sft --dry-run --backend wasm --config sft_config.yaml --set".split(" "),
+      "dataset.preprocessing_fn=builtin:dataset_preprocessing_sft",
+    ],
+    cwd: work,
+    env: { HF_ENDPOINT: hub.endpoint, HF_HOME: `${temporary}/hf`, HF_TOKEN: "", NO_COLOR: "1" },
+  }).output();
+  const out = new TextDecoder().decode(stdout);
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+  assert(out.includes(`model: ${MODEL}, `), out);
+  // 5 % of 200 rows, four fifths of them to train on.
+  assert(out.includes("data: 8 examples to train on, 2 held out"), out);
+  assert(out.includes("nothing was trained and nothing written"), out);
+  assertEquals([...Deno.readDirSync(work)].map(({ name }) => name), ["sft_config.yaml"]);
+  await Deno.remove(temporary, { recursive: true });
+});
+
+Deno.test("a dry run's estimate is near what tensors really hold", async () => {
+  for (
+    const sets of [[], ["model.use_lora=true"], [
+      "training.per_device_train_batch_size=16",
+      "training.lr_vision_backbone=0",
+    ]]
+  ) {
+    const config = await loadTrainConfig(
+      parseTrainArguments(["sft", ...sets.flatMap((set) => ["--set", set])]),
+    );
+    const report = await dryRunSFT(config, { backend: "wasm" });
+    const { estimate, measured } = report;
+    assertEquals(measured.weights, estimate.weights);
+    assertEquals(measured.gradients, estimate.gradients);
+    const estimated = estimate.gradients + estimate.activations + estimate.logits;
+    const ratio = measured.pass / estimated;
+    assert(ratio > 0.5 && ratio < 1.5, `${sets}: ${ratio}`);
+    assert(Number.isFinite(report.loss) && report.gradNorm > 0);
+    assert(dryRunLines(report).some((line) => line.includes("in all")));
+  }
+});
+
+Deno.test("a dry run fails where nothing trains", async () => {
+  const rates = ["lr_mp", "lr_vision_backbone", "lr_language_backbone", "lr_lora"];
+  const config = await loadTrainConfig(
+    parseTrainArguments(["sft", ...rates.flatMap((rate) => ["--set", `training.${rate}=0`])]),
+  );
+  let message = "";
+  await dryRunSFT(config, { backend: "wasm" }).catch((error) => message = String(error));
+  assert(message.includes("every learning rate is 0"), message);
+});
