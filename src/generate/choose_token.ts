@@ -6,6 +6,7 @@
 import {
   applyRepetitionPenalty,
   argmax,
+  checkSamplingParameters,
   drawToken,
   forbidTokens,
   type SamplingContext,
@@ -28,6 +29,47 @@ export interface ChosenToken {
   readonly filteredLogProb: number;
 }
 
+/** Whether temperature is all that shapes the distribution. */
+function isUnfiltered(parameters: SamplingParameters): boolean {
+  const { topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = parameters;
+  return topK === 0 && (topP === 0 || topP === 1) && minP === 0 && repetitionPenalty === 1;
+}
+
+/**
+ * Draws from softmax(logits / temperature) less the forbidden ids, each exponential computed once:
+ * with a large vocabulary this is what sampling costs.
+ */
+function drawUnfiltered(
+  logits: Float32Array,
+  temperature: number,
+  uniform: number,
+  forbidden: Iterable<number>,
+): ChosenToken {
+  const weights = new Float64Array(logits.length);
+  let largest = -Infinity, all = 0;
+  for (let v = 0; v < logits.length; v++) if (logits[v] > largest) largest = logits[v];
+  for (let v = 0; v < logits.length; v++) {
+    weights[v] = Math.exp((logits[v] - largest) / temperature);
+    all += weights[v];
+  }
+  for (const id of forbidden) if (id >= 0 && id < weights.length) weights[id] = 0;
+  let allowed = 0;
+  for (let v = 0; v < weights.length; v++) allowed += weights[v];
+  if (!(allowed > 0)) {
+    throw new RangeError(
+      `Cannot draw a token: of ${logits.length} logits none is finite and allowed; the model's ` +
+        "output is not a number, or every token that it finds possible is forbidden",
+    );
+  }
+  const token = drawToken(weights, uniform * allowed);
+  const logWeight = (logits[token] - largest) / temperature;
+  return {
+    token,
+    logProb: logWeight - Math.log(all),
+    filteredLogProb: logWeight - Math.log(allowed),
+  };
+}
+
 /**
  * Chooses the next token of a sequence.
  *
@@ -44,6 +86,10 @@ export function chooseToken(
 ): ChosenToken {
   const greedy = parameters.greedy === true || parameters.temperature === 0;
   const temperature = greedy ? 1 : parameters.temperature ?? 1;
+  if (!greedy && isUnfiltered(parameters)) {
+    checkSamplingParameters(parameters);
+    return drawUnfiltered(logits, temperature, uniform, context.forbidden ?? []);
+  }
   let token: number, filteredLogProb = 0;
   if (greedy) {
     const row = new Float64Array(logits);
