@@ -27,12 +27,15 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   const { magic, frames, codec, read, realm } = options;
   const PRINTED_LINES = 100;
   const MAX_SCORE = 1e9;
+  /** Processor time between two calls; a collection of garbage fits in. */
+  const IDLE_CPU_MS = 1500;
   let memoryBytes = 512 * 2 ** 20;
   let printed: string[] = [];
   let refused: string[] = [];
   let call: { id: number; scores: number } | null = null;
   let stage: "parsing" | "parsed" | "linking" | "linked" = "parsed";
   let deadline = 0;
+  let idleCpu = 0;
   let pingAt = 0;
   let pings = 0;
   let over = false;
@@ -150,12 +153,22 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     return null;
   }
 
+  function cpuMs(): number {
+    // Not in Deno's types yet.
+    const { cpuUsage } = Deno as unknown as { cpuUsage?(): { user: number; system: number } };
+    const used = cpuUsage?.();
+    return used === undefined ? 0 : (used.user + used.system) / 1000;
+  }
+
   function watch(): void {
     const rss = Deno.memoryUsage().rss;
     if (rss > memoryBytes) {
       die("memory", `${Math.round(rss / 2 ** 20)} MB of ${Math.round(memoryBytes / 2 ** 20)} MB`);
     }
     const now = performance.now();
+    const cpu = cpuMs();
+    if (deadline > 0 || stage !== "linked") idleCpu = cpu;
+    else if (cpu - idleCpu > IDLE_CPU_MS) die("busy", "it kept computing after its answer");
     if (deadline > 0 && now > deadline) die("timeout", "its time was over");
     if (deadline === 0) {
       // Between calls: a module that keeps its thread busy is not left to it.
@@ -164,7 +177,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         order({ type: "ping", id: ++pings });
       } else if (now - pingAt > 5000) die("busy", "it kept computing after its answer");
     } else pingAt = 0;
-    setTimeout(watch, deadline > 0 ? 15 : 250);
+    setTimeout(watch, deadline > 0 ? 15 : 100);
   }
   watch();
 

@@ -93,6 +93,13 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
     delete: noEnv,
     toObject: noEnv,
   });
+  const permissions = realDeno.permissions as Deno.Permissions;
+  facade.permissions = Object.freeze({
+    query: permissions.query.bind(permissions),
+    querySync: permissions.querySync.bind(permissions),
+    request: () => deny("tried to ask for permissions: the config alone grants them"),
+    requestSync: () => deny("tried to ask for permissions: the config alone grants them"),
+  });
   facade.errors = realDeno.errors;
   facade.build = realDeno.build;
   facade.version = realDeno.version;

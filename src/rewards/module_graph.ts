@@ -43,7 +43,7 @@ export interface GraphOptions {
   entry: URL;
   /** The entry is one of this library's own rewards, wherever the library came from. */
   builtin: boolean;
-  /** Whether the module sees its true URL (it may read files) or a made-up one. */
+  /** Whether it may read files, and so sees its true URL and not a made-up one. */
   showPaths: boolean;
   /** Fetches remote modules; null where that is not granted. */
   remote: RemoteModules | null;
@@ -181,6 +181,10 @@ export class ModuleGraph {
     if (/^(jsr:\/?)?@nanovlm\/lab(@|\/|$)/.test(specifier)) {
       // Types alone come from there; at run time it is empty.
       return { url: "nanovlm:lab", kind: "empty", source: "" };
+    }
+    const raw = type === "text" || type === "bytes";
+    if (raw && !this.#options.showPaths) {
+      throw new Error(`files as ${type} are not part of a module; add \`allow_read\` if it must`);
     }
     const relative = /^\.{0,2}\//.test(specifier);
     if (builtin && relative) {

@@ -29,9 +29,12 @@ export function resolveGrants(grants: SandboxGrants): SandboxGrants {
   return resolved;
 }
 
-/** Time for loading a module, in milliseconds. */
+/** Time for starting a process and parsing, where nothing of the module runs, in milliseconds. */
+export const BOOT_TIMEOUT_MS = 20_000;
+
+/** Time for evaluating a module, in milliseconds. */
 export function startTimeout(grants: SandboxGrants): number {
-  return grants.startTimeoutMs ?? Math.max(10_000, grants.timeoutMs ?? 0);
+  return grants.startTimeoutMs ?? Math.max(2000, grants.timeoutMs ?? DEFAULT_TIMEOUT_MS);
 }
 
 /** What the guard is told. */

@@ -1,13 +1,19 @@
 /** A module behind the wall: its checked graph, and the processes that work for it. */
 import { type ChildCommand, childCommand } from "./child_command.ts";
 import { asModuleError, deathText, link, parse } from "./child_loading.ts";
-import { ChildDeathError, SandboxChild } from "./child_process.ts";
+import { type ChildDeath, ChildDeathError, SandboxChild } from "./child_process.ts";
 import { makeCodec } from "./codec.ts";
 import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
 import { locate } from "./module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
 import { RemoteModules } from "./remote_module.ts";
-import { DEFAULT_TIMEOUT_MS, limitsOf, resolveGrants, startTimeout } from "./sandbox_grants.ts";
+import {
+  BOOT_TIMEOUT_MS,
+  DEFAULT_TIMEOUT_MS,
+  limitsOf,
+  resolveGrants,
+  startTimeout,
+} from "./sandbox_grants.ts";
 import type { SandboxGrants } from "./types.ts";
 
 /** How a call into a sandboxed module went. */
@@ -21,6 +27,14 @@ export interface CallOutcome {
   ms: number;
   printed: string[];
   refused: string[];
+}
+
+/** A call, ready to be sent. */
+interface Call {
+  name: string;
+  encoded: Uint8Array;
+  timeoutMs: number;
+  scores: number;
 }
 
 /** Options of {@linkcode SandboxedModule.start} that no config can set. */
@@ -55,6 +69,8 @@ export class SandboxedModule implements AsyncDisposable {
   #free: ((slot: Slot) => void)[] = [];
   /** Every process that was started for this module and is not known to be gone. */
   #children = new Set<SandboxChild>();
+  /** What happened between calls, for the next call to tell. */
+  #notices: string[] = [];
   #closed = false;
 
   private constructor(parts: {
@@ -75,6 +91,7 @@ export class SandboxedModule implements AsyncDisposable {
     this.#command = parts.command;
     this.#graph = parts.graph;
     const count = Math.max(1, Math.min(64, Math.floor(parts.grants.processes ?? 1)));
+    this.#children.add(parts.first);
     this.#slots = [this.#slot(Promise.resolve(parts.first))];
     for (let i = 1; i < count; i++) this.#slots.push(this.#slot(this.#start()));
   }
@@ -105,7 +122,7 @@ export class SandboxedModule implements AsyncDisposable {
     const startMs = startTimeout(resolved);
     const attempt = async (useCache: boolean): Promise<SandboxedModule> => {
       const fetcher = mayFetch ? new RemoteModules(resolved.cacheDir, entry, useCache) : null;
-      const child = await SandboxChild.start(command, limitsOf(resolved), startMs).catch(
+      const child = await SandboxChild.start(command, limitsOf(resolved), BOOT_TIMEOUT_MS).catch(
         (error) => {
           throw asModuleError(specifier, error);
         },
@@ -114,7 +131,7 @@ export class SandboxedModule implements AsyncDisposable {
         const showPaths = Boolean(resolved.allowRead);
         const graph = await ModuleGraph.walk(
           { name: specifier, entry, builtin, showPaths, remote: fetcher },
-          async (modules) => await parse(child, specifier, modules, startMs),
+          async (modules) => await parse(child, specifier, modules, BOOT_TIMEOUT_MS),
         );
         const integrity = await graph.integrity();
         if (stated !== undefined && stated !== integrity) {
@@ -176,21 +193,33 @@ export class SandboxedModule implements AsyncDisposable {
     const timeoutMs = options.timeoutMs ?? this.#grants.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const encoded = args instanceof Uint8Array ? args : encodeArguments(args);
     const slot = await this.#take();
+    const call: Call = { name, encoded, timeoutMs, scores: options.scores ?? -1 };
+    try {
+      const first = await this.#attempt(slot, call);
+      if (first.death !== "busy") return first;
+      // It was ended for what it did before this call: that costs the module a process, not a score.
+      this.#notices.push(`ended between calls: ${first.error}`);
+      return await this.#attempt(slot, call);
+    } finally {
+      this.#give(slot);
+    }
+  }
+
+  /** One call in the process of a place; puts another process there where it ends. */
+  async #attempt(
+    slot: Slot,
+    { name, encoded, timeoutMs, scores }: Call,
+  ): Promise<CallOutcome & { death: ChildDeath["reason"] | null }> {
     const started = performance.now();
     let child: SandboxChild | undefined;
-    const printed: string[] = [];
     try {
       child = await slot.child;
       const began = performance.now();
       const id = nextCall++;
-      const answer = await child.request({
-        type: "call",
-        id,
-        name,
-        args: encoded,
-        scores: options.scores ?? -1,
+      const answer = await child.request(
+        { type: "call", id, name, args: encoded, scores, timeoutMs },
         timeoutMs,
-      }, timeoutMs);
+      );
       if (answer.type !== "result" || answer.id !== id) return child.broken();
       return {
         value: answer.error === null ? answer.value : undefined,
@@ -198,25 +227,23 @@ export class SandboxedModule implements AsyncDisposable {
         timedOut: false,
         ms: performance.now() - began,
         printed: cleanLines([...answer.printed, ...child.takeNoise()]),
-        refused: answer.refused.map((line) => cleanLine(line)),
+        refused: [...this.#notices.splice(0), ...answer.refused.map((line) => cleanLine(line))],
+        death: null,
       };
     } catch (error) {
-      if (error instanceof ChildDeathError || error instanceof RewardModuleError) {
-        if (child !== undefined) printed.push(...child.takeNoise());
-        const death = error instanceof ChildDeathError ? error.death : null;
-        return {
-          value: undefined,
-          error: cleanLine(deathText(death, error.message, timeoutMs), 500),
-          timedOut: death?.reason === "timeout",
-          ms: performance.now() - started,
-          printed: cleanLines(printed),
-          refused: (death?.refused ?? []).map((line) => cleanLine(line)),
-        };
-      }
-      throw error;
+      if (!(error instanceof ChildDeathError || error instanceof RewardModuleError)) throw error;
+      const death = error instanceof ChildDeathError ? error.death : null;
+      return {
+        value: undefined,
+        error: cleanLine(deathText(death, error.message, timeoutMs), 500),
+        timedOut: death?.reason === "timeout",
+        ms: performance.now() - started,
+        printed: cleanLines(child?.takeNoise() ?? []),
+        refused: (death?.refused ?? []).map((line) => cleanLine(line)),
+        death: death?.reason ?? null,
+      };
     } finally {
-      this.#renew(slot, child);
-      this.#give(slot);
+      if (!this.#closed && child?.alive !== true) this.#fill(slot, this.#start());
     }
   }
 
@@ -233,14 +260,26 @@ export class SandboxedModule implements AsyncDisposable {
   }
 
   #slot(child: Promise<SandboxChild>): Slot {
-    child.catch(() => {});
-    return { child, busy: false };
+    const slot: Slot = { child, busy: false };
+    this.#fill(slot, child);
+    return slot;
+  }
+
+  /** Puts a process in a place, and another one when it ends between two calls. */
+  #fill(slot: Slot, child: Promise<SandboxChild>): void {
+    slot.child = child;
+    child.then(async (started) => {
+      const { detail } = await started.dead;
+      if (slot.child !== child || slot.busy || this.#closed) return;
+      this.#notices.push(`ended between calls: ${cleanLine(detail)}`);
+      this.#fill(slot, this.#start());
+    }).catch(() => {});
   }
 
   /** A further process, from the bytes that were checked at the start. */
   async #start(): Promise<SandboxChild> {
     const startMs = startTimeout(this.#grants);
-    const child = await SandboxChild.start(this.#command, limitsOf(this.#grants), startMs);
+    const child = await SandboxChild.start(this.#command, limitsOf(this.#grants), BOOT_TIMEOUT_MS);
     if (this.#closed) {
       await child.close();
       return child;
@@ -248,7 +287,7 @@ export class SandboxedModule implements AsyncDisposable {
     this.#children.add(child);
     child.dead.then(() => this.#children.delete(child));
     try {
-      await parse(child, this.specifier, this.#graph.sources, startMs);
+      await parse(child, this.specifier, this.#graph.sources, BOOT_TIMEOUT_MS);
       await link(child, this.specifier, this.#graph, startMs);
       return child;
     } catch (error) {
@@ -268,13 +307,6 @@ export class SandboxedModule implements AsyncDisposable {
     const next = this.#free.shift();
     if (next !== undefined) next(slot);
     else slot.busy = false;
-  }
-
-  /** Puts a fresh process where the last one ended, so that the next call finds it warm. */
-  #renew(slot: Slot, child: SandboxChild | undefined): void {
-    if (this.#closed || (child !== undefined && child.alive)) return;
-    slot.child = this.#start();
-    slot.child.catch(() => {});
   }
 }
 

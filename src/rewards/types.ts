@@ -64,7 +64,7 @@ export interface SandboxGrants {
   memoryMb?: number;
   /** Time for one call, in milliseconds (default 10,000). */
   timeoutMs?: number;
-  /** Time to load and evaluate the module, in milliseconds (default: `timeoutMs`, at least 10,000). */
+  /** Time to load and evaluate the module, in milliseconds (default: `timeoutMs`, at least 2,000). */
   startTimeoutMs?: number;
   /** Processes that work for this module side by side (default 1). */
   processes?: number;

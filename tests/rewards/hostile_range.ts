@@ -101,6 +101,7 @@ export class Range implements AsyncDisposable {
         ["secret.ts", `export const secret = ${JSON.stringify(this.secret)};`],
         ["secret.json", JSON.stringify({ secret: this.secret })],
         ["module/.env", this.secret],
+        ["module/beside.txt", this.secret],
       ]
     ) await Deno.writeTextFile(`${folder}/${file}`, content);
     if (Deno.build.os !== "windows") {

@@ -20,10 +20,10 @@ const BOASTS = [
 
 /** Modules that must not get as far as being evaluated. */
 const REFUSED =
-  /^(read_import_(text|bytes|json|module|encoded|symlink|folder_symlink|hidden|device|pipe|source_phase)|read_export_from|read_node_fs|net_import_literal|hang_(await_)?at_load|memory_at_load|end_parser)$/;
+  /^(read_import_(text|bytes|json|module|encoded|symlink|folder_symlink|hidden|beside|device|pipe|source_phase)|read_export_from|read_node_fs|net_import_literal|hang_(await_)?at_load|memory_at_load|end_parser)$/;
 /** Modules whose every call must fail. */
 const FAILED =
-  /^(hang_(?!after|at_load|await)|memory_(?!workers|wasm)|answer_(?!getters)|end_(stack|throw_strange|signals)|forge_to_json)/;
+  /^(hang_(?!after|background|at_load|await)|memory_(?!workers|wasm)|answer_(?!getters)|end_(stack|throw_strange|signals)|forge_to_json)/;
 
 function judge(name: string, traces: Traces, secret: string): void {
   const { output, results, loadError } = traces;
