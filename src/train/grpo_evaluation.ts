@@ -10,7 +10,7 @@ import type { GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
 import type { GRPODataset } from "./grpo_prompt_stream.ts";
 import { lengthMetrics } from "./grpo_rollout_maker.ts";
 import type { Completion, CompletionSampler } from "./grpo_sampling.ts";
-import type { CompletionScorer } from "./grpo_scoring.ts";
+import type { Scorer } from "./grpo_scoring.ts";
 import type { EvaluationOutcome } from "./training_method.ts";
 
 /** Questions that the report shows. */
@@ -31,7 +31,7 @@ export class GRPOEvaluator {
     readonly dataset: GRPODataset,
     readonly maker: GRPOPromptMaker,
     readonly sampler: CompletionSampler,
-    readonly scorer: CompletionScorer,
+    readonly scorer: Scorer,
     /** Prompts that are answered side by side. */
     readonly batchSize: number,
   ) {}

@@ -10,7 +10,7 @@ import { MeanMetrics } from "./grpo_mean_metrics.ts";
 import type { GRPOPrompt } from "./grpo_prompts.ts";
 import type { Rollout, RolloutGroup } from "./grpo_rollout.ts";
 import type { Completion, CompletionSampler } from "./grpo_sampling.ts";
-import type { CompletionScorer } from "./grpo_scoring.ts";
+import type { Scorer } from "./grpo_scoring.ts";
 
 // P prompts, G completions of each, N = P·G, F reward functions
 
@@ -71,7 +71,7 @@ export class RolloutMaker {
 
   constructor(
     readonly sampler: CompletionSampler,
-    readonly scorer: CompletionScorer,
+    readonly scorer: Scorer,
     readonly options: RolloutOptions,
   ) {
     const punishes = options.overlongBufferLength !== null;
@@ -159,7 +159,7 @@ export class RolloutMaker {
     });
     if (request.signal?.aborted) return null;
     const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
-    const { rewards, result, seconds } = await this.scorer.score(repeated, completions, {
+    const { rewards, functions, seconds } = await this.scorer.score(repeated, completions, {
       global_step: request.step,
     });
     metrics.addSums({
@@ -167,7 +167,7 @@ export class RolloutMaker {
       "time/decode": decodeSeconds,
       "time/rewards": seconds,
     });
-    for (const { name, error, timedOut, ms } of result.functions) {
+    for (const { name, error, timedOut, ms } of functions) {
       metrics.add({
         [`rewards/${name}/failed`]: error === null ? 0 : 1,
         [`rewards/${name}/timeouts`]: timedOut ? 1 : 0,

@@ -7,7 +7,7 @@ import type { ResolvedConfig } from "../config/config_types.ts";
 import { rewardOptions } from "../config/load_config.ts";
 import type { Cell } from "../data/row.ts";
 import { RewardSandbox } from "../rewards/reward_sandbox.ts";
-import type { RewardModuleSpec, RewardResult } from "../rewards/types.ts";
+import type { FunctionScores, RewardModuleSpec } from "../rewards/types.ts";
 import type { GRPOPrompt } from "./grpo_prompts.ts";
 import type { Completion } from "./grpo_sampling.ts";
 
@@ -17,9 +17,30 @@ const ANSWER_ALIASES = ["original_answer", "expected_answer"];
 /** Scores of a batch of completions. */
 export interface Scored {
   /** [N][functions]; null where a function does not apply or failed. */
-  readonly rewards: (number | null)[][];
-  readonly result: RewardResult;
+  readonly rewards: readonly (readonly (number | null)[])[];
+  /** One a function. */
+  readonly functions: readonly Pick<FunctionScores, "name" | "error" | "timedOut" | "ms">[];
   readonly seconds: number;
+}
+
+/** Scores completions. */
+export interface Scorer {
+  /** Metric names of the functions. */
+  readonly names: readonly string[];
+  /** One a function. */
+  readonly weights: readonly number[];
+  /**
+   * Scores completions.
+   *
+   * @param prompts one a completion
+   * @param state what the functions get as `trainer_state`
+   * @throws {RewardFailureError} where a function failed several times in a row
+   */
+  score(
+    prompts: readonly GRPOPrompt[],
+    completions: readonly Completion[],
+    state: Record<string, unknown>,
+  ): Promise<Scored>;
 }
 
 /** What a config grants each reward module. */
@@ -57,9 +78,8 @@ function columnsOf(prompts: readonly GRPOPrompt[]): Record<string, Cell[]> {
   ]));
 }
 
-/** Scores completions with every reward function of a run. */
-export class CompletionScorer implements AsyncDisposable {
-  /** One a function. */
+/** Every reward function of a run, in the sandbox. */
+export class CompletionScorer implements Scorer, AsyncDisposable {
   readonly weights: readonly number[];
 
   private constructor(readonly sandbox: RewardSandbox, weights: readonly number[]) {
@@ -89,18 +109,10 @@ export class CompletionScorer implements AsyncDisposable {
     return new CompletionScorer(sandbox, weights);
   }
 
-  /** Metric names of the functions. */
   get names(): readonly string[] {
     return this.sandbox.functions;
   }
 
-  /**
-   * Scores completions.
-   *
-   * @param prompts one a completion
-   * @param state what the functions get as `trainer_state`
-   * @throws {RewardFailureError} where a function failed several times in a row
-   */
   async score(
     prompts: readonly GRPOPrompt[],
     completions: readonly Completion[],
@@ -118,7 +130,8 @@ export class CompletionScorer implements AsyncDisposable {
       columns: columnsOf(prompts),
       trainer_state: state,
     });
-    return { rewards: result.rewards, result, seconds: (performance.now() - started) / 1000 };
+    const { rewards, functions } = result;
+    return { rewards, functions, seconds: (performance.now() - started) / 1000 };
   }
 
   /** Ends the reward processes. */

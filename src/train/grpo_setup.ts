@@ -14,7 +14,7 @@ import { type GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
 import { ReferencePolicy } from "./grpo_reference.ts";
 import { RolloutMaker } from "./grpo_rollout_maker.ts";
 import { CompletionSampler, samplingSettings } from "./grpo_sampling.ts";
-import type { CompletionScorer } from "./grpo_scoring.ts";
+import type { Scorer } from "./grpo_scoring.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
@@ -29,7 +29,7 @@ export interface GRPOInputs {
   readonly train: GRPODataset;
   /** Held out; null: no evaluation. */
   readonly evaluation: GRPODataset | null;
-  readonly scorer: CompletionScorer;
+  readonly scorer: Scorer;
   readonly groups: readonly ParameterGroup[];
   /** Gets all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
