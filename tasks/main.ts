@@ -81,6 +81,11 @@ usage: deno task ${name} ${usage}
 ${describeOptions(options)}${notes === undefined ? "" : `\n\n${notes}`}`;
 }
 
+/** Signals that ask a run to end: Ctrl-C, and what `kill` and job schedulers send. */
+const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM"];
+
 /** The first Ctrl-C lets the command save; the second ends the process. */
 async function runWithInterrupts(command: Command, args: readonly string[]): Promise<number> {
   const controller = new AbortController();
@@ -89,14 +94,14 @@ async function runWithInterrupts(command: Command, args: readonly string[]): Pro
     console.error("\ninterrupted: saving a checkpoint; Ctrl-C again stops at once");
     controller.abort(new DOMException("interrupted", "AbortError"));
   };
-  Deno.addSignalListener("SIGINT", onInterrupt);
+  for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onInterrupt);
   try {
     return await command.run(args, { signal: controller.signal });
   } catch (error) {
     if (controller.signal.aborted && error === controller.signal.reason) return INTERRUPTED;
     throw error;
   } finally {
-    Deno.removeSignalListener("SIGINT", onInterrupt);
+    for (const signal of STOP_SIGNALS) Deno.removeSignalListener(signal, onInterrupt);
   }
 }
 
@@ -110,11 +115,14 @@ function report(error: unknown, command: string, verbose: boolean): number {
     return WRONG_USE;
   }
   const failure = error instanceof Error ? error : new Error(String(error));
-  console.error(`${command} failed: ${failure.message}`);
+  let told = `${command} failed: ${failure.message}`;
+  console.error(told);
   if (failure instanceof Deno.errors.NotCapable) {
     console.error("deno task gives each command its permissions; by hand, -A gives all");
   }
   for (let cause = failure.cause; cause instanceof Error; cause = cause.cause) {
+    if (told.includes(cause.message)) continue; // many messages end in what caused them
+    told += `\n${cause.message}`;
     console.error(`  because: ${cause.message}`);
   }
   if (verbose) console.error(failure.stack);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { defaultClient } from "./download_file.ts";
 import type { HubClient } from "./hub_client.ts";
 import { HubError } from "./hub_error.ts";
+import type { HubSettings } from "./hub_settings.ts";
 
 /** What to upload and where to. */
 export interface UploadFolderOptions {
@@ -25,6 +26,26 @@ export interface UploadFolderOptions {
 }
 
 /**
+ * Sees, without asking the Hub, that an upload can be tried.
+ *
+ * @returns the token to use
+ * @throws {HubError} where there is no token, or the Hub is not to be asked
+ */
+export function checkUpload(repo: string, folder: string, settings: HubSettings): string {
+  const { token, endpoint, offline } = settings;
+  if (offline) {
+    throw new HubError("offline", `Cannot upload ${folder} to ${repo}: HF_HUB_OFFLINE is set`);
+  }
+  if (token !== null && token.startsWith("hf_")) return token;
+  throw new HubError(
+    "not allowed",
+    `Cannot upload ${folder} to ${repo}: ${
+      token === null ? "there is no token" : "the token does not start with hf_"
+    }; set HF_TOKEN to one with write access (${endpoint}/settings/tokens)`,
+  );
+}
+
+/**
  * Uploads a folder as one commit (`save.push_to_hub`).
  *
  * @returns the commit's hash
@@ -33,18 +54,8 @@ export interface UploadFolderOptions {
 export async function uploadFolder(options: UploadFolderOptions): Promise<string> {
   const { repo, folder, type = "model", branch = "main" } = options;
   const client = options.client ?? defaultClient();
-  const { token, endpoint, offline } = client.settings;
-  if (offline) {
-    throw new HubError("offline", `Cannot upload ${folder} to ${repo}: HF_HUB_OFFLINE is set`);
-  }
-  if (token === null || !token.startsWith("hf_")) {
-    throw new HubError(
-      "not allowed",
-      `Cannot upload ${folder} to ${repo}: ${
-        token === null ? "there is no token" : "the token does not start with hf_"
-      }; set HF_TOKEN to one with write access (${endpoint}/settings/tokens)`,
-    );
-  }
+  const token = checkUpload(repo, folder, client.settings);
+  const { endpoint } = client.settings;
   const { createRepo, repoExists, uploadFiles } = await import("@huggingface/hub");
   const designation = { type, name: repo };
   const hub = { hubUrl: endpoint, fetch: client.fetch, accessToken: token };

@@ -50,6 +50,19 @@ export class RunDirectory {
     return new RunDirectory(path, movedAside);
   }
 
+  /**
+   * Takes back what open() did, where nothing was started: removes the folder if it is empty, and
+   * puts the old run back in its place.
+   */
+  abandon(): void {
+    try {
+      Deno.removeSync(this.path);
+      if (this.movedAside !== null) Deno.renameSync(this.movedAside, this.path);
+    } catch {
+      // Something is in it: it stays, and the old run stays where it was moved.
+    }
+  }
+
   /** The configuration as it was resolved, defaults included. */
   get configPath(): string {
     return `${this.path}/config.resolved.yaml`;

@@ -11,7 +11,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readSafetensors, writeSafetensors } from "../model/safetensors.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
-import { writeCheckpoint } from "./checkpoint_folder.ts";
+import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
 import type { ScheduleState } from "./learning_rate_schedule.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { MethodState } from "./training_method.ts";
@@ -96,20 +96,37 @@ function candidates(name: string): string[] {
 }
 
 /**
- * Puts a checkpoint's tensors and moments in their places.
+ * Sees that a folder is a whole checkpoint.
+ *
+ * @throws {CheckpointError} where it is missing, no checkpoint, or torn
+ */
+export async function checkResumable(folder: string): Promise<void> {
+  const isFolder = await Deno.stat(folder).then(({ isDirectory }) => isDirectory, () => false);
+  const problem = isFolder ? await checkpointProblem(folder) : "there is no such folder";
+  if (problem === null) return;
+  throw new CheckpointError(
+    `Cannot resume from ${folder}: ${problem}; give another checkpoint, or --resume alone for the ` +
+      "newest whole one of the output folder",
+  );
+}
+
+/**
+ * Puts a checkpoint's tensors in their places.
  *
  * @param folder the checkpoint
- * @param optimizer of the new run, made from the same config
- * @returns the rest of the state
- * @throws {CheckpointError} where a tensor is missing or has another shape
+ * @param parameters what trains
+ * @throws {CheckpointError} where a tensor is missing or has another shape; nothing is changed then
  */
-export async function loadCheckpoint(folder: string, optimizer: Optimizer): Promise<TrainerState> {
-  const state = await readTrainerState(folder);
+export async function loadWeights(
+  folder: string,
+  parameters: ReadonlyMap<string, tf.Variable>,
+): Promise<void> {
   const files: string[] = [];
   for await (const { name } of Deno.readDir(folder)) {
     if (name.endsWith(".safetensors") && name !== OPTIMIZER_FILE) files.push(`${folder}/${name}`);
   }
-  const missing = new Map(optimizer.parameters);
+  const missing = new Map(parameters);
+  const assignments: (() => void)[] = [];
   for (const file of files.sort()) {
     const tensors = await readSafetensors(file);
     for (const [name, parameter] of missing) {
@@ -122,7 +139,7 @@ export async function loadCheckpoint(folder: string, optimizer: Optimizer): Prom
         );
       }
       const data = found.data;
-      tf.tidy(() => parameter.assign(tf.tensor(data, parameter.shape)));
+      assignments.push(() => tf.tidy(() => parameter.assign(tf.tensor(data, parameter.shape))));
       missing.delete(name);
     }
   }
@@ -133,6 +150,20 @@ export async function loadCheckpoint(folder: string, optimizer: Optimizer): Prom
         "config?",
     );
   }
+  for (const assign of assignments) assign();
+}
+
+/**
+ * Puts a checkpoint's tensors and moments in their places.
+ *
+ * @param folder the checkpoint
+ * @param optimizer of the new run, made from the same config
+ * @returns the rest of the state
+ * @throws {CheckpointError} where a tensor is missing or has another shape
+ */
+export async function loadCheckpoint(folder: string, optimizer: Optimizer): Promise<TrainerState> {
+  const state = await readTrainerState(folder);
+  await loadWeights(folder, optimizer.parameters);
   const moments = await readSafetensors(`${folder}/${OPTIMIZER_FILE}`);
   const pick = (prefix: string) =>
     new Map(

@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import { adamw, type AdamWSlot, createMoment, disposeMoment, setMoment } from "../ops/adamw.ts";
 import { gradientNorm } from "../ops/gradient_norm.ts";
+import { firstBadValue } from "./first_bad_tensor.ts";
 
 /** Parameters that share a learning rate and a weight decay. */
 export interface ParameterGroup {
@@ -39,7 +40,7 @@ export interface OptimizerState {
   secondMoments: Map<string, Float32Array>;
 }
 
-/** A loss or gradient that is NaN or infinite. */
+/** A loss, gradient or weight that is NaN or infinite. */
 export class NonFiniteError extends Error {
   override readonly name = "NonFiniteError";
   /** @param tensor name of the first bad tensor */
@@ -96,21 +97,18 @@ export class Optimizer {
     const values = (await readBack([norm, ...losses])).map(([value]) => value);
     norm.dispose();
     if (values.every(Number.isFinite)) return { gradNorm: values[0], losses: values.slice(1) };
-    for (const [name, gradient] of gradients) {
-      const [data] = await readBack([gradient]);
-      const index = data.findIndex((value) => !Number.isFinite(value));
-      if (index < 0) continue;
-      const message = `the gradient of ${name} is ${data[index]} at element ${index}`;
-      throw new NonFiniteError(
-        `${message} (losses of the step: ${values.slice(1).join(", ")})`,
-        name,
-      );
+    const bad = await firstBadValue(gradients);
+    const finiteLosses = values.slice(1).every(Number.isFinite);
+    const loss = `the loss is ${values.slice(1).join(", ")}`;
+    if (bad !== null) {
+      const gradient = `the gradient of ${bad.name} is ${bad.value} at element ${bad.index}`;
+      throw new NonFiniteError(finiteLosses ? gradient : `${loss}, and ${gradient}`, bad.name);
     }
     throw new NonFiniteError(
-      Number.isFinite(values[0])
-        ? `the loss is ${values.slice(1).join(", ")}`
-        : "the gradients are finite one by one, but the norm of all of them is not",
-      Number.isFinite(values[0]) ? "loss" : "gradient norm",
+      finiteLosses
+        ? "the gradients are finite one by one, but the norm of all of them is not"
+        : loss,
+      finiteLosses ? "gradient norm" : "loss",
     );
   }
 

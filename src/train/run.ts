@@ -5,12 +5,16 @@
  * @module
  */
 import { writeFolderAtomically } from "../atomic_write.ts";
-import type { ResolvedConfig } from "../config/config_types.ts";
+import type { ResolvedConfig, TrainingSection } from "../config/config_types.ts";
 import { stringifyConfig } from "../config/stringify_config.ts";
 import { type BackendChoice, initBackend } from "../device/backend.ts";
+import { HubError } from "../hub/hub_error.ts";
+import { hubSettings } from "../hub/hub_settings.ts";
+import { checkUpload, uploadFolder } from "../hub/upload_folder.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../report/page/report_contents.ts";
 import { Reporter } from "../report/reporter.ts";
 import { RunDirectory } from "../report/run_directory.ts";
+import { checkResumable } from "./checkpoint.ts";
 import { prepareOutputFolder } from "./checkpoint_folder.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
@@ -98,28 +102,40 @@ export async function runTraining(
   setUp: SetUp,
 ): Promise<TrainResult> {
   const { training, save } = config;
+  if (options.resume !== undefined && options.resume !== "auto") {
+    await checkResumable(options.resume);
+  }
+  const repo = save.push_to_hub ? save.hub_model_id : null;
+  if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
   const prepared = await prepareModel(config.model, training.seed);
-  const directory = RunDirectory.open(
-    training.output_dir,
-    options.resume === undefined ? "move_aside" : "resume",
-  );
-  await prepareOutputFolder(training.output_dir);
-  await keepBaseModel(prepared, training.output_dir);
-  const reporter = new Reporter(directory);
-  const setup = await setUp(prepared, reporter);
-  const trainer: Trainer = new Trainer(setup.method, {
-    training,
-    groups: setup.groups,
-    reporter,
-    signal: options.signal,
-    callbacks: options.callbacks,
-    saveModel: (folder) => writePreparedModel(prepared, trainedWeights(), folder),
-  });
-  const trainedWeights = () =>
-    [...trainer.optimizer.parameters.keys()].filter((name) => prepared.model.weights.has(name));
+  let directory: RunDirectory | null = null;
+  let setup: RunSetup | null = null;
+  let trainer: Trainer | null = null;
+  let reporter: Reporter | null = null;
+  let started = false;
   try {
+    directory = RunDirectory.open(
+      training.output_dir,
+      options.resume === undefined ? "move_aside" : "resume",
+    );
+    await prepareOutputFolder(training.output_dir);
+    reporter = new Reporter(directory);
+    setup = await setUp(prepared, reporter);
+    const trainedWeights = setup.groups.flatMap(({ parameters }) => [...parameters.keys()])
+      .filter((name) => prepared.model.weights.has(name));
+    trainer = new Trainer(setup.method, {
+      training,
+      groups: setup.groups,
+      reporter,
+      weights: prepared.model.weights,
+      signal: options.signal,
+      callbacks: options.callbacks,
+      saveModel: (folder) => writePreparedModel(prepared, trainedWeights, folder),
+    });
     const resumedFromStep = options.resume ? await trainer.resume(options.resume) : null;
+    await keepBaseModel(prepared, training.output_dir);
+    started = true;
     await reporter.onStart({
       title: setup.title,
       label: setup.method.name,
@@ -137,31 +153,60 @@ export async function runTraining(
       reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
     }
     for (const warning of prepared.warnings) reporter.onWarning(warning);
+    for (const warning of precisionWarnings(training)) reporter.onWarning(warning);
     const result = await trainer.train();
     if (result.status === "interrupted") {
-      const resume = `--resume (in ${training.output_dir}, at step ${result.step})`;
-      await reporter.onEnd({ status: "interrupted", message: `go on with ${resume}` });
+      const message = result.step > 0
+        ? `go on with the same command and --resume: step ${result.step} is saved in ` +
+          training.output_dir
+        : "no step was done, and nothing is saved";
+      await reporter.onEnd({ status: "interrupted", message });
       return result;
     }
     await writeFolderAtomically(
       save.save_model_path,
       (folder) =>
-        writePreparedModel(prepared, trainedWeights(), folder, {
+        writePreparedModel(prepared, trainedWeights, folder, {
           tokenizer: save.save_tokenizer,
           imageProcessor: save.save_image_processor,
         }),
       { existing: "update", last: "config.json" },
     );
     const closing = await setup.closing?.(result);
+    if (repo !== null) await pushModel(repo, save.save_model_path, setup.title);
     await reporter.onEnd({ status: "done", ...closing });
     return result;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    await reporter.onEnd({ status: "failed", message }).catch(() => {});
+    if (started) await reporter?.onEnd({ status: "failed", message }).catch(() => {});
+    else directory?.abandon();
     throw error;
   } finally {
-    await setup.dispose?.();
-    trainer.dispose();
+    await setup?.dispose?.();
+    trainer?.dispose();
     prepared.model.dispose();
+  }
+}
+
+/** What the user should know of a precision that was asked for. */
+function precisionWarnings({ bf16, fp16 }: TrainingSection): string[] {
+  const name = bf16 ? "bf16" : fp16 ? "fp16" : null;
+  if (name === null) return [];
+  return [`training.${name} is set, but this run computes in float32: as exact, and slower`];
+}
+
+/**
+ * Uploads the final model.
+ *
+ * @throws {HubError} where the Hub does not take it; the model is on disk
+ */
+async function pushModel(repo: string, folder: string, title: string): Promise<void> {
+  try {
+    await uploadFolder({ repo, folder, title });
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error;
+    throw new HubError(error.kind, `${error.message}. The trained model is whole in ${folder}`, {
+      cause: error,
+    });
   }
 }

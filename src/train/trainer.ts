@@ -5,11 +5,19 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { writeTextAtomically } from "../atomic_write.ts";
 import type { TrainingSection } from "../config/config_types.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import type { Reporter } from "../report/reporter.ts";
-import { loadCheckpoint, saveCheckpoint, type TrainerState } from "./checkpoint.ts";
+import {
+  checkResumable,
+  loadCheckpoint,
+  loadWeights,
+  saveCheckpoint,
+  type TrainerState,
+} from "./checkpoint.ts";
 import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
+import { findBadValue, firstBadValue } from "./first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
@@ -39,6 +47,8 @@ export interface TrainerOptions {
   readonly training: TrainingSection;
   /** What trains, and how fast. */
   readonly groups: readonly ParameterGroup[];
+  /** Every weight by name, frozen ones included, to tell which one is bad; default: what trains. */
+  readonly weights?: ReadonlyMap<string, tf.Tensor>;
   /** Writes the model's or adapter's files into a folder. */
   readonly saveModel: (folder: string) => Promise<void>;
   readonly reporter: Reporter;
@@ -76,6 +86,8 @@ export class Trainer {
   readonly #schedule: LearningRateSchedule;
   readonly #accumulator = new GradientAccumulator();
   #step = 0;
+  /** Steps done when this process began. */
+  #firstStep = 0;
   #epoch = 0;
   #window: Window = emptyWindow();
   #lossSum = 0;
@@ -133,14 +145,21 @@ export class Trainer {
    * @throws {CheckpointError} where the checkpoint does not fit
    */
   async resume(folder: string): Promise<number | null> {
+    const { reporter, training } = this.#options;
     const path = folder === "auto"
-      ? (await newestCheckpoint(this.#options.training.output_dir))?.path
+      ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
       : folder;
-    if (path === undefined) return null;
+    if (path === undefined) {
+      const place = training.output_dir;
+      reporter.onWarning(`${place} has no checkpoint to resume from; training starts anew`);
+      return null;
+    }
+    await checkResumable(path);
     const state = await loadCheckpoint(path, this.optimizer);
     this.#method.restore(state.method);
     this.#schedule.restore(state.schedule);
     this.#step = state.global_step;
+    this.#firstStep = state.global_step;
     this.#epoch = state.epoch;
     this.#history = state.log_history;
     this.#bestMetric = state.best_metric;
@@ -191,6 +210,8 @@ export class Trainer {
       const due = this.#isStrategyDue(training.save_strategy, training.save_steps, outcome);
       if (due || (training.save_strategy !== "no" && (last || stop))) await this.save();
     }
+    await this.#checkWeights();
+    if (training.load_best_model_at_end) await this.#loadBest();
     return this.#result(stop && this.#step < this.totalSteps ? "stopped" : "done");
   }
 
@@ -202,7 +223,7 @@ export class Trainer {
       measured = await this.optimizer.measure(this.#accumulator.gradients, losses);
     } catch (error) {
       if (error instanceof NonFiniteError) {
-        throw await this.#diverged(error);
+        throw await this.#diverged(error, this.#step + 1);
       }
       throw error;
     } finally {
@@ -230,19 +251,35 @@ export class Trainer {
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
-  async #diverged(error: NonFiniteError): Promise<NonFiniteError> {
+  async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
     const { output_dir } = this.#options.training;
-    const newest = await newestCheckpoint(output_dir);
-    const file = `${output_dir}/nonfinite-step-${this.#step + 1}.json`;
-    const batch = this.#method.describeLastBatch();
-    await Deno.writeTextFile(file, JSON.stringify({ step: this.#step + 1, batch }, null, 1));
     this.#accumulator.reset();
+    const newest = await newestCheckpoint(output_dir);
+    const file = `${output_dir}/nonfinite-step-${step}.json`;
+    const batch = this.#method.describeLastBatch();
+    const kept = await writeTextAtomically(file, JSON.stringify({ step, batch }, null, 1))
+      .then(() => `The batch is in ${file}`, (fault) => `The batch could not be kept: ${fault}`);
+    const weights = this.#options.weights ?? this.optimizer.parameters;
+    const bad = await firstBadValue(weights);
+    const what = bad === null
+      ? error.message
+      : `the weight ${bad.name} is ${bad.value} at element ${bad.index} (${error.message})`;
+    const asLoaded = bad !== null && step === this.#firstStep + 1;
     return new NonFiniteError(
-      `Training stopped at step ${this.#step + 1}: ${error.message}. The batch is in ${file}; ` +
+      `Training stopped at step ${step}: ${what}. ${kept}; ` +
         (newest ? `the last good checkpoint is ${newest.path}. ` : "there is no checkpoint yet. ") +
-        "Lower the learning rate, or raise warmup_steps.",
-      error.tensor,
+        (asLoaded
+          ? "The weights were so before the first step: get the model again."
+          : "Lower the learning rate, or raise warmup_steps."),
+      bad?.name ?? error.tensor,
     );
+  }
+
+  /** @throws {NonFiniteError} where the last update made a weight that is not finite */
+  async #checkWeights(): Promise<void> {
+    const bad = await findBadValue(this.optimizer.parameters);
+    if (bad === null) return;
+    throw await this.#diverged(new NonFiniteError("after its update", bad.name), this.#step);
   }
 
   #isDue(every: number, last: boolean): boolean {
@@ -279,7 +316,6 @@ export class Trainer {
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
     };
     this.#window = emptyWindow();
-    if (skipped.rows.length > 0) reporter.onSkipped(skipped.rows, skipped.total);
     const written = await reporter.onLog(record);
     this.#history.push(record);
     for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
@@ -290,6 +326,7 @@ export class Trainer {
     const { reporter, training, callbacks } = this.#options;
     const outcome = await reporter.apart(() => this.#method.evaluate());
     if (outcome === null) return;
+    if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
     this.#evaluation = outcome.metrics;
     const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
     this.#history.push(record);
@@ -314,6 +351,7 @@ export class Trainer {
       step === this.#step
     );
     if (there) return folder;
+    await this.#checkWeights();
     const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
       const metric = metricOf(this.#evaluation, training.metric_for_best_model);
@@ -339,6 +377,20 @@ export class Trainer {
   /** The checkpoint with the best metric so far. */
   get bestCheckpoint(): string | null {
     return this.#bestCheckpoint;
+  }
+
+  /** Puts the best checkpoint's weights in place of the last ones. */
+  async #loadBest(): Promise<void> {
+    const { training, reporter } = this.#options;
+    // By its name: the output folder may have been moved since the checkpoint was written.
+    const name = this.#bestCheckpoint?.split(/[/\\]/).at(-1);
+    if (name === undefined) {
+      reporter.onWarning(
+        "load_best_model_at_end: no checkpoint was evaluated; the last weights stay",
+      );
+      return;
+    }
+    await loadWeights(`${training.output_dir}/${name}`, this.optimizer.parameters);
   }
 
   #state(): TrainerState {
@@ -388,6 +440,8 @@ export class Trainer {
   }
 
   #result(status: TrainResult["status"]): TrainResult {
+    const skipped = this.#method.skippedRows();
+    if (skipped.rows.length > 0) this.#options.reporter.onSkipped(skipped.rows, skipped.total);
     return {
       status,
       step: this.#step,
