@@ -9,6 +9,58 @@ export { ConfigError, type ConfigProblem } from "./src/config/config_error.ts";
 export type * from "./src/config/config_types.ts";
 export { stringifyConfig } from "./src/config/stringify_config.ts";
 export * from "./src/rewards/mod.ts";
+export {
+  type ActiveBackend,
+  activeBackend,
+  type BackendChoice,
+  initBackend,
+  type InitBackendOptions,
+} from "./src/device/backend.ts";
+export {
+  type ForwardOutput,
+  type HostWeights,
+  type PassOptions,
+  VisionLanguageModel,
+} from "./src/model/vision_language_model.ts";
+export type { Ids, ImageTiles, ModelInputs } from "./src/model/batch.ts";
+export type { InitializeOptions } from "./src/model/initialize.ts";
+export type { OpenPretrainedOptions } from "./src/model/pretrained_folder.ts";
+export { defaultLoraConfig, type LoraConfig } from "./src/model/adapter_files.ts";
+export type {
+  GenerateInputs,
+  ModelGenerateOptions,
+  UserPrompt,
+} from "./src/generate/generate_with_model.ts";
+export type { TextGeneration, TextOptions } from "./src/generate/generate_text.ts";
+export { type ChatMessage, Tokenizer } from "./src/text/tokenizer.ts";
+export {
+  ImageProcessor,
+  type ImageProcessorOptions,
+  type ProcessedImage,
+} from "./src/image/image_processor.ts";
+export {
+  type AnyDataset,
+  datasetFromRows,
+  type ExampleOptions,
+  loadDataset,
+  type LoadDatasetOptions,
+} from "./src/data/load_dataset.ts";
+export type { Dataset } from "./src/data/dataset.ts";
+export type { StreamingDataset } from "./src/data/streaming_dataset.ts";
+export type {
+  DatasetFormat,
+  ExampleOf,
+  GrpoExample,
+  PreferenceExample,
+  VqaExample,
+} from "./src/data/formats.ts";
+export { DataError } from "./src/data/data_error.ts";
+export type { Row } from "./src/data/row.ts";
+export type { ProgressState, TrainerCallback, TrainResult } from "./src/train/trainer.ts";
+export type { MetricsRecord } from "./src/report/metrics_record.ts";
+export type { LibraryRunOptions } from "./src/train/library_run.ts";
+export { addLora } from "./src/train/add_lora.ts";
+export { SFTTrainer, type SFTTrainerOptions } from "./src/train/sft_trainer.ts";
 export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo_trainer.ts";
 export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo_trainer.ts";
 

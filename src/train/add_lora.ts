@@ -1,0 +1,40 @@
+/**
+ * Fresh adapters on a model that is on the backend already.
+ *
+ * @module
+ */
+import { readBack } from "../device/read_back.ts";
+import { defaultLoraConfig, initializeAdapter, type LoraConfig } from "../model/adapter_files.ts";
+import { deviceAdapter } from "../model/device_adapter.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+
+/**
+ * Puts fresh LoRA or DoRA adapters on a model's layers. They compute nothing new before they train.
+ *
+ * @param model gets the adapters, which it owns from then on
+ * @param options PEFT's keys; what is left out is nanoVLM-Lab's default
+ * @param seed of the fresh values
+ * @returns the whole config, which a trainer wants as `loraConfig`, and what the user should know
+ * @throws {Error} where no layer has one of the names in `target_modules`, or one has an adapter
+ */
+export async function addLora(
+  model: VisionLanguageModel,
+  options: Partial<LoraConfig> = {},
+  seed = 0,
+): Promise<{ loraConfig: LoraConfig; warnings: string[] }> {
+  const loraConfig: LoraConfig = { ...defaultLoraConfig(), ...options };
+  const { adapters, warnings } = await initializeAdapter(
+    model.config,
+    loraConfig,
+    seed,
+    async (name) => {
+      const weight = model.weights.get(name);
+      if (weight === undefined) throw new Error(`The model has no tensor ${name}`);
+      return (await readBack([weight]))[0] as Float32Array;
+    },
+  );
+  for (const [layer, adapter] of adapters) {
+    model.setAdapter(layer, deviceAdapter(adapter, loraConfig.lora_dropout));
+  }
+  return { loraConfig, warnings };
+}

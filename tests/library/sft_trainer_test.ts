@@ -1,0 +1,126 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import { addLora, ConfigError, SFTTrainer, VisionLanguageModel } from "../../mod.ts";
+import { redQuestions, tinyModel } from "./tiny_model.ts";
+
+async function temporary(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("SFTTrainer trains a model, calls back, evaluates, saves and frees", async () => {
+  await temporary(async (folder) => {
+    const model = await tinyModel();
+    const tensors = tf.memory().numTensors;
+    const logged: number[] = [];
+    const saved: string[] = [];
+    const trainer = new SFTTrainer({
+      model,
+      trainDataset: await redQuestions(8),
+      evalDataset: await redQuestions(4),
+      training: {
+        output_dir: `${folder}/run`,
+        max_steps: 5,
+        per_device_train_batch_size: 4,
+        lr_mp: 1e-2,
+        lr_vision_backbone: 1e-2,
+        lr_language_backbone: 1e-2,
+        warmup_ratio: 0,
+        logging_steps: 1,
+        save_strategy: "steps",
+        save_steps: 5,
+        eval_strategy: "no",
+      },
+      callbacks: [{
+        onLog: ({ loss }) => {
+          logged.push(Number(loss));
+        },
+        onSave: (path) => {
+          saved.push(path);
+        },
+      }],
+    });
+    const before = (await trainer.evaluate())?.eval_loss ?? NaN;
+    const result = await trainer.train();
+    const after = (await trainer.evaluate())?.eval_loss ?? NaN;
+    assertEquals([result.status, result.step], ["done", 5]);
+    assertEquals(logged.length, 5);
+    assertEquals(saved, [`${folder}/run/checkpoint-5`]);
+    assert(after < before - 0.5, `${before} → ${after}`);
+    await trainer[Symbol.asyncDispose]();
+    assertEquals(tf.memory().numTensors, tensors);
+    for (const name of ["metrics.jsonl", "report.html", "config.resolved.yaml", "checkpoint-5"]) {
+      assert(await Deno.stat(`${folder}/run/${name}`).then(() => true), name);
+    }
+    await model.savePretrained(`${folder}/model`);
+    const again = await VisionLanguageModel.fromPretrained(`${folder}/model`);
+    assert(again.tokenizer !== null);
+    const [original, loaded] = [model, again].map((one) => {
+      const { loss } = one.forward({ inputIds: [[5, 6, 7]], labels: [[6, 7, -100]] });
+      const [value] = loss!.dataSync();
+      loss!.dispose();
+      return value;
+    });
+    assertEquals(loaded, original);
+    model.dispose();
+    again.dispose();
+  });
+});
+
+Deno.test("SFTTrainer trains adapters, and resumes as if it had never stopped", async () => {
+  await temporary(async (folder) => {
+    const losses: number[][] = [];
+    for (const stops of [[6], [3, 6]]) {
+      const model = await tinyModel();
+      const { loraConfig } = await addLora(model, { r: 4, lora_dropout: 0.1 }, 1);
+      const run: number[] = [];
+      for (const [part, maxSteps] of stops.entries()) {
+        await using trainer = new SFTTrainer({
+          model,
+          loraConfig,
+          trainDataset: await redQuestions(8),
+          training: {
+            output_dir: `${folder}/${stops.length}`,
+            max_steps: 6,
+            per_device_train_batch_size: 2,
+            lr_lora: 1e-2,
+            logging_steps: 1,
+            save_strategy: "steps",
+            save_steps: 3,
+          },
+          callbacks: [{
+            onLog: ({ loss }) => {
+              run.push(Number(loss));
+            },
+            onStepEnd: ({ step }) => step === maxSteps ? "stop" : undefined,
+          }],
+        });
+        await trainer.train(part === 0 ? {} : { resume: "auto" });
+      }
+      losses.push(run);
+      assert(
+        await Deno.stat(`${folder}/${stops.length}/checkpoint-6/adapter_model.safetensors`)
+          .then(() => true),
+      );
+      model.dispose();
+    }
+    assertEquals(losses[1], losses[0]);
+  });
+});
+
+Deno.test("SFTTrainer refuses unknown keys and models without a tokenizer", async () => {
+  const model = await tinyModel();
+  const trainDataset = await redQuestions(2);
+  assertThrows(
+    () => new SFTTrainer({ model, trainDataset, training: JSON.parse('{ "max_stesp": 5 }') }),
+    ConfigError,
+    "did you mean max_steps",
+  );
+  model.tokenizer = null;
+  assertThrows(() => new SFTTrainer({ model, trainDataset }), Error, "no tokenizer");
+  model.dispose();
+});
