@@ -10,12 +10,13 @@ import {
   type PromptImage,
   type TextPrompt,
 } from "../generate/generate_text.ts";
+import type { VLMConfig } from "../model/config.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** How to answer. */
 export interface AnswerOptions {
-  /** Questions that are answered side by side; 64 by default. */
+  /** Most questions that are answered side by side; 64 by default, fewer where memory says so. */
   readonly batchSize?: number;
   /** Longest answer, tokens; 64 by default. */
   readonly maxNewTokens?: number;
@@ -31,6 +32,7 @@ export interface AnswerOptions {
 interface Group {
   readonly images: readonly PromptImage[];
   readonly places: number[];
+  /** Tokens, as a guess. */
   length: number;
 }
 
@@ -38,19 +40,36 @@ function sameImages(a: readonly PromptImage[], b: readonly PromptImage[]): boole
   return a.length > 0 && a.length === b.length && a.every((image, i) => image === b[i]);
 }
 
+/** Memory that keys, values and activations of a batch may take: 512 MiB. */
+const BATCH_BYTES = 512 * 2 ** 20;
+/** Activations of a block that live at the same time, in widths of the widest layer. */
+const LIVE_ACTIVATIONS = 8;
+
+/** Tokens that may be read at once, padding included. */
+function tokenBudget(config: VLMConfig): number {
+  const cached = 2 * config.lm_n_blocks * config.lm_n_kv_heads * config.lm_hidden_dim /
+    config.lm_n_heads;
+  const active = LIVE_ACTIVATIONS * config.lm_inter_dim;
+  return Math.max(1, Math.floor(BATCH_BYTES / (4 * (cached + active))));
+}
+
 /** Neighbours with the same pictures, `most` at a time. */
-function groupsOf(questions: readonly TextPrompt[], most: number): Group[] {
+function groupsOf(
+  questions: readonly TextPrompt[],
+  most: number,
+  tokensPerTile: number,
+): Group[] {
   const groups: Group[] = [];
   questions.forEach(({ messages, images = [] }, place) => {
-    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    // Rather too many than too few: two characters a token, and a template around each message.
+    const tokens = messages.reduce((sum, { content }) => sum + 8 + content.length / 2, 0);
     const last = groups.at(-1);
     if (last && last.places.length < most && sameImages(last.images, images)) {
       last.places.push(place);
-      last.length += characters;
+      last.length += tokens;
     } else {
       const tiles = images.reduce((sum, { tileCount }) => sum + tileCount, 0);
-      // A tile is some hundred characters' worth of tokens; only the order matters.
-      groups.push({ images, places: [place], length: 256 * tiles + characters });
+      groups.push({ images, places: [place], length: tiles * tokensPerTile + tokens });
     }
   });
   return groups;
@@ -74,13 +93,20 @@ export async function answerQuestions(
 ): Promise<string[]> {
   const { batchSize = 64, maxNewTokens = 64, withoutAdapters, signal, onProgress } = options;
   const forbidden = forbiddenTokenIds(tokenizer, model.config.lm_vocab_size);
-  const groups = groupsOf(questions, batchSize).sort((a, b) => b.length - a.length);
+  const budget = tokenBudget(model.config);
+  const groups = groupsOf(questions, batchSize, model.config.mp_image_token_length + 1)
+    .sort((a, b) => b.length - a.length);
   const answers = new Array<string>(questions.length).fill("");
   let answered = 0;
   for (let first = 0; first < groups.length && !signal?.aborted;) {
-    const places = [...groups[first++].places];
-    while (first < groups.length && places.length + groups[first].places.length <= batchSize) {
-      places.push(...groups[first++].places);
+    const { length, places: longest } = groups[first++];
+    const places = [...longest];
+    for (let rows = 2; first < groups.length; rows++) {
+      const next = groups[first];
+      // Rows are padded to the longest, which comes first.
+      if (places.length + next.places.length > batchSize || rows * length > budget) break;
+      places.push(...next.places);
+      first++;
     }
     const generations = await generateText(
       model,
