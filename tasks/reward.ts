@@ -105,6 +105,7 @@ export function parseRewardArguments(args: readonly string[]): RewardOptions {
 async function report(asked: RewardOptions, rows: SampleRow[]): Promise<Report> {
   const result: Report = { functions: {}, refused: [] };
   const started = performance.now();
+  const remote = /^(https?|jsr|npm):/.test(asked.module);
   await using module = await SandboxedModule.start(asked.module, {
     allowNet: asked.allowNet,
     allowRead: asked.allowRead,
@@ -112,11 +113,15 @@ async function report(asked: RewardOptions, rows: SampleRow[]): Promise<Report> 
     timeoutMs: asked.timeoutMs,
     memoryMb: asked.memoryMb,
     integrity: asked.integrity === true ? undefined : asked.integrity,
-  }, { anyIntegrity: asked.integrity === true || /^(https?|jsr|npm):/.test(asked.module) });
+  }, { anyIntegrity: asked.integrity === true || remote });
   const startMs = performance.now() - started;
   if (!asked.json) {
     console.log(`${asked.module}: started in ${startMs.toFixed(0)} ms`);
-    console.log(`integrity: ${module.integrity}`);
+    console.log(
+      asked.integrity === true || remote
+        ? `for the config:\nrewards:\n  "${asked.module}":\n    integrity: ${module.integrity}`
+        : `integrity: ${module.integrity}`,
+    );
   }
   tell(module.loading.printed, module.specifier);
   result.refused.push(...module.loading.refused);

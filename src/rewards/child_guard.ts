@@ -36,8 +36,6 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   let stage: "parsing" | "parsed" | "linking" | "linked" = "parsed";
   let deadline = 0;
   let idleCpu = 0;
-  let pingAt = 0;
-  let pings = 0;
   let over = false;
 
   // To the host, one frame after another.
@@ -93,9 +91,6 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         return;
       case "refused":
         if (refused.length < PRINTED_LINES) refused.push(String(report.line).slice(0, 500));
-        return;
-      case "pong":
-        if (report.id === pings) pingAt = 0;
         return;
       case "parsed":
         // Nothing of the module ran yet: this is the realm itself.
@@ -167,16 +162,11 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     }
     const now = performance.now();
     const cpu = cpuMs();
+    // Between calls: a module that goes on computing is not left to it. Processor time and not the
+    // clock, since the trainer may keep every core busy.
     if (deadline > 0 || stage !== "linked") idleCpu = cpu;
     else if (cpu - idleCpu > IDLE_CPU_MS) die("busy", "it kept computing after its answer");
     if (deadline > 0 && now > deadline) die("timeout", "its time was over");
-    if (deadline === 0) {
-      // Between calls: a module that keeps its thread busy is not left to it.
-      if (pingAt === 0) {
-        pingAt = now;
-        order({ type: "ping", id: ++pings });
-      } else if (now - pingAt > 5000) die("busy", "it kept computing after its answer");
-    } else pingAt = 0;
     setTimeout(watch, deadline > 0 ? 15 : 100);
   }
   watch();

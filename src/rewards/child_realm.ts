@@ -40,8 +40,6 @@ export function realmMain(
   }
   async function obey(order: RealmOrder): Promise<void> {
     switch (order.type) {
-      case "ping":
-        return send({ type: "pong", id: order.id });
       case "call":
         return await call(order.id, order.name, order.args);
       case "parse":

@@ -72,14 +72,12 @@ export type GuardMessage =
 export type RealmOrder =
   | { type: "parse"; modules: ModuleSource[] }
   | { type: "link"; entry: string; resolutions: Resolutions }
-  | { type: "call"; id: number; name: string; args: Uint8Array }
-  | { type: "ping"; id: number };
+  | { type: "call"; id: number; name: string; args: Uint8Array };
 
 /** Realm to guard. */
 export type RealmReport =
   | { type: "parsed"; requests: ImportRequest[]; error: string | null }
   | { type: "linked"; names: string[]; error: string | null }
   | { type: "result"; id: number; value?: unknown; error: string | null }
-  | { type: "pong"; id: number }
   | { type: "printed"; line: string }
   | { type: "refused"; line: string };
