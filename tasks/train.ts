@@ -141,6 +141,16 @@ async function runnerOf(trainer: TrainingType) {
   }
 }
 
+/** @throws {UsageError} where `--resume` names a folder that is not there */
+async function checkResumeFolder(resume: string | undefined): Promise<void> {
+  if (resume === undefined || resume === "auto") return;
+  if (await Deno.stat(resume).then(({ isDirectory }) => isDirectory, () => false)) return;
+  throw new UsageError(
+    `cannot resume from ${resume}: there is no such folder; --resume alone takes the newest ` +
+      "checkpoint of the output folder",
+  );
+}
+
 /** The command. */
 export const command: Command = {
   name: "train",
@@ -151,6 +161,7 @@ export const command: Command = {
   async run(args, { signal }) {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
+    await checkResumeFolder(train.resume);
     if (train.dryRun) return await dryRun(train, config);
     const run = await runnerOf(config.training_type);
     const { status } = await run(config, {
