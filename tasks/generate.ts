@@ -119,7 +119,7 @@ async function readPicture(path: string): Promise<Uint8Array> {
       : error instanceof Error
       ? error.message
       : String(error);
-    throw new Error(`Cannot read the picture ${path}: ${reason}`, { cause: error });
+    throw new Error(`Cannot read the picture ${path}: ${reason}`);
   }
 }
 
@@ -138,7 +138,7 @@ async function generate(asked: GenerateOptions): Promise<void> {
         images.push(await imageProcessor.process(bytes));
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        throw new Error(`Cannot use the picture ${asked.images[i]}: ${reason}`, { cause: error });
+        throw new Error(`Cannot use the picture ${asked.images[i]}: ${reason}`);
       }
     }
     const { maxNewTokens, greedy, temperature, topP, topK, minP, repetitionPenalty } = asked;
