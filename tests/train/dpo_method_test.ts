@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
+import { requestGpu } from "../../src/device/adapter.ts";
 import { evaluatePreference } from "../../src/evaluate/evaluate_preference.ts";
 import { DPO_LOSS_TYPES, dpoLoss } from "../../src/losses/dpo.ts";
 import { lossGradients } from "../../src/train/gradients.ts";
@@ -79,6 +80,28 @@ Deno.test("DPO's gradient is that of the loss, each answer alone and unpadded", 
   assertEquals(terms.length, 6);
   assertAlmostEquals(got.loss, tf.addN(terms).dataSync()[0], 1e-5);
   assert(largestDifference(got.gradients, expected) < 2e-4);
+});
+
+const gpu = await requestGpu();
+const noGpu = "reason" in gpu ? gpu.reason : null;
+if ("device" in gpu) gpu.destroy();
+if (noGpu !== null) console.error(`DPO on a GPU is not tested: ${noGpu}`);
+
+Deno.test({
+  name: "DPO has the same loss and gradient on a GPU, where values arrive after the tape is gone",
+  ignore: noGpu !== null,
+  // A GPU device keeps a poller alive that Deno's sanitizers take for a leak.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const config = tinyConfig([...LORA, "dpo.disable_dropout=false"]);
+    using there = await tinyRun(config, { backend: "webgpu" });
+    const a = await there.gradients();
+    using here = await tinyRun(config);
+    const b = await here.gradients();
+    assertAlmostEquals(a.loss, b.loss, 1e-5);
+    assert(largestDifference(a.gradients, b.gradients) < 1e-3);
+  },
 });
 
 Deno.test("DPO gives the same numbers with and without a shared prefix", async () => {

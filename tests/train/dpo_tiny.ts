@@ -92,6 +92,8 @@ export interface TinyRun extends Disposable {
 /** How a run differs from the usual. */
 export interface TinyOptions {
   readonly rows?: Row[];
+  /** Default: wasm. */
+  readonly backend?: "wasm" | "webgpu";
   /** Made by the run's own model and groups; default: {@linkcode madeUpReference}. */
   readonly reference?: (
     prepared: PreparedModel,
@@ -99,9 +101,9 @@ export interface TinyOptions {
   ) => DPOReference | null;
 }
 
-/** Makes a run on the wasm backend. */
+/** Makes a run. */
 export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {}): Promise<TinyRun> {
-  await initBackend({ backend: "wasm" });
+  await initBackend({ backend: options.backend ?? "wasm" });
   const prepared = await prepareModel(config.model, config.training.seed);
   const rows = options.rows ?? shapeRows();
   const dataset = await datasetFromRows(rows, { format: "preference", name: "shapes" });
