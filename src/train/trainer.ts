@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { writeTextAtomically } from "../atomic_write.ts";
+import { assertNoGpuErrors } from "../device/gpu_errors.ts";
 import type { TrainingSection } from "../config/config_types.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import type { Reporter } from "../report/reporter.ts";
@@ -229,6 +230,8 @@ export class Trainer {
     } finally {
       tf.dispose(losses);
     }
+    // A device that reported an error may have computed anything: no update from it.
+    assertNoGpuErrors();
     const multiplier = this.#options.groups.map((_, group) =>
       this.#schedule.multiplier(this.#step, group)
     );
