@@ -1,7 +1,6 @@
 /** A module behind the wall: its checked graph, and the processes that work for it. */
-import { type ChildCommand, childCommand } from "./child_command.ts";
 import { asModuleError, deathText, link, parse } from "./child_loading.ts";
-import { type ChildDeath, ChildDeathError, SandboxChild } from "./child_process.ts";
+import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
 import { makeCodec } from "./codec.ts";
 import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
 import { locate } from "./module_place.ts";
@@ -10,10 +9,10 @@ import { RemoteModules } from "./remote_module.ts";
 import {
   BOOT_TIMEOUT_MS,
   DEFAULT_TIMEOUT_MS,
-  limitsOf,
   resolveGrants,
   startTimeout,
 } from "./sandbox_grants.ts";
+import { startChild } from "./start_child.ts";
 import type { SandboxGrants } from "./types.ts";
 
 /** How a call into a sandboxed module went. */
@@ -63,7 +62,6 @@ export class SandboxedModule implements AsyncDisposable {
   /** What it printed and was refused while it was loaded. */
   readonly loading: { printed: string[]; refused: string[] };
   #grants: SandboxGrants;
-  #command: ChildCommand;
   #graph: ModuleGraph;
   #slots: Slot[];
   #free: ((slot: Slot) => void)[] = [];
@@ -79,7 +77,6 @@ export class SandboxedModule implements AsyncDisposable {
     integrity: string;
     loading: { printed: string[]; refused: string[] };
     grants: SandboxGrants;
-    command: ChildCommand;
     graph: ModuleGraph;
     first: SandboxChild;
   }) {
@@ -88,7 +85,6 @@ export class SandboxedModule implements AsyncDisposable {
     this.integrity = parts.integrity;
     this.loading = parts.loading;
     this.#grants = parts.grants;
-    this.#command = parts.command;
     this.#graph = parts.graph;
     const count = Math.max(1, Math.min(64, Math.floor(parts.grants.processes ?? 1)));
     this.#children.add(parts.first);
@@ -116,13 +112,12 @@ export class SandboxedModule implements AsyncDisposable {
   ): Promise<SandboxedModule> {
     const resolved = resolveGrants(grants);
     const { entry, builtin, remote } = locate(specifier, options.base);
-    const command = await childCommand(resolved);
     const stated = grants.integrity;
     const mayFetch = remote || stated !== undefined || options.anyIntegrity === true;
     const startMs = startTimeout(resolved);
     const attempt = async (useCache: boolean): Promise<SandboxedModule> => {
       const fetcher = mayFetch ? new RemoteModules(resolved.cacheDir, entry, useCache) : null;
-      const child = await SandboxChild.start(command, limitsOf(resolved), BOOT_TIMEOUT_MS).catch(
+      const child = await startChild(resolved).catch(
         (error) => {
           throw asModuleError(specifier, error);
         },
@@ -160,7 +155,6 @@ export class SandboxedModule implements AsyncDisposable {
           names: linked.names,
           loading: { printed: linked.printed, refused: linked.refused },
           grants: resolved,
-          command,
           graph,
           first: child,
         });
@@ -279,7 +273,7 @@ export class SandboxedModule implements AsyncDisposable {
   /** A further process, from the bytes that were checked at the start. */
   async #start(): Promise<SandboxChild> {
     const startMs = startTimeout(this.#grants);
-    const child = await SandboxChild.start(this.#command, limitsOf(this.#grants), BOOT_TIMEOUT_MS);
+    const child = await startChild(this.#grants);
     if (this.#closed) {
       await child.close();
       return child;

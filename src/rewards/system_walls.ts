@@ -15,46 +15,79 @@ export interface SystemWalls {
 }
 
 const NONE: SystemWalls = { unshare: null, setpriv: null, prlimit: null };
+const FOLDERS = ["/usr/bin", "/bin", "/usr/sbin"];
 let found: Promise<SystemWalls> | undefined;
+let proven = false;
 
-/** Looks once for what this system offers. Needs `--allow-run`; without it nothing is found. */
+/** What is there by its looks; whether it works is seen when the first child comes up, or not. */
 export function findSystemWalls(): Promise<SystemWalls> {
-  found ??= Deno.build.os === "linux" ? probe() : Promise.resolve(NONE);
+  found ??= Deno.build.os === "linux" ? look() : Promise.resolve(NONE);
   return found;
 }
 
-/** Does without what was found, as on a system that has none of it: for tests. */
-export function withoutSystemWalls(): void {
-  found = Promise.resolve(NONE);
+/** Whether a child came up behind these walls, or they were tried one by one. */
+export function wallsAreProven(): boolean {
+  return proven;
 }
 
-async function works(name: string, args: string[]): Promise<string | null> {
-  for (const folder of ["/usr/bin", "/bin", "/usr/sbin"]) {
-    const path = `${folder}/${name}`;
-    try {
-      const { success } = await new Deno.Command(path, {
-        args,
-        clearEnv: true,
-        cwd: "/",
-        stdin: "null",
-        stdout: "null",
-        stderr: "null",
-      }).output();
-      return success ? path : null;
-    } catch {
-      // Not there, or not allowed to be started: look further.
-    }
-  }
-  return null;
+/** Notes that a child came up behind the walls that were found. */
+export function wallsHold(): void {
+  proven = true;
 }
 
-async function probe(): Promise<SystemWalls> {
-  const [unshare, setpriv, prlimit] = await Promise.all([
-    works("unshare", ["--user", "--net", "--ipc", "/bin/true"]),
-    works("setpriv", ["--pdeathsig", "KILL", "--no-new-privs", "/bin/true"]),
-    works("prlimit", ["--core=0", "--fsize=0", "--data=4000000000", "/bin/true"]),
-  ]);
+/** Tries each wall with a small program of Deno's, and keeps those with which it runs. */
+export async function proveSystemWalls(): Promise<SystemWalls> {
+  const there = await findSystemWalls();
+  const names = ["unshare", "setpriv", "prlimit"] as const;
+  const kept = { ...NONE };
+  await Promise.all(names.map(async (name) => {
+    const alone = { ...NONE, [name]: there[name] };
+    const prefix = wallPrefix(alone, { memoryMb: 0, network: false });
+    if (prefix.length > 0 && await runs(prefix)) kept[name] = there[name];
+  }));
+  found = Promise.resolve(kept);
+  proven = true;
+  return kept;
+}
+
+/** Takes these walls for what is there, as on another system: for tests. */
+export function assumeSystemWalls(walls: SystemWalls): void {
+  found = Promise.resolve(walls);
+  proven = false;
+}
+
+async function look(): Promise<SystemWalls> {
+  const [unshare, setpriv, prlimit] = await Promise.all(
+    ["unshare", "setpriv", "prlimit"].map(async (name) => {
+      for (const folder of FOLDERS) {
+        const path = `${folder}/${name}`;
+        if (await Deno.stat(path).then(({ isFile }) => isFile, () => false)) return path;
+      }
+      return null;
+    }),
+  );
   return { unshare, setpriv, prlimit };
+}
+
+/** Whether Deno, with a worker as in a child, runs behind a prefix. */
+async function runs([program, ...args]: string[]): Promise<boolean> {
+  const worker = "data:text/javascript,postMessage(1)";
+  const main = `new Worker("${worker}",{type:"module"}).onmessage=()=>Deno.exit(0)`;
+  const deno = [Deno.execPath(), "run", "--no-prompt", "--no-config", "--quiet"];
+  try {
+    const { success } = await new Deno.Command(program, {
+      args: [...args, ...deno, `data:text/javascript,${encodeURIComponent(main)}`],
+      clearEnv: true,
+      env: { DENO_DIR: "/dev/null/none" },
+      cwd: "/",
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -89,7 +122,7 @@ export async function describeSystemWalls(): Promise<string[]> {
       `reward sandbox: Deno's permissions, process limits by the guard (no kernel walls used on ${Deno.build.os})`,
     ];
   }
-  const walls = await findSystemWalls();
+  const walls = await proveSystemWalls();
   const line = (path: string | null, name: string, what: string, lack: string): string =>
     `reward sandbox: ${path === null ? `no ${name}: ${lack}` : `${name}: ${what}`}`;
   return [

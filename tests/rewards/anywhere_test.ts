@@ -107,17 +107,25 @@ Deno.test({
   },
 });
 
-Deno.test("the sandbox works without what the system could add", async () => {
-  await using temp = await TempModules.write(OWN);
-  const library = new URL("src/rewards/", root).href;
-  await Deno.writeTextFile(
-    temp.path("main.ts"),
-    `import { withoutSystemWalls } from "${library}system_walls.ts"; withoutSystemWalls();\n` +
-      program(`${library}mod.ts`, temp.folder),
-  );
-  const args = ["run", "-A", "--no-lock", "--no-config", temp.path("main.ts")];
-  assertEquals(await outcome(args), RIGHT);
-});
+const SYSTEMS = {
+  "has nothing to add": { unshare: null, setpriv: null, prlimit: null },
+  "forbids what it has": { unshare: "/bin/false", setpriv: "/bin/false", prlimit: "/bin/false" },
+  "lost what it had": { unshare: "/nonexistent/unshare", setpriv: null, prlimit: null },
+};
+for (const [what, walls] of Object.entries(SYSTEMS)) {
+  Deno.test(`the sandbox works on a system that ${what}`, async () => {
+    await using temp = await TempModules.write(OWN);
+    const library = new URL("src/rewards/", root).href;
+    await Deno.writeTextFile(
+      temp.path("main.ts"),
+      `import { assumeSystemWalls } from "${library}system_walls.ts";
+       assumeSystemWalls(${JSON.stringify(walls)});
+       ${program(`${library}mod.ts`, temp.folder)}`,
+    );
+    const args = ["run", "-A", "--no-lock", "--no-config", temp.path("main.ts")];
+    assertEquals(await outcome(args), RIGHT);
+  });
+}
 
 Deno.test("a host without --allow-run is told so", async () => {
   await using temp = await TempModules.write(OWN);

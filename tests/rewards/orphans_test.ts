@@ -13,8 +13,8 @@ async function trainer(
   await Deno.writeTextFile(
     modules.path("trainer.ts"),
     `import { RewardSandbox } from "${library}mod.ts";
-    import { withoutSystemWalls } from "${library}system_walls.ts";
-    ${walls ? "" : "withoutSystemWalls();"}
+    import { assumeSystemWalls } from "${library}system_walls.ts";
+    ${walls ? "" : "assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null });"}
     const sandbox = await RewardSandbox.start(
       ["idle.js", "hang.js", "wait.js"].map((module) => ({ module, processes: 2, timeoutMs: 60000 })),
       { base: ${JSON.stringify(modules.folder)} },
