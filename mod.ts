@@ -55,10 +55,34 @@ export type {
   VqaExample,
 } from "./src/data/formats.ts";
 export { DataError } from "./src/data/data_error.ts";
+export type { EncodedImage } from "./src/data/image_cell.ts";
+export {
+  embeddedShapes,
+  type EmbeddedShapesOptions,
+  type ShapePicture,
+  shapesGrpoRows,
+  shapesPreferenceRows,
+  shapesVqaRows,
+} from "./src/data/embedded_shapes.ts";
+export { embeddedTokenizerFiles } from "./src/text/embedded_tokenizer.ts";
 export type { Row } from "./src/data/row.ts";
 export type { ProgressState, TrainerCallback, TrainResult } from "./src/train/trainer.ts";
 export type { MetricsRecord } from "./src/report/metrics_record.ts";
 export type { LibraryRunOptions } from "./src/train/library_run.ts";
+export type { LoadedModel } from "./src/model/pretrained.ts";
+export {
+  type AnsweredQuestion,
+  evaluateVqa,
+  type EvaluateVqaOptions,
+  type VqaScores,
+} from "./src/evaluate/evaluate_vqa.ts";
+export {
+  evaluatePreference,
+  type EvaluatePreferenceOptions,
+  type PreferenceScores,
+  type ScoredPair,
+} from "./src/evaluate/evaluate_preference.ts";
+export { starterModel, type StarterOptions } from "./src/train/starter_model.ts";
 export { addLora } from "./src/train/add_lora.ts";
 export { SFTTrainer, type SFTTrainerOptions } from "./src/train/sft_trainer.ts";
 export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo_trainer.ts";
