@@ -110,8 +110,29 @@ function trainingProblems({ training }: ResolvedConfig): Finding[] {
   return problems;
 }
 
-function dpoProblems({ dpo }: ResolvedConfig): Finding[] {
+function dpoProblems({ dpo, dataset }: ResolvedConfig): Finding[] {
   const problems: Finding[] = [];
+  if (dpo.loss_type.includes("exo_pair") && dpo.label_smoothing === 0) {
+    problems.push({
+      key: "dpo.label_smoothing",
+      text: "got 0, want a number above 0 for loss_type exo_pair, which takes the logarithm of " +
+        "it (the paper: 1e-3)",
+    });
+  }
+  if (dataset.streaming && dpo.precompute_ref_log_probs) {
+    problems.push({
+      key: "dpo.precompute_ref_log_probs",
+      text: "a streamed data set has no row numbers to keep log-probabilities by; remove it, or " +
+        "set dataset.streaming to false",
+    });
+  }
+  if (dataset.streaming && dpo.ref_model_name_or_path !== null) {
+    problems.push({
+      key: "dpo.ref_model_name_or_path",
+      text: "wants the log-probabilities kept by row, which a streamed data set does not number; " +
+        "set dataset.streaming to false",
+    });
+  }
   if (dpo.loss_weights.length !== dpo.loss_type.length) {
     problems.push({
       key: "dpo.loss_weights",

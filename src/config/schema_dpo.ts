@@ -12,7 +12,7 @@ import { derived, same, type Table } from "./value_type.ts";
 /** The keys of `dpo`. */
 export const dpoKeys: Table<DPOSection> = {
   beta: {
-    type: number({ min: 0 }),
+    type: number({ above: 0 }),
     default: same(0.1),
     source: LAB_MAIN,
     meaning: "How strongly the policy is held to the reference (`ipo`: its tau).",

@@ -163,3 +163,27 @@ Deno.test("parseConfig() reads report_to as Transformers does", () => {
   assertEquals(reports("report_to: wandb"), ["wandb"]);
   assertEquals(reports("report_to: [], use_wandb: true"), ["wandb"]);
 });
+
+Deno.test("parseConfig() refuses DPO settings that its losses and references cannot use", () => {
+  const faults = ([
+    ["dpo: { loss_type: exo_pair }", ""],
+    ["dpo: { beta: 0 }", ""],
+    ["dpo: { precompute_ref_log_probs: true }", ", streaming: true"],
+    ["dpo: { ref_model_name_or_path: x }", ", streaming: true"],
+    ["dpo: { reference_free: true, precompute_ref_log_probs: true }", ""],
+    ["dpo: { loss_type: [sigmoid, sft], loss_weights: [1] }", ""],
+  ] as const).map(([section, data]) =>
+    configFault(
+      `training_type: dpo\nmodel: { model_name_or_path: x }\n` +
+        `dataset: { train_data_path: x, dataset_format: preference${data} }\n${section}`,
+    ).key
+  );
+  assertEquals(faults, [
+    "dpo.label_smoothing",
+    "dpo.beta",
+    "dpo.precompute_ref_log_probs",
+    "dpo.ref_model_name_or_path",
+    "dpo.reference_free",
+    "dpo.loss_weights",
+  ]);
+});
