@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { turnEventLoop } from "./event_loop.ts";
 
 /** What comes back: float32 as Float32Array, int32 as Int32Array, bool as Uint8Array. */
 export type ReadBackArray = Float32Array | Int32Array | Uint8Array;
@@ -13,12 +14,15 @@ function isUploaded(tensor: tf.Tensor): boolean {
 }
 
 /**
- * Reads tensors back, all float32 ones with a single wait. The tensors stay the caller's.
+ * Reads tensors back, all float32 ones with a single wait. The tensors stay the caller's. Signals
+ * and timers get their turn meanwhile.
  *
  * @param tensors any shapes; float32, int32 or bool
  * @returns the values in the order of `tensors`, row-major
  */
 export async function readBack(tensors: readonly tf.Tensor[]): Promise<ReadBackArray[]> {
+  // Every loop reads back now and then, and on these backends that alone would not wait.
+  if (tf.getBackend() !== "webgpu") await turnEventLoop();
   if (tf.getBackend() !== "webgpu" || tensors.filter(isUploaded).length < 2) {
     return await Promise.all(tensors.map((t) => t.data() as Promise<ReadBackArray>));
   }

@@ -9,6 +9,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/formats.ts";
 import type { SkippedRows } from "../data/skipped_rows.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
+import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
 import { batchRows } from "../model/branches.ts";
 import type { ModelBatch } from "../model/batch.ts";
@@ -156,6 +157,7 @@ export class SFTMethod implements TrainingMethod {
     const losses: tf.Scalar[] = [];
     let tokens = 0;
     for (const [k, examples] of batches.entries()) {
+      await turnEventLoop();
       const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
       const batch = this.#toBatch(examples);
       const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);

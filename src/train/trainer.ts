@@ -267,7 +267,7 @@ export class Trainer {
     const what = bad === null
       ? error.message
       : `the weight ${bad.name} is ${bad.value} at element ${bad.index} (${error.message})`;
-    const asLoaded = bad !== null && step === this.#firstStep + 1;
+    const asLoaded = bad !== null && this.#step === this.#firstStep;
     return new NonFiniteError(
       `Training stopped at step ${step}: ${what}. ${kept}; ` +
         (newest ? `the last good checkpoint is ${newest.path}. ` : "there is no checkpoint yet. ") +

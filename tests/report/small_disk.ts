@@ -1,5 +1,5 @@
 /**
- * A real file system of 64 KiB, to be filled; needs Linux, root and the right to mount.
+ * A real file system of 64 KiB or so, to be filled; needs Linux, root and the right to mount.
  *
  * @module
  */
@@ -33,9 +33,12 @@ export const whyNoDisk: string | null = await withMount("size=64k", () => Promis
   ? null
   : "cannot mount a tmpfs here";
 
-/** Runs a test on a disk of 64 KiB. */
-export async function onSmallDisk(use: (dir: string) => Promise<void> | void): Promise<void> {
-  await withMount("size=64k", async (dir) => await use(dir));
+/** Runs a test on a small disk. */
+export async function onSmallDisk(
+  use: (dir: string) => Promise<void> | void,
+  size = "64k",
+): Promise<void> {
+  await withMount(`size=${size}`, async (dir) => await use(dir));
 }
 
 /** Runs a test on a disk that cannot be written. */
