@@ -18,6 +18,9 @@ const SAMPLES = 8;
 /** A score of 1 by such a function means that an answer is right. */
 const SAYS_RIGHT = /accuracy|exact_match|correct/i;
 
+/** The metrics of a training step that an evaluation has too. */
+const EVALUATED = /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$/;
+
 /** A prompt, its greedy answer and what that earned. */
 interface Answered {
   readonly prompt: GRPOPrompt;
@@ -81,10 +84,10 @@ export class GRPOEvaluator {
       rewardNames: this.scorer.names,
       scaleRewards: "batch",
     });
-    const { frac_reward_zero_std: _, ...rewards } = metrics;
     const lengths = lengthMetrics(answered.map(({ completion }) => completion));
     return Object.fromEntries(
-      Object.entries({ ...rewards, ...lengths }).filter(([, value]) => Number.isFinite(value))
+      Object.entries({ ...metrics, ...lengths })
+        .filter(([name, value]) => EVALUATED.test(name) && Number.isFinite(value))
         .map(([name, value]) => [`eval_${name}`, value]),
     );
   }

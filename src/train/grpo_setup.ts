@@ -95,7 +95,8 @@ export function grpoMethod(
   const rollouts = new RolloutMaker(sampler, inputs.scorer, {
     numGenerations: grpo.num_generations,
     prompts: batchSize * microBatchesPerRound,
-    promptsAtOnce: batchSize * grpo.steps_per_generation,
+    // As many as an optimizer step takes; what is sampled does not depend on it.
+    promptsAtOnce: batchSize * training.gradient_accumulation_steps,
     scaleRewards: grpo.scale_rewards,
     dynamicSamplingRounds: grpo.dynamic_sampling ? grpo.dynamic_sampling_max_rounds : null,
     overlongBufferLength: grpo.overlong_buffer_length,
