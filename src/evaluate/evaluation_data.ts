@@ -5,19 +5,11 @@
  */
 import { DataError } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
-import {
-  embeddedShapes,
-  shapesGrpoRows,
-  shapesPreferenceRows,
-  shapesVqaRows,
-} from "../data/embedded_shapes.ts";
+import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded_dataset.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "../data/formats.ts";
 import { hubDataFiles } from "../data/hub_files.ts";
-import { datasetFromRows, isHubId, loadDataset } from "../data/load_dataset.ts";
+import { isHubId, loadDataset } from "../data/load_dataset.ts";
 import { localDataFiles, openSplit } from "../data/open_source.ts";
-
-/** Name of the embedded drawings. */
-export const BUILTIN_SHAPES = "builtin:shapes";
 
 /** What to load. */
 export interface EvaluationDataOptions {
@@ -42,19 +34,7 @@ export async function evaluationData<F extends DatasetFormat>(
   if (path !== BUILTIN_SHAPES) {
     return await loadDataset({ path, format, split: options.split, maxSamples, streaming: false });
   }
-  const split = options.split ?? "test";
-  if (split !== "train" && split !== "test") {
-    throw new DataError(
-      `Cannot load ${BUILTIN_SHAPES}: there is no split ${split}; want train or test`,
-    );
-  }
-  const pictures = embeddedShapes(split === "test" ? { trainPictures: 0 } : {})[split];
-  const rows = {
-    vqa: () => shapesVqaRows(pictures),
-    preference: () => shapesPreferenceRows(pictures),
-    grpo: () => shapesGrpoRows(pictures),
-  }[format as DatasetFormat]();
-  return await datasetFromRows(rows, { format, maxSamples, name: `${BUILTIN_SHAPES} ${split}` });
+  return await embeddedDataset(options.split ?? "test", { format, maxSamples });
 }
 
 /** The formats in the order in which their columns tell them apart. */

@@ -5,41 +5,10 @@
  * @module
  */
 import type { ResolvedConfig } from "../config/config_types.ts";
-import { DataError } from "../data/data_error.ts";
-import {
-  embeddedShapes,
-  shapesGrpoRows,
-  shapesPreferenceRows,
-  shapesVqaRows,
-} from "../data/embedded_shapes.ts";
+import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded_dataset.ts";
 import type { DatasetFormat } from "../data/formats.ts";
-import { type AnyDataset, datasetFromRows, type ExampleOptions } from "../data/load_dataset.ts";
+import type { ExampleOptions } from "../data/load_dataset.ts";
 import { loadTrainAndEval, type TrainEvalDatasets } from "../data/train_eval.ts";
-import { BUILTIN_SHAPES } from "./prepare_model.ts";
-
-/**
- * The embedded drawings as a data set.
- *
- * @param split `train` or `test`
- * @throws {DataError} for another split
- */
-export async function embeddedDataset<F extends DatasetFormat>(
-  split: string,
-  options: ExampleOptions<F>,
-): Promise<AnyDataset<F>> {
-  if (split !== "train" && split !== "test") {
-    throw new DataError(
-      `Cannot load ${BUILTIN_SHAPES}: there is no split ${split}; want train or test`,
-    );
-  }
-  const pictures = embeddedShapes()[split];
-  const rows = {
-    vqa: () => shapesVqaRows(pictures),
-    preference: () => shapesPreferenceRows(pictures),
-    grpo: () => shapesGrpoRows(pictures),
-  }[options.format as DatasetFormat]();
-  return await datasetFromRows(rows, { ...options, name: `${BUILTIN_SHAPES} ${split}` });
-}
 
 /**
  * Loads the data of a config.

@@ -4,19 +4,16 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 import type { ModelSection } from "../config/config_types.ts";
+import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
 import { readBack } from "../device/read_back.ts";
 import { resolveModelFolder } from "../hub/model_folder.ts";
 import { ImageProcessor } from "../image/image_processor.ts";
-import {
-  type HostAdapter,
-  initializeAdapter,
-  type LoraConfig,
-  writeAdapterFiles,
-} from "../model/adapter_files.ts";
+import { initializeAdapter, type LoraConfig, writeAdapterFiles } from "../model/adapter_files.ts";
 import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
 import { convertBackbones } from "../model/convert.ts";
+import { deviceAdapter } from "../model/device_adapter.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { loadModel } from "../model/pretrained.ts";
 import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
@@ -25,9 +22,6 @@ import type { Adapter } from "../model/weights_map.ts";
 import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../text/image_string.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
-
-/** Name of the embedded tokenizer, and of the model that `train sft` makes with it. */
-export const BUILTIN_SHAPES = "builtin:shapes";
 
 /** A model that is ready to train. */
 export interface PreparedModel {
@@ -109,19 +103,6 @@ function finish(
     loraConfig: null,
     origin,
     warnings: [],
-  };
-}
-
-/** An adapter's tensors on the device, ready to train. */
-export function deviceAdapter(adapter: HostAdapter, dropout: number): Adapter {
-  const variable = ({ shape, data }: { shape: number[]; data: Float32Array }) =>
-    tf.tidy(() => tf.variable(tf.tensor(data, shape), false));
-  return {
-    loraA: variable(adapter.loraA),
-    loraB: variable(adapter.loraB),
-    magnitude: adapter.magnitude ? variable(adapter.magnitude) : null,
-    scaling: adapter.scaling,
-    dropout,
   };
 }
 

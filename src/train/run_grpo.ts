@@ -11,7 +11,8 @@ import { CompletionScorer } from "./grpo_scoring.ts";
 import { grpoGroups, grpoMethod } from "./grpo_setup.ts";
 import { grpoStarterFolder } from "./grpo_starter.ts";
 import { prepareData } from "./prepare_data.ts";
-import { BUILTIN_SHAPES, type PreparedModel } from "./prepare_model.ts";
+import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
+import type { PreparedModel } from "./prepare_model.ts";
 import { type RunOptions, type RunSetup, runTraining } from "./run.ts";
 import type { TrainResult } from "./trainer.ts";
 
