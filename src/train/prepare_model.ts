@@ -18,7 +18,6 @@ import { initializeWeights } from "../model/initialize.ts";
 import { loadModel } from "../model/pretrained.ts";
 import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { writeModelFiles } from "../model/weights.ts";
-import type { Adapter } from "../model/weights_map.ts";
 import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../text/image_string.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
