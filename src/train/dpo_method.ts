@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
-import { type DpoInputs, dpoLoss, type DpoOptions } from "../losses/dpo.ts";
+import { dpoLoss, type DpoOptions } from "../losses/dpo.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
@@ -22,17 +22,19 @@ import {
   spreadPairs,
   sumPairs,
 } from "./dpo_examples.ts";
+import { chosenTokens, joinPairs, lossInputs } from "./dpo_loss_inputs.ts";
 import type { DPOReference } from "./dpo_reference.ts";
 import type { DataCursor } from "./example_stream.ts";
 import type { Parameters } from "./gradients.ts";
 import { logProbGradients, readLogProbs } from "./log_prob_gradients.ts";
 import { examplesInOrder, MicroBatches, type MicroBatchOptions, tryMake } from "./micro_batches.ts";
-import type {
-  EvaluationOutcome,
-  MethodState,
-  StepContext,
-  StepOutcome,
-  TrainingMethod,
+import {
+  type EvaluationOutcome,
+  type MethodState,
+  StepAborted,
+  type StepContext,
+  type StepOutcome,
+  type TrainingMethod,
 } from "./training_method.ts";
 
 /** Pairs for DPO, at random or in a stream. */
@@ -65,33 +67,6 @@ interface Prepared {
   readonly features: tf.Tensor3D | undefined;
   readonly reference: PairLogProbs | null;
 }
-
-const concat = (arrays: readonly Float64Array[]): Float64Array =>
-  Float64Array.from(arrays.flatMap((array) => [...array]));
-
-const join = (parts: readonly PairLogProbs[]): PairLogProbs => ({
-  chosen: concat(parts.map(({ chosen }) => chosen)),
-  rejected: concat(parts.map(({ rejected }) => rejected)),
-});
-
-/** What the loss is computed from. */
-function lossInputs(
-  pairs: readonly DPOPair[],
-  policy: PairLogProbs,
-  reference: PairLogProbs | null,
-): DpoInputs {
-  return {
-    chosenLogProbs: policy.chosen,
-    rejectedLogProbs: policy.rejected,
-    refChosenLogProbs: reference?.chosen,
-    refRejectedLogProbs: reference?.rejected,
-    chosenLengths: pairs.map(({ chosenLength }) => chosenLength),
-    rejectedLengths: pairs.map(({ rejectedLength }) => rejectedLength),
-  };
-}
-
-const chosenTokens = (pairs: readonly DPOPair[]): number =>
-  pairs.reduce((sum, { chosenLength }) => sum + chosenLength, 0);
 
 /** DPO on one data set. */
 export class DPOMethod implements TrainingMethod {
@@ -150,7 +125,8 @@ export class DPOMethod implements TrainingMethod {
       }, features)!;
   }
 
-  async step({ accumulator, parameters }: StepContext): Promise<StepOutcome> {
+  async step({ accumulator, parameters, signal }: StepContext): Promise<StepOutcome> {
+    const start = this.#data.cursor;
     const { batches, epochEnded } = await this.#data.next();
     this.#lastBatches = batches;
     const { loss: lossOptions, lossReduction } = this.options;
@@ -163,6 +139,10 @@ export class DPOMethod implements TrainingMethod {
     const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     let tokens = 0, loss = 0;
     for (const [k, pairs] of batches.entries()) {
+      if (signal?.aborted) {
+        this.#data.seek(start);
+        throw new StepAborted();
+      }
       const prepared = await this.#prepare(pairs, parameters);
       const { batch, features, reference } = prepared;
       const wholeBatch = lossReduction === "token" ? whole : {
@@ -191,8 +171,8 @@ export class DPOMethod implements TrainingMethod {
     this.#epoch = this.#data.epoch;
     const inputs = lossInputs(
       batches.flat(),
-      join(policies),
-      this.reference ? join(references) : null,
+      joinPairs(policies),
+      this.reference ? joinPairs(references) : null,
     );
     const { loss: wholeLoss, metrics } = dpoLoss(inputs, lossOptions);
     return {
@@ -220,8 +200,8 @@ export class DPOMethod implements TrainingMethod {
     }
     const inputs = lossInputs(
       batches.flat(),
-      join(policies),
-      this.reference ? join(references) : null,
+      joinPairs(policies),
+      this.reference ? joinPairs(references) : null,
     );
     const result = dpoLoss(inputs, this.options.loss);
     let at = 0;
@@ -271,7 +251,11 @@ export class DPOMethod implements TrainingMethod {
     await flush();
     if (scored.length === 0) return null;
     this.#counts = counts;
-    const inputs = lossInputs(scored, join(policies), this.reference ? join(references) : null);
+    const inputs = lossInputs(
+      scored,
+      joinPairs(policies),
+      this.reference ? joinPairs(references) : null,
+    );
     const { loss, metrics } = dpoLoss(inputs, this.options.loss);
     const seconds = (performance.now() - started) / 1000;
     const named = Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]);

@@ -1,9 +1,10 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { requestGpu } from "../../src/device/adapter.ts";
 import { evaluatePreference } from "../../src/evaluate/evaluate_preference.ts";
 import { DPO_LOSS_TYPES, dpoLoss } from "../../src/losses/dpo.ts";
-import { lossGradients } from "../../src/train/gradients.ts";
+import { GradientAccumulator, lossGradients } from "../../src/train/gradients.ts";
+import { StepAborted } from "../../src/train/training_method.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { pairBatch } from "../../src/train/dpo_examples.ts";
 import { splitByDecay } from "../../src/train/decay_groups.ts";
@@ -161,6 +162,32 @@ Deno.test("DPO resumes to the bit, dropout and an unfinished epoch included", as
     assertEquals(got.outcome.epoch, expected.outcome.epoch);
   }
   assertEquals(await resumed.weights(), await straight.weights());
+});
+
+Deno.test("a DPO step that is aborted leaves everything as it was", async () => {
+  using run = await tinyRun(tinyConfig());
+  using other = await tinyRun(tinyConfig());
+  await run.update();
+  await other.update();
+  const before = JSON.stringify(run.method.state());
+  const controller = new AbortController();
+  const { prepared: { model } } = run;
+  const { labelLogProbs } = model;
+  // Ctrl-C while the first micro-batch is under way.
+  model.labelLogProbs = (...inputs) => {
+    controller.abort();
+    return labelLogProbs.apply(model, inputs);
+  };
+  const { parameters } = run.optimizer;
+  const accumulator = new GradientAccumulator();
+  await assertRejects(
+    () => run.method.step({ accumulator, parameters, step: 1, signal: controller.signal }),
+    StepAborted,
+  );
+  accumulator.reset();
+  model.labelLogProbs = labelLogProbs;
+  assertEquals(JSON.stringify(run.method.state()), before);
+  assertEquals((await run.update()).loss, (await other.update()).loss);
 });
 
 Deno.test("a DPO step leaves no tensor behind", async () => {
