@@ -10,17 +10,7 @@ import {
 } from "../../src/device/gpu_errors.ts";
 import { gpuBytes } from "../../src/device/memory.ts";
 import { readBack } from "../../src/device/read_back.ts";
-
-const probe = await requestGpu();
-const missing = "reason" in probe ? probe.reason : null;
-if ("device" in probe) probe.destroy();
-if (missing !== null) console.error(`GPU tests are skipped: ${missing}`);
-
-function gpuTest(name: string, body: () => Promise<void>): void {
-  // A GPU device keeps a poller alive that Deno's sanitizers take for a leak.
-  const sanitizers = { sanitizeOps: false, sanitizeResources: false };
-  Deno.test({ name, ignore: missing !== null, fn: body, ...sanitizers });
-}
+import { gpuTest } from "../gpu_adapter.ts";
 
 gpuTest("requestGpu() makes a device with the adapter's own limits", async () => {
   const gpu = await requestGpu();

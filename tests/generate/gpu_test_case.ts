@@ -1,12 +1,7 @@
 /** Tests that run on each backend that this machine has. */
 import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.ts";
-import { requestGpu } from "../../src/device/adapter.ts";
 import { type BackendChoice, initBackend } from "../../src/device/backend.ts";
-
-const probe = await requestGpu();
-const missing = "reason" in probe ? probe.reason : null;
-if ("device" in probe) probe.destroy();
-if (missing !== null) console.error(`GPU tests are skipped: ${missing}`);
+import { gpuIgnored } from "../gpu_adapter.ts";
 
 /** Registers a test on wasm, on tfjs's plain backend, and on WebGPU where there is an adapter. */
 export function onEachBackend(
@@ -17,7 +12,7 @@ export function onEachBackend(
   for (const backend of backends) {
     Deno.test({
       name: `${name} (${backend})`,
-      ignore: backend === "webgpu" && missing !== null,
+      ignore: backend === "webgpu" && gpuIgnored,
       // A GPU device keeps a poller alive that Deno's sanitizers take for a leak.
       sanitizeOps: false,
       sanitizeResources: false,

@@ -1,0 +1,36 @@
+/**
+ * Tests that need a GPU adapter; a software one serves. Without one they are skipped with the
+ * reason, and fail where NANOVLM_REQUIRE_GPU=1 says that there has to be one.
+ *
+ * @module
+ */
+import { requestGpu } from "../src/device/adapter.ts";
+
+const probe = await requestGpu();
+if ("device" in probe) probe.destroy();
+
+/** Why there is no adapter; null where there is one. */
+export const gpuMissing: string | null = "reason" in probe ? probe.reason : null;
+
+const required = Deno.env.get("NANOVLM_REQUIRE_GPU") === "1";
+
+/** Whether GPU tests are passed over. */
+export const gpuIgnored: boolean = gpuMissing !== null && !required;
+if (gpuIgnored) console.error(`GPU tests are skipped: ${gpuMissing}`);
+
+/** Registers a test that needs an adapter. */
+export function gpuTest(name: string, body: () => Promise<void>): void {
+  Deno.test({
+    name: gpuIgnored ? `${name} (skipped: ${gpuMissing})` : name,
+    ignore: gpuIgnored,
+    // A GPU device keeps a poller alive that Deno's sanitizers take for a leak.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      if (gpuMissing !== null) {
+        throw new Error(`NANOVLM_REQUIRE_GPU is 1, but there is no adapter: ${gpuMissing}`);
+      }
+      await body();
+    },
+  });
+}
