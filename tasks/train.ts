@@ -116,11 +116,14 @@ export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendC
 
 /** Resolves everything, runs the longest batch once, and prints what it takes. */
 async function dryRun(train: TrainOptions, config: ResolvedConfig): Promise<number> {
-  if (config.training_type !== "sft") {
-    throw new Error(`--dry-run is there for sft alone, got ${config.training_type}`);
+  if (config.training_type === "grpo") {
+    throw new Error("--dry-run is there for sft and dpo, got grpo");
   }
   const { dryRunLines, dryRunSFT } = await import("../src/train/dry_run.ts");
-  const report = await dryRunSFT(config, {
+  const dryRunOf = config.training_type === "sft"
+    ? dryRunSFT
+    : (await import("../src/train/dry_run_dpo.ts")).dryRunDPO;
+  const report = await dryRunOf(config, {
     backend: backendOf(train, config),
     onProgress: (text) => console.error(text),
   });

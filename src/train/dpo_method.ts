@@ -74,6 +74,7 @@ export class DPOMethod implements TrainingMethod {
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
   #epoch = 0;
   #microSteps = 0;
+  #lastBatchSize = { rows: 0, tokens: 0, tiles: 0 };
   #counts: PreferenceCounts | null = null;
   #lastBatches: readonly (readonly DPOPair[])[] = [];
 
@@ -161,6 +162,8 @@ export class DPOMethod implements TrainingMethod {
         parameters,
       );
       accumulator.add(gradients);
+      const tiles = batch.images?.shape[0] ?? 0;
+      this.#lastBatchSize = { rows: batch.batchSize, tokens: batch.tokens, tiles };
       policies.push(sumPairs(pairs, values));
       if (reference) references.push(reference);
       tokens += batch.tokens * batch.batchSize - batch.layout.starts.reduce((sum, n) => sum + n, 0);
@@ -274,6 +277,11 @@ export class DPOMethod implements TrainingMethod {
   /** What the last evaluation counted; null before one. */
   get counts(): PreferenceCounts | null {
     return this.#counts;
+  }
+
+  /** Rows, tokens of the longest row, and tiles of the last micro-batch. */
+  get lastBatchSize(): { rows: number; tokens: number; tiles: number } {
+    return this.#lastBatchSize;
   }
 
   describeLastBatch(): unknown {

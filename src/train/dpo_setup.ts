@@ -99,6 +99,17 @@ export function dpoGroups({ model }: DPOModel, { training }: ResolvedConfig): Pa
   }, training.weight_decay));
 }
 
+/** Whether the model without its adapters stays what it was before training. */
+export function onlyAdaptersTrain(
+  model: PreparedModel["model"],
+  groups: readonly ParameterGroup[],
+): boolean {
+  const own = new Set(model.weights.values());
+  return groups.every(({ parameters }) =>
+    [...parameters.values()].every((variable) => !own.has(variable))
+  );
+}
+
 /** Everything that a reference is made from. */
 export interface ReferenceOptions {
   readonly config: ResolvedConfig;
@@ -134,11 +145,7 @@ export async function makeReference(options: ReferenceOptions): Promise<DPORefer
         "and dpo.ref_model_name_or_path",
     );
   }
-  const own = new Set(model.weights.values());
-  const onlyAdapters = groups.every(({ parameters }) =>
-    [...parameters.values()].every((variable) => !own.has(variable))
-  );
-  if (onlyAdapters && other === null && !dpo.precompute_ref_log_probs) {
+  if (onlyAdaptersTrain(model, groups) && other === null && !dpo.precompute_ref_log_probs) {
     return new AdapterFreeReference(model);
   }
   if (train.streaming || evaluation?.streaming) return new FrozenReference(model, groups);

@@ -61,7 +61,7 @@ function sizeOf(tensors: Iterable<tf.Tensor>): number {
 }
 
 /** Floats that adapters keep for the way back: their input, and three forms of their output. */
-function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
+export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
   const floats = { perToken: 0, perPatch: 0 };
   for (const [layer, { loraA, loraB }] of model.adapters) {
     const kept = loraA.shape[1]! + 3 * loraB.shape[0];

@@ -1,0 +1,35 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { dryRunLines } from "../../src/train/dry_run.ts";
+import { dryRunDPO } from "../../src/train/dry_run_dpo.ts";
+import { LORA, tinyConfig } from "./dpo_tiny.ts";
+
+Deno.test("a dry run of DPO runs the longest pairs once and estimates their memory", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    for (const overrides of [[], LORA]) {
+      const config = tinyConfig([
+        ...overrides,
+        `training.output_dir=${JSON.stringify(`${folder}/run`)}`,
+        "training.per_device_train_batch_size=16",
+      ]);
+      const report = await dryRunDPO(config, { backend: "wasm" });
+      assertEquals(report.batch.rows, 16);
+      assertEquals(report.batch.tiles, 16);
+      assert(Number.isFinite(report.loss) && report.gradNorm > 0);
+      assertEquals(report.examples, { train: 9000, evaluation: 900 });
+      const { activations, gradients } = report.estimate;
+      const ratio = (activations + gradients) / report.measured.pass;
+      assert(ratio > 0.6 && ratio < 1.7, `estimated / measured: ${ratio}`);
+      assert(dryRunLines(report).some((line) => line.includes("16 rows")));
+    }
+    // Nothing is written.
+    assertEquals([...Deno.readDirSync(folder)], []);
+    await assertRejects(
+      () => dryRunDPO(tinyConfig(["training.learning_rate=0"]), { backend: "wasm" }),
+      Error,
+      "every learning rate is 0",
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
