@@ -5,7 +5,6 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { writeTextAtomically } from "../atomic_write.ts";
 import { assertNoGpuErrors } from "../device/gpu_errors.ts";
 import type { TrainingSection } from "../config/config_types.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
@@ -18,10 +17,13 @@ import {
   type TrainerState,
 } from "./checkpoint.ts";
 import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
-import { findBadValue, firstBadValue } from "./first_bad_tensor.ts";
+import { divergedError } from "./diverged_error.ts";
+import { metricOf } from "./evaluation_metric.ts";
+import { findBadValue } from "./first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
+import { totalSteps } from "./total_steps.ts";
 import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_method.ts";
 
 /** Called while a run goes on; every function may be left out. */
@@ -255,27 +257,14 @@ export class Trainer {
 
   /** The error of a run that diverged, with the batch kept beside it. */
   async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
-    const { output_dir } = this.#options.training;
     this.#accumulator.reset();
-    const newest = await newestCheckpoint(output_dir);
-    const file = `${output_dir}/nonfinite-step-${step}.json`;
-    const batch = this.#method.describeLastBatch();
-    const kept = await writeTextAtomically(file, JSON.stringify({ step, batch }, null, 1))
-      .then(() => `The batch is in ${file}`, (fault) => `The batch could not be kept: ${fault}`);
-    const weights = this.#options.weights ?? this.optimizer.parameters;
-    const bad = await firstBadValue(weights);
-    const what = bad === null
-      ? error.message
-      : `the weight ${bad.name} is ${bad.value} at element ${bad.index} (${error.message})`;
-    const asLoaded = bad !== null && this.#step === this.#firstStep;
-    return new NonFiniteError(
-      `Training stopped at step ${step}: ${what}. ${kept}; ` +
-        (newest ? `the last good checkpoint is ${newest.path}. ` : "there is no checkpoint yet. ") +
-        (asLoaded
-          ? "The weights were so before the first step: get the model again."
-          : "Lower the learning rate, or raise warmup_steps."),
-      bad?.name ?? error.tensor,
-    );
+    return await divergedError(error, {
+      outputDir: this.#options.training.output_dir,
+      step,
+      batch: this.#method.describeLastBatch(),
+      weights: this.#options.weights ?? this.optimizer.parameters,
+      updated: this.#step > this.#firstStep,
+    });
   }
 
   /** @throws {NonFiniteError} where the last update made a weight that is not finite */
@@ -458,25 +447,4 @@ export class Trainer {
     this.#accumulator.reset();
     this.optimizer.dispose();
   }
-}
-
-/** Optimizer steps of a run, by Trainer's rule. */
-function totalSteps(training: TrainingSection, stepsPerEpoch: number | null): number {
-  if (training.max_steps > 0) return training.max_steps;
-  if (stepsPerEpoch === null) {
-    throw new Error(
-      "Cannot tell how long to train: a streamed data set has no length; set training.max_steps",
-    );
-  }
-  return Math.ceil(training.num_train_epochs * stepsPerEpoch);
-}
-
-/** The metric of that name, with or without `eval_` in front. */
-function metricOf(metrics: Readonly<Record<string, number>>, name: string): number {
-  const value = metrics[name.startsWith("eval_") ? name : `eval_${name}`];
-  if (value !== undefined) return value;
-  throw new Error(
-    `Cannot compare checkpoints: metric_for_best_model is ${name}, an evaluation gives ` +
-      Object.keys(metrics).join(", "),
-  );
 }
