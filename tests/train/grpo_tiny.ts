@@ -5,7 +5,7 @@ import { EMBEDDED_CONFIGS } from "../../src/config/embedded.ts";
 import { embeddedShapes, shapesGrpoRows } from "../../src/data/embedded_shapes.ts";
 import { datasetFromRows } from "../../src/data/load_dataset.ts";
 import type { Row } from "../../src/data/row.ts";
-import { initBackend } from "../../src/device/backend.ts";
+import { type BackendChoice, initBackend } from "../../src/device/backend.ts";
 import { GradientAccumulator } from "../../src/train/gradients.ts";
 import type { GRPOMethod } from "../../src/train/grpo_method.ts";
 import type { Scorer } from "../../src/train/grpo_scoring.ts";
@@ -73,12 +73,16 @@ export interface TinyRun extends Disposable {
   weights(): Promise<Map<string, Float32Array>>;
 }
 
-/** Makes a run on the wasm backend. */
+/** Makes a run, on the wasm backend where no other is named. */
 export async function tinyRun(
   config: ResolvedConfig,
-  { rows = shapeRows(), scorer = idScorer }: { rows?: Row[]; scorer?: Scorer } = {},
+  { rows = shapeRows(), scorer = idScorer, backend = "wasm" }: {
+    rows?: Row[];
+    scorer?: Scorer;
+    backend?: BackendChoice;
+  } = {},
 ): Promise<TinyRun> {
-  await initBackend({ backend: "wasm" });
+  await initBackend({ backend });
   const prepared = await prepareModel(config.model, config.training.seed);
   const train = await datasetFromRows(rows, { format: "grpo", name: "shapes" });
   const groups = grpoGroups(prepared, config);
