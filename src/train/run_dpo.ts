@@ -21,14 +21,19 @@ import type { TrainResult } from "./trainer.ts";
  */
 const STARTER_STEPS = 40;
 
-/** Shows how far something is that goes before training. */
-function progressOf(label: string): {
+/** Shows how far something is that goes before training: a line when it begins, then a bar. */
+function progressOf(label: string, begins: (total: number) => string): {
   update: (done: number, total: number) => void;
   finish: () => void;
 } {
   const progress = new Progress(label);
+  let begun = false;
   return {
-    update: (step, totalSteps) => progress.update({ step, totalSteps }),
+    update(step, totalSteps) {
+      if (!begun) progress.print(begins(totalSteps));
+      begun = true;
+      progress.update({ step, totalSteps });
+    },
     finish: () => progress.finish(),
   };
 }
@@ -44,7 +49,10 @@ async function setUpDPO(
   const { train, evaluation } = await prepareData(config, "preference");
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);
-  const progress = progressOf("reference log-probs");
+  const progress = progressOf(
+    "reference",
+    (pairs) => `the reference's log-probabilities of ${pairs} pairs, once, before training`,
+  );
   const reference = await makeReference({
     config,
     prepared,
@@ -109,7 +117,10 @@ async function setUpDPO(
 async function withStarter(config: ResolvedConfig, options: RunOptions): Promise<ResolvedConfig> {
   if (config.model.model_name_or_path !== BUILTIN_SHAPES) return config;
   await initBackend({ backend: options.backend });
-  const progress = progressOf("starter model, sft");
+  const progress = progressOf(
+    "starter",
+    (steps) => `a starter model, made on the spot: ${steps} steps of SFT on the drawn shapes`,
+  );
   const folder = await starterFolder(config.training.output_dir, {
     steps: STARTER_STEPS,
     onProgress: progress.update,
