@@ -207,7 +207,8 @@ export const grpoKeys: Table<GRPOSection> = {
         ),
       )),
     source: LAB_GRPO,
-    meaning: "Micro-batches that one round of generation feeds.",
+    meaning: "Micro-batches that one round of generation feeds; at least those of one optimizer " +
+      "step, since the policy does not move within it.",
   },
   disable_dropout: {
     type: boolean(),
