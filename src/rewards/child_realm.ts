@@ -34,7 +34,7 @@ export function realmMain(
       send(report);
     } catch (error) {
       stopTimers();
-      send({ type: "result", id, error: describe(error) });
+      send({ type: "result", id, error: describe(error) + modules.place(error) });
     }
     nextCall();
   }
@@ -59,7 +59,7 @@ export function realmMain(
           const names = await modules.link(order.entry, order.resolutions);
           send({ type: "linked", names, error: null });
         } catch (error) {
-          send({ type: "linked", names: [], error: describe(error) });
+          send({ type: "linked", names: [], error: describe(error) + modules.place(error) });
         }
     }
   }

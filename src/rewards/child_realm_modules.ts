@@ -41,7 +41,7 @@ export interface RealmTools {
     evaluate: (this: VmModule) => void,
     options: { identifier: string },
   ) => VmModule;
-  stripTypeScriptTypes(source: string, options: { mode: "transform" }): string;
+  stripTypeScriptTypes(source: string, options: { mode: "strip" | "transform" }): string;
 }
 
 /** The modules of the realm. */
@@ -50,6 +50,8 @@ export interface RealmModules {
   parse(source: ModuleSource): ImportRequest[];
   /** Links and evaluates the graph; names of the entry's functions, in the order of definition. */
   link(entry: string, resolutions: Resolutions): Promise<string[]>;
+  /** Where in the module an error arose, ` (file.ts:3:5)`, or nothing where that is not known. */
+  place(error: unknown): string;
   /** The entry's functions by name. */
   functions: Record<string, (...args: unknown[]) => unknown>;
 }
@@ -67,6 +69,8 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
   const modules = new Map<string, VmModule>();
   const moduleOf = modules.get.bind(modules);
   const scripts = new Map<string, string>();
+  /** Modules whose lines and columns are those of their source. */
+  const exact = new Set<string>();
   let resolutions: Resolutions = {};
   const functions: Record<string, (...args: unknown[]) => unknown> = Object.create(null);
 
@@ -100,6 +104,43 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
   ): VmModule {
     return resolve(from.identifier, specifier, extra.attributes?.type ?? "");
   }
+  /** The imports and re-exports of a script, without white space. */
+  function clauses(script: string): string {
+    const found = script.match(/\b(?:import|export)\b[^;'"`()]*\bfrom\s*["'][^"'\n]+["']/g) ?? [];
+    return found.join("\n").replace(/[\s,]/g, "");
+  }
+  /**
+   * Transforming drops imports of types, as Deno does, and knows enums; blanking types out keeps
+   * every line and column. The second where it comes to the same.
+   */
+  function withoutTypes(url: string, source: string): string {
+    const transformed = stripTypeScriptTypes(source, { mode: "transform" });
+    try {
+      const blanked = stripTypeScriptTypes(source, { mode: "strip" });
+      if (clauses(blanked) === clauses(transformed)) {
+        exact.add(url);
+        return blanked;
+      }
+    } catch {
+      // Enums and the like cannot be blanked out.
+    }
+    return transformed;
+  }
+  function place(error: unknown): string {
+    try {
+      const stack = text((error as Error).stack);
+      for (
+        const [, url, line, column] of stack.matchAll(
+          /((?:file|https?|npm):[^\s()]+?):(\d+):(\d+)/g,
+        )
+      ) {
+        if (exact.has(url)) return ` (${url.replace(/^.*\//, "")}:${line}:${column})`;
+      }
+    } catch {
+      // The error is not to be trusted.
+    }
+    return "";
+  }
   function parse(source: ModuleSource): ImportRequest[] {
     const { url, kind } = source;
     if (kind === "json" || kind === "text" || kind === "bytes" || kind === "empty") {
@@ -112,8 +153,9 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
       return [];
     }
     const script = kind === "typescript"
-      ? stripTypeScriptTypes(source.source as string, { mode: "transform" })
+      ? withoutTypes(url, source.source as string)
       : source.source as string;
+    if (kind === "javascript") exact.add(url);
     const module = new SourceTextModule(script, {
       identifier: url,
       initializeImportMeta(meta) {
@@ -178,5 +220,5 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
     }
     return names;
   }
-  return { parse, link, functions };
+  return { parse, link, place, functions };
 }

@@ -182,10 +182,6 @@ export class ModuleGraph {
       // Types alone come from there; at run time it is empty.
       return { url: "nanovlm:lab", kind: "empty", source: "" };
     }
-    const raw = type === "text" || type === "bytes";
-    if (raw && !this.#options.showPaths) {
-      throw new Error(`files as ${type} are not part of a module; add \`allow_read\` if it must`);
-    }
     const relative = /^\.{0,2}\//.test(specifier);
     if (builtin && relative) {
       const url = new URL(specifier, from);
@@ -195,7 +191,9 @@ export class ModuleGraph {
       const url = new URL(specifier, from);
       if (url.protocol === "file:") {
         if (!from.startsWith("file:")) throw new Error("a remote module cannot import local files");
-        return await readLocalModule(url, new URL(this.#folder), type);
+        const module = await readLocalModule(url, new URL(this.#folder), type);
+        this.#refuseRaw(type);
+        return module;
       }
       specifier = url.href;
     }
@@ -205,6 +203,7 @@ export class ModuleGraph {
           "it is remote; state the `integrity` of the module's whole graph to allow it",
         );
       }
+      this.#refuseRaw(type);
       this.hasRemote = true;
       return await remote.read(specifier, type, from);
     }
@@ -214,5 +213,12 @@ export class ModuleGraph {
     throw new Error(
       "bare names mean nothing here; import by a relative path in the module's own folder",
     );
+  }
+
+  /** A file as text or bytes is no module: importing one is reading a file. */
+  #refuseRaw(type: string): void {
+    if ((type === "text" || type === "bytes") && !this.#options.showPaths) {
+      throw new Error(`files as ${type} are not part of a module; add \`allow_read\` if it must`);
+    }
   }
 }

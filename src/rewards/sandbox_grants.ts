@@ -29,8 +29,10 @@ export function resolveGrants(grants: SandboxGrants): SandboxGrants {
   return resolved;
 }
 
-/** Time for starting a process and parsing, where nothing of the module runs, in milliseconds. */
+/** Time for starting a process, where nothing of the module runs, in milliseconds. */
 export const BOOT_TIMEOUT_MS = 20_000;
+/** Time for parsing a part of a graph, in milliseconds. */
+export const PARSE_TIMEOUT_MS = 10_000;
 
 /** Time for evaluating a module, in milliseconds. */
 export function startTimeout(grants: SandboxGrants): number {

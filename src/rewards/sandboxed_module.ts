@@ -7,8 +7,8 @@ import { locate } from "./module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
 import { RemoteModules } from "./remote_module.ts";
 import {
-  BOOT_TIMEOUT_MS,
   DEFAULT_TIMEOUT_MS,
+  PARSE_TIMEOUT_MS,
   resolveGrants,
   startTimeout,
 } from "./sandbox_grants.ts";
@@ -126,7 +126,7 @@ export class SandboxedModule implements AsyncDisposable {
         const showPaths = Boolean(resolved.allowRead);
         const graph = await ModuleGraph.walk(
           { name: specifier, entry, builtin, showPaths, remote: fetcher },
-          async (modules) => await parse(child, specifier, modules, BOOT_TIMEOUT_MS),
+          async (modules) => await parse(child, specifier, modules, PARSE_TIMEOUT_MS),
         );
         const integrity = await graph.integrity();
         if (stated !== undefined && stated !== integrity) {
@@ -281,7 +281,7 @@ export class SandboxedModule implements AsyncDisposable {
     this.#children.add(child);
     child.dead.then(() => this.#children.delete(child));
     try {
-      await parse(child, this.specifier, this.#graph.sources, BOOT_TIMEOUT_MS);
+      await parse(child, this.specifier, this.#graph.sources, PARSE_TIMEOUT_MS);
       await link(child, this.specifier, this.#graph, startMs);
       return child;
     } catch (error) {

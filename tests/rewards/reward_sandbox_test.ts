@@ -86,13 +86,13 @@ Deno.test("a failed or late call scores null, is counted, and the next call find
       }`,
   });
   await using sandbox = await RewardSandbox.start(
-    [{ module: modules.path("moody.js"), timeoutMs: 300 }],
+    [{ module: modules.path("moody.js"), timeoutMs: 1000 }],
     quiet,
   );
   const before = await sandbox.pids();
   const thrown = await sandbox.score(batchOf(["throw"]));
   assertEquals(thrown.total, [null]);
-  assertEquals(thrown.functions[0].error, "Error: not today");
+  assertEquals(thrown.functions[0].error, "Error: not today (moody.js:2:47)");
   assertEquals(await sandbox.pids(), before);
   const late = await sandbox.score(batchOf(["hang"]));
   assertEquals(late.total, [null]);
@@ -117,7 +117,7 @@ Deno.test("several failed calls in a row make score() throw, with the last resul
   const error = await assertRejects(
     () => sandbox.score(batchOf(["x"])),
     RewardFailureError,
-    "bad failed 3 times in a row, the last time: Error: never",
+    "bad failed 3 times in a row, the last time: Error: never (bad.js:1:34)",
   );
   assertEquals(error.functionName, "bad");
   assertEquals(error.result.total, [2]);
@@ -131,7 +131,7 @@ Deno.test("what was checked at the start is what runs, whatever becomes of the f
       };`,
   });
   await using sandbox = await RewardSandbox.start(
-    [{ module: modules.path("own.js"), timeoutMs: 300 }],
+    [{ module: modules.path("own.js"), timeoutMs: 1000 }],
     quiet,
   );
   await Deno.writeTextFile(modules.path("own.js"), "export const own = () => [666];");
@@ -196,4 +196,27 @@ Deno.test("columns of another length are the caller's mistake", async () => {
     TypeError,
     "column answer has 1 rows",
   );
+});
+
+Deno.test("an error names its line in TypeScript too, where types can be blanked out", async () => {
+  await using modules = await TempModules.write({
+    "plain.ts": `import type { RewardContext } from "@nanovlm/lab";
+import { RewardContext as Context } from "@nanovlm/lab";
+export function untyped(context: Context): number[] {
+  return [];
+}`,
+    "typed.ts": `import type { RewardContext } from "@nanovlm/lab";
+
+export function typed(context: RewardContext): (number | null)[] {
+  return (context as unknown as { none: string[] })
+    .none.map(() => 1);
+}`,
+  });
+  await using sandbox = await RewardSandbox.start([
+    { module: modules.path("plain.ts") },
+    { module: modules.path("typed.ts") },
+  ], quiet);
+  const { functions } = await sandbox.score(batchOf(["x"]));
+  assertEquals(functions[0].error, "returned 0 scores for 1 completions");
+  assertStringIncludes(functions[1].error!, "(typed.ts:5:11)");
 });
