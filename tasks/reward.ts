@@ -87,6 +87,12 @@ export function parseRewardArguments(args: readonly string[]): RewardOptions {
   }
   const allowEnv = grant("allow-env");
   if (allowEnv === true) throw new UsageError("want --allow-env=NAME: the whole is never granted");
+  const integrity = parsed.optional("integrity");
+  if (typeof integrity === "string" && !/^sha256-[A-Za-z0-9+/]{43}=$/.test(integrity)) {
+    throw new UsageError(
+      `want --integrity=sha256-… with 44 characters of base64, got ${integrity}`,
+    );
+  }
   return {
     action,
     module,
@@ -96,7 +102,7 @@ export function parseRewardArguments(args: readonly string[]): RewardOptions {
     allowNet: grant("allow-net"),
     allowRead: grant("allow-read"),
     allowEnv,
-    integrity: parsed.optional("integrity"),
+    integrity,
     json: parsed.flag("json"),
   };
 }
