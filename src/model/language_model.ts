@@ -11,7 +11,13 @@ import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RotaryAngles, type RotaryOptions } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import type { VLMConfig } from "./config.ts";
-import { type ForwardContext, linearLayer, replaceBelow, tensorsBelow } from "./linear_layer.ts";
+import {
+  type ForwardContext,
+  linearLayer,
+  repeatable,
+  replaceBelow,
+  tensorsBelow,
+} from "./linear_layer.ts";
 import { weight } from "./weights_map.ts";
 
 // B batch, T tokens, C channels, H query heads, K key/value heads, D head dim
@@ -99,10 +105,11 @@ export function languageModel(
     const prefix = `decoder.blocks.${i}.`;
     if (context.checkpointing) {
       const { cos, sin } = inputs.angles;
+      const contextOfRun = repeatable(context);
       x = gradientCheckpoint(
         ([input, ...tensors], [cos, sin]) =>
           decoderBlock(
-            replaceBelow(context, prefix, tensors),
+            replaceBelow(contextOfRun(), prefix, tensors),
             config,
             i,
             input as tf.Tensor3D,

@@ -86,6 +86,19 @@ export function tensorsBelow(context: ModelTensors, prefix: string): tf.Tensor[]
 }
 
 /**
+ * For a block that is run again on the way back: its first run draws dropout from the context, and
+ * each further one draws the same again.
+ *
+ * @returns the context of the next run
+ */
+export function repeatable(context: ForwardContext): () => ForwardContext {
+  const start = context.dropoutKeys?.copy();
+  let runs = 0;
+  return () =>
+    start === undefined || runs++ === 0 ? context : { ...context, dropoutKeys: start.copy() };
+}
+
+/**
  * The same context with the tensors below `prefix` replaced, in the order of
  * {@linkcode tensorsBelow}.
  *

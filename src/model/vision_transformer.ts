@@ -11,7 +11,13 @@ import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
 import { patches } from "../ops/patches.ts";
 import type { VLMConfig } from "./config.ts";
-import { type ForwardContext, linearLayer, replaceBelow, tensorsBelow } from "./linear_layer.ts";
+import {
+  type ForwardContext,
+  linearLayer,
+  repeatable,
+  replaceBelow,
+  tensorsBelow,
+} from "./linear_layer.ts";
 import { weight } from "./weights_map.ts";
 
 // N images, S image side, P patches (with a class token: P + 1), C channels, H heads, D head dim
@@ -72,10 +78,11 @@ export function visionTransformer(
   for (let i = 0; i < config.vit_n_blocks; i++) {
     const name = `vision_encoder.blocks.${i}`;
     if (context.checkpointing) {
+      const contextOfRun = repeatable(context);
       x = gradientCheckpoint(
         ([input, ...tensors]) =>
           visionBlock(
-            replaceBelow(context, `${name}.`, tensors),
+            replaceBelow(contextOfRun(), `${name}.`, tensors),
             config,
             name,
             input as tf.Tensor3D,

@@ -29,6 +29,13 @@ export class DropoutKeys {
     this.#next = mix((this.#next + 0x6d2b79f5) >>> 0);
     return this.#next;
   }
+
+  /** Keys that go on from where these are. */
+  copy(): DropoutKeys {
+    const copy = new DropoutKeys(0, 0);
+    copy.#next = this.#next;
+    return copy;
+  }
 }
 
 /**
