@@ -19,7 +19,7 @@ import {
 } from "../../src/train/prepare_model.ts";
 import type { SFTMethod } from "../../src/train/sft_method.ts";
 import { sftGroups, sftMethod } from "../../src/train/sft_setup.ts";
-import { Trainer, type TrainerCallback } from "../../src/train/trainer.ts";
+import { Trainer, type TrainerCallback, type TrainerOptions } from "../../src/train/trainer.ts";
 import { fakeTerminal } from "../report/fake_terminal.ts";
 
 /** A config of SFT on a fresh model of one small block each. */
@@ -65,6 +65,8 @@ export interface TinySFT extends AsyncDisposable {
   readonly method: SFTMethod;
   readonly groups: readonly ParameterGroup[];
   readonly trainer: Trainer;
+  /** What the trainer was made with. */
+  readonly options: TrainerOptions;
   /** The output folder. */
   readonly folder: string;
   /** Loss and gradients of the next step, with nothing updated. */
@@ -104,7 +106,7 @@ export async function tinySFT(
   const reporter = new Reporter(RunDirectory.open(folder, "resume"), fakeTerminal(false));
   const trained = groups.flatMap(({ parameters }) => [...parameters.keys()])
     .filter((name) => prepared.model.weights.has(name));
-  const trainer = new Trainer(method, {
+  const trainerOptions: TrainerOptions = {
     training,
     groups,
     reporter,
@@ -112,7 +114,8 @@ export async function tinySFT(
     signal: options.signal,
     weights: prepared.model.weights,
     saveModel: (path) => writePreparedModel(prepared, trained, path),
-  });
+  };
+  const trainer = new Trainer(method, trainerOptions);
   await reporter.onStart({
     title: "",
     label: "sft",
@@ -131,6 +134,7 @@ export async function tinySFT(
     method,
     groups,
     trainer,
+    options: trainerOptions,
     folder,
     async gradients() {
       const accumulator = new GradientAccumulator();
