@@ -5,13 +5,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { readBack } from "../device/read_back.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { linear } from "../ops/linear.ts";
-import { withGradient } from "../ops/with_gradient.ts";
 import { lossGradients, type Parameters } from "./gradients.ts";
+import { logProbGradients } from "./log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
 
 // N sequences, T tokens of the longest completion, M tokens that count, C channels, V vocabulary
@@ -156,15 +155,6 @@ export interface PolicyGradients {
   readonly hidden: tf.Tensor;
 }
 
-/** A scalar whose value and gradient are computed on the host, inside the tape. */
-function hostLoss(logProbs: tf.Tensor1D, compute: () => HostLoss): tf.Scalar {
-  return withGradient([logProbs], (save) => {
-    const { loss, gradient } = compute();
-    save([tf.tensor1d(gradient)]);
-    return { value: tf.scalar(loss), gradient: (dy, [weights]) => [dy.mul(weights)] };
-  });
-}
-
 /**
  * Loss and gradients of a batch.
  *
@@ -182,26 +172,30 @@ export async function policyGradients(
   compute: (logProbs: Float32Array) => HostLoss,
   logProbs: Float32Array | null,
 ): Promise<PolicyGradients> {
-  let known: HostLoss | null = null;
-  if (tf.getBackend() === "webgpu") {
-    let values = logProbs;
-    if (values === null) {
-      const tensor = policyLogProbs(model, pass);
-      [values] = await readBack([tensor]) as [Float32Array];
-      tensor.dispose();
-    }
-    known = compute(values);
-  }
   let hidden: tf.Tensor | null = null;
   const options: PassOptions = {
     ...pass.options,
     observe: (name, output) => {
-      if (name === "decoder_hidden") hidden = tf.keep(output.clone());
+      if (name !== "decoder_hidden") return;
+      hidden?.dispose(); // of an earlier pass over the same batch
+      hidden = tf.keep(output.clone());
     },
   };
-  const { loss, gradients } = lossGradients(() => {
-    const tensor = model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
-    return hostLoss(tensor, () => known ?? compute(tensor.dataSync() as Float32Array));
-  }, parameters);
-  return { loss, gradients, hidden: hidden! };
+  const run = () => model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
+  let loss = NaN;
+  const byLogProbs = (values: Float32Array) => {
+    const result = compute(values);
+    loss = result.loss;
+    return result.gradient;
+  };
+  let gradients: Map<string, tf.Tensor>;
+  if (logProbs !== null && tf.getBackend() === "webgpu") {
+    const weights = byLogProbs(logProbs);
+    const weighted = lossGradients(() => run().mul(tf.tensor1d(weights)).sum(), parameters);
+    weighted.loss.dispose();
+    gradients = weighted.gradients;
+  } else {
+    gradients = (await logProbGradients(run, byLogProbs, parameters)).gradients;
+  }
+  return { loss: tf.scalar(loss), gradients, hidden: hidden! };
 }
