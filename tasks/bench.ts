@@ -19,6 +19,16 @@ export interface BenchOptions {
   readonly backend: BackendChoice | undefined;
   /** A command whose numbers are compared with ours. */
   readonly against: string | undefined;
+  /** Times that ours and the command's take turns. */
+  readonly rounds: number;
+  /** Samples of each time. */
+  readonly reps: number;
+  /** What is counted. */
+  readonly clock: "wall" | "cpu";
+  /** Also step LoRA adapters. */
+  readonly lora: boolean;
+  /** Whether GRPO reads a prompt once for all completions. */
+  readonly sharePrefix: boolean;
   readonly json: boolean;
 }
 
@@ -30,6 +40,26 @@ const options: readonly OptionSpec[] = [
     kind: "text",
     value: '"PYTHON SCRIPT …"',
     summary: "run this too, and print the ratios",
+  },
+  {
+    name: "rounds",
+    kind: "integer",
+    value: "N",
+    min: 1,
+    summary: "with --against: take turns so often (1)",
+  },
+  { name: "reps", kind: "integer", value: "N", min: 1, summary: "samples of each time (5)" },
+  {
+    name: "clock",
+    kind: "text",
+    choices: ["wall", "cpu"],
+    summary: "seconds that pass (wall), or processor seconds of all threads",
+  },
+  { name: "lora", kind: "flag", summary: "step: time a LoRA step too" },
+  {
+    name: "separate-rows",
+    kind: "flag",
+    summary: "grpo-step: read picture and prompt anew for every completion",
   },
   {
     name: "json",
@@ -50,11 +80,21 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
   if (given !== undefined && what === undefined) {
     throw new UsageError(`got ${JSON.stringify(given)}, want one of ${BENCHMARKS.join(", ")}`);
   }
+  const against = parsed.text("against");
+  const comparable = ["step", "decode", "grpo-step"];
+  if (against !== undefined && (what === undefined || !comparable.includes(what))) {
+    throw new UsageError(`--against wants one of ${comparable.join(", ")} to compare with`);
+  }
   return {
     what,
     model: parsed.text("model") === "230m" ? "230m" : "tiny",
     backend: parsed.text("backend") as BackendChoice | undefined,
-    against: parsed.text("against"),
+    against,
+    rounds: parsed.number("rounds") ?? 1,
+    reps: parsed.number("reps") ?? 5,
+    clock: parsed.text("clock") === "cpu" ? "cpu" : "wall",
+    lora: parsed.flag("lora"),
+    sharePrefix: !parsed.flag("separate-rows"),
     json: parsed.flag("json"),
   };
 }
@@ -65,8 +105,22 @@ export const command: Command = {
   summary: "run the benchmarks",
   usage: "[ops|step|decode|grpo-step|memory] [options]",
   options,
-  run(args) {
-    parseBenchArguments(args);
-    return Promise.reject(new Error("bench is not there yet: this version has no benchmarks"));
+  async run(args) {
+    const { what, backend, against, json, ...request } = parseBenchArguments(args);
+    const { initBackend } = await import("../src/device/backend.ts");
+    const { runBench } = await import("../src/bench/run_bench.ts");
+    const { formatBenchReport } = await import("../src/bench/bench_table.ts");
+    const { assertNoGpuErrors } = await import("../src/device/gpu_errors.ts");
+    const active = await initBackend({ backend: backend ?? "auto" });
+    console.error(`backend ${active.reason}`);
+    const report = await runBench({
+      ...request,
+      what: what === undefined ? BENCHMARKS : [what],
+      against: against ?? null,
+      onProgress: (line) => console.error(line),
+    });
+    assertNoGpuErrors();
+    console.log(json ? JSON.stringify(report) : formatBenchReport(report).trimEnd());
+    return 0;
   },
 };

@@ -1,0 +1,179 @@
+/**
+ * The fused ops with their composites, on tensors of a training step's shapes.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { attention, attentionComposite } from "../ops/attention.ts";
+import { AttentionLayout } from "../ops/attention_layout.ts";
+import { embedding, embeddingComposite } from "../ops/embedding.ts";
+import { gelu, geluComposite } from "../ops/gelu.ts";
+import { gradientNorm, gradientNormComposite } from "../ops/gradient_norm.ts";
+import { headLogProbs, headLogProbsComposite } from "../ops/head_log_probs.ts";
+import { layerNorm, layerNormComposite } from "../ops/layer_norm.ts";
+import { linear, linearComposite } from "../ops/linear.ts";
+import { pixelShuffle, pixelShuffleComposite } from "../ops/pixel_shuffle.ts";
+import { rmsNorm, rmsNormComposite } from "../ops/rms_norm.ts";
+import { rope, ropeComposite, rotaryAngles } from "../ops/rope.ts";
+import { swiglu, swigluComposite } from "../ops/swiglu.ts";
+import type { BenchDims } from "./bench_work.ts";
+
+// B rows, T tokens, N all tokens, P patches, C channels, I inner channels, H heads, D head dim
+
+/** One op, fused and composed. */
+export interface OpCase {
+  readonly name: string;
+  /** Sizes, for the table. */
+  readonly shape: string;
+  readonly fused: (inputs: tf.Tensor[]) => tf.Tensor;
+  readonly composite: (inputs: tf.Tensor[]) => tf.Tensor;
+  /** Makes the tensors that get gradients; the caller's. */
+  readonly inputs: () => tf.Tensor[];
+  /** Multiplications and additions of the forward pass; null where they are not what it costs. */
+  readonly flops: number | null;
+  /** Whether it goes back. */
+  readonly differentiable: boolean;
+  /** Frees what the case holds beside its inputs. */
+  readonly dispose?: () => void;
+}
+
+const normal = (shape: number[]) => tf.randomNormal(shape, 0, 1, "float32", 7);
+
+/** Attention with `layout`, or of every query to every key. */
+function attentionCase(
+  name: string,
+  [B, T, H, K, D]: readonly [number, number, number, number, number],
+  layout: AttentionLayout | null,
+): OpCase {
+  type Heads = [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+  return {
+    name,
+    shape: `${B}×${T}, ${H}/${K} heads of ${D}`,
+    inputs: () => [normal([B, T, H, D]), normal([B, T, K, D]), normal([B, T, K, D])],
+    fused: (inputs) => attention(...(inputs as Heads), layout),
+    composite: (inputs) => attentionComposite(...(inputs as Heads), layout),
+    flops: 4 * B * H * T * T * D / (layout === null ? 1 : 2),
+    differentiable: true,
+    dispose: () => layout?.dispose(),
+  };
+}
+
+function linearCase(name: string, N: number, I: number, O: number): OpCase {
+  return {
+    name,
+    shape: `${N}×${I} → ${O}`,
+    inputs: () => [normal([N, I]), normal([O, I]), normal([O])],
+    fused: ([x, w, b]) => linear(x, w, b),
+    composite: ([x, w, b]) => linearComposite(x, w, b),
+    flops: 2 * N * I * O,
+    differentiable: true,
+  };
+}
+
+/** The ops of a training step of the model. */
+export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
+  const {
+    vit_hidden_dim: Cv,
+    vit_inter_dim: Iv,
+    vit_n_heads: Hv,
+    lm_hidden_dim: C,
+    lm_inter_dim: I,
+    lm_n_heads: H,
+    lm_n_kv_heads: K,
+    lm_vocab_size: V,
+  } = config;
+  const N = B * T;
+  const P = (config.vit_img_size / config.vit_patch_size) ** 2;
+  const D = C / H;
+  const ids = Int32Array.from({ length: N }, (_, i) => (i * 7919) % V);
+  const positions = Int32Array.from({ length: N }, (_, i) => i % T);
+  const angles = rotaryAngles(positions, B, {
+    headDim: D,
+    base: config.lm_re_base,
+    maxPositions: config.lm_max_position_embeddings,
+    attentionScaling: config.lm_attn_scaling,
+  });
+  const plain = { flops: null, differentiable: true };
+  const causal = AttentionLayout.causal(new Int32Array(B), T);
+  return [
+    linearCase("linear (ViT)", B * P, Cv, Iv),
+    linearCase("linear (decoder)", N, C, I),
+    attentionCase("attention (ViT)", [B, P, Hv, Hv, Cv / Hv], null),
+    attentionCase("attention (decoder)", [B, T, H, K, D], causal),
+    {
+      ...plain,
+      name: "layerNorm",
+      shape: `${B * P}×${Cv}`,
+      inputs: () => [normal([B * P, Cv]), normal([Cv]), normal([Cv])],
+      fused: ([x, w, b]) => layerNorm(x, w, b, 1e-6),
+      composite: ([x, w, b]) => layerNormComposite(x, w, b, 1e-6),
+    },
+    {
+      ...plain,
+      name: "rmsNorm",
+      shape: `${N}×${C}`,
+      inputs: () => [normal([N, C]), normal([C])],
+      fused: ([x, w]) => rmsNorm(x, w, 1e-5),
+      composite: ([x, w]) => rmsNormComposite(x, w, 1e-5),
+    },
+    {
+      ...plain,
+      name: "gelu",
+      shape: `${B * P}×${Iv}`,
+      inputs: () => [normal([B * P, Iv])],
+      fused: ([x]) => gelu(x),
+      composite: ([x]) => geluComposite(x),
+    },
+    {
+      ...plain,
+      name: "swiglu",
+      shape: `${N}×${I}`,
+      inputs: () => [normal([N, I]), normal([N, I])],
+      fused: ([gate, up]) => swiglu(gate, up),
+      composite: ([gate, up]) => swigluComposite(gate, up),
+    },
+    {
+      ...plain,
+      name: "rope",
+      shape: `${B}×${T}, ${H} heads of ${D}`,
+      inputs: () => [normal([B, T, H, D])],
+      fused: ([x]) => rope(x as tf.Tensor4D, angles),
+      composite: ([x]) => ropeComposite(x as tf.Tensor4D, angles),
+      dispose: () => tf.dispose([angles.cos, angles.sin]),
+    },
+    {
+      ...plain,
+      name: "embedding",
+      shape: `${N} of ${V}×${C}`,
+      inputs: () => [normal([V, C])],
+      fused: ([table]) => embedding(table, ids),
+      composite: ([table]) => embeddingComposite(table, ids),
+    },
+    {
+      ...plain,
+      name: "pixelShuffle",
+      shape: `${B}×${P}×${Cv}`,
+      inputs: () => [normal([B, P, Cv])],
+      fused: ([x]) => pixelShuffle(x as tf.Tensor3D, config.mp_pixel_shuffle_factor),
+      composite: ([x]) => pixelShuffleComposite(x as tf.Tensor3D, config.mp_pixel_shuffle_factor),
+    },
+    {
+      name: "headLogProbs",
+      shape: `${N}×${C} → ${V}`,
+      inputs: () => [normal([N, C]), normal([V, C]).mul(0.02)],
+      fused: ([x, w]) => headLogProbs(x as tf.Tensor2D, w as tf.Tensor2D, ids),
+      composite: ([x, w]) => headLogProbsComposite(x as tf.Tensor2D, w as tf.Tensor2D, ids),
+      flops: 2 * N * C * V,
+      differentiable: true,
+    },
+    {
+      name: "gradientNorm",
+      shape: `${8}×${I * C}`,
+      inputs: () => Array.from({ length: 8 }, () => normal([I, C])),
+      fused: (gradients) => gradientNorm(gradients),
+      composite: (gradients) => gradientNormComposite(gradients),
+      flops: null,
+      differentiable: false,
+    },
+  ];
+}

@@ -1,0 +1,157 @@
+/**
+ * Each fused op against its composite, and the rate of matrix products.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import {
+  adamw,
+  adamwComposite,
+  type AdamWSlot,
+  createMoment,
+  disposeMoment,
+} from "../ops/adamw.ts";
+import { valueAndGradients } from "../ops/backward.ts";
+import { linear } from "../ops/linear.ts";
+import type { BenchDims } from "./bench_work.ts";
+import { type OpCase, opCases } from "./op_cases.ts";
+import { timed, type TimingOptions } from "./timing.ts";
+
+/** Milliseconds of an op. Where a backend has no kernel of ours both are the composite. */
+export interface OpRow {
+  readonly op: string;
+  readonly shape: string;
+  readonly fused_ms: number;
+  readonly composite_ms: number;
+  /** Forward and backward; null where the op does not go back. */
+  readonly fused_both_ms: number | null;
+  readonly composite_both_ms: number | null;
+  /** Composite over fused, of forward and backward where there is one: how often faster. */
+  readonly speedup: number;
+  /** Of the fused forward pass; null where products are not what it costs. */
+  readonly gflops: number | null;
+}
+
+/** Rate of a product x Wᵀ, and of the two products of its gradient. */
+export interface ProductRow {
+  /** M, N, K: rows, outputs, inputs. */
+  readonly size: string;
+  readonly gflops: number;
+  readonly gflops_backward: number;
+}
+
+const SAMPLE_SECONDS = 0.03;
+
+/** Sizes of products: square, tall, of a decode step. */
+const PRODUCTS: readonly (readonly [number, number, number])[] = [
+  [1024, 1024, 1024],
+  [2048, 256, 256],
+  [64, 576, 576],
+  [16, 576, 1536],
+  [1, 576, 1536],
+];
+
+/** Forward and backward; the gradients are freed. */
+function forwardBackward(op: OpCase["fused"], inputs: tf.Tensor[]): tf.Tensor {
+  const { value, gradients } = valueAndGradients(() => op(inputs), inputs);
+  const found = gradients.filter((gradient) => gradient !== null);
+  const last = found.pop()!;
+  tf.dispose([value, ...found]);
+  return last;
+}
+
+async function measureOp(op: OpCase, options: TimingOptions): Promise<OpRow> {
+  const inputs = op.inputs();
+  const forward = async (run: OpCase["fused"]) =>
+    1000 * (await timed(() => tf.tidy(() => run(inputs)), options)).median;
+  const both = async (run: OpCase["fused"]) =>
+    op.differentiable
+      ? 1000 * (await timed(() => forwardBackward(run, inputs), options)).median
+      : null;
+  const fused = await forward(op.fused), composite = await forward(op.composite);
+  const fusedBoth = await both(op.fused), compositeBoth = await both(op.composite);
+  tf.dispose(inputs);
+  op.dispose?.();
+  return {
+    op: op.name,
+    shape: op.shape,
+    fused_ms: fused,
+    composite_ms: composite,
+    fused_both_ms: fusedBoth,
+    composite_both_ms: compositeBoth,
+    speedup: (compositeBoth ?? composite) / (fusedBoth ?? fused),
+    gflops: op.flops === null ? null : op.flops / fused / 1e6,
+  };
+}
+
+/** An update of one matrix, moments where the backend wants them against moments beside it. */
+async function measureAdamW(rows: number, columns: number, options: TimingOptions): Promise<OpRow> {
+  const parameter = tf.variable(tf.zeros([rows, columns]));
+  const gradient = tf.ones([rows, columns]);
+  const numbers = { beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, gradientScale: 0.5 };
+  const update = { ...numbers, learningRate: 1e-4, weightDecay: 0.01 };
+  const own = (): AdamWSlot => ({
+    parameter,
+    firstMoment: createMoment(parameter),
+    secondMoment: createMoment(parameter),
+  });
+  const beside = (): AdamWSlot => ({
+    parameter,
+    firstMoment: tf.variable(tf.zeros([rows, columns]), false),
+    secondMoment: tf.variable(tf.zeros([rows, columns]), false),
+  });
+  const measure = async (slot: AdamWSlot, run: typeof adamw): Promise<number> => {
+    const { median } = await timed(() => {
+      run(slot, gradient, update);
+      return parameter.clone();
+    }, options);
+    disposeMoment(slot.firstMoment);
+    disposeMoment(slot.secondMoment);
+    return 1000 * median;
+  };
+  const fused = await measure(own(), adamw);
+  const composite = await measure(beside(), adamwComposite);
+  parameter.dispose();
+  gradient.dispose();
+  return {
+    op: "adamw",
+    shape: `${rows}×${columns}`,
+    fused_ms: fused,
+    composite_ms: composite,
+    fused_both_ms: null,
+    composite_both_ms: null,
+    speedup: composite / fused,
+    gflops: null,
+  };
+}
+
+/** Times of every fused op on the current backend. */
+export async function benchOps(dims: BenchDims, given: TimingOptions): Promise<OpRow[]> {
+  const options = { ...given, sampleSeconds: SAMPLE_SECONDS };
+  const rows: OpRow[] = [];
+  for (const op of opCases(dims)) rows.push(await measureOp(op, options));
+  const { lm_hidden_dim, lm_inter_dim } = dims.config;
+  rows.push(await measureAdamW(8 * lm_inter_dim, lm_hidden_dim, options));
+  return rows;
+}
+
+/** Rates of matrix products on the current backend. */
+export async function benchProducts(given: TimingOptions): Promise<ProductRow[]> {
+  const options = { ...given, sampleSeconds: SAMPLE_SECONDS };
+  const rows: ProductRow[] = [];
+  for (const [M, N, K] of PRODUCTS) {
+    const x = tf.randomNormal([M, K]), w = tf.randomNormal([N, K]);
+    const forward = (await timed(() => tf.tidy(() => linear(x, w)), options)).median;
+    const op = ([x, w]: tf.Tensor[]) => linear(x, w);
+    const both = (await timed(() => forwardBackward(op, [x, w]), options)).median;
+    const flops = 2 * M * N * K;
+    rows.push({
+      size: `${M}, ${N}, ${K}`,
+      gflops: flops / forward / 1e9,
+      // On a busy machine both together may take less than the one alone did.
+      gflops_backward: 2 * flops / Math.max(both - forward, both / 100) / 1e9,
+    });
+    tf.dispose([x, w]);
+  }
+  return rows;
+}

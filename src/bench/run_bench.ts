@@ -1,0 +1,178 @@
+/**
+ * `bench`: runs what was asked for on the current backend.
+ *
+ * @module
+ */
+import { compare, medians, type Ratio, runAgainst } from "./against.ts";
+import {
+  type BenchDims,
+  benchDims,
+  benchModel,
+  type BenchModelName,
+  parameterCount,
+} from "./bench_work.ts";
+import { clockNamed } from "./clock.ts";
+import { benchDecode } from "./decode_bench.ts";
+import { type DeviceFacts, deviceFacts, loadAverage } from "./device_facts.ts";
+import { benchGrpoStep } from "./grpo_step_bench.ts";
+import { benchMemory, type MemoryRow } from "./memory_bench.ts";
+import { benchOps, benchProducts, type OpRow, type ProductRow } from "./ops_bench.ts";
+import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
+import type { TimingOptions } from "./timing.ts";
+
+/** The benchmarks. */
+export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory"] as const;
+
+/** One of {@linkcode BENCHMARKS}. */
+export type BenchmarkName = typeof BENCHMARKS[number];
+
+/** What to run. */
+export interface BenchRequest {
+  readonly what: readonly BenchmarkName[];
+  readonly model: BenchModelName;
+  /** Samples of each time. */
+  readonly reps: number;
+  /** Times that ours and the other program take turns. */
+  readonly rounds: number;
+  /** Seconds that pass, or processor seconds of all threads. */
+  readonly clock: "wall" | "cpu";
+  /** Also step LoRA adapters. */
+  readonly lora: boolean;
+  readonly sharePrefix: boolean;
+  /** A command whose numbers are compared with ours. */
+  readonly against: string | null;
+  /** Called with a line when something begins. */
+  readonly onProgress?: (line: string) => void;
+}
+
+/** What step, decode and grpo-step found. */
+export interface WorkResult {
+  /** Medians over the rounds. */
+  readonly ours: Measured;
+  readonly theirs: Measured | null;
+  /** Ours over theirs. */
+  readonly ratios: readonly Ratio[];
+  readonly rounds: readonly { readonly ours: Measured; readonly theirs: Measured | null }[];
+}
+
+/** What was found, as `--json` prints it. */
+export interface BenchReport {
+  readonly device: DeviceFacts;
+  /** Running processes over the last minute before and after, where the system says. */
+  readonly load: { readonly before: number | null; readonly after: number | null };
+  readonly model: BenchModelName;
+  readonly parameters: number;
+  readonly reps: number;
+  readonly clock: "wall" | "cpu";
+  readonly against: string | null;
+  readonly step?: WorkResult;
+  readonly decode?: WorkResult;
+  readonly grpo_step?: WorkResult;
+  readonly ops?: { readonly ops: readonly OpRow[]; readonly products: readonly ProductRow[] };
+  readonly memory?: readonly MemoryRow[];
+}
+
+/** Ours and the other program's in turns. */
+async function inTurns(
+  request: BenchRequest,
+  name: string,
+  ours: () => Promise<Measured>,
+): Promise<WorkResult> {
+  const { against, onProgress } = request;
+  const rounds: { ours: Measured; theirs: Measured | null }[] = [];
+  const count = against === null ? 1 : request.rounds;
+  for (let round = 1; round <= count; round++) {
+    const which = count > 1 ? `, round ${round} of ${count}` : "";
+    onProgress?.(`${name}: ours${which}`);
+    const measured = await ours();
+    if (against !== null) onProgress?.(`${name}: theirs${which}`);
+    rounds.push({ ours: measured, theirs: against === null ? null : await runAgainst(against) });
+  }
+  const compared = rounds.flatMap(({ ours, theirs }) => theirs === null ? [] : [{ ours, theirs }]);
+  return {
+    ours: medians(rounds.map(({ ours }) => ours)),
+    theirs: compared.length > 0 ? medians(compared.map(({ theirs }) => theirs)) : null,
+    ratios: compare(compared),
+    rounds,
+  };
+}
+
+async function stepResult(
+  request: BenchRequest,
+  dims: BenchDims,
+  timing: TimingOptions,
+): Promise<WorkResult> {
+  // First, since a process keeps the memory that it took for the full step.
+  request.onProgress?.("step: a model");
+  const lora = request.lora ? await benchLoraStep(dims, timing) : {};
+  const model = benchModel(dims);
+  const work = new StepWork(model, dims);
+  try {
+    return await inTurns(request, "step", async () => {
+      const full = await benchStep(work, timing);
+      return { ...full, ...lora };
+    });
+  } finally {
+    work.dispose();
+    model.dispose();
+  }
+}
+
+async function decodeResult(
+  request: BenchRequest,
+  dims: BenchDims,
+  timing: TimingOptions,
+): Promise<WorkResult> {
+  request.onProgress?.("decode: a model");
+  const model = benchModel(dims);
+  try {
+    return await inTurns(
+      request,
+      "decode",
+      () => benchDecode(model, { ...timing, reps: Math.min(timing.reps, 3) }),
+    );
+  } finally {
+    model.dispose();
+  }
+}
+
+/**
+ * Runs benchmarks on the current backend.
+ *
+ * @throws {Error} where none was started, or the other program cannot be run
+ */
+export async function runBench(request: BenchRequest): Promise<BenchReport> {
+  const { what, reps, sharePrefix, clock } = request;
+  const timing: TimingOptions = { reps, clock: clockNamed(clock) };
+  const dims = benchDims(request.model);
+  const before = loadAverage();
+  const parameters = parameterCount(dims);
+  const found: Partial<{ -readonly [K in keyof BenchReport]: BenchReport[K] }> = {};
+  for (const name of what) {
+    if (name === "step") found.step = await stepResult(request, dims, timing);
+    else if (name === "decode") found.decode = await decodeResult(request, dims, timing);
+    else if (name === "grpo-step") {
+      found.grpo_step = await inTurns(
+        request,
+        name,
+        () => benchGrpoStep(dims, { ...timing, sharePrefix }),
+      );
+    } else if (name === "ops") {
+      request.onProgress?.("ops");
+      found.ops = { ops: await benchOps(dims, timing), products: await benchProducts(timing) };
+    } else {
+      request.onProgress?.("memory");
+      found.memory = await benchMemory(dims);
+    }
+  }
+  return {
+    device: deviceFacts(),
+    load: { before, after: loadAverage() },
+    model: request.model,
+    parameters,
+    reps,
+    clock,
+    against: request.against,
+    ...found,
+  };
+}

@@ -1,0 +1,146 @@
+/**
+ * Seconds of a forward pass, of a training step and of AdamW alone; and of a step that trains LoRA
+ * adapters.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { defaultLoraConfig } from "../model/adapter_files.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { addLora } from "../train/add_lora.ts";
+import { lossGradients } from "../train/gradients.ts";
+import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer.ts";
+import { parameterGroups } from "../train/parameter_groups.ts";
+import { benchBatch, type BenchDims, benchModel } from "./bench_work.ts";
+import { peakMebibytes, resetPeak } from "./process_memory.ts";
+import { timed, type TimingOptions } from "./timing.ts";
+
+/** Numbers by name: `…_s` seconds, `…_mib` mebibytes, `…_tokens_per_s`. */
+export type Measured = Record<string, number>;
+
+const LEARNING_RATE = 1e-4;
+const WEIGHT_DECAY = 0.01;
+
+/** A model with adapters as NanoVLM-Lab's configs have them; nothing else trains. */
+export async function addBenchLora(model: VisionLanguageModel): Promise<void> {
+  await addLora(model, { ...defaultLoraConfig(), lora_dropout: 0, init_lora_weights: "gaussian" });
+}
+
+/** AdamW over everything that trains: all weights, or the adapters where there are some. */
+export function benchOptimizer(model: VisionLanguageModel): Optimizer {
+  const rate = model.adapters.size > 0 ? 0 : LEARNING_RATE;
+  const rates = {
+    modalityProjector: rate,
+    visionEncoder: rate,
+    languageBackbone: rate,
+    lora: LEARNING_RATE,
+  };
+  return new Optimizer(parameterGroups(model, rates, WEIGHT_DECAY), ADAMW_DEFAULTS);
+}
+
+/** A model and a batch, to be stepped again and again. */
+export class StepWork {
+  readonly #batch: ReturnType<typeof benchBatch>;
+  readonly #optimizer: Optimizer;
+
+  /** @param model the caller's */
+  constructor(readonly model: VisionLanguageModel, dims: BenchDims) {
+    this.#batch = benchBatch(dims);
+    this.#optimizer = benchOptimizer(model);
+  }
+
+  #loss(features?: tf.Tensor3D): tf.Scalar {
+    return this.model.labelLogProbs(this.#batch, {}, features)!.mean().neg() as tf.Scalar;
+  }
+
+  /** The loss alone. */
+  forward(): tf.Scalar {
+    return tf.tidy(() => this.#loss());
+  }
+
+  /** Loss and gradients; pictures outside the tape where nothing of the vision encoder trains. */
+  gradients(): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
+    const { parameters } = this.#optimizer;
+    const features = this.model.adapters.size > 0
+      ? tf.tidy(() => this.model.imageFeatures(this.#batch.images))
+      : undefined;
+    const result = lossGradients(() => this.#loss(features), parameters);
+    features?.dispose();
+    return result;
+  }
+
+  /** Forward, backward, clipping, AdamW. */
+  async step(): Promise<tf.Scalar> {
+    const { loss, gradients } = this.gradients();
+    const { gradNorm } = await this.#optimizer.measure(gradients, [loss]);
+    this.update(gradients, gradNorm);
+    tf.dispose([...gradients.values()]);
+    return loss;
+  }
+
+  /** AdamW alone. */
+  update(gradients: ReadonlyMap<string, tf.Tensor>, gradNorm = 1): void {
+    this.#optimizer.step(gradients, gradNorm, 1);
+  }
+
+  /** A tensor that the last update wrote; a copy. */
+  updated(): tf.Tensor {
+    const [first] = this.#optimizer.parameters.values();
+    return first.clone();
+  }
+
+  /** Frees everything but the model. */
+  dispose(): void {
+    this.#batch.dispose();
+    this.#optimizer.dispose();
+  }
+}
+
+function withPeak(name: string, numbers: Measured): Measured {
+  const peak = peakMebibytes();
+  return peak === null ? numbers : { ...numbers, [name]: peak };
+}
+
+/** Times of full training: `forward_s`, `step_s`, `adamw_s`, `peak_mib`. */
+export async function benchStep(work: StepWork, options: TimingOptions): Promise<Measured> {
+  resetPeak();
+  const forward = await timed(() => work.forward(), options);
+  const step = await timed(() => work.step(), options);
+  const { loss, gradients } = work.gradients();
+  loss.dispose();
+  const adamw = await timed(() => {
+    work.update(gradients);
+    return work.updated();
+  }, options);
+  tf.dispose([...gradients.values()]);
+  return withPeak("peak_mib", {
+    forward_s: forward.median,
+    step_s: step.median,
+    step_fastest_s: step.fastest,
+    adamw_s: adamw.median,
+  });
+}
+
+/**
+ * Times of a step that trains LoRA adapters (r 16 on the decoder) and nothing else: `lora_step_s`,
+ * `lora_peak_mib`. Run it before a full step: what the process has taken it keeps.
+ */
+export async function benchLoraStep(
+  dims: BenchDims,
+  options: TimingOptions,
+): Promise<Measured> {
+  resetPeak();
+  const model = benchModel(dims);
+  await addBenchLora(model);
+  const work = new StepWork(model, dims);
+  try {
+    const step = await timed(() => work.step(), options);
+    return withPeak("lora_peak_mib", {
+      lora_step_s: step.median,
+      lora_step_fastest_s: step.fastest,
+    });
+  } finally {
+    work.dispose();
+    model.dispose();
+  }
+}
