@@ -133,6 +133,8 @@ for (const name of names) {
 
       const drawings = outputs.map(({ data }) => data?.["image/svg+xml"])
         .filter((svg) => svg !== undefined).map((svg) => text(svg as string | string[]));
+      const unwritable = drawings.flatMap((svg) => svg.match(/[^\n\P{Cc}]/gu) ?? []);
+      assertEquals(unwritable, [], "a drawing with control characters is no XML");
       assert(drawings.some((svg) => svg.includes("data:image/png;base64,")), "no picture");
       const curve = drawings.find((svg) => svg.includes("<polyline"));
       assert(curve !== undefined, "no plot");
