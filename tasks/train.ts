@@ -114,16 +114,23 @@ export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendC
   return train.backend ?? backendOfDevice(config.training.device);
 }
 
+/** What measures a trainer; loaded when it is needed. */
+async function dryRunOf(trainer: TrainingType) {
+  switch (trainer) {
+    case "sft":
+      return (await import("../src/train/dry_run.ts")).dryRunSFT;
+    case "dpo":
+      return (await import("../src/train/dry_run_dpo.ts")).dryRunDPO;
+    case "grpo":
+      return (await import("../src/train/dry_run_grpo.ts")).dryRunGRPO;
+  }
+}
+
 /** Resolves everything, runs the longest batch once, and prints what it takes. */
 async function dryRun(train: TrainOptions, config: ResolvedConfig): Promise<number> {
-  if (config.training_type === "grpo") {
-    throw new Error("--dry-run is there for sft and dpo, got grpo");
-  }
-  const { dryRunLines, dryRunSFT } = await import("../src/train/dry_run.ts");
-  const dryRunOf = config.training_type === "sft"
-    ? dryRunSFT
-    : (await import("../src/train/dry_run_dpo.ts")).dryRunDPO;
-  const report = await dryRunOf(config, {
+  const { dryRunLines } = await import("../src/train/dry_run.ts");
+  const run = await dryRunOf(config.training_type);
+  const report = await run(config, {
     backend: backendOf(train, config),
     onProgress: (text) => console.error(text),
   });

@@ -82,7 +82,7 @@ export interface GRPOParts {
   readonly model: VisionLanguageModel;
   readonly dataset: GRPODataset;
   readonly prompts: GRPOPromptStream;
-  readonly rollouts: RolloutMaker;
+  readonly rollouts: Pick<RolloutMaker, "make">;
   /** Needed where the loss has a KL term. */
   readonly reference: ReferencePolicy | null;
   readonly evaluator: GRPOEvaluator | null;

@@ -31,6 +31,8 @@ export interface GRPOInputs {
   readonly evaluation: GRPODataset | null;
   readonly scorer: Scorer;
   readonly groups: readonly ParameterGroup[];
+  /** Makes rounds in place of the sampler, for a dry run. */
+  readonly rollouts?: Pick<RolloutMaker, "make">;
   /** Gets all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
 }
@@ -92,7 +94,7 @@ export function grpoMethod(
     grpo.steps_per_generation,
     training.gradient_accumulation_steps,
   );
-  const rollouts = new RolloutMaker(sampler, inputs.scorer, {
+  const rollouts = inputs.rollouts ?? new RolloutMaker(sampler, inputs.scorer, {
     numGenerations: grpo.num_generations,
     prompts: batchSize * microBatchesPerRound,
     // As many as an optimizer step takes; what is sampled does not depend on it.

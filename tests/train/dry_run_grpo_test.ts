@@ -1,0 +1,31 @@
+import { assert, assertEquals } from "@std/assert";
+import { dryRunGRPO } from "../../src/train/dry_run_grpo.ts";
+import { tinyConfig } from "./grpo_tiny.ts";
+
+Deno.test("train grpo --dry-run takes full completions forward and back, calls the rewards, writes nothing", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${folder}/reward.ts`,
+      "export const broken = () => { throw new Error('as meant'); };",
+    );
+    const config = tinyConfig([
+      "grpo.max_completion_length=7",
+      "grpo.beta=0.1",
+      "training.gradient_accumulation_steps=2",
+      `training.output_dir=${folder}/run`,
+      `dataset.reward_functions_fn=[builtin:format,${folder}/reward.ts]`,
+    ]);
+    const report = await dryRunGRPO(config, { backend: "wasm" });
+    assertEquals(report.batch.rows, 4, "a prompt a row, its completions behind it");
+    assertEquals(report.batch.tiles, 4);
+    assert(report.batch.tokens > 3 * 7 && report.batch.tokens < 64 + 3 * 7);
+    assert(report.gradNorm > 0);
+    assert(report.measured.pass > report.measured.gradients);
+    assert(report.warnings.some((line) => line.includes("broken") && line.includes("as meant")));
+    const entries = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+    assertEquals(entries, ["reward.ts"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
