@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readSafetensors } from "../../src/model/safetensors.ts";
 import { checkpointProblem } from "../../src/train/checkpoint_folder.ts";
+import { startFakeHub } from "../hub/fake_hub.ts";
 import { onReadOnlyDisk, onSmallDisk, whyNoDisk } from "../report/small_disk.ts";
 import {
   assertFails,
@@ -238,6 +239,33 @@ Deno.test("what a run will not do is said before it starts, or once", async (t) 
       assertFails(outcome, 1, "to me/mine: there is no token; set HF_TOKEN");
       assertEquals(pathsBelow(output), []);
     });
+    await t.step(
+      "a push that the Hub takes, and one that it refuses: the model stays on disk",
+      async () => {
+        const hub = startFakeHub({ token: "hf_write" });
+        try {
+          const settings = ["save.push_to_hub=true", "save.hub_model_id=me/mine"];
+          const env = { HF_ENDPOINT: hub.endpoint, HF_HOME: `${root}/hub` };
+          const refused = await cli.run(tinyTraining(`${root}/refused`, settings), {
+            ...env,
+            HF_TOKEN: "hf_read",
+          });
+          assertFails(refused, 1, "needs write access", `is whole in ${root}/refused/final_model`);
+          assert(pathsBelow(`${root}/refused/final_model`).includes("model.safetensors"));
+          const { code, stderr } = await cli.run(tinyTraining(`${root}/pushed`, settings), {
+            ...env,
+            HF_TOKEN: "hf_write",
+          });
+          assertEquals(code, 0, stderr);
+          const files = hub.files("models", "me/mine");
+          assertEquals([...files.keys()].toSorted(), pathsBelow(`${root}/pushed/final_model`));
+          const saved = await Deno.readFile(`${root}/pushed/final_model/model.safetensors`);
+          assertEquals(files.get("model.safetensors"), saved);
+        } finally {
+          await hub.close();
+        }
+      },
+    );
     await t.step("nothing to train", async () => {
       const rates = ["lr_mp", "lr_vision_backbone", "lr_language_backbone"];
       const output = `${root}/frozen`;

@@ -31,11 +31,14 @@ interface Level {
   rssMiB: number;
 }
 
-/** Waits for the device, which frees a buffer only after the work that uses it. */
+/**
+ * Waits for the device, which frees a buffer only after the work that uses it. Large enough that
+ * tfjs does not compute it on the CPU.
+ */
 async function settle(): Promise<void> {
-  const one = tf.tidy(() => tf.scalar(0).add(1));
-  await one.data();
-  one.dispose();
+  const ones = tf.tidy(() => tf.zeros([4096]).add(1));
+  await ones.data();
+  ones.dispose();
 }
 
 const level = (step: number): Level => {
