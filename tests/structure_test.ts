@@ -30,7 +30,8 @@ const BELOW_EVALUATE = [
 ALLOWED.evaluate = BELOW_EVALUATE;
 ALLOWED.train = [...BELOW_EVALUATE, "evaluate"];
 ALLOWED.parity = [...ALLOWED.train, "train"];
-ALLOWED.tasks = [...ALLOWED.parity, "parity"];
+ALLOWED.bench = [...ALLOWED.parity];
+ALLOWED.tasks = [...ALLOWED.parity, "parity", "bench"];
 
 /** Files that join a model's folder with its tokenizer and pictures. */
 const MAY_IMPORT_MORE: Record<string, readonly string[]> = {
