@@ -148,8 +148,13 @@ Deno.test("no source file is longer than can be read in one go", () => {
 Deno.test("nothing escapes the type checker, and nothing is left to do", () => {
   const wrong = files.flatMap(([path, source]) =>
     [
-      ...withoutComments(source).match(/.*(\bas any\b|: any\b|<any>).*/g) ?? [],
-      ...source.match(/.*(@ts-ignore|@ts-nocheck|\bTODO\b|\bFIXME\b).*/g) ?? [],
+      // Line by line: a pattern that may begin anywhere takes minutes on the kernels' base64.
+      ...withoutComments(source).split("\n").filter((line) =>
+        /\bas any\b|: any\b|<any>/.test(line)
+      ),
+      ...source.split("\n").filter((line) =>
+        /@ts-ignore|@ts-nocheck|\bTODO\b|\bFIXME\b/.test(line)
+      ),
     ].map((line) => `${path}: ${line.trim()}`)
   );
   assertEquals(wrong, []);
