@@ -9,13 +9,11 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
-import { readBack } from "../device/read_back.ts";
-import { countBatch, grpoLoss, type GrpoOptions } from "../losses/grpo.ts";
+import type * as tf from "@tensorflow/tfjs";
+import { countBatch, type GrpoOptions } from "../losses/grpo.ts";
 import type { WholeBatch } from "../losses/grpo_normaliser.ts";
 import { highEntropyThreshold } from "../losses/token_selection.ts";
-import type { ModelBatch } from "../model/batch.ts";
-import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { ReportedCompletion } from "../report/report_file.ts";
 import { RewardFailureError } from "../rewards/reward_sandbox.ts";
@@ -23,23 +21,11 @@ import type { DataCursor } from "./example_stream.ts";
 import type { Parameters } from "./gradients.ts";
 import type { GRPOEvaluator } from "./grpo_evaluation.ts";
 import { MeanMetrics } from "./grpo_mean_metrics.ts";
-import {
-  completionBatch,
-  CompletionGrid,
-  policyGradients,
-  policyLogProbs,
-  type PolicyPass,
-  tokenEntropies,
-} from "./grpo_policy.ts";
+import { GRPOPasses, type GRPOPassOptions, type MicroBatch } from "./grpo_passes.ts";
+import { CompletionGrid } from "./grpo_policy.ts";
 import type { GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
-import {
-  restoreRollout,
-  type Rollout,
-  type RolloutGroup,
-  type StoredRollout,
-  storeRollout,
-} from "./grpo_rollout.ts";
+import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./grpo_rollout.ts";
 import type { RolloutMaker } from "./grpo_rollout_maker.ts";
 import {
   type EvaluationOutcome,
@@ -51,7 +37,7 @@ import {
 } from "./training_method.ts";
 
 /** How GRPO batches and what it minimises. */
-export interface GRPOMethodOptions {
+export interface GRPOMethodOptions extends GRPOPassOptions {
   /** Prompts of a micro-batch. */
   readonly batchSize: number;
   /** A */
@@ -67,13 +53,7 @@ export interface GRPOMethodOptions {
    * micro-batches' losses (NanoVLM-Lab), but for dapo and cispo, which divide once either way.
    */
   readonly lossReduction: "token" | "micro_batch";
-  /** Divides the logits. */
-  readonly temperature: number;
-  readonly maskTruncatedCompletions: boolean;
   readonly disableDropout: boolean;
-  readonly sharePrefix: boolean;
-  readonly gradientCheckpointing: boolean;
-  readonly padTokenId: number;
   readonly seed: number;
 }
 
@@ -105,19 +85,10 @@ interface State {
   buffer: { used: number; rollout: StoredRollout } | null;
 }
 
-/** Some groups of a round, for one pass. */
-interface MicroBatch {
-  readonly groups: readonly RolloutGroup[];
-  readonly grid: CompletionGrid;
-  readonly sampledAtStep: number;
-  /** The policy has not moved since it sampled. */
-  readonly onPolicy: boolean;
-  readonly dropoutKeys: DropoutKeys | undefined;
-}
-
 /** GRPO on one data set. */
 export class GRPOMethod implements TrainingMethod {
   readonly name = "grpo";
+  readonly #passes: GRPOPasses;
   #buffer: Buffer | null = null;
   /** Of a checkpoint, not read again yet. */
   #stored: State["buffer"] = null;
@@ -130,6 +101,7 @@ export class GRPOMethod implements TrainingMethod {
     if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
       throw new Error("Cannot train with a KL term: there is no reference policy");
     }
+    this.#passes = new GRPOPasses(parts.model, options);
     this.#state = { cursor: parts.prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
   }
 
@@ -162,7 +134,7 @@ export class GRPOMethod implements TrainingMethod {
           entropyThreshold: threshold?.value,
         };
         const entropies = threshold?.entropies.get(batch) ?? null;
-        const done = await this.#goBack(batch, parameters, loss, entropies, metrics);
+        const done = await this.#passes.goBack(batch, parameters, loss, entropies, metrics);
         if (done === null) continue;
         accumulator.add(done.gradients);
         losses.push(done.loss);
@@ -231,110 +203,10 @@ export class GRPOMethod implements TrainingMethod {
     metrics.addSums(time);
     onCompletions?.(made.completions);
     if (reference === null) return made.rollout;
-    return await metrics.time("time/log_probs", () => this.#withReference(made.rollout, reference));
-  }
-
-  /** Adds the reference's log-probabilities to a round. */
-  async #withReference(rollout: Rollout, reference: ReferencePolicy): Promise<Rollout> {
-    const { batchSize, temperature } = this.options;
-    const groups: RolloutGroup[] = [];
-    for (let first = 0; first < rollout.groups.length; first += batchSize) {
-      const own = rollout.groups.slice(first, first + batchSize);
-      const grid = new CompletionGrid(own, this.options.maskTruncatedCompletions);
-      const batch = this.#batch(own);
-      let values: ArrayLike<number> = [];
-      if (batch !== null) {
-        const tensor = reference.run((options) =>
-          policyLogProbs(this.parts.model, { batch, options, features: undefined, temperature })
-        );
-        [values] = await readBack([tensor]) as [Float32Array];
-        tensor.dispose();
-        batch.dispose();
-      }
-      const rows = grid.scatter(values); // [N, T]
-      let n = 0;
-      groups.push(...own.map(({ prompt, sequences }) => ({
-        prompt,
-        sequences: sequences.map((sequence) => {
-          const start = n++ * grid.tokens;
-          const refLogProbs = Array.from(rows.subarray(start, start + sequence.tokens.length));
-          return { ...sequence, refLogProbs };
-        }),
-      })));
-    }
-    return { ...rollout, groups };
-  }
-
-  #batch(groups: readonly RolloutGroup[]): ModelBatch | null {
-    const { maskTruncatedCompletions, sharePrefix, padTokenId } = this.options;
-    return completionBatch(this.parts.model, groups, {
-      masksTruncated: maskTruncatedCompletions,
-      sharePrefix,
-      padTokenId,
-    });
-  }
-
-  #pass(batch: ModelBatch, micro: MicroBatch, parameters: Parameters): PolicyPass {
-    const options: PassOptions = {
-      dropoutKeys: micro.dropoutKeys,
-      checkpointing: this.options.gradientCheckpointing,
-    };
-    // Features from outside the tape where nothing of the vision encoder trains.
-    const trains = [...parameters.keys()].some((name) => name.includes("vision_encoder."));
-    const { images } = batch;
-    const features = images === null || trains
-      ? undefined
-      : tf.tidy(() => this.parts.model.imageFeatures(images));
-    return { batch, options, features, temperature: this.options.temperature };
-  }
-
-  /** What one micro-batch adds to the gradient; null where no completion counts. */
-  async #goBack(
-    micro: MicroBatch,
-    parameters: Parameters,
-    loss: GrpoOptions,
-    knownEntropies: Float64Array | null,
-    metrics: MeanMetrics,
-  ): Promise<{ loss: tf.Scalar; gradients: Map<string, tf.Tensor>; tokens: number } | null> {
-    const { grid } = micro;
-    const batch = this.#batch(micro.groups);
-    if (batch === null) return null;
-    const started = performance.now();
-    const sampled = grid.spread(({ logProbs }) => logProbs);
-    const beta = loss.beta ?? 0;
-    let lossMetrics: Record<string, number> = {};
-    const compute = (logProbs: Float32Array) => {
-      const result = grpoLoss({
-        logProbs: grid.scatter(logProbs),
-        oldLogProbs: micro.onPolicy ? null : sampled,
-        refLogProbs: beta === 0 ? null : grid.spread(({ refLogProbs }) => refLogProbs!),
-        completionMask: grid.mask,
-        advantages: grid.sequences.map(({ advantage }) => advantage),
-        entropies: knownEntropies,
-      }, loss);
-      lossMetrics = result.metrics;
-      return { loss: result.loss, gradient: grid.gather(result.gradLogProbs) };
-    };
-    const pass = this.#pass(batch, micro, parameters);
-    const fixed = micro.onPolicy && beta === 0 ? grid.gather(sampled) : null;
-    const done = await policyGradients(this.parts.model, pass, parameters, compute, fixed);
-    const passed = performance.now();
-    const entropies = tokenEntropies(this.parts.model, done.hidden, pass);
-    const mean = tf.tidy(() => entropies.mean());
-    const [[entropy]] = await readBack([mean]);
-    tf.dispose([mean, entropies, done.hidden]);
-    metrics.addSums({
-      "time/backward": (passed - started) / 1000,
-      "time/log_probs": (performance.now() - passed) / 1000,
-    });
-    const { kl, ...others } = lossMetrics;
-    metrics.add({ kl: kl ?? NaN, entropy }, grid.places.length);
-    metrics.add(others);
-    const padding = batch.layout.starts.reduce((sum, n) => sum + n, 0);
-    const tokens = batch.tokens * batch.batchSize - padding;
-    batch.dispose();
-    pass.features?.dispose();
-    return { loss: done.loss, gradients: done.gradients, tokens };
+    return await metrics.time(
+      "time/log_probs",
+      () => this.#passes.withReference(made.rollout, reference, this.options.batchSize),
+    );
   }
 
   /** The entropy that a token of the step needs to count, where not all do. */
@@ -348,21 +220,8 @@ export class GRPOMethod implements TrainingMethod {
     const entropies = new Map<MicroBatch, Float64Array>();
     await metrics.time("time/log_probs", async () => {
       for (const one of micro) {
-        const batch = this.#batch(one.groups);
-        if (batch === null) continue;
-        const pass = this.#pass(batch, one, parameters);
-        const tensor = tf.tidy(() =>
-          tokenEntropies(
-            this.parts.model,
-            this.parts.model.hiddenStates(batch, pass.options, pass.features),
-            pass,
-          )
-        );
-        const [values] = await readBack([tensor]);
-        entropies.set(one, one.grid.scatter(values));
-        tensor.dispose();
-        pass.features?.dispose();
-        batch.dispose();
+        const values = await this.#passes.entropies(one, parameters);
+        if (values !== null) entropies.set(one, values);
       }
     });
     const all = [...entropies.values()].flatMap((values) => Array.from(values));
