@@ -17,7 +17,7 @@ import { CompletionScorer } from "../src/train/grpo_scoring.ts";
 import { grpoGroups, grpoMethod } from "../src/train/grpo_setup.ts";
 import { GRPO_STARTER_STEPS, grpoStarterFolder } from "../src/train/grpo_starter.ts";
 import { Optimizer } from "../src/train/optimizer.ts";
-import { embeddedDataset } from "../src/train/prepare_data.ts";
+import { embeddedDataset } from "../src/data/embedded_dataset.ts";
 import { prepareModel } from "../src/train/prepare_model.ts";
 
 /** Each as its paper sets it, see docs/papers.md. */

@@ -24,9 +24,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   data: ["base", "config", "hub", "image", "rewards"],
   generate: ["base", "device", "ops", "model", "text", "image"],
 };
-const BELOW_EVALUATE = [
-  ...Object.keys(ALLOWED),
-];
+const BELOW_EVALUATE = Object.keys(ALLOWED);
 ALLOWED.evaluate = BELOW_EVALUATE;
 ALLOWED.train = [...BELOW_EVALUATE, "evaluate"];
 ALLOWED.parity = [...ALLOWED.train, "train"];
