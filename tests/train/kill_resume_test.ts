@@ -8,7 +8,9 @@ import { RandomStream } from "../../src/random.ts";
 
 const KILLS = Number(Deno.env.get("NANOVLM_KILLS") ?? 4);
 const MAIN = new URL("../../mod.ts", import.meta.url).pathname;
-const STEPS = Math.max(24, KILLS * 6);
+/** Each attempt gets at most this many steps further before it is killed. */
+const STEPS_BETWEEN = 5;
+const STEPS = (KILLS + 1) * STEPS_BETWEEN;
 
 function start(outputDir: string, resume: boolean): Deno.ChildProcess {
   const settings = [
@@ -39,6 +41,24 @@ function start(outputDir: string, resume: boolean): Deno.ChildProcess {
   }).spawn();
 }
 
+async function entriesOf(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) names.push(name);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return names;
+}
+
+/** Waits until a checkpoint of that step or a later one is there; of step 0 there is none. */
+async function checkpointOf(folder: string, step: number): Promise<void> {
+  const isLater = (name: string) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0) >= step;
+  while (step > 0 && !(await entriesOf(folder)).some(isLater)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 async function hash(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
   return new Uint8Array(digest).toHex();
@@ -48,29 +68,31 @@ Deno.test(`a run that is killed ${KILLS} times ends with the bytes of an undistu
   const folder = await Deno.makeTempDir({ prefix: "kill resume " });
   try {
     const whole = `${folder}/whole`, killed = `${folder}/killed`;
-    const began = performance.now();
     const undisturbed = await start(whole, false).output();
     assert(undisturbed.success, new TextDecoder().decode(undisturbed.stderr));
-    const runMs = performance.now() - began;
 
     const random = new RandomStream(Date.now(), "kills");
-    let kills = 0, resumed = 0, finished = false;
-    for (let attempt = 0; !finished; attempt++) {
+    let kills = 0, reached = 0;
+    const moments: string[] = [];
+    for (let attempt = 0; kills < KILLS; attempt++) {
       const child = start(killed, attempt > 0);
-      if (attempt > 0) resumed++;
       const output = child.output();
-      // From before the model is there to well into training and saving.
-      const delayMs = (0.1 + 0.9 * random.nextFloat()) * Math.min(runMs, 6000);
-      const timer = kills < KILLS ? setTimeout(() => child.kill("SIGKILL"), delayMs) : undefined;
-      const { success, signal, stderr } = await output;
-      clearTimeout(timer);
-      if (signal === "SIGKILL") kills++;
-      else {
-        assert(success, new TextDecoder().decode(stderr));
-        finished = true;
-      }
+      // Some steps further, then anywhere within a step and its checkpoint.
+      reached += random.nextInt(STEPS_BETWEEN);
+      await checkpointOf(killed, reached);
+      await new Promise((resolve) => setTimeout(resolve, 120 * random.nextFloat()));
+      child.kill("SIGKILL");
+      assertEquals((await output).signal, "SIGKILL");
+      kills++;
+      const saving = await entriesOf(killed).then((names) =>
+        names.some((name) => name.startsWith(".checkpoint-"))
+      );
+      moments.push(`${reached}${saving ? " while saving" : ""}`);
     }
-    console.log(`${kills} kills, ${resumed} resumes, ${STEPS} steps`);
+    console.log(`killed after step ${moments.join(", ")}`);
+    const last = await start(killed, true).output();
+    assert(last.success, new TextDecoder().decode(last.stderr));
+    console.log(`${kills} kills and resumes, ${STEPS} steps`);
     for (
       const file of ["final_model/model.safetensors", `checkpoint-${STEPS}/optimizer.safetensors`]
     ) {
