@@ -96,6 +96,8 @@ export class GRPOMethod implements TrainingMethod {
   #sampled = 0;
   #state: State;
   #last: readonly MicroBatch[] = [];
+  /** Of the policy as it stands. */
+  #evaluated: EvaluationOutcome | null = null;
 
   constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
     if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
@@ -116,6 +118,7 @@ export class GRPOMethod implements TrainingMethod {
   async step({ accumulator, parameters, step, signal }: StepContext): Promise<StepOutcome> {
     const metrics = new MeanMetrics();
     const before = this.#state.cursor.epoch;
+    this.#evaluated = null;
     try {
       const micro: MicroBatch[] = [];
       while (micro.length < this.options.gradientAccumulationSteps) {
@@ -242,8 +245,10 @@ export class GRPOMethod implements TrainingMethod {
     return length === null ? epoch : epoch + index / length;
   }
 
+  /** The same policy is evaluated once, however often it is asked for. */
   async evaluate(): Promise<EvaluationOutcome | null> {
-    return await this.parts.evaluator?.evaluate() ?? null;
+    this.#evaluated ??= await this.parts.evaluator?.evaluate() ?? null;
+    return this.#evaluated;
   }
 
   describeLastBatch(): unknown {
@@ -280,6 +285,7 @@ export class GRPOMethod implements TrainingMethod {
     this.#microSteps = microSteps;
     this.#sampled = sampled;
     this.#buffer = null;
+    this.#evaluated = null;
     this.#stored = buffer;
     this.#state = { cursor, microSteps, sampled, buffer };
   }
