@@ -4,10 +4,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { RowSkipped } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/formats.ts";
-import type { SkippedRows } from "../data/skipped_rows.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
@@ -16,8 +14,9 @@ import type { ModelBatch } from "../model/batch.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
-import { type DataCursor, ExampleStream, type PlacedExample } from "./example_stream.ts";
+import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import { lossGradients, type Parameters } from "./gradients.ts";
+import { examplesInOrder, MicroBatches, tryMake } from "./micro_batches.ts";
 import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
 import type {
   EvaluationOutcome,
@@ -58,8 +57,7 @@ function labelCount(examples: readonly SFTExample[]): number {
 /** SFT on one data set. */
 export class SFTMethod implements TrainingMethod {
   readonly name = "sft";
-  readonly #stream: ExampleStream<VqaExample>;
-  #cursor: DataCursor = { epoch: 0, index: 0 };
+  readonly #microBatches: MicroBatches<VqaExample, SFTExample>;
   #microSteps = 0;
   #lastBatches: SFTExample[][] = [];
 
@@ -79,55 +77,11 @@ export class SFTMethod implements TrainingMethod {
     readonly options: SFTOptions,
     readonly answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
   ) {
-    this.#stream = new ExampleStream(dataset, options.seed);
+    this.#microBatches = new MicroBatches(dataset, (placed) => maker.make(placed), options);
   }
 
   get stepsPerEpoch(): number | null {
-    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
-    const examples = this.#stream.length;
-    if (examples === null) return null;
-    const batches = dropLast ? Math.floor(examples / batchSize) : Math.ceil(examples / batchSize);
-    return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
-  }
-
-  /** Makes an example; null where the row cannot be used. */
-  async #make(
-    placed: PlacedExample<VqaExample>,
-    skipped: SkippedRows,
-  ): Promise<SFTExample | null> {
-    try {
-      return await this.maker.make(placed);
-    } catch (error) {
-      if (!(error instanceof RowSkipped)) throw error;
-      skipped.add(error.at(await placed.place()));
-      return null;
-    }
-  }
-
-  /** The micro-batches of one optimizer step; fewer at the end of an epoch. */
-  async #nextMicroBatches(): Promise<{ batches: SFTExample[][]; epochEnded: boolean }> {
-    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
-    const batches: SFTExample[][] = [];
-    let batch: SFTExample[] = [];
-    while (batches.length < gradientAccumulationSteps) {
-      const placed = await this.#stream.next();
-      if (placed === null) {
-        if (batch.length > 0 && !dropLast) batches.push(batch);
-        return { batches, epochEnded: true };
-      }
-      const example = await this.#make(placed, this.dataset.skipped);
-      if (example === null) continue;
-      batch.push(example);
-      if (batch.length === batchSize) {
-        batches.push(batch);
-        batch = [];
-      }
-    }
-    const { length } = this.#stream;
-    const left = length === null ? Infinity : length - this.#stream.cursor.index;
-    const epochEnded = dropLast ? left < batchSize : left === 0;
-    if (epochEnded) { while (await this.#stream.next() !== null); }
-    return { batches, epochEnded };
+    return this.#microBatches.stepsPerEpoch;
   }
 
   #toBatch(examples: readonly SFTExample[]): ModelBatch {
@@ -145,12 +99,7 @@ export class SFTMethod implements TrainingMethod {
   }
 
   async step({ accumulator, parameters }: StepContext): Promise<StepOutcome> {
-    let { batches, epochEnded } = await this.#nextMicroBatches();
-    if (batches.length === 0) {
-      // Every row that was left of the epoch was skipped: go on with the next one.
-      ({ batches, epochEnded } = await this.#nextMicroBatches());
-      if (batches.length === 0) throw new Error("Cannot train: an epoch has no usable example");
-    }
+    const { batches, epochEnded } = await this.#microBatches.next();
     this.#lastBatches = batches;
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
@@ -176,14 +125,7 @@ export class SFTMethod implements TrainingMethod {
       accumulator.add(gradients);
       losses.push(loss);
     }
-    this.#cursor = this.#stream.cursor;
-    return { losses, tokens, epoch: this.#epoch(), epochEnded };
-  }
-
-  #epoch(): number {
-    const { epoch, index } = this.#cursor;
-    const { length } = this.#stream;
-    return length === null ? epoch : epoch + index / length;
+    return { losses, tokens, epoch: this.#microBatches.epoch, epochEnded };
   }
 
   async evaluate(): Promise<EvaluationOutcome | null> {
@@ -203,8 +145,9 @@ export class SFTMethod implements TrainingMethod {
       examples += batch.length;
       batch = [];
     };
-    for await (const placed of placedExamples(this.evalDataset)) {
-      const example = await this.#make(placed, this.evalDataset.skipped);
+    const make = (placed: PlacedExample<VqaExample>) => this.maker.make(placed);
+    for await (const placed of examplesInOrder(this.evalDataset, true)) {
+      const example = await tryMake(placed, make, this.evalDataset);
       if (example) batch.push(example);
       if (batch.length === this.options.evalBatchSize) await flush();
     }
@@ -233,13 +176,12 @@ export class SFTMethod implements TrainingMethod {
   }
 
   state(): MethodState {
-    return { cursor: this.#stream.cursor, microSteps: this.#microSteps };
+    return { cursor: this.#microBatches.cursor, microSteps: this.#microSteps };
   }
 
   restore(state: MethodState): void {
     const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
-    this.#stream.seek(cursor);
-    this.#cursor = { ...cursor };
+    this.#microBatches.seek(cursor);
     this.#microSteps = microSteps;
   }
 
@@ -250,22 +192,5 @@ export class SFTMethod implements TrainingMethod {
       rows: [...sources].flatMap(({ rows }) => rows),
       total: [...sources].reduce((sum, { total }) => sum + total, 0),
     };
-  }
-}
-
-/** Every example of a data set in its own order. */
-async function* placedExamples(dataset: SFTDataset): AsyncGenerator<PlacedExample<VqaExample>> {
-  if (dataset.streaming) {
-    let number = 0;
-    for await (const example of dataset) {
-      const place = `example ${++number} of ${dataset.name}`;
-      yield { example, row: null, place: () => Promise.resolve(place) };
-    }
-    return;
-  }
-  for (let i = 0; i < dataset.length; i++) {
-    const example = await dataset.tryGet(i);
-    // Held-out rows have names of their own in the tile cache: numbers below 0.
-    if (example) yield { example, row: -1 - dataset.rowOf(i), place: () => dataset.place(i) };
   }
 }
