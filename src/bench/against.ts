@@ -42,9 +42,18 @@ function lastNumbers(output: string): Measured | null {
 }
 
 /**
+ * What to spawn for a program. A child begins with the memory peak of whoever spawned it, which is us
+ * with a model in memory; a shell in between has a small one to pass on.
+ */
+function throughShell(program: string, args: readonly string[]): [string, string[]] {
+  if (Deno.build.os === "windows") return [program, [...args]];
+  return ["/bin/sh", ["-c", '"$@"; exit $?', "sh", program, ...args]];
+}
+
+/**
  * Runs a command and reads the JSON object that it prints.
  *
- * @param command as a user types it; no shell
+ * @param command as a user types it; words and quotes alone, no variables or pipes
  * @throws {Error} where it cannot be run, fails, or prints no JSON object
  */
 export async function runAgainst(command: string): Promise<Measured> {
@@ -52,7 +61,9 @@ export async function runAgainst(command: string): Promise<Measured> {
   if (program === undefined) throw new Error("Cannot run --against: the command is empty");
   let result: Deno.CommandOutput;
   try {
-    result = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).output();
+    const [spawned, words] = throughShell(program, args);
+    result = await new Deno.Command(spawned, { args: words, stdout: "piped", stderr: "piped" })
+      .output();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`Cannot run --against: ${program}: ${reason}`, { cause });

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { compare, medians, runAgainst, splitCommand } from "../../src/bench/against.ts";
 
 /** A command that runs `code`. */
@@ -23,9 +23,36 @@ Deno.test("runAgainst() reads the numbers of the last JSON line", async () => {
 
 Deno.test("runAgainst() says what went wrong", async () => {
   await assertRejects(() => runAgainst(""), Error, "empty");
-  await assertRejects(() => runAgainst("/no/such/program"), Error, "Cannot run --against");
+  await assertRejects(() => runAgainst("/no/such/program"), Error, "/no/such/program");
   await assertRejects(() => runAgainst(program("Deno.exit(3)")), Error, "exit code 3");
   await assertRejects(() => runAgainst(program("console.log(1)")), Error, "--json");
+});
+
+/** Prints the peak of its own memory, as programs in Python measure it. */
+const PEAK = `
+import json, resource
+print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+`;
+
+async function hasPython(): Promise<boolean> {
+  try {
+    return (await new Deno.Command("python3", { args: ["--version"] }).output()).success;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test({
+  name: "runAgainst() does not add our memory to the other program's (needs Linux and python3)",
+  ignore: Deno.build.os !== "linux" || !await hasPython(),
+  async fn() {
+    const script = await Deno.makeTempFile({ suffix: ".py" });
+    await Deno.writeTextFile(script, PEAK);
+    const held = new Uint8Array(400 * 2 ** 20).fill(1);
+    const { peak_mib } = await runAgainst(`python3 "${script}"`);
+    await Deno.remove(script);
+    assert(held.length > 0 && peak_mib < 300, String(peak_mib));
+  },
 });
 
 Deno.test("compare() takes ours over theirs where both have a number, round by round", () => {
