@@ -256,7 +256,7 @@ const EVALUATIONS = {
 async function evaluate(asked: EvalOptions): Promise<void> {
   const format = asked.format ?? await formatOfData(asked.data, asked.split);
   const backend = await initBackend({ backend: asked.backend });
-  console.error(backend.reason);
+  console.error(`backend ${backend.reason}`);
   using lines = new AnswerLines(asked.out);
   const loaded = await loadModel(asked.model, {
     adapter: asked.adapter,

@@ -126,7 +126,7 @@ async function readPicture(path: string): Promise<Uint8Array> {
 async function generate(asked: GenerateOptions): Promise<void> {
   const pictures = await Promise.all(asked.images.map(readPicture));
   const backend = await initBackend({ backend: asked.backend });
-  console.error(backend.reason);
+  console.error(`backend ${backend.reason}`);
   const { model, tokenizer, imageProcessor } = await loadModel(asked.model, {
     adapter: asked.adapter,
     onWarning: (text) => console.error(`warning: ${text}`),

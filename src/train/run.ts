@@ -108,6 +108,7 @@ export async function runTraining(
   const repo = save.push_to_hub ? save.hub_model_id : null;
   if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
+  console.error(`backend ${backend.reason}`);
   const prepared = await prepareModel(config.model, training.seed);
   let directory: RunDirectory | null = null;
   let setup: RunSetup | null = null;
@@ -141,7 +142,7 @@ export async function runTraining(
       label: setup.method.name,
       totalSteps: trainer.totalSteps,
       ...(resumedFromStep === null ? {} : { resumedFromStep }),
-      facts: [...modelFacts(prepared, `${backend.name}: ${backend.reason}`), ...setup.facts],
+      facts: [...modelFacts(prepared, backend.reason), ...setup.facts],
       configYaml: stringifyConfig(config),
       completionsToPrint: setup.completionsToPrint,
       tensorBoard: config.logging.report_to.includes("tensorboard"),
