@@ -97,9 +97,20 @@ const vqa: FormatReader<VqaExample> = {
   read(row, splitTurns) {
     const { turns, used } = readVqaTurns(row);
     const columns = without(row, used);
-    return splitTurns ? turns.map((turn) => ({ turns: [turn], columns })) : [{ turns, columns }];
+    if (!splitTurns) return [{ turns, columns }];
+    return turns.map((turn, i) => ({ turns: [turn], columns: ofTurn(columns, i, turns.length) }));
   },
 };
+
+/** The other columns for one turn: of a list with an entry a turn, its own entry. */
+function ofTurn(columns: Row, index: number, turns: number): Row {
+  return Object.fromEntries(
+    Object.entries(columns).map(([name, cell]) => [
+      name,
+      isList(cell) && cell.length === turns ? cell[index] : cell,
+    ]),
+  );
+}
 
 function readVqaTurns(row: Row): { turns: Turn[]; used: string[] } {
   if (isThere(row.texts)) return { turns: readTurns(row.texts, "texts"), used: ["texts"] };

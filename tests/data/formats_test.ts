@@ -112,3 +112,16 @@ Deno.test("checkColumns() names the columns found, and the nearest", () => {
       "it in dataset.preprocessing_fn",
   );
 });
+
+Deno.test("a split turn keeps its own entry of a column with one entry a turn", () => {
+  const row = {
+    texts: [{ user: "What?", assistant: "a cat" }, { user: "Where?", assistant: "left" }],
+    answer_type: ["animal", "place"],
+    source: "drawn",
+  };
+  const types = formatReader("vqa").read(row, true).map(({ columns }) => columns);
+  assertEquals(types, [
+    { answer_type: "animal", source: "drawn" },
+    { answer_type: "place", source: "drawn" },
+  ]);
+});
