@@ -51,9 +51,8 @@ export class RemotePackages {
       /^(?:npm:)?((?:@[\w.-]+\/)?[\w.-]+)(?:@([^/]+))?(\/.*)?$/.exec(specifier) ?? [];
     if (name === undefined) throw new Error("want npm:name@version");
     const range = specifier.startsWith("npm:") ? stated : await this.#dependency(name, from);
-    const registry = setting("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs.org";
     const listed = await this.#json(
-      `${registry.replace(/\/$/, "")}/${name.replace("/", "%2f")}`,
+      `${npmRegistry()}/${name.replace("/", "%2f")}`,
     ) as { versions: object };
     const version = newestMatch(Object.keys(listed.versions), range);
     if (version === undefined) throw new Error(`${name} has no version ${range}`);
@@ -90,10 +89,8 @@ export class RemotePackages {
   }
 
   async #unpack(name: string, version: string): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-    const registry = (setting("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs.org")
-      .replace(/\/$/, "");
     const file = `${name.replace(/^@[^/]+\//, "")}-${version}.tgz`;
-    const { bytes } = await this.#fetch(`${registry}/${name}/-/${file}`);
+    const { bytes } = await this.#fetch(`${npmRegistry()}/${name}/-/${file}`);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return untar(await new Response(stream).bytes());
   }
@@ -101,6 +98,20 @@ export class RemotePackages {
   async #json(url: string): Promise<unknown> {
     return JSON.parse(new TextDecoder().decode((await this.#fetch(url)).bytes));
   }
+}
+
+/**
+ * The npm registry's address without a slash at its end: NPM_CONFIG_REGISTRY, else the one that
+ * Deno fetched our own dependencies from, by whose host it files them in its cache.
+ *
+ * @throws {Error} where neither tells
+ */
+function npmRegistry(): string {
+  const set = setting("NPM_CONFIG_REGISTRY");
+  if (set !== undefined) return set.replace(/\/$/, "");
+  const host = /\/npm\/([\w-]+(?:\.[\w-]+)+)\//.exec(import.meta.resolve("yaml"))?.[1];
+  if (host !== undefined) return `https://${host}`;
+  throw new Error("the npm registry is not known; set NPM_CONFIG_REGISTRY to its address");
 }
 
 interface Manifest {
