@@ -10,7 +10,7 @@ import type { PassOptions, VisionLanguageModel } from "../model/vision_language_
 // N images, L image tokens an image, C channels, S image side
 
 /** Patches that go through the vision encoder at once; more would only take more memory. */
-const PATCHES_AT_ONCE = 8192;
+const PATCHES_AT_ONCE = 2048;
 
 /** Images to embeddings, a few at a time, [N, 3, S, S] → [N·L, C]. */
 export function encodeInParts(
