@@ -1,30 +1,10 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
 import { batchRows, packBranches, type Sequence } from "../../src/model/branches.ts";
 import { initializeWeights } from "../../src/model/initialize.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 import { lossGradients } from "../../src/train/gradients.ts";
-
-const IMAGE = 60;
-const config: VLMConfig = {
-  ...defaultVLMConfig(),
-  vit_hidden_dim: 16,
-  vit_inter_dim: 32,
-  vit_patch_size: 8,
-  vit_img_size: 16,
-  vit_n_heads: 2,
-  vit_n_blocks: 1,
-  lm_hidden_dim: 24,
-  lm_inter_dim: 40,
-  lm_n_heads: 6,
-  lm_n_kv_heads: 2,
-  lm_n_blocks: 2,
-  lm_vocab_size: 64,
-  lm_base_vocab_size: 60,
-  mp_pixel_shuffle_factor: 1,
-  mp_image_token_length: 4,
-};
+import { IMAGE, tinyConfig as config } from "../generate/tiny_model.ts";
 
 const image = {
   tiles: Float32Array.from({ length: 3 * 16 * 16 }, (_, i) => (i * 37 % 256) / 255),
