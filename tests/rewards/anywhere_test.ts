@@ -71,7 +71,9 @@ Deno.test("the sandbox works when the library came over http, with no file of it
   const origin = `http://127.0.0.1:${server.addr.port}`;
   const main = temp.path("main.ts");
   await Deno.writeTextFile(main, program(`${origin}/src/rewards/mod.ts`, temp.folder));
-  const got = await outcome(["run", "-A", "--no-lock", "--no-config", main], { cwd: temp.folder });
+  // An earlier run may have had the same port: what it left in Deno's cache is not this library.
+  const args = ["run", "-A", "--no-lock", "--no-config", `--reload=${origin}`, main];
+  const got = await outcome(args, { cwd: temp.folder });
   await server.shutdown();
   assertEquals(got, RIGHT);
 });
