@@ -1,6 +1,6 @@
 // tanh-GELU and SwiGLU, forward and backward. Outputs are written (=). The last one to three values of an
 // array go through the same vector code, so that every value is computed alike.
-#include "simd.h"
+#include "half.h"
 
 #define SQRT_2_OVER_PI 0.7978845608028654f
 #define CUBIC 0.044715f
@@ -69,3 +69,33 @@ void nano_swiglu_dgate(i32 n, const float *gate, const float *up, const float *d
   }
 }
 // dup = dy * silu(gate) is nano_swiglu(n, gate, dy, dup).
+
+// SwiGLU of a 16-bit pass: silu(gate) is rounded, then the product; gradients round where those values do.
+EXPORT(nano_swiglu_half)
+void nano_swiglu_half(i32 n, i32 format, const float *gate, const float *up, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) {
+    v4 g = load4(gate + i), h = round_half(mul(g, sigmoid4(g)), format);
+    store4(y + i, round_half(mul(h, load4(up + i)), format));
+  }
+  if (i < n) {
+    i32 c = n - i;
+    v4 g = load_part(gate + i, c), h = round_half(mul(g, sigmoid4(g)), format);
+    store_part(y + i, round_half(mul(h, load_part(up + i, c)), format), c);
+  }
+}
+
+// dy is rounded already. dup = dy * round(silu(gate)), rounded, is nano_swiglu_half(n, format, gate, dy, dup).
+EXPORT(nano_swiglu_half_dgate)
+void nano_swiglu_half_dgate(i32 n, i32 format, const float *gate, const float *up, const float *dy, float *dgate) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) {
+    v4 dh = round_half(mul(load4(dy + i), load4(up + i)), format);
+    store4(dgate + i, round_half(mul(dh, silu_slope4(load4(gate + i))), format));
+  }
+  if (i < n) {
+    i32 c = n - i;
+    v4 dh = round_half(mul(load_part(dy + i, c), load_part(up + i, c)), format);
+    store_part(dgate + i, round_half(mul(dh, silu_slope4(load_part(gate + i, c))), format), c);
+  }
+}
