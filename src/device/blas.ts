@@ -10,6 +10,7 @@ import {
   type SgemmFunction,
   startBlasThreads,
 } from "./blas_threads.ts";
+import { environment, threadCount } from "./thread_count.ts";
 
 /**
  * c (=|+=) op(a) op(b) on a heap: m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate;
@@ -54,18 +55,9 @@ const SYMBOLS = {
 
 /** Multiplications below which waking another thread costs more than it saves. */
 const THREADED_WORK = 4e6;
-const MOST_THREADS = 8;
 
 let found: Blas | NoBlas | null = null;
 let pool: BlasThreads | null = null;
-
-function environment(name: string): string | undefined {
-  try {
-    return Deno.env.get(name);
-  } catch {
-    return undefined; // No env permission.
-  }
-}
 
 function open(): Blas | NoBlas {
   if (environment("NANOVLM_BLAS") === "0") return { reason: "NANOVLM_BLAS=0 turns it off" };
@@ -103,9 +95,7 @@ export function findBlas(): Blas | NoBlas {
 export function startBlas(): Blas | NoBlas {
   const blas = findBlas();
   if ("reason" in blas || pool !== null) return blas;
-  const wanted = Number(environment("NANOVLM_THREADS") ?? navigator.hardwareConcurrency);
-  const threads = Math.max(1, Math.min(Math.floor(wanted) || 1, MOST_THREADS));
-  pool = startBlasThreads(blas.library, blas.sgemm, threads - 1);
+  pool = startBlasThreads(blas.library, blas.sgemm, threadCount() - 1);
   return blas;
 }
 

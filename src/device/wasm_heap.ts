@@ -4,6 +4,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { OutOfMemoryError } from "./out_of_memory.ts";
+import { withSharedMemory } from "./shared_wasm_memory.ts";
+import { threadCount } from "./thread_count.ts";
 
 /** 4 GiB less a page: what a 32-bit WebAssembly memory can hold. */
 export const WASM_HEAP_LIMIT_BYTES: number = 2 ** 32 - 2 ** 16;
@@ -25,6 +27,8 @@ export interface WasmBackend extends tf.KernelBackend {
 /** The heap while the wasm backend is up. */
 export interface WasmHeap {
   readonly memory: WebAssembly.Memory;
+  /** Whether other threads may work on the memory in place. */
+  readonly shared: boolean;
   readonly backend: WasmBackend;
   /** Live bytes: tensors and what {@link WasmHeap.malloc} gave. */
   usedBytes(): number;
@@ -46,11 +50,22 @@ export function wasmHeap(): WasmHeap | null {
 type Instantiate = typeof WebAssembly.instantiate;
 type Exports = { exports: Record<string, unknown> };
 
+/** Why tensors do not lie in memory that threads may share; null where they may. */
+export function unsharedReason(): string | null {
+  if (threadCount() < 2) return "one thread is asked for, or there is one core";
+  if (typeof SharedArrayBuffer === "undefined") return "there is no SharedArrayBuffer";
+  return current !== null && !current.shared ? "the memory could not be shared" : null;
+}
+
 /**
  * Runs `start` (which makes tfjs instantiate its module) and returns the memory that the module
- * exported. tfjs keeps that memory to itself, so `WebAssembly.instantiate` is watched meanwhile.
+ * exported. tfjs keeps that memory to itself, so `WebAssembly.instantiate` is watched meanwhile;
+ * where `share`, the module gets a shared memory, if this engine can give one.
  */
-async function captureMemory(start: () => Promise<void>): Promise<WebAssembly.Memory> {
+async function captureMemory(
+  start: () => Promise<void>,
+  share: boolean,
+): Promise<WebAssembly.Memory> {
   let memory: WebAssembly.Memory | undefined;
   const look = (instance: Exports) => {
     for (const value of Object.values(instance.exports)) {
@@ -67,7 +82,17 @@ async function captureMemory(start: () => Promise<void>): Promise<WebAssembly.Me
       look(instance);
       return instance;
     }
-    const result = await original(source, imports);
+    const bytes = source instanceof ArrayBuffer
+      ? new Uint8Array(source)
+      : new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+    const shared = share ? withSharedMemory(bytes) : null;
+    let result: WebAssembly.WebAssemblyInstantiatedSource;
+    try {
+      result = await original(shared ?? source, imports);
+    } catch (error) {
+      if (shared === null) throw error;
+      result = await original(source, imports); // As it came: on one thread.
+    }
     look(result.instance);
     return result;
   };
@@ -139,11 +164,12 @@ export async function startWasmBackend(): Promise<WasmHeap> {
   const memory = await captureMemory(async () => {
     if (!await tf.setBackend("wasm")) throw new Error("tfjs could not start its wasm backend.");
     await tf.ready();
-  });
+  }, unsharedReason() === null);
   const backend = tf.backend() as WasmBackend;
   const module = backend.wasm;
   current = {
     memory,
+    shared: typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer,
     backend,
     usedBytes: guardMalloc(module),
     malloc: (bytes) => module._malloc(Math.max(bytes, 16)),

@@ -6,6 +6,7 @@
  * @module
  */
 import type { LargeGemm } from "../../device/blas.ts";
+import { withSharedMemory } from "../../device/shared_wasm_memory.ts";
 import type { WasmHeap } from "../../device/wasm_heap.ts";
 import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
 
@@ -36,12 +37,14 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /** Compiles the fused binary where this engine validates it, else the plain one. */
-function compile(): { module: WebAssembly.Module; relaxed: boolean } {
-  const relaxed = decodeBase64(RELAXED_KERNELS);
-  if (WebAssembly.validate(relaxed)) {
-    return { module: new WebAssembly.Module(relaxed), relaxed: true };
-  }
-  return { module: new WebAssembly.Module(decodeBase64(PLAIN_KERNELS)), relaxed: false };
+function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean } {
+  const fused = decodeBase64(RELAXED_KERNELS);
+  const relaxed = WebAssembly.validate(fused);
+  const bytes = relaxed ? fused : decodeBase64(PLAIN_KERNELS);
+  return {
+    code: new WebAssembly.Module(shared ? withSharedMemory(bytes) ?? bytes : bytes),
+    relaxed,
+  };
 }
 
 /**
@@ -53,9 +56,9 @@ export function loadKernelModule(
   heap: WasmHeap,
   largeGemm: LargeGemm = () => 0,
 ): KernelModule {
-  const { module, relaxed } = compile();
+  const { code, relaxed } = compile(heap.shared);
   const imports = { env: { memory: heap.memory, large_gemm: largeGemm } };
-  const instance = new WebAssembly.Instance(module, imports);
+  const instance = new WebAssembly.Instance(code, imports);
   const stackPointer = instance.exports.__stack_pointer;
   if (!(stackPointer instanceof WebAssembly.Global)) {
     throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`.");
