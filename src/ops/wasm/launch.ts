@@ -1,10 +1,12 @@
 /**
- * Runs a kernel as a tfjs kernel, so that tfjs counts and frees what it makes, puts it on the tape,
- * and asks for the gradients that somebody wants, and no others.
+ * Ops whose kernels run on the wasm heap.
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
 import type { KernelModule } from "./module.ts";
+
+export { sharedGradients, wantsGradient } from "../fused_op.ts";
 
 /** What the body of a kernel works with. */
 export interface Launch {
@@ -16,32 +18,6 @@ export interface Launch {
   /** Puts integers on the heap while `use` runs, and gives it their addresses. */
   withIntegers<T>(arrays: readonly Int32Array[], use: (addresses: number[]) => T): T;
 }
-
-/** Gradients by the name of the input, each computed only where it is needed. */
-export type Gradients = Record<string, () => tf.Tensor>;
-
-/** One op: how it runs, what it keeps, how it goes back. */
-export interface FusedOp {
-  /** Of the kernel; the same name always has the same saved tensors. */
-  readonly name: string;
-  /** Every tensor that `run` reads. */
-  readonly inputs: tf.NamedTensorMap;
-  /** Names of the inputs that the backward pass reads. */
-  readonly saveInputs?: readonly string[];
-  /** For each output, whether the backward pass reads it. */
-  readonly saveOutputs?: readonly boolean[];
-  /** Computes the outputs. */
-  run(launch: Launch): tf.TensorInfo[];
-  /** From the gradient of the first output and the saved tensors, inputs first. */
-  gradient?(dy: tf.Tensor, saved: tf.Tensor[]): Gradients;
-}
-
-/** tfjs types attributes as plain values, yet hands on what it is given. */
-interface FusedAttributes {
-  readonly op: FusedOp;
-}
-
-const registered = new Set<string>();
 
 /** The tools a kernel body gets, on the module's own backend. */
 export function launchOn(module: KernelModule): Launch {
@@ -69,77 +45,15 @@ export function launchOn(module: KernelModule): Launch {
   };
 }
 
-function register(op: FusedOp, module: KernelModule): void {
-  const tools = launchOn(module);
-  tf.registerKernel({
-    kernelName: op.name,
-    backendName: "wasm",
-    kernelFunc: ({ attrs }) => (attrs as unknown as FusedAttributes).op.run(tools),
-  });
-  tf.registerGradient({
-    kernelName: op.name,
-    inputsToSave: [...op.saveInputs ?? []],
-    outputsToSave: [...op.saveOutputs ?? []],
-    gradFunc: (dy, saved, attrs) => {
-      const { gradient, name } = (attrs as unknown as FusedAttributes).op;
-      if (gradient === undefined) throw new Error(`${name} has no gradient.`);
-      return gradient(Array.isArray(dy) ? dy[0] : dy, saved);
-    },
-  });
-}
-
 /**
  * Runs an op and returns its first output; the others live on only where the backward pass reads
  * them.
  */
-export function launch<T extends tf.Tensor>(module: KernelModule, op: FusedOp): T {
-  const [first, ...others] = launchAll(module, op);
-  for (const tensor of others) tensor.dispose();
-  return first as T;
+export function launch<T extends tf.Tensor>(module: KernelModule, op: FusedOp<Launch>): T {
+  return firstOutput(launchAll(module, op));
 }
 
 /** Runs an op and returns all its outputs. */
-export function launchAll(module: KernelModule, op: FusedOp): tf.Tensor[] {
-  if (!registered.has(op.name)) {
-    registered.add(op.name);
-    register(op, module);
-  }
-  const attributes: FusedAttributes = { op };
-  const outputs: tf.Tensor | tf.Tensor[] = tf.engine().runKernel(
-    op.name,
-    op.inputs,
-    attributes as unknown as tf.NamedAttrMap,
-  );
-  return Array.isArray(outputs) ? outputs : [outputs];
-}
-
-/** Whether anybody may want this tensor's gradient: false for a variable that is not trained. */
-export function wantsGradient(tensor: tf.Tensor): boolean {
-  return !(tensor instanceof tf.Variable) || tensor.trainable;
-}
-
-/** Gradients that were computed beside a wanted one and that nobody has asked for yet. */
-const unclaimed = new Set<tf.Tensor>();
-
-/**
- * Gradients that one kernel computes together, as tfjs asks for them one by one: `compute` runs
- * when the first is asked for, the others wait. Those that nobody asked for are freed when the
- * next op goes back.
- */
-export function sharedGradients(compute: () => tf.Tensor[]): (index: number) => () => tf.Tensor {
-  for (const tensor of unclaimed) tensor.dispose();
-  unclaimed.clear();
-  let all: tf.Tensor[] | null = null;
-  return (index) => () => {
-    if (all === null) {
-      // tfjs runs every gradient function in a scope of its own, which would free the others.
-      all = compute().map((tensor) => tf.keep(tensor));
-      for (const tensor of all) unclaimed.add(tensor);
-    }
-    const wanted = all[index];
-    unclaimed.delete(wanted);
-    const result = wanted.clone();
-    wanted.dispose();
-    return result;
-  };
+export function launchAll(module: KernelModule, op: FusedOp<Launch>): tf.Tensor[] {
+  return runOp(op, "wasm", () => launchOn(module));
 }

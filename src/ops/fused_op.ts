@@ -1,0 +1,112 @@
+/**
+ * Runs a kernel of ours as a tfjs kernel, so that tfjs counts and frees what it makes, puts it on
+ * the tape, and asks for the gradients that somebody wants, and no others.
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/** Gradients by the name of the input, each computed only where it is needed. */
+export type Gradients = Record<string, () => tf.Tensor>;
+
+/** One op: how it runs, what it keeps, how it goes back. `Tools` is what its backend works with. */
+export interface FusedOp<Tools> {
+  /** Of the kernel, one for each backend; the same name always has the same saved tensors. */
+  readonly name: string;
+  /** Every tensor that `run` reads. */
+  readonly inputs: tf.NamedTensorMap;
+  /** Names of the inputs that the backward pass reads. */
+  readonly saveInputs?: readonly string[];
+  /** For each output, whether the backward pass reads it. */
+  readonly saveOutputs?: readonly boolean[];
+  /** Computes the outputs. */
+  run(tools: Tools): tf.TensorInfo[];
+  /** From the gradient of the first output and the saved tensors, inputs first. */
+  gradient?(dy: tf.Tensor, saved: tf.Tensor[]): Gradients;
+}
+
+/** tfjs types attributes as plain values, yet hands on what it is given. */
+interface FusedAttributes<Tools> {
+  readonly op: FusedOp<Tools>;
+}
+
+const registered = new Set<string>();
+
+function register<Tools>(op: FusedOp<Tools>, backendName: string, tools: () => Tools): void {
+  tf.registerKernel({
+    kernelName: op.name,
+    backendName,
+    kernelFunc: ({ attrs }) => (attrs as unknown as FusedAttributes<Tools>).op.run(tools()),
+  });
+  tf.registerGradient({
+    kernelName: op.name,
+    inputsToSave: [...op.saveInputs ?? []],
+    outputsToSave: [...op.saveOutputs ?? []],
+    gradFunc: (dy, saved, attrs) => {
+      const { gradient, name } = (attrs as unknown as FusedAttributes<Tools>).op;
+      if (gradient === undefined) throw new Error(`${name} has no gradient.`);
+      return gradient(Array.isArray(dy) ? dy[0] : dy, saved);
+    },
+  });
+}
+
+/**
+ * Runs an op and returns all its outputs.
+ *
+ * @param op what runs
+ * @param backendName of the tfjs backend that it is written for
+ * @param tools what `run` is given, asked for at every run
+ */
+export function runOp<Tools>(
+  op: FusedOp<Tools>,
+  backendName: string,
+  tools: () => Tools,
+): tf.Tensor[] {
+  if (!registered.has(op.name)) {
+    registered.add(op.name);
+    register(op, backendName, tools);
+  }
+  const attributes: FusedAttributes<Tools> = { op };
+  const outputs: tf.Tensor | tf.Tensor[] = tf.engine().runKernel(
+    op.name,
+    op.inputs,
+    attributes as unknown as tf.NamedAttrMap,
+  );
+  return Array.isArray(outputs) ? outputs : [outputs];
+}
+
+/** The first of an op's outputs; the others live on only where the backward pass reads them. */
+export function firstOutput<T extends tf.Tensor>([first, ...others]: tf.Tensor[]): T {
+  for (const tensor of others) tensor.dispose();
+  return first as T;
+}
+
+/** Whether anybody may want this tensor's gradient: false for a variable that is not trained. */
+export function wantsGradient(tensor: tf.Tensor): boolean {
+  return !(tensor instanceof tf.Variable) || tensor.trainable;
+}
+
+/** Gradients that were computed beside a wanted one and that nobody has asked for yet. */
+const unclaimed = new Set<tf.Tensor>();
+
+/**
+ * Gradients that one kernel computes together, as tfjs asks for them one by one: `compute` runs
+ * when the first is asked for, the others wait. Those that nobody asked for are freed when the
+ * next op goes back.
+ */
+export function sharedGradients(compute: () => tf.Tensor[]): (index: number) => () => tf.Tensor {
+  for (const tensor of unclaimed) tensor.dispose();
+  unclaimed.clear();
+  let all: tf.Tensor[] | null = null;
+  return (index) => () => {
+    if (all === null) {
+      // tfjs runs every gradient function in a scope of its own, which would free the others.
+      all = compute().map((tensor) => tf.keep(tensor));
+      for (const tensor of all) unclaimed.add(tensor);
+    }
+    const wanted = all[index];
+    unclaimed.delete(wanted);
+    const result = wanted.clone();
+    wanted.dispose();
+    return result;
+  };
+}
