@@ -5,7 +5,7 @@
  * @module
  */
 
-import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
+import { bfloat16ToFloat32, float16ToFloat32 } from "../ops/half_precision.ts";
 import {
   BYTES_PER_ELEMENT,
   elementCount,

@@ -5,7 +5,7 @@
  */
 
 import { writeFileAtomically } from "../atomic_write.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "./half_precision.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../ops/half_precision.ts";
 import {
   BYTES_PER_ELEMENT,
   elementCount,

@@ -5,6 +5,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
+import { unpackWeight, unpackWords } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
@@ -34,11 +36,15 @@ export function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number
 /**
  * The rows of `table` at `ids`.
  *
- * @param table [V, C]
+ * @param table [V, C]; a packed one is frozen
  * @param ids [N], each in 0 … V − 1
  * @returns [N, C]
  */
-export function embedding(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
+export function embedding(table: Weight, ids: Int32Array): tf.Tensor2D {
+  if (table instanceof PackedWeight) {
+    return wasmKernels()?.gatherPackedRows(table, ids) ??
+      tf.tidy(() => gatherPackedRowsComposite(table, tf.tensor1d(ids, "int32")));
+  }
   return wasmKernels()?.gatherRows(table, ids) ?? embeddingComposite(table, ids);
 }
 
@@ -48,4 +54,29 @@ export function embeddingComposite(table: tf.Tensor, ids: Int32Array): tf.Tensor
     value: tf.gather(table, tf.tensor1d(ids, "int32")),
     gradient: (dy) => [embeddingGradient(dy as tf.Tensor2D, ids, table.shape[0])],
   }));
+}
+
+/**
+ * The plain composite of {@linkcode embedding} for a packed table. Its words are gathered as they
+ * are where each row has its own, else all of it is widened first.
+ *
+ * @param ids int32 [N]
+ */
+export function gatherPackedRowsComposite(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D {
+  const [V, C] = table.shape;
+  if (C % 2 === 1) return tf.gather(unpackWeight(table), ids) as tf.Tensor2D;
+  const words = tf.gather(table.words.reshape([V, C / 2]), ids); // [N, C / 2]
+  return unpackWords(words.reshape([-1]), table.format, [ids.size, C]) as tf.Tensor2D;
+}
+
+/**
+ * Rows of a table at ids that are on the device, outside the tape.
+ *
+ * @param table [V, C]
+ * @param ids int32 [N]
+ * @returns [N, C]
+ */
+export function embeddingOnDevice(table: Weight, ids: tf.Tensor1D): tf.Tensor2D {
+  if (table instanceof PackedWeight) return tf.tidy(() => gatherPackedRowsComposite(table, ids));
+  return tf.gather(table, ids) as tf.Tensor2D;
 }

@@ -7,6 +7,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { valueAndGradients } from "./backward.ts";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
+import { unpackWeight } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
@@ -51,6 +54,7 @@ export function headLogProbsComposite(
   const N = targets.length;
   const V = head.shape[0];
   const step = chunkRows(V);
+  const trainsHead = !(head instanceof tf.Variable) || head.trainable;
   return withGradient([hidden, head], (save) => {
     const logProbs: tf.Tensor[] = [];
     const normalisers: tf.Tensor[] = [];
@@ -87,13 +91,11 @@ export function headLogProbsComposite(
             const scale = dy.slice(start, rows).expandDims(1).div(temperature); // [n, 1]
             const dLogits = tf.oneHot(ids, V).sub(probabilities).mul(scale) as tf.Tensor2D; // [n, V]
             const chunk = hidden.slice([start, 0], [rows, -1]) as tf.Tensor2D; // [n, C]
-            return [
-              tf.matMul(dLogits, head as tf.Tensor2D), // [n, C]
-              tf.matMul(dLogits, chunk, true, false), // [V, C]
-            ];
+            const dChunk = tf.matMul(dLogits, head as tf.Tensor2D); // [n, C]
+            return trainsHead ? [dChunk, tf.matMul(dLogits, chunk, true, false)] : [dChunk]; // [V, C]
           });
           dHidden.push(dChunk);
-          if (dHead === null) dHead = dWeight;
+          if (dHead === null || dWeight === undefined) dHead = dWeight ?? null;
           else {
             const sum: tf.Tensor = dHead.add(dWeight);
             dHead.dispose();
@@ -101,8 +103,44 @@ export function headLogProbsComposite(
             dHead = sum;
           }
         }
-        return [tf.concat(dHidden), dHead ?? tf.zerosLike(head)];
+        // tfjs wants one for each input, and nobody reads that of a head which is not trained.
+        return [tf.concat(dHidden), dHead ?? tf.scalar(0)];
       },
+    };
+  });
+}
+
+/** Runs `use` on a packed head as a frozen variable, which is freed afterwards. */
+function withUnpackedHead<T>(head: PackedWeight, use: (head: tf.Tensor2D) => T): T {
+  const values = tf.tidy(() => tf.variable(unpackWeight(head), false));
+  try {
+    return use(values as unknown as tf.Tensor2D);
+  } finally {
+    values.dispose();
+  }
+}
+
+/** The plain composite of {@linkcode headLogProbs} for a packed head: widened, and widened again. */
+export function packedHeadLogProbsComposite(
+  hidden: tf.Tensor2D,
+  head: PackedWeight,
+  targets: Int32Array,
+  temperature = 1,
+): tf.Tensor1D {
+  return withGradient([hidden], (save) => {
+    save([hidden]);
+    return {
+      value: withUnpackedHead(head, (table) => headLogProbs(hidden, table, targets, temperature)),
+      gradient: (dy, [hidden]) =>
+        withUnpackedHead(head, (table) => {
+          const { value, gradients } = valueAndGradients(
+            () => headLogProbs(hidden as tf.Tensor2D, table, targets, temperature),
+            [hidden],
+            dy,
+          );
+          value.dispose();
+          return [gradients[0]!]; // [N, C]
+        }),
     };
   });
 }
@@ -111,17 +149,19 @@ export function headLogProbsComposite(
  * Log-probabilities of the target tokens under the language-model head.
  *
  * @param hidden [N, C], after the final norm; at least one row
- * @param head [V, C]
+ * @param head [V, C]; a packed one has no gradient
  * @param targets [N], each in 0 … V − 1
  * @param temperature divides the logits
  * @returns [N], in nats
  */
 export function headLogProbs(
   hidden: tf.Tensor2D,
-  head: tf.Tensor2D,
+  head: Weight,
   targets: Int32Array,
   temperature = 1,
 ): tf.Tensor1D {
   return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
-    headLogProbsComposite(hidden, head, targets, temperature);
+    (head instanceof PackedWeight
+      ? packedHeadLogProbsComposite(hidden, head, targets, temperature)
+      : headLogProbsComposite(hidden, head as tf.Tensor2D, targets, temperature));
 }

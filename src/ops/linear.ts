@@ -5,7 +5,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
+import { unpackWeight } from "./unpack_weight.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
+import { withGradient } from "./with_gradient.ts";
 
 // N rows, I input features, O output features
 
@@ -26,13 +29,38 @@ export function linearComposite(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tenso
 }
 
 /**
+ * The plain composite of {@linkcode linear} for a packed weight: it is widened for the product,
+ * and again on the way back, and not kept in between.
+ */
+export function packedLinearComposite(
+  x: tf.Tensor,
+  weight: PackedWeight,
+  bias?: tf.Tensor,
+): tf.Tensor {
+  const [outFeatures, inFeatures] = weight.shape;
+  return withGradient(bias ? [x, bias] : [x], () => ({
+    value: linear(x, unpackWeight(weight), bias), // [..., O]
+    gradient: (dy) => {
+      const rows = dy.reshape([-1, outFeatures]) as tf.Tensor2D; // [N, O]
+      const product = tf.matMul(rows, unpackWeight(weight) as tf.Tensor2D); // [N, I]
+      const dx = product.reshape([...dy.shape.slice(0, -1), inFeatures]); // [..., I]
+      return bias ? [dx, rows.sum(0)] : [dx];
+    },
+  }));
+}
+
+/**
  * y = x Wᵀ + b.
  *
  * @param x [..., I]
- * @param weight [O, I]
+ * @param weight [O, I]; a packed one is frozen
  * @param bias [O], if there is one
  * @returns [..., O]
  */
-export function linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor {
-  return wasmKernels()?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
+export function linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor): tf.Tensor {
+  const kernels = wasmKernels();
+  if (weight instanceof PackedWeight) {
+    return kernels?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
+  }
+  return kernels?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
 }

@@ -6,7 +6,7 @@ import {
   SafetensorsFile,
   writeSafetensors,
 } from "../../src/model/safetensors.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "../../src/model/half_precision.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../../src/ops/half_precision.ts";
 
 const shared = new URL("../../../shared/fixtures/", import.meta.url);
 const hasShared = await Deno.stat(shared).then(() => true, () => false);

@@ -3,22 +3,26 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { PackedWeight, type Weight } from "../packed_weight.ts";
 import { launch, launchAll, sharedGradients, wantsGradient } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { formatCode } from "./packed.ts";
 
 // N rows, C channels, V vocabulary
 
-/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. */
+/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. A packed head has no gradient. */
 export function headLogProbs(
   module: KernelModule,
   hidden: tf.Tensor2D,
-  head: tf.Tensor2D,
+  weight: Weight,
   targets: Int32Array,
   temperature: number,
 ): tf.Tensor1D {
   const [N, C] = hidden.shape;
-  const V = head.shape[0];
-  const scratchFloats = module.kernel("nano_head_scratch_floats")();
+  const V = weight.shape[0];
+  const format = formatCode(weight);
+  const head = weight instanceof PackedWeight ? weight.words : weight;
+  const scratchFloats = module.kernel("nano_head_scratch_floats")(format, C);
   const headIsTrained = wantsGradient(head);
   return launch(module, {
     name: "NanoHeadLogProbs",
@@ -32,8 +36,8 @@ export function headLogProbs(
       l.withIntegers([targets], ([ids]) =>
         // deno-fmt-ignore
         module.kernel("nano_head_log_probs")(
-          N, C, V, l.address(hidden), l.address(head), ids, 1 / temperature,
-          l.address(logProbs), l.address(lse), 0, scratch,
+          N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
+          l.address(logProbs), l.address(lse), 0, 0, scratch,
         ));
       return [logProbs, lse];
     },
@@ -52,8 +56,8 @@ export function headLogProbs(
             l.withIntegers([targets], ([ids]) =>
               // deno-fmt-ignore
               module.kernel("nano_head_backward")(
-                N, C, V, l.address(hidden), l.address(head), ids, 1 / temperature,
-                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, scratch,
+                N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
+                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, 0, scratch,
               ));
             return outputs;
           },

@@ -10,12 +10,17 @@ import { headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linear } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
+import type { PackedWeight, Weight } from "../packed_weight.ts";
 import { adamW, adamWHost, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
+import { gatherPackedRows, packedLinear, unpack } from "./packed.ts";
 import * as rows from "./row_ops.ts";
 
 /** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
 export interface WasmKernels {
   linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
+  packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor;
+  unpack(weight: PackedWeight): tf.Tensor;
+  gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D;
   columnSum(x: tf.Tensor): tf.Tensor;
   rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
@@ -30,7 +35,7 @@ export interface WasmKernels {
   ): tf.Tensor3D;
   headLogProbs(
     hidden: tf.Tensor2D,
-    head: tf.Tensor2D,
+    head: Weight,
     targets: Int32Array,
     temperature: number,
   ): tf.Tensor1D;
@@ -66,6 +71,9 @@ export function wasmKernels(): WasmKernels | null {
   if (module === null || tf.getBackend() !== "wasm") return null;
   kernels ??= {
     linear: (x, weight, bias) => linear(module, kernelGemm, x, weight, bias),
+    packedLinear: (x, weight, bias) => packedLinear(module, kernelGemm, x, weight, bias),
+    unpack: (weight) => unpack(module, weight),
+    gatherPackedRows: (table, ids) => gatherPackedRows(module, table, ids),
     columnSum: (x) => columnSum(module, x),
     rmsNorm: (x, weight, eps) => rmsNorm(module, x, weight, eps),
     layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
