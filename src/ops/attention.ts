@@ -6,6 +6,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "./attention_layout.ts";
+import { halfAttention } from "./half_attention.ts";
+import { halfFormat } from "./precision.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim
@@ -55,5 +57,7 @@ export function attention(
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
 ): tf.Tensor3D {
+  const half = halfFormat();
+  if (half !== null) return halfAttention(half, q, k, v, layout, attention);
   return wasmKernels()?.attention(q, k, v, layout) ?? attentionComposite(q, k, v, layout);
 }

@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
+import { currentPrecision, withPrecision } from "./precision.ts";
 import { withGradient } from "./with_gradient.ts";
 
 /**
@@ -24,6 +25,7 @@ export function gradientCheckpoint<T extends tf.Tensor>(
 ): T {
   // Weights that are not trained need no gradient; tfjs asks for all, so they get a stand-in.
   const trained = inputs.map((input) => !(input instanceof tf.Variable) || input.trainable);
+  const precision = currentPrecision();
   return withGradient<T>(inputs, (save) => {
     const value = block(inputs, constants);
     save([...inputs, ...constants]);
@@ -33,7 +35,7 @@ export function gradientCheckpoint<T extends tf.Tensor>(
         const saved = kept.slice(0, inputs.length), keptConstants = kept.slice(inputs.length);
         const wanted = saved.filter((_, i) => trained[i]);
         const { value, gradients } = valueAndGradients(
-          () => block(saved, keptConstants),
+          () => withPrecision(precision, () => block(saved, keptConstants)),
           wanted,
           dy,
         );

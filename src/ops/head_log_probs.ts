@@ -8,10 +8,14 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
+import { roundWeight } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
+import { type HalfFormat, halfFormat } from "./precision.ts";
+import { castHalf, roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
+import type { HalfHead } from "./wasm/head.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
@@ -25,9 +29,11 @@ function chunkLogits(
   start: number,
   rows: number,
   temperature: number,
+  format?: HalfFormat,
 ): tf.Tensor2D {
   const chunk = hidden.slice([start, 0], [rows, -1]); // [n, C]
-  const logits: tf.Tensor2D = tf.matMul(chunk, head, false, true); // [n, V]
+  const product: tf.Tensor2D = tf.matMul(chunk, head, false, true); // [n, V]
+  const logits = format ? roundHalf(product, format) : product; // [n, V]
   return temperature === 1 ? logits : logits.div<tf.Tensor2D>(temperature);
 }
 
@@ -43,6 +49,7 @@ function chunkRows(vocabulary: number): number {
  * @param head [V, C]
  * @param targets [N], each in 0 … V − 1
  * @param temperature divides the logits
+ * @param half in a 16-bit pass, with hidden and head rounded already
  * @returns [N]
  */
 export function headLogProbsComposite(
@@ -50,18 +57,19 @@ export function headLogProbsComposite(
   head: tf.Tensor2D,
   targets: Int32Array,
   temperature = 1,
+  half?: HalfHead,
 ): tf.Tensor1D {
   const N = targets.length;
   const V = head.shape[0];
   const step = chunkRows(V);
-  const trainsHead = !(head instanceof tf.Variable) || head.trainable;
+  const trainsHead = half?.headIsTrained ?? (!(head instanceof tf.Variable) || head.trainable);
   return withGradient([hidden, head], (save) => {
     const logProbs: tf.Tensor[] = [];
     const normalisers: tf.Tensor[] = [];
     for (let start = 0; start < N; start += step) {
       const rows = Math.min(step, N - start);
       const [picked, normaliser] = tf.tidy(() => {
-        const logits = chunkLogits(hidden, head, start, rows, temperature); // [n, V]
+        const logits = chunkLogits(hidden, head, start, rows, temperature, half?.format); // [n, V]
         const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
         const normaliser = tf.logSumExp(logits, -1); // [n]
         return [logits.mul(tf.oneHot(ids, V)).sum(-1), normaliser]; // [n], [n]
@@ -85,11 +93,13 @@ export function headLogProbsComposite(
               start,
               rows,
               temperature,
+              half?.format,
             );
             const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
             const probabilities = logits.sub(normaliser.slice(start, rows).expandDims(1)).exp();
             const scale = dy.slice(start, rows).expandDims(1).div(temperature); // [n, 1]
-            const dLogits = tf.oneHot(ids, V).sub(probabilities).mul(scale) as tf.Tensor2D; // [n, V]
+            const slopes = tf.oneHot(ids, V).sub(probabilities).mul(scale) as tf.Tensor2D; // [n, V]
+            const dLogits = half ? roundHalf(slopes, half.format) : slopes; // [n, V]
             const chunk = hidden.slice([start, 0], [rows, -1]) as tf.Tensor2D; // [n, C]
             const dChunk = tf.matMul(dLogits, head as tf.Tensor2D); // [n, C]
             return trainsHead ? [dChunk, tf.matMul(dLogits, chunk, true, false)] : [dChunk]; // [V, C]
@@ -145,6 +155,25 @@ export function packedHeadLogProbsComposite(
   });
 }
 
+/** {@linkcode headLogProbs} in a 16-bit pass: hidden, head, logits and their gradients rounded. */
+function halfHeadLogProbs(
+  format: HalfFormat,
+  hidden: tf.Tensor2D,
+  head: Weight,
+  targets: Int32Array,
+  temperature: number,
+): tf.Tensor1D {
+  const trained = !(head instanceof PackedWeight) &&
+    (!(head instanceof tf.Variable) || head.trainable);
+  const half: HalfHead = { format, headIsTrained: trained };
+  const h = castHalf(hidden, format);
+  const W = trained ? castHalf(head as tf.Tensor2D, format) : roundWeight(head, format);
+  const fused = wasmKernels()?.headLogProbs(h, W, targets, temperature, half);
+  if (fused) return fused;
+  const wide = W instanceof PackedWeight ? unpackWeight(W) : W;
+  return headLogProbsComposite(h, wide as tf.Tensor2D, targets, temperature, half);
+}
+
 /**
  * Log-probabilities of the target tokens under the language-model head.
  *
@@ -160,6 +189,8 @@ export function headLogProbs(
   targets: Int32Array,
   temperature = 1,
 ): tf.Tensor1D {
+  const format = halfFormat();
+  if (format !== null) return halfHeadLogProbs(format, hidden, head, targets, temperature);
   return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
     (head instanceof PackedWeight
       ? packedHeadLogProbsComposite(hidden, head, targets, temperature)

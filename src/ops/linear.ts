@@ -5,7 +5,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { halfLinear } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
+import { halfFormat } from "./precision.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import { withGradient } from "./with_gradient.ts";
@@ -58,6 +60,8 @@ export function packedLinearComposite(
  * @returns [..., O]
  */
 export function linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor): tf.Tensor {
+  const half = halfFormat();
+  if (half !== null) return halfLinear(half, x, weight, bias, linear);
   const kernels = wasmKernels();
   if (weight instanceof PackedWeight) {
     return kernels?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);

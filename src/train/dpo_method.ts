@@ -126,7 +126,7 @@ export class DPOMethod implements TrainingMethod {
       }, features)!;
   }
 
-  async step({ accumulator, parameters, signal }: StepContext): Promise<StepOutcome> {
+  async step({ accumulator, parameters, signal, lossScale }: StepContext): Promise<StepOutcome> {
     const start = this.#data.cursor;
     const { batches, epochEnded } = await this.#data.next();
     this.#lastBatches = batches;
@@ -160,6 +160,7 @@ export class DPOMethod implements TrainingMethod {
           return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
         },
         parameters,
+        lossScale,
       );
       accumulator.add(gradients);
       const tiles = batch.images?.shape[0] ?? 0;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "../ops/backward.ts";
 
 /** Trainable tensors by name. */
@@ -14,16 +14,20 @@ export type Parameters = ReadonlyMap<string, tf.Variable>;
  *
  * @param loss makes the scalar; run once, inside tfjs's tape
  * @param parameters the tensors that get gradients
+ * @param lossScale multiplied into the gradients from the start, where it is not 1 (fp16)
  * @returns the loss and a gradient for each parameter that the loss depends on, all on the device
  *   and the caller's to free
  */
 export function lossGradients(
   loss: () => tf.Scalar,
   parameters: Parameters,
+  lossScale = 1,
 ): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
   const variables = [...parameters.values()];
   for (const variable of variables) variable.trainable = true;
-  const { value, gradients: found } = valueAndGradients(loss, variables);
+  const start = lossScale === 1 ? undefined : tf.scalar(lossScale);
+  const { value, gradients: found } = valueAndGradients(loss, variables, start);
+  start?.dispose();
   const gradients = new Map<string, tf.Tensor>();
   [...parameters.keys()].forEach((name, i) => {
     const gradient = found[i];

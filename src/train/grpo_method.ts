@@ -115,7 +115,9 @@ export class GRPOMethod implements TrainingMethod {
     return Math.max(1, Math.ceil(length * numIterations / perStep));
   }
 
-  async step({ accumulator, parameters, step, signal }: StepContext): Promise<StepOutcome> {
+  async step(
+    { accumulator, parameters, step, signal, lossScale }: StepContext,
+  ): Promise<StepOutcome> {
     const metrics = new MeanMetrics();
     const before = this.#state.cursor.epoch;
     this.#evaluated = null;
@@ -137,7 +139,14 @@ export class GRPOMethod implements TrainingMethod {
           entropyThreshold: threshold?.value,
         };
         const entropies = threshold?.entropies.get(batch) ?? null;
-        const done = await this.#passes.goBack(batch, parameters, loss, entropies, metrics);
+        const done = await this.#passes.goBack(
+          batch,
+          parameters,
+          loss,
+          entropies,
+          metrics,
+          lossScale,
+        );
         if (done === null) continue;
         accumulator.add(done.gradients);
         losses.push(done.loss);

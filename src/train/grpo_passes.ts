@@ -126,6 +126,7 @@ export class GRPOPasses {
     loss: GrpoOptions,
     knownEntropies: Float64Array | null,
     metrics: MeanMetrics,
+    lossScale?: number,
   ): Promise<MicroBatchGradients | null> {
     const { grid } = micro;
     const batch = this.#batch(micro.groups);
@@ -148,7 +149,7 @@ export class GRPOPasses {
     };
     const pass = this.#pass(batch, micro, parameters);
     const fixed = micro.onPolicy && beta === 0 ? grid.gather(sampled) : null;
-    const done = await policyGradients(this.model, pass, parameters, compute, fixed);
+    const done = await policyGradients(this.model, pass, parameters, compute, fixed, lossScale);
     const passed = performance.now();
     const entropies = tokenEntropies(this.model, done.hidden, pass);
     const mean = tf.tidy(() => entropies.mean());

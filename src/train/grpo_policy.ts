@@ -164,6 +164,7 @@ export interface PolicyGradients {
  * @param compute the loss out of the log-probabilities, [M]
  * @param logProbs where the loss's gradient does not depend on their exact values: those known
  *   already, which save that pass; else null
+ * @param lossScale multiplied into the gradients (fp16)
  */
 export async function policyGradients(
   model: VisionLanguageModel,
@@ -171,6 +172,7 @@ export async function policyGradients(
   parameters: Parameters,
   compute: (logProbs: Float32Array) => HostLoss,
   logProbs: Float32Array | null,
+  lossScale = 1,
 ): Promise<PolicyGradients> {
   let hidden: tf.Tensor | null = null;
   const options: PassOptions = {
@@ -191,11 +193,12 @@ export async function policyGradients(
   let gradients: Map<string, tf.Tensor>;
   if (logProbs !== null && tf.getBackend() === "webgpu") {
     const weights = byLogProbs(logProbs);
-    const weighted = lossGradients(() => run().mul(tf.tensor1d(weights)).sum(), parameters);
+    const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
+    const weighted = lossGradients(weightedLoss, parameters, lossScale);
     weighted.loss.dispose();
     gradients = weighted.gradients;
   } else {
-    gradients = (await logProbGradients(run, byLogProbs, parameters)).gradients;
+    gradients = (await logProbGradients(run, byLogProbs, parameters, lossScale)).gradients;
   }
   return { loss: tf.scalar(loss), gradients, hidden: hidden! };
 }

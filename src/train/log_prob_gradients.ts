@@ -17,12 +17,14 @@ import { lossGradients, type Parameters } from "./gradients.ts";
  * @param logProbs makes the log-probabilities [M]; the same values each time it is called
  * @param byLogProbs d loss / d log-prob, [M], given the values
  * @param parameters the tensors that get gradients
+ * @param lossScale multiplied into the gradients (fp16)
  * @returns the values, and gradients that are the caller's to free
  */
 export async function logProbGradients(
   logProbs: () => tf.Tensor1D,
   byLogProbs: (values: Float32Array) => Float32Array,
   parameters: Parameters,
+  lossScale = 1,
 ): Promise<{ values: Float32Array; gradients: Map<string, tf.Tensor> }> {
   let values: Float32Array | null = null;
   let slopes: Float32Array | null = null;
@@ -30,12 +32,16 @@ export async function logProbGradients(
     values = await readLogProbs(logProbs);
     slopes = byLogProbs(values);
   }
-  const { loss, gradients } = lossGradients(() => {
-    const x = logProbs(); // [M]
-    values ??= Float32Array.from(x.dataSync());
-    slopes ??= byLogProbs(values);
-    return x.mul(tf.tensor1d(slopes)).sum();
-  }, parameters);
+  const { loss, gradients } = lossGradients(
+    () => {
+      const x = logProbs(); // [M]
+      values ??= Float32Array.from(x.dataSync());
+      slopes ??= byLogProbs(values);
+      return x.mul(tf.tensor1d(slopes)).sum();
+    },
+    parameters,
+    lossScale,
+  );
   loss.dispose();
   return { values: values!, gradients };
 }

@@ -4,11 +4,21 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
+import type { HalfFormat } from "../precision.ts";
+import { roundingCode } from "./half.ts";
 import { launch, launchAll, sharedGradients, wantsGradient } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { formatCode } from "./packed.ts";
 
 // N rows, C channels, V vocabulary
+
+/** The head in a 16-bit pass: hidden and head are rounded already. */
+export interface HalfHead {
+  /** What logits and their gradients are rounded to. */
+  readonly format: HalfFormat;
+  /** Whether the head trains, which its rounded copy does not tell. */
+  readonly headIsTrained: boolean;
+}
 
 /** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. A packed head has no gradient. */
 export function headLogProbs(
@@ -17,13 +27,15 @@ export function headLogProbs(
   weight: Weight,
   targets: Int32Array,
   temperature: number,
+  half?: HalfHead,
 ): tf.Tensor1D {
   const [N, C] = hidden.shape;
   const V = weight.shape[0];
   const format = formatCode(weight);
   const head = weight instanceof PackedWeight ? weight.words : weight;
   const scratchFloats = module.kernel("nano_head_scratch_floats")(format, C);
-  const headIsTrained = wantsGradient(head);
+  const headIsTrained = half?.headIsTrained ?? wantsGradient(head);
+  const rounding = roundingCode(half?.format ?? null);
   return launch(module, {
     name: "NanoHeadLogProbs",
     inputs: { hidden, head },
@@ -37,7 +49,7 @@ export function headLogProbs(
         // deno-fmt-ignore
         module.kernel("nano_head_log_probs")(
           N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
-          l.address(logProbs), l.address(lse), 0, 0, scratch,
+          l.address(logProbs), l.address(lse), 0, rounding, scratch,
         ));
       return [logProbs, lse];
     },
@@ -57,7 +69,7 @@ export function headLogProbs(
               // deno-fmt-ignore
               module.kernel("nano_head_backward")(
                 N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
-                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, 0, scratch,
+                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, rounding, scratch,
               ));
             return outputs;
           },

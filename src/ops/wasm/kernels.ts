@@ -5,8 +5,10 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../attention_layout.ts";
 import * as activations from "./activations.ts";
+import type { HalfFormat } from "../precision.ts";
 import { attention } from "./attention.ts";
-import { headLogProbs } from "./head.ts";
+import { roundHalf, swigluHalf } from "./half.ts";
+import { type HalfHead, headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linear } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
@@ -26,6 +28,8 @@ export interface WasmKernels {
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
   gelu(x: tf.Tensor): tf.Tensor;
   swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
+  swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
+  roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
   rope(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D;
   attention(
     q: tf.Tensor4D,
@@ -38,6 +42,7 @@ export interface WasmKernels {
     head: Weight,
     targets: Int32Array,
     temperature: number,
+    half?: HalfHead,
   ): tf.Tensor1D;
   gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
   scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
@@ -79,10 +84,12 @@ export function wasmKernels(): WasmKernels | null {
     layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
     gelu: (x) => activations.gelu(module, x),
     swiglu: (gate, up) => activations.swiglu(module, gate, up),
+    swigluHalf: (gate, up, format) => swigluHalf(module, gate, up, format),
+    roundHalf: (x, format) => roundHalf(module, x, format),
     rope: (x, cos, sin) => rows.rope(module, x, cos, sin),
     attention: (q, k, v, layout) => attention(module, q, k, v, layout),
-    headLogProbs: (hidden, head, targets, temperature) =>
-      headLogProbs(module, hidden, head, targets, temperature),
+    headLogProbs: (hidden, head, targets, temperature, half) =>
+      headLogProbs(module, hidden, head, targets, temperature, half),
     gatherRows: (table, ids) => rows.gatherRows(module, table, ids),
     scatterAddRows: (values, ids, count) => rows.scatterAddRows(module, values, ids, count),
     replaceRows: (x, values, ids) => rows.replaceRows(module, x, values, ids),

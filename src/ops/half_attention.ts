@@ -1,0 +1,60 @@
+/**
+ * Attention of a 16-bit pass (`precision.ts`): queries, keys, values and the result are rounded;
+ * scores, softmax and sums are float32. The way back computes the result again, so that it holds no
+ * more memory than float32 attention.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { AttentionLayout } from "./attention_layout.ts";
+import { valueAndGradients } from "./backward.ts";
+import { type HalfFormat, withPrecision } from "./precision.ts";
+import { roundHalf } from "./round_half.ts";
+import { withGradient } from "./with_gradient.ts";
+
+// B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, D head dim
+
+/** Attention in float32. */
+type Attention = (
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  layout: AttentionLayout | null,
+) => tf.Tensor3D;
+
+/**
+ * R(attention(R(q), R(k), R(v))). Gradients are written, each rounded.
+ *
+ * @param format to round to
+ * @param q [B, Tq, H, D]
+ * @param k [B, Tk, K, D]
+ * @param v [B, Tk, K, D]
+ * @param layout who sees whom; null: every query sees every key
+ * @param attention the op; it is called in float32
+ * @returns [B, Tq, H·D]
+ */
+export function halfAttention(
+  format: HalfFormat,
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  layout: AttentionLayout | null,
+  attention: Attention,
+): tf.Tensor3D {
+  const run = (inputs: tf.Tensor[]) => {
+    const [q, k, v] = inputs as tf.Tensor4D[];
+    return withPrecision("float32", () => attention(q, k, v, layout));
+  };
+  return withGradient<tf.Tensor3D>([q, k, v], (save) => {
+    save([q, k, v]);
+    return {
+      value: roundHalf(run([q, k, v].map((x) => roundHalf(x, format))), format),
+      gradient: (dy, saved) =>
+        tf.tidy(() => {
+          const inputs = saved.map((x) => roundHalf(x, format));
+          const { gradients } = valueAndGradients(() => run(inputs), inputs, roundHalf(dy, format));
+          return gradients.map((gradient) => roundHalf(gradient!, format));
+        }),
+    };
+  });
+}
