@@ -13,6 +13,7 @@ import { readSafetensors, writeSafetensors } from "../model/safetensors.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
 import type { ScheduleState } from "./learning_rate_schedule.ts";
+import type { LossScalerState } from "./loss_scaler.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { MethodState } from "./training_method.ts";
 
@@ -36,6 +37,10 @@ export interface TrainerState {
   optimizer_steps: Record<string, number>;
   /** Loss, gradient norm and steps since the last log. */
   window: Record<string, number>;
+  /** Of a run in fp16, as GradScaler keeps it. */
+  scaler?: LossScalerState;
+  /** Steps without an update, since their gradients overflowed: the schedule did not go on then. */
+  skipped_steps?: number;
 }
 
 /** A checkpoint that a run cannot go on from. */

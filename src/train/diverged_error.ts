@@ -20,6 +20,8 @@ export interface Divergence {
   readonly weights: ReadonlyMap<string, tf.Tensor>;
   /** Whether this process has changed the weights since it loaded them. */
   readonly updated: boolean;
+  /** Whether products were rounded to float16, whose range is small. */
+  readonly inFloat16?: boolean;
 }
 
 /**
@@ -31,7 +33,7 @@ export interface Divergence {
  */
 export async function divergedError(
   error: NonFiniteError,
-  { outputDir, step, batch, weights, updated }: Divergence,
+  { outputDir, step, batch, weights, updated, inFloat16 }: Divergence,
 ): Promise<NonFiniteError> {
   const newest = await newestCheckpoint(outputDir);
   const file = `${outputDir}/nonfinite-step-${step}.json`;
@@ -46,6 +48,9 @@ export async function divergedError(
       (newest ? `the last good checkpoint is ${newest.path}. ` : "there is no checkpoint yet. ") +
       (bad !== null && !updated
         ? "The weights were so before the first step: get the model again."
+        : inFloat16
+        ? "Nothing above 65,504 is finite in fp16: set training.bf16=true instead, which has the " +
+          "range of float32, or lower the learning rate."
         : "Lower the learning rate, or raise warmup_steps."),
     bad?.name ?? error.tensor,
   );

@@ -43,8 +43,15 @@ export interface OptimizerState {
 /** A loss, gradient or weight that is NaN or infinite. */
 export class NonFiniteError extends Error {
   override readonly name = "NonFiniteError";
-  /** @param tensor name of the first bad tensor */
-  constructor(message: string, readonly tensor: string) {
+  /**
+   * @param tensor name of the first bad tensor
+   * @param losses of the step, where they are finite and its gradients are not
+   */
+  constructor(
+    message: string,
+    readonly tensor: string,
+    readonly losses: readonly number[] | null = null,
+  ) {
     super(message);
   }
 }
@@ -87,28 +94,38 @@ export class Optimizer {
    *
    * @param gradients of the whole step
    * @param losses scalars to read in the same go
+   * @param lossScale what the gradients are multiplied by; the norm is without it. A power of two
+   *   takes nothing from a norm's bits
    * @throws {NonFiniteError} where one of them is not finite; names the first bad tensor
    */
   async measure(
     gradients: ReadonlyMap<string, tf.Tensor>,
     losses: readonly tf.Scalar[],
+    lossScale = 1,
   ): Promise<{ gradNorm: number; losses: number[] }> {
     const norm = gradients.size > 0 ? gradientNorm([...gradients.values()]) : tf.scalar(0);
     const values = (await readBack([norm, ...losses])).map(([value]) => value);
     norm.dispose();
-    if (values.every(Number.isFinite)) return { gradNorm: values[0], losses: values.slice(1) };
+    if (values.every(Number.isFinite)) {
+      return { gradNorm: values[0] / lossScale, losses: values.slice(1) };
+    }
     const bad = await firstBadValue(gradients);
     const finiteLosses = values.slice(1).every(Number.isFinite);
     const loss = `the loss is ${values.slice(1).join(", ")}`;
     if (bad !== null) {
       const gradient = `the gradient of ${bad.name} is ${bad.value} at element ${bad.index}`;
-      throw new NonFiniteError(finiteLosses ? gradient : `${loss}, and ${gradient}`, bad.name);
+      throw new NonFiniteError(
+        finiteLosses ? gradient : `${loss}, and ${gradient}`,
+        bad.name,
+        finiteLosses ? values.slice(1) : null,
+      );
     }
     throw new NonFiniteError(
       finiteLosses
         ? "the gradients are finite one by one, but the norm of all of them is not"
         : loss,
       finiteLosses ? "gradient norm" : "loss",
+      finiteLosses ? values.slice(1) : null,
     );
   }
 
@@ -116,16 +133,19 @@ export class Optimizer {
    * Clips and updates. Parameters without a gradient stay as they are, moments included.
    *
    * @param gradients of the whole step
-   * @param gradNorm their global norm
+   * @param gradNorm their global norm, without the loss scale
    * @param multiplier of every group's learning rate, or one for each group
+   * @param lossScale what the gradients are multiplied by
    */
   step(
     gradients: ReadonlyMap<string, tf.Tensor>,
     gradNorm: number,
     multiplier: number | readonly number[],
+    lossScale = 1,
   ): void {
     const { beta1, beta2, eps, maxGradNorm } = this.options;
-    const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+    const clipping = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+    const gradientScale = clipping / lossScale;
     for (const [name, gradient] of gradients) {
       const slot = this.#slots.get(name);
       if (!slot) throw new Error(`Cannot update ${name}: it is in no parameter group`);

@@ -21,6 +21,7 @@ import { divergedError } from "./diverged_error.ts";
 import { metricOf } from "./evaluation_metric.ts";
 import { findBadValue } from "./first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
+import { LossScaler } from "./loss_scaler.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
 import { totalSteps } from "./total_steps.ts";
@@ -88,7 +89,11 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #schedule: LearningRateSchedule;
   readonly #accumulator = new GradientAccumulator();
+  /** Of a run in fp16. */
+  readonly #scaler: LossScaler | null;
   #step = 0;
+  /** Steps whose gradients overflowed: no update, and the schedule stays. */
+  #skipped = 0;
   /** Steps done when this process began. */
   #firstStep = 0;
   #epoch = 0;
@@ -115,6 +120,7 @@ export class Trainer {
     }
     this.#method = method;
     this.#options = options;
+    this.#scaler = training.fp16 ? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.optimizer = new Optimizer(groups, {
       beta1: training.adam_beta1,
@@ -161,6 +167,8 @@ export class Trainer {
     const state = await loadCheckpoint(path, this.optimizer);
     this.#method.restore(state.method);
     this.#schedule.restore(state.schedule);
+    if (state.scaler) this.#scaler?.restore(state.scaler);
+    this.#skipped = state.skipped_steps ?? 0;
     this.#step = state.global_step;
     this.#firstStep = state.global_step;
     this.#epoch = state.epoch;
@@ -168,7 +176,8 @@ export class Trainer {
     this.#bestMetric = state.best_metric;
     this.#bestCheckpoint = state.best_model_checkpoint;
     const { loss, steps, gradNorm, lossSum, stepsRun, ...sums } = state.window;
-    this.#window = { loss, steps, gradNorm, sums: new Map() };
+    // JSON has no infinity, the norm of a step that was skipped.
+    this.#window = { loss, steps, gradNorm: gradNorm ?? Infinity, sums: new Map() };
     for (const [name, count] of Object.entries(sums)) {
       if (!name.startsWith("count ")) continue;
       const metric = name.slice("count ".length);
@@ -195,6 +204,7 @@ export class Trainer {
         parameters,
         step: this.#step,
         signal,
+        lossScale: this.#scaler?.scale,
       }).catch((error) => {
         if (error instanceof StepAborted) return error;
         throw error;
@@ -221,23 +231,30 @@ export class Trainer {
   /** Clips, updates, counts. */
   async #update(outcome: StepOutcome): Promise<void> {
     const { losses } = outcome;
-    let measured: { gradNorm: number; losses: number[] };
+    const lossScale = this.#scaler?.scale ?? 1;
+    let measured: { gradNorm: number; losses: readonly number[] };
+    let overflowed = false;
     try {
-      measured = await this.optimizer.measure(this.#accumulator.gradients, losses);
+      measured = await this.optimizer.measure(this.#accumulator.gradients, losses, lossScale);
     } catch (error) {
-      if (error instanceof NonFiniteError) {
-        throw await this.#diverged(error, this.#step + 1);
-      }
-      throw error;
+      if (!(error instanceof NonFiniteError)) throw error;
+      if (!this.#isOverflow(error)) throw await this.#diverged(error, this.#step + 1);
+      overflowed = true;
+      measured = { gradNorm: Infinity, losses: error.losses! };
     } finally {
       tf.dispose(losses);
     }
     // A device that reported an error may have computed anything: no update from it.
     assertNoGpuErrors();
-    const multiplier = this.#options.groups.map((_, group) =>
-      this.#schedule.multiplier(this.#step, group)
-    );
-    this.optimizer.step(this.#accumulator.gradients, measured.gradNorm, multiplier);
+    if (overflowed) this.#skipped++;
+    else {
+      const multiplier = this.#options.groups.map((_, group) =>
+        this.#schedule.multiplier(this.#step - this.#skipped, group)
+      );
+      const { gradients } = this.#accumulator;
+      this.optimizer.step(gradients, measured.gradNorm, multiplier, lossScale);
+    }
+    this.#scaler?.update(overflowed);
     this.#accumulator.reset();
     this.#step++;
     this.#epoch = outcome.epoch;
@@ -255,6 +272,14 @@ export class Trainer {
     this.#options.reporter.onStep(this.#step, outcome.tokens);
   }
 
+  /**
+   * Whether a smaller loss scale may help: the loss is finite, its scaled gradients are not. At a
+   * scale of 1 they are too large for float16 themselves.
+   */
+  #isOverflow({ losses }: NonFiniteError): boolean {
+    return this.#scaler !== null && this.#scaler.scale > 1 && losses !== null;
+  }
+
   /** The error of a run that diverged, with the batch kept beside it. */
   async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
     this.#accumulator.reset();
@@ -264,6 +289,7 @@ export class Trainer {
       batch: this.#method.describeLastBatch(),
       weights: this.#options.weights ?? this.optimizer.parameters,
       updated: this.#step > this.#firstStep,
+      inFloat16: this.#scaler !== null,
     });
   }
 
@@ -291,10 +317,11 @@ export class Trainer {
     const { groups, reporter } = this.#options;
     const { loss, steps, gradNorm, sums } = this.#window;
     if (steps === 0) return;
-    // The rates of the step that was just done.
+    // The rates of the last update.
+    const lastUpdate = Math.max(0, this.#step - 1 - this.#skipped);
     const rates = groups.map(({ name, learningRate }, group): [string, number] => [
       `learning_rate/${name}`,
-      learningRate * this.#schedule.multiplier(this.#step - 1, group),
+      learningRate * this.#schedule.multiplier(lastUpdate, group),
     ]);
     const skipped = this.#method.skippedRows();
     const record: MetricsRecord = {
@@ -305,6 +332,7 @@ export class Trainer {
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
       ...Object.fromEntries([...sums].map(([name, { sum, count }]) => [name, sum / count])),
+      ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
     };
     this.#window = emptyWindow();
@@ -408,6 +436,8 @@ export class Trainer {
       schedule: this.#schedule.state(),
       optimizer_steps: {},
       window,
+      ...(this.#scaler ? { scaler: this.#scaler.state() } : {}),
+      skipped_steps: this.#skipped,
     };
   }
 

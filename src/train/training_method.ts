@@ -18,6 +18,8 @@ export interface StepContext {
   readonly step: number;
   /** Aborted when the user wants to stop. */
   readonly signal?: AbortSignal;
+  /** What the gradients that `accumulator` takes are multiplied by (fp16); default 1. */
+  readonly lossScale?: number;
 }
 
 /** What a step did. */
