@@ -1,0 +1,39 @@
+/**
+ * The precision that `training.bf16` and `training.fp16` ask for.
+ *
+ * @module
+ */
+import type { TrainingSection } from "../config/config_types.ts";
+import type { Precision } from "../ops/precision.ts";
+
+/**
+ * How a run computes. Evaluation, generation and reference models do as training does, as under
+ * Transformers' Trainer.
+ *
+ * @throws {Error} where both options are set
+ */
+export function trainingPrecision(training: Pick<TrainingSection, "bf16" | "fp16">): Precision {
+  if (training.bf16 && training.fp16) {
+    throw new Error(
+      "Cannot train in bf16 and fp16 at once: set training.fp16=false (bf16 has the range of " +
+        "float32 and needs no loss scaling) or training.bf16=false",
+    );
+  }
+  return training.bf16 ? "bf16" : training.fp16 ? "fp16" : "float32";
+}
+
+/**
+ * What the user should know of a precision.
+ *
+ * @param backend that runs it
+ * @returns null for float32
+ */
+export function precisionNote(precision: Precision, backend: string): string | null {
+  if (precision === "float32") return null;
+  const format = precision === "bf16" ? "bfloat16" : "float16";
+  const place = backend === "webgpu"
+    ? "by a pass of its own over each product's numbers"
+    : "on the CPU";
+  return `training.${precision}: values are rounded to ${format} where PyTorch's autocast does it, ` +
+    `${place}; the arithmetic between is float32, so that this costs time and saves none`;
+}
