@@ -5,6 +5,7 @@
  */
 import { type ActiveBackend, activeBackend } from "../device/backend.ts";
 import { findBlas } from "../device/blas.ts";
+import { wasmThreads } from "../device/wasm_heap.ts";
 
 /** The machine and the backend. */
 export interface DeviceFacts {
@@ -17,7 +18,7 @@ export interface DeviceFacts {
   readonly blas: string | null;
   /** Why there is no BLAS; null where there is one, or another backend runs. */
   readonly blas_missing: string | null;
-  /** Threads of the products. */
+  /** Threads of the kernels on the CPU. */
   readonly threads: number;
   readonly cpu: string | null;
   readonly cores: number;
@@ -59,7 +60,7 @@ export function deviceFacts(): DeviceFacts {
     adapter: backend.adapterInfo?.description ?? null,
     blas: found?.library ?? null,
     blas_missing: blas !== null && "reason" in blas ? blas.reason : null,
-    threads: found?.threads() ?? 1,
+    threads: backend.name === "wasm" ? wasmThreads() : 1,
     cpu: cpuName(),
     cores: navigator.hardwareConcurrency,
     system: Deno.build.target,

@@ -4,8 +4,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
-import { startBlas } from "./blas.ts";
-import { startWasmBackend } from "./wasm_heap.ts";
+import { findBlas } from "./blas.ts";
+import { startWasmBackend, wasmThreads } from "./wasm_heap.ts";
 
 /** What a user may ask for. */
 export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
@@ -78,19 +78,20 @@ function quietCpuBackend(): void {
 }
 
 async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<ActiveBackend> {
-  let products = "";
+  let threads = "";
   if (name === "wasm") {
-    const blas = startBlas();
     await startWasmBackend();
-    if ("library" in blas) {
-      const threads = blas.threads();
-      products = `; products by ${blas.library} on ${threads} thread${threads > 1 ? "s" : ""}`;
+    const blas = findBlas();
+    const count = wasmThreads();
+    const kernels = "library" in blas ? `products by ${blas.library}` : "kernels";
+    if ("library" in blas || count > 1) {
+      threads = `; ${kernels} on ${count} thread${count > 1 ? "s" : ""}`;
     }
   } else await tf.setBackend("cpu");
   await tf.ready();
   const backend: ActiveBackend = {
     name,
-    reason: reason + products,
+    reason: reason + threads,
     adapterInfo: null,
     device: null,
     dispose(): void {

@@ -3,14 +3,7 @@
  * WebAssembly's four lanes on each core. Needs `--allow-ffi`; never required.
  * @module
  */
-import {
-  type BlasThreads,
-  runSgemm,
-  type Sgemm,
-  type SgemmFunction,
-  startBlasThreads,
-} from "./blas_threads.ts";
-import { environment, threadCount } from "./thread_count.ts";
+import { environment } from "./thread_count.ts";
 
 /**
  * c (=|+=) op(a) op(b) on a heap: m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate;
@@ -18,14 +11,14 @@ import { environment, threadCount } from "./thread_count.ts";
  */
 export type LargeGemm = (...parameters: number[]) => number;
 
-/** A BLAS that was found. */
+/** cblas_sgemm, as Deno's FFI calls it; addresses are those of the process. */
+export type SgemmFunction = (...parameters: (number | bigint)[]) => void;
+
+/** A BLAS that was found. A library with threads of its own is best left with NANOVLM_THREADS=1. */
 export interface Blas {
   /** The library's file name. */
   readonly library: string;
-  readonly sgemm: SgemmFunction;
-  /** Threads that a large product runs on, ours included. */
-  threads(): number;
-  /** The product on a heap; its addresses count from the memory's start. */
+  /** The product on a heap, on the thread that calls it. */
   largeGemm(memory: WebAssembly.Memory): LargeGemm;
 }
 
@@ -41,7 +34,8 @@ const LIBRARIES: Record<string, readonly string[]> = {
   windows: ["libblis.dll", "libopenblas.dll", "mkl_rt.2.dll"],
 };
 
-const SYMBOLS = {
+/** What is taken from the library. */
+export const SGEMM_SYMBOLS = {
   cblas_sgemm: {
     // order, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
     // deno-fmt-ignore
@@ -53,11 +47,7 @@ const SYMBOLS = {
   },
 } as const;
 
-/** Multiplications below which waking another thread costs more than it saves. */
-const THREADED_WORK = 4e6;
-
 let found: Blas | NoBlas | null = null;
-let pool: BlasThreads | null = null;
 
 function open(): Blas | NoBlas {
   if (environment("NANOVLM_BLAS") === "0") return { reason: "NANOVLM_BLAS=0 turns it off" };
@@ -66,14 +56,9 @@ function open(): Blas | NoBlas {
   }
   for (const library of LIBRARIES[Deno.build.os] ?? []) {
     try {
-      const { symbols } = Deno.dlopen(library, SYMBOLS);
+      const { symbols } = Deno.dlopen(library, SGEMM_SYMBOLS);
       const sgemm = symbols.cblas_sgemm as unknown as SgemmFunction;
-      return {
-        library,
-        sgemm,
-        threads: () => 1 + (pool?.count ?? 0),
-        largeGemm: (memory) => blasGemm(sgemm, memory),
-      };
+      return { library, largeGemm: (memory) => blasGemm(sgemm, memory) };
     } catch {
       // Not on this machine, or without the symbol: the next one.
     }
@@ -88,46 +73,44 @@ export function findBlas(): Blas | NoBlas {
 }
 
 /**
- * Looks for a BLAS and starts threads for it, once a process: one a core up to eight, or
- * `NANOVLM_THREADS`. BLIS's serial build is meant; a threaded library is best left alone with
- * `NANOVLM_THREADS=1`.
+ * cblas_sgemm on a heap whose first byte is at `base`, as {@linkcode LargeGemm}. Runs in other
+ * threads too, as source text: it uses nothing but its parameters.
  */
-export function startBlas(): Blas | NoBlas {
-  const blas = findBlas();
-  if ("reason" in blas || pool !== null) return blas;
-  pool = startBlasThreads(blas.library, blas.sgemm, threadCount() - 1);
-  return blas;
+export function sgemmOnHeap(
+  sgemm: SgemmFunction,
+  base: bigint,
+  ...[m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate]: number[]
+): number {
+  const transposeA = aColumn !== 1;
+  const transposeB = bColumn !== 1;
+  if ((transposeA && aRow !== 1) || (transposeB && bRow !== 1)) return 0;
+  // A leading dim below the row's length is refused even where there is one row alone.
+  const lda = transposeA ? Math.max(aColumn, m) : Math.max(aRow, k);
+  const ldb = transposeB ? Math.max(bColumn, k) : Math.max(bRow, n);
+  const address = (offset: number): bigint => base + BigInt(offset >>> 0);
+  // 101: rows in order. 111, 112: an operand as it is, or transposed.
+  // deno-fmt-ignore
+  sgemm(
+    101, transposeA ? 112 : 111, transposeB ? 112 : 111, m, n, k, 1, address(a), lda, address(b),
+    ldb, accumulate !== 0 ? 1 : 0, address(c), cRow,
+  );
+  return 1;
+}
+
+/** The process's address of a memory's first byte. Needs `--allow-ffi`. */
+export function memoryAddress(memory: WebAssembly.Memory): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(memory.buffer)));
 }
 
 function blasGemm(sgemm: SgemmFunction, memory: WebAssembly.Memory): LargeGemm {
   let buffer: ArrayBufferLike | null = null;
   let base = 0n;
-  return (m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate) => {
+  return (...parameters) => {
     // Growing the heap makes a new buffer; the old one's address is not to be trusted.
     if (memory.buffer !== buffer) {
       buffer = memory.buffer;
-      base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(buffer)));
+      base = memoryAddress(memory);
     }
-    const transposeA = aColumn !== 1;
-    const transposeB = bColumn !== 1;
-    if ((transposeA && aRow !== 1) || (transposeB && bRow !== 1)) return 0;
-    const product: Sgemm = {
-      transposeA,
-      transposeB,
-      m,
-      n,
-      k,
-      a: base + BigInt(a >>> 0),
-      // A leading dim below the row's length is refused even where there is one row alone.
-      lda: transposeA ? Math.max(aColumn, m) : Math.max(aRow, k),
-      b: base + BigInt(b >>> 0),
-      ldb: transposeB ? Math.max(bColumn, k) : Math.max(bRow, n),
-      accumulate: accumulate !== 0,
-      c: base + BigInt(c >>> 0),
-      ldc: cRow,
-    };
-    if (pool !== null && pool.count > 0 && m * n * k >= THREADED_WORK) pool.run(product);
-    else runSgemm(sgemm, product);
-    return 1;
+    return sgemmOnHeap(sgemm, base, ...parameters);
   };
 }

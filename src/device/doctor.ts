@@ -6,6 +6,8 @@ import * as tf from "@tensorflow/tfjs";
 import { findBlas } from "./blas.ts";
 import { type GpuAdapterInfo, requestGpu } from "./adapter.ts";
 import { formatMebibytes } from "./out_of_memory.ts";
+import { threadCount } from "./thread_count.ts";
+import { unsharedReason } from "./wasm_heap.ts";
 
 /** One finding. */
 export interface DoctorLine {
@@ -43,6 +45,22 @@ function permissionLine(): DoctorLine {
   const names = ["read", "write", "env", "net", "run", "ffi", "sys"] as const;
   const granted = names.filter((name) => Deno.permissions.querySync({ name }).state === "granted");
   return { topic: "permissions", value: granted.join(", ") || "none", good: true };
+}
+
+function threadsLine(): DoctorLine {
+  const reason = unsharedReason();
+  const count = threadCount();
+  if (reason === null) return { topic: "wasm threads", value: `${count}`, good: true };
+  const cores = navigator.hardwareConcurrency;
+  return {
+    topic: "wasm threads",
+    value: `1: ${reason}`,
+    good: cores === 1,
+    ...cores > 1 && {
+      advice: `Large products and loops on the CPU path run on one of ${cores} cores: leave ` +
+        "NANOVLM_THREADS unset, and use a Deno that has SharedArrayBuffer.",
+    },
+  };
 }
 
 function adapterLines(info: GpuAdapterInfo): DoctorLine[] {
@@ -139,11 +157,7 @@ export async function doctorReport(): Promise<DoctorLine[]> {
       good: relaxed,
       ...!relaxed && { advice: "Products on the CPU path run at two thirds: update Deno." },
     },
-    {
-      topic: "wasm threads",
-      value: typeof SharedArrayBuffer === "undefined" ? "no" : "yes, used by the BLAS alone",
-      good: true,
-    },
+    threadsLine(),
   );
   const blas = findBlas();
   lines.push(

@@ -47,6 +47,11 @@ export function wasmHeap(): WasmHeap | null {
   return current;
 }
 
+/** Threads that the wasm backend's kernels may use, ours included. */
+export function wasmThreads(): number {
+  return current === null || !current.shared ? 1 : threadCount();
+}
+
 type Instantiate = typeof WebAssembly.instantiate;
 type Exports = { exports: Record<string, unknown> };
 

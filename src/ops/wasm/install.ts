@@ -4,7 +4,7 @@
  */
 import { findBlas } from "../../device/blas.ts";
 import { onBackendReady } from "../../device/backend.ts";
-import { wasmHeap } from "../../device/wasm_heap.ts";
+import { wasmHeap, wasmThreads } from "../../device/wasm_heap.ts";
 import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
 import { installIdentityKernel } from "./identity_kernel.ts";
 import { installMatMulKernels } from "./mat_mul_kernels.ts";
@@ -33,7 +33,10 @@ onBackendReady((backend) => {
   const heap = wasmHeap();
   if (backend.name !== "wasm" || heap === null || loaded !== null) return;
   const blas = findBlas();
-  loaded = loadKernelModule(heap, "library" in blas ? blas.largeGemm(heap.memory) : undefined);
+  loaded = loadKernelModule(heap, {
+    threads: wasmThreads(),
+    ..."library" in blas && { blas },
+  });
   gemm = wasmGemm(loaded);
   installMatMulKernels(loaded, kernelGemm);
   installIdentityKernel();

@@ -5,9 +5,11 @@
  * host's malloc hands out (`kernels/check_module.ts` checks the binary).
  * @module
  */
-import type { LargeGemm } from "../../device/blas.ts";
+import { type Blas, memoryAddress } from "../../device/blas.ts";
 import { withSharedMemory } from "../../device/shared_wasm_memory.ts";
 import type { WasmHeap } from "../../device/wasm_heap.ts";
+import { cutGemm } from "./gemm_parts.ts";
+import { type KernelThreads, startKernelThreads } from "./kernel_threads.ts";
 import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
 
 /** An exported kernel: numbers in (addresses, counts, floats), at most one number out. */
@@ -25,7 +27,24 @@ export interface KernelModule {
   kernel(name: string): Kernel;
   /** Address of at least `floats` floats, 16-byte aligned, until the next call of `scratch`. */
   scratch(floats: number): number;
-  /** Bytes that the module holds on the heap: stack and scratch. */
+  /** Threads that large work may be cut for, ours included. */
+  readonly threads: number;
+  /** Threads beside ours that have been started: none before there is work for them. */
+  readonly startedThreads: number;
+  /**
+   * Runs calls of one kernel, none of which reads or writes what another writes, on all threads.
+   *
+   * @param scratch room of so many floats for each call: its address goes into that parameter
+   * @throws {Error} where another thread has died in a call
+   */
+  runParts(
+    kernel: string,
+    calls: readonly (readonly number[])[],
+    scratch?: { readonly parameter: number; readonly floats: number },
+  ): void;
+  /** Ends the other threads; everything then runs on ours. */
+  stopThreads(): void;
+  /** Bytes that the module holds on the heap: stacks and scratch. */
   heldBytes(): number;
 }
 
@@ -47,45 +66,115 @@ function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean 
   };
 }
 
-/**
- * Puts the kernels on a heap.
- *
- * @param largeGemm the product that they hand large work to, where there is a faster one
- */
+/** A block on the heap that grows to what is asked for; what it held is lost then. */
+class GrowingBlock {
+  #address = 0;
+  #floats = 0;
+
+  constructor(readonly heap: WasmHeap) {}
+
+  /** Its address, 16-byte aligned, with room for so many floats. */
+  address(floats: number): number {
+    if (floats > this.#floats) {
+      if (this.#address !== 0) this.heap.free(this.#address);
+      this.#address = 0;
+      this.#floats = 0;
+      this.#address = this.heap.malloc(floats * 4 + 16);
+      this.#floats = floats;
+    }
+    return Math.ceil(this.#address / 16) * 16;
+  }
+
+  get bytes(): number {
+    return this.#floats * 4;
+  }
+}
+
+/** Where a stack starts that is put on the heap: they grow down, from a 16-byte boundary. */
+function newStack(heap: WasmHeap): number {
+  return Math.floor((heap.malloc(STACK_BYTES) + STACK_BYTES) / 16) * 16;
+}
+
+/** How the kernels run. */
+export interface KernelModuleOptions {
+  /** Takes the large products, where there is one. */
+  readonly blas?: Blas;
+  /** Threads that share large work, ours included; 1 where the heap is not shared. Default 1. */
+  readonly threads?: number;
+}
+
+/** Puts the kernels on a heap. Other threads start when there is work for them. */
 export function loadKernelModule(
   heap: WasmHeap,
-  largeGemm: LargeGemm = () => 0,
+  { blas, threads: wantedThreads = 1 }: KernelModuleOptions = {},
 ): KernelModule {
   const { code, relaxed } = compile(heap.shared);
-  const imports = { env: { memory: heap.memory, large_gemm: largeGemm } };
-  const instance = new WebAssembly.Instance(code, imports);
+  const blasGemm = blas?.largeGemm(heap.memory) ?? (() => 0);
+  const largeGemm = (...product: number[]): number => {
+    if (threads === 1 || pool?.busy) return blasGemm(...product);
+    const calls = cutGemm(product, pool?.count ?? threads, blas !== undefined);
+    if (calls === null) return blasGemm(...product);
+    runParts("nano_gemm", calls, { parameter: calls[0].length - 1, floats: gemmScratch() });
+    return 1;
+  };
+  const instance = new WebAssembly.Instance(code, {
+    env: { memory: heap.memory, large_gemm: largeGemm },
+  });
   const stackPointer = instance.exports.__stack_pointer;
   if (!(stackPointer instanceof WebAssembly.Global)) {
     throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`.");
   }
-  const stack = heap.malloc(STACK_BYTES);
-  // Stacks grow down, from a 16-byte boundary.
-  stackPointer.value = ((stack + STACK_BYTES) & ~15) | 0;
-  let scratchAddress = 0;
-  let scratchFloats = 0;
+  stackPointer.value = newStack(heap) | 0;
+  const kernels: Record<string, Kernel> = {};
+  for (const [name, value] of Object.entries(instance.exports)) {
+    if (typeof value === "function") kernels[name] = value as Kernel;
+  }
+  const kernel = (name: string): Kernel => {
+    const found = kernels[name];
+    if (found === undefined) throw new Error(`No kernel named ${name}.`);
+    return found;
+  };
+  const gemmScratch = kernel("nano_gemm_scratch_floats");
+  const scratch = new GrowingBlock(heap);
+  const callScratch = new GrowingBlock(heap);
+  const threads = heap.shared ? Math.max(1, wantedThreads) : 1;
+  let pool: KernelThreads | null = null;
+  const runParts: KernelModule["runParts"] = (name, calls, room) => {
+    if (pool === null && threads > 1 && calls.length > 1) {
+      pool = startKernelThreads(kernels, {
+        memory: heap.memory,
+        code,
+        stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
+        blas: blas === undefined
+          ? null
+          : { library: blas.library, base: memoryAddress(heap.memory) },
+      });
+    }
+    const floats = Math.ceil((room?.floats ?? 0) / 16) * 16;
+    const callRoom = room === undefined ? undefined : {
+      parameter: room.parameter,
+      address: callScratch.address(floats * (pool?.count ?? 1)),
+      stride: floats * 4,
+    };
+    if (pool !== null) return pool.run(name, calls, callRoom);
+    for (const call of calls) {
+      const parameters = [...call];
+      if (callRoom !== undefined) parameters[callRoom.parameter] = callRoom.address;
+      kernel(name)(...parameters);
+    }
+  };
   return {
     heap,
     relaxed,
-    kernel(name: string): Kernel {
-      const kernel = instance.exports[name];
-      if (typeof kernel !== "function") throw new Error(`No kernel named ${name}.`);
-      return kernel as Kernel;
+    kernel,
+    threads,
+    get startedThreads() {
+      return pool === null ? 0 : pool.count - 1;
     },
-    scratch(floats: number): number {
-      if (floats > scratchFloats) {
-        if (scratchAddress !== 0) heap.free(scratchAddress);
-        scratchAddress = 0;
-        scratchFloats = 0;
-        scratchAddress = heap.malloc(floats * 4 + 16);
-        scratchFloats = floats;
-      }
-      return Math.ceil(scratchAddress / 16) * 16;
-    },
-    heldBytes: () => STACK_BYTES + scratchFloats * 4,
+    runParts,
+    scratch: (floats) => scratch.address(floats),
+    stopThreads: () => pool?.stop(),
+    heldBytes: () =>
+      STACK_BYTES * (pool === null ? 1 : threads) + scratch.bytes + callScratch.bytes,
   };
 }

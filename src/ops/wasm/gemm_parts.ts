@@ -1,0 +1,76 @@
+/**
+ * How a large product is cut for several threads: along the rows or the columns of what it writes,
+ * never along what it sums over.
+ * @module
+ */
+
+/** Multiplications below which waking another thread costs more than it saves. */
+const THREADED_WORK = 2e6;
+const THREADED_BLAS_WORK = 4e6;
+
+/**
+ * Starts and sizes of the pieces of 0 … length − 1: `step` each, but the last, which may be larger
+ * by less than `least` so that none is smaller than that.
+ */
+export function pieces(length: number, step: number, least = 1): [start: number, size: number][] {
+  const result: [number, number][] = [];
+  for (let start = 0; start < length;) {
+    const rest = length - start;
+    const size = rest < step + least ? rest : step;
+    result.push([start, size]);
+    start += size;
+  }
+  return result;
+}
+
+/** Rows or columns of a piece: whole tiles, two pieces a thread where those are not too thin. */
+function pieceSize(length: number, threads: number, tile: number, thin: number): number {
+  const even = Math.ceil(length / threads);
+  return Math.ceil(Math.max(Math.min(thin, even), even / 2) / tile) * tile;
+}
+
+/**
+ * The parameters of `nano_gemm` for each piece of a product; null where it is too small. Our own
+ * product gives the same bits in pieces as whole; a BLAS gives near ones, the same every time.
+ *
+ * @param product m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate: addresses in
+ *   bytes, strides in floats
+ * @param blas whether a BLAS runs the pieces
+ */
+export function cutGemm(
+  product: readonly number[],
+  threads: number,
+  blas: boolean,
+): number[][] | null {
+  const [m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate] = product;
+  if (threads < 2 || m * n * k < (blas ? THREADED_BLAS_WORK : THREADED_WORK)) return null;
+  const byRows = m >= n;
+  const length = byRows ? m : n;
+  // 24 rows and 64 columns are whole tiles of the BLAS kernels in use. Of our own the tile is 4 x 8;
+  // every piece packs the whole of the other operand, which thin ones make little use of.
+  const step = blas
+    ? pieceSize(length, threads, byRows ? 24 : 64, 0)
+    : pieceSize(length, threads, 32, 96);
+  // Eight rows or fewer go another way, where sums are taken in another order.
+  const cuts = pieces(length, step, 16);
+  if (cuts.length < 2) return null;
+  return cuts.map(([start, size]) => [
+    1,
+    byRows ? size : m,
+    byRows ? n : size,
+    k,
+    (a >>> 0) + (byRows ? start * aRow * 4 : 0),
+    aRow,
+    aColumn,
+    0,
+    (b >>> 0) + (byRows ? 0 : start * bColumn * 4),
+    bRow,
+    bColumn,
+    0,
+    (c >>> 0) + start * (byRows ? cRow : 1) * 4,
+    cRow,
+    0,
+    accumulate,
+    0, // The scratch.
+  ]);
+}
