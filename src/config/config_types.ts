@@ -112,6 +112,9 @@ export interface TrainingSection {
   logging_steps: number;
   logging_first_step: boolean;
   dataloader_drop_last: boolean;
+  /** Threads that decode images; null: one a core but one, where they pay. */
+  dataloader_num_workers: number | null;
+  group_by_length: boolean;
   seed: number;
   /** `auto`, `cuda`, `cuda:N`, `mps`, `cpu`, `webgpu` or `wasm`. */
   device: string;

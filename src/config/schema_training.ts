@@ -293,6 +293,23 @@ export const trainingKeys: Table<TrainingSection> = {
     source: HF_ARGUMENTS,
     meaning: "Leave out a last batch that is not full.",
   },
+  dataloader_num_workers: {
+    type: nullable(integer({ min: 0 })),
+    default: same(null),
+    source: `${HF_ARGUMENTS} (0)`,
+    meaning:
+      "Threads that decode and resize images ahead of the step. 0: none. `null`: one a core " +
+      "but one, started once decoding has taken half a second. The numbers stay the same.",
+  },
+  group_by_length: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning:
+      "Put rows of like length, by the characters of their texts, into the same steps: less " +
+      "padding, and an order that is less random. Not for streamed data. The rows of one " +
+      "accumulated step are sorted into its micro-batches either way.",
+  },
   seed: {
     type: integer({ min: 0, max: 4294967295 }),
     default: same(42),

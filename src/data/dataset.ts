@@ -49,12 +49,17 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   /** Row numbers, and the example within the row, by example. */
   readonly #rows: Uint32Array;
   readonly #parts: Uint16Array;
+  /** Characters of each example's texts. */
+  readonly #lengths: Uint32Array;
+  /** The row read last: the turns of a picture are asked for one after the other. */
+  #last: { readonly row: number; readonly placed: Promise<PlacedRow> } | null = null;
 
   private constructor(
     from: { name: string; columns: readonly string[]; skipped: SkippedRows; source: RowSource },
     rules: ExampleRules<E>,
     rows: Uint32Array,
     parts: Uint16Array,
+    lengths: Uint32Array,
     fingerprint: string,
   ) {
     this.name = from.name;
@@ -64,6 +69,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.#rules = rules;
     this.#rows = rows;
     this.#parts = parts;
+    this.#lengths = lengths;
     this.fingerprint = fingerprint;
   }
 
@@ -90,14 +96,15 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     );
     const rows: number[] = [];
     const parts: number[] = [];
+    const lengths: number[] = [];
     let row = 0;
     for await (const placed of source.rows(0, total, textColumns)) {
       try {
-        const count = rules.reader.read(placed.row, rules.splitTurns).length;
-        for (let part = 0; part < count; part++) {
+        rules.reader.read(placed.row, rules.splitTurns).forEach((texts, part) => {
           rows.push(row);
           parts.push(part);
-        }
+          lengths.push(charactersOf(texts));
+        });
       } catch (error) {
         if (!(error instanceof RowSkipped)) throw error;
         skipped.note(error.at(placed.place));
@@ -111,6 +118,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       rules,
       Uint32Array.from(rows),
       Uint16Array.from(parts),
+      Uint32Array.from(lengths),
       fingerprint,
     );
   }
@@ -133,8 +141,17 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
         `Cannot read example ${index} of ${this.name}: it has ${this.length} examples`,
       );
     }
-    const placed = await this.#source.get(this.#rows[index]);
-    return await readExample(placed, this.#rules, this.#parts[index]);
+    return await readExample(await this.#row(index), this.#rules, this.#parts[index]);
+  }
+
+  #row(index: number): Promise<PlacedRow> {
+    const row = this.#rows[index];
+    if (this.#last?.row === row) return this.#last.placed;
+    const placed = this.#source.get(row);
+    this.#last = { row, placed };
+    // A row that could not be read is tried again when it is asked for again.
+    placed.catch(() => this.#last?.placed === placed && (this.#last = null));
+    return placed;
   }
 
   /**
@@ -157,9 +174,14 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     return this.#rows[index];
   }
 
+  /** Characters of an example's texts, known without reading it: about how long it will be. */
+  textLength(index: number): number {
+    return this.#lengths[index];
+  }
+
   /** File and line or row of an example, for messages. */
   async place(index: number): Promise<string> {
-    return (await this.#source.get(this.#rows[index])).place;
+    return (await this.#row(index)).place;
   }
 
   /** All examples that can be used, in order. */
@@ -185,6 +207,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       this.#rules,
       Uint32Array.from(wanted, (i) => this.#rows[i]),
       Uint16Array.from(wanted, (i) => this.#parts[i]),
+      Uint32Array.from(wanted, (i) => this.#lengths[i]),
       this.fingerprint,
     );
   }
@@ -215,6 +238,17 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       test: this.select(numbers.filter((i) => test.has(this.#rows[i]))),
     };
   }
+}
+
+/** Characters of all texts that an example holds; a row's other columns do not count. */
+function charactersOf(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  let count = 0;
+  for (const [key, part] of Object.entries(value)) {
+    if (key !== "columns") count += charactersOf(part);
+  }
+  return count;
 }
 
 /**

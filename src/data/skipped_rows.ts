@@ -46,7 +46,7 @@ export class SkippedRows {
    */
   add(skipped: RowSkipped): void {
     this.note(skipped);
-    if (this.#total >= this.#leastRows) this.check();
+    this.judge();
   }
 
   /** Notes a row without checking the limit; for passes that end in `check()`. */
@@ -54,14 +54,32 @@ export class SkippedRows {
     this.#reasons.set(skipped.place, skipped.reason);
   }
 
-  /** @throws {DataError} where more than 10 % of the rows are unusable */
-  check(): void {
-    if (this.#total === 0 || this.count <= this.#total * MAX_SKIPPED_SHARE) return;
-    throw new DataError(
-      `Cannot use ${this.count} of ${this.#total} rows, more than ${
-        MAX_SKIPPED_SHARE * 100
-      } %:\n${this.summary()}\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function.`,
+  /**
+   * @param further rows that were met, but are not noted yet
+   * @throws {DataError} where more than 10 % of the rows are unusable
+   */
+  check(further: readonly RowSkipped[] = []): void {
+    const added = new Map(
+      further.filter(({ place }) => !this.#reasons.has(place))
+        .map(({ place, reason }) => [place, reason]),
     );
+    const count = this.count + added.size;
+    if (this.#total === 0 || count <= this.#total * MAX_SKIPPED_SHARE) return;
+    const rows = [...this.#reasons, ...added].map(([place, reason]) => ({ place, reason }));
+    throw new DataError(
+      `Cannot use ${count} of ${this.#total} rows, more than ${MAX_SKIPPED_SHARE * 100} %:\n${
+        summariseSkipped(rows, 3)
+      }\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function.`,
+    );
+  }
+
+  /**
+   * As `check`, where enough rows of a stream have been seen to judge it.
+   *
+   * @throws {DataError} where more than 10 % of the rows are unusable
+   */
+  judge(further: readonly RowSkipped[] = []): void {
+    if (this.#total >= this.#leastRows) this.check(further);
   }
 
   /**

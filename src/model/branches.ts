@@ -33,6 +33,12 @@ export interface PackedRow {
   readonly images: readonly ImageTiles[];
 }
 
+/** Tokens up to the last label: those behind it predict nothing, and nothing before sees them. */
+function usedLength({ labels }: Sequence): number {
+  for (let i = labels.length - 1; i >= 0; i--) if (labels[i] !== -100) return i + 1;
+  return labels.length; // nothing is labelled: who asks wants the tokens
+}
+
 /** How many tokens all sequences share before the first label of any of them. */
 function sharedLength(sequences: readonly Sequence[]): number {
   const [first, ...others] = sequences;
@@ -48,7 +54,8 @@ function sharedLength(sequences: readonly Sequence[]): number {
 
 /**
  * Packs sequences that share their images into one row. The prefix ends before the first label, so
- * that what is predicted from a shared token is never ambiguous.
+ * that what is predicted from a shared token is never ambiguous. Tokens behind a sequence's last
+ * label are left out: no loss depends on them.
  *
  * @param sequences at least one
  * @param images of the shared prefix
@@ -61,12 +68,13 @@ export function packBranches(
   imageTokenId: number,
 ): PackedRow | null {
   if (sequences.length === 1) {
-    const [{ inputIds, labels }] = sequences;
+    const [sequence] = sequences;
+    const length = usedLength(sequence);
     return {
-      inputIds: Array.from(inputIds),
-      labels: Array.from(labels),
-      positions: Array.from(inputIds, (_, i) => i),
-      branchStarts: new Array<number>(inputIds.length).fill(0),
+      inputIds: Array.from(sequence.inputIds).slice(0, length),
+      labels: Array.from(sequence.labels).slice(0, length),
+      positions: Array.from({ length }, (_, i) => i),
+      branchStarts: new Array<number>(length).fill(0),
       prefixLength: 0,
       images,
     };
@@ -79,9 +87,10 @@ export function packBranches(
     positions: Array.from({ length: prefixLength }, (_, i) => i),
     branchStarts: new Array<number>(prefixLength).fill(0),
   };
-  for (const { inputIds, labels } of sequences) {
-    const start = row.inputIds.length;
-    for (let i = prefixLength; i < inputIds.length; i++) {
+  for (const sequence of sequences) {
+    const { inputIds, labels } = sequence;
+    const start = row.inputIds.length, end = usedLength(sequence);
+    for (let i = prefixLength; i < end; i++) {
       if (inputIds[i] === imageTokenId) return null;
       row.inputIds.push(inputIds[i]);
       row.labels.push(labels[i]);

@@ -24,10 +24,16 @@ import {
 } from "./dpo_examples.ts";
 import { chosenTokens, joinPairs, lossInputs } from "./dpo_loss_inputs.ts";
 import type { DPOReference } from "./dpo_reference.ts";
-import type { DataCursor } from "./example_stream.ts";
+import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import type { Parameters } from "./gradients.ts";
+import { longestFirst, paddingOf } from "./like_lengths.ts";
 import { logProbGradients, readLogProbs } from "./log_prob_gradients.ts";
-import { examplesInOrder, MicroBatches, type MicroBatchOptions, tryMake } from "./micro_batches.ts";
+import {
+  examplesInOrder,
+  madeAhead,
+  MicroBatches,
+  type MicroBatchOptions,
+} from "./micro_batches.ts";
 import {
   type EvaluationOutcome,
   type MethodState,
@@ -94,7 +100,17 @@ export class DPOMethod implements TrainingMethod {
     readonly reference: DPOReference | null,
     readonly options: DPOMethodOptions,
   ) {
-    this.#data = new MicroBatches(dataset, (placed) => maker.make(placed), options);
+    // A mean of the micro-batches' losses depends on which pairs meet in one.
+    const { lossReduction, gradientAccumulationSteps } = options;
+    const sorts = lossReduction === "token" && gradientAccumulationSteps > 1;
+    const tokensOf = ({ chosen, rejectedLength }: DPOPair) =>
+      chosen.inputIds.length + rejectedLength;
+    this.#data = new MicroBatches(
+      dataset,
+      (placed) => maker.make(placed),
+      options,
+      sorts ? (pairs) => longestFirst(pairs, tokensOf) : null,
+    );
   }
 
   get stepsPerEpoch(): number | null {
@@ -126,9 +142,11 @@ export class DPOMethod implements TrainingMethod {
       }, features)!;
   }
 
-  async step({ accumulator, parameters, signal, lossScale }: StepContext): Promise<StepOutcome> {
+  async step(
+    { accumulator, parameters, signal, lossScale, more }: StepContext,
+  ): Promise<StepOutcome> {
     const start = this.#data.cursor;
-    const { batches, epochEnded } = await this.#data.next();
+    const { batches, epochEnded } = await this.#data.next(more);
     this.#lastBatches = batches;
     const { loss: lossOptions, lossReduction } = this.options;
     const whole = { pairs: batches.flat().length, chosenTokens: chosenTokens(batches.flat()) };
@@ -138,7 +156,7 @@ export class DPOMethod implements TrainingMethod {
     const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
 
     const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    let tokens = 0, loss = 0;
+    let tokens = 0, padding = 0, loss = 0;
     for (const [k, pairs] of batches.entries()) {
       if (signal?.aborted) {
         this.#data.seek(start);
@@ -167,7 +185,9 @@ export class DPOMethod implements TrainingMethod {
       this.#lastBatchSize = { rows: batch.batchSize, tokens: batch.tokens, tiles };
       policies.push(sumPairs(pairs, values));
       if (reference) references.push(reference);
-      tokens += batch.tokens * batch.batchSize - batch.layout.starts.reduce((sum, n) => sum + n, 0);
+      const padded = paddingOf(batch);
+      padding += padded;
+      tokens += batch.tokens * batch.batchSize - padded;
       batch.dispose();
       features?.dispose();
     }
@@ -182,6 +202,7 @@ export class DPOMethod implements TrainingMethod {
     return {
       losses: [tf.scalar(slopes ? wholeLoss : loss)],
       tokens,
+      padding,
       metrics,
       epoch: this.#epoch,
       epochEnded,
@@ -245,11 +266,11 @@ export class DPOMethod implements TrainingMethod {
       pairs = [];
       examples = [];
     };
-    for await (const placed of examplesInOrder(this.evalDataset, true)) {
-      const pair = await tryMake(placed, (row) => this.maker.make(row), this.evalDataset);
-      if (pair === null) continue;
-      pairs.push(pair);
-      examples.push(placed.example);
+    const make = (placed: PlacedExample<PreferenceExample>) => this.maker.make(placed);
+    const ahead = this.options.evalBatchSize, rows = examplesInOrder(this.evalDataset, true);
+    for await (const { example, made } of madeAhead(rows, this.evalDataset, make, ahead)) {
+      pairs.push(made);
+      examples.push(example);
       if (pairs.length === this.options.evalBatchSize) await flush();
     }
     await flush();
@@ -305,6 +326,10 @@ export class DPOMethod implements TrainingMethod {
     this.#data.seek(cursor);
     this.#epoch = this.#data.epoch;
     this.#microSteps = microSteps;
+  }
+
+  async release(): Promise<void> {
+    await Promise.all([this.#data.release(), this.maker.tiles.release()]);
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {

@@ -22,7 +22,12 @@ import { fillReferenceTable, referenceFingerprint } from "./dpo_reference_table.
 import { splitByDecay } from "./decay_groups.ts";
 import { ExampleStream, type PlacedExample } from "./example_stream.ts";
 import { readLogProbs } from "./log_prob_gradients.ts";
-import { examplesInOrder, tryMake } from "./micro_batches.ts";
+import {
+  examplesInOrder,
+  lengthBatch,
+  madeAhead,
+  type MicroBatchOptions,
+} from "./micro_batches.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
@@ -36,7 +41,7 @@ export function dpoExampleMaker(prepared: DPOModel, config: ResolvedConfig): DPO
   const { model, tokenizer, imageProcessor } = prepared;
   return new DPOExampleMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor),
+    new TileCache(imageProcessor, { workers: config.training.dataloader_num_workers }),
     config.training.max_seq_length ?? model.config.lm_max_length,
     model.imageTokenId,
   );
@@ -71,20 +76,27 @@ export function dpoLossOptions({ dpo }: ResolvedConfig): DpoOptions {
   return options;
 }
 
+function dpoBatches({ training }: ResolvedConfig): MicroBatchOptions {
+  return {
+    batchSize: training.per_device_train_batch_size,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    dropLast: training.dataloader_drop_last,
+    groupByLength: training.group_by_length,
+    seed: training.seed,
+  };
+}
+
 /** How DPO batches and averages, by a config. */
 export function dpoMethodOptions(config: ResolvedConfig, padTokenId: number): DPOMethodOptions {
   const { training, dpo } = config;
   return {
-    batchSize: training.per_device_train_batch_size,
+    ...dpoBatches(config),
     evalBatchSize: training.per_device_eval_batch_size,
-    gradientAccumulationSteps: training.gradient_accumulation_steps,
     lossReduction: training.loss_reduction,
     sharePrefix: training.share_prefix,
     gradientCheckpointing: training.gradient_checkpointing,
     disableDropout: dpo.disable_dropout,
-    dropLast: training.dataloader_drop_last,
     padTokenId,
-    seed: training.seed,
     loss: dpoLossOptions(config),
   };
 }
@@ -198,23 +210,22 @@ async function tableReference(
       onProgress: (done) => onProgress?.(before + done, total),
     });
 
+  const ahead = training.per_device_eval_batch_size;
+  async function* firstEpoch(): AsyncGenerator<PlacedExample<PreferenceExample>> {
+    const stream = new ExampleStream(train, training.seed, lengthBatch(dpoBatches(config)));
+    for (let row = await stream.next(); row !== null; row = await stream.next()) yield row;
+  }
   async function* used(): AsyncGenerator<DPOPair> {
     // In the order of training: a short run does not need every row.
-    const stream = new ExampleStream(train, training.seed);
-    for (let count = 0; count < needed;) {
-      const placed = await stream.next();
-      if (placed === null) return;
-      const pair = await tryMake(placed, make, train);
-      if (pair === null) continue;
-      count++;
-      yield pair;
+    let count = 0;
+    for await (const { made } of madeAhead(firstEpoch(), train, make, ahead)) {
+      yield made;
+      if (++count >= needed) return;
     }
   }
   async function* heldOut(dataset: Dataset<PreferenceExample>): AsyncGenerator<DPOPair> {
-    for await (const placed of examplesInOrder(dataset, true)) {
-      const pair = await tryMake(placed, make, dataset);
-      if (pair !== null) yield pair;
-    }
+    const rows = examplesInOrder(dataset, true);
+    for await (const { made } of madeAhead(rows, dataset, make, ahead)) yield made;
   }
   const table = new Map(await fill("train", train, used()));
   before = table.size;

@@ -127,7 +127,12 @@ export async function dryRunSFT(
     say(`longest batch: ${batch.rows} rows of ${batch.tokens} tokens, ${batch.tiles} tiles`);
     const method = sftMethod(
       prepared,
-      { ...training, gradient_accumulation_steps: 1, dataloader_drop_last: false },
+      {
+        ...training,
+        gradient_accumulation_steps: 1,
+        dataloader_drop_last: false,
+        dataloader_num_workers: 0,
+      },
       longest.dataset,
       null,
     );

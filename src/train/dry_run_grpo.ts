@@ -58,7 +58,7 @@ async function longestPrompts(
   const sizes = sftExampleMaker(prepared, { ...training, max_seq_length: grpo.max_prompt_length });
   const maker = new GRPOPromptMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor),
+    new TileCache(imageProcessor, { workers: 0 }),
     grpo.max_prompt_length,
     model.imageTokenId,
   );

@@ -25,7 +25,13 @@ import { GRPOPasses, type GRPOPassOptions, type MicroBatch } from "./grpo_passes
 import { CompletionGrid } from "./grpo_policy.ts";
 import type { GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
-import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./grpo_rollout.ts";
+import {
+  restoreRollout,
+  type Rollout,
+  type RolloutGroup,
+  type StoredRollout,
+  storeRollout,
+} from "./grpo_rollout.ts";
 import type { RolloutMaker } from "./grpo_rollout_maker.ts";
 import {
   type EvaluationOutcome,
@@ -130,7 +136,7 @@ export class GRPOMethod implements TrainingMethod {
       const threshold = await this.#entropyThreshold(micro, parameters, metrics);
       const whole = wholeBatch(micro);
       const losses: tf.Scalar[] = [];
-      let tokens = 0;
+      let tokens = 0, padding = 0;
       for (const batch of micro) {
         if (signal?.aborted) throw new StepAborted();
         const loss: GrpoOptions = {
@@ -151,12 +157,14 @@ export class GRPOMethod implements TrainingMethod {
         accumulator.add(done.gradients);
         losses.push(done.loss);
         tokens += done.tokens;
+        padding += done.padding;
       }
       this.#commit();
       const { cursor } = this.#state;
       return {
         losses,
         tokens,
+        padding,
         metrics: metrics.means(),
         epoch: this.#epoch(cursor),
         epochEnded: cursor.epoch > before,
@@ -214,11 +222,32 @@ export class GRPOMethod implements TrainingMethod {
     metrics.add(rest);
     metrics.addSums(time);
     onCompletions?.(made.completions);
-    if (reference === null) return made.rollout;
+    const rollout = { ...made.rollout, groups: this.#arranged(made.rollout.groups) };
+    if (reference === null) return rollout;
     return await metrics.time(
       "time/log_probs",
-      () => this.#passes.withReference(made.rollout, reference, this.options.batchSize),
+      () => this.#passes.withReference(rollout, reference, this.options.batchSize),
     );
+  }
+
+  /**
+   * Groups of a round in the order in which they are cut into micro-batches: within each optimizer
+   * step the longest first, for little padding.
+   */
+  #arranged(groups: readonly RolloutGroup[]): readonly RolloutGroup[] {
+    const { batchSize, gradientAccumulationSteps: A, microBatchesPerRound } = this.options;
+    const { lossReduction } = this.options;
+    // Where a step takes parts of two rounds, or averages over micro-batches, the order is a part
+    // of the result.
+    if (A === 1 || microBatchesPerRound % A !== 0 || lossReduction !== "token") return groups;
+    const lengthOf = ({ prompt, sequences }: RolloutGroup) =>
+      sequences.reduce((sum, { tokens }) => sum + tokens.length, prompt.ids.length);
+    const arranged: RolloutGroup[] = [];
+    for (let from = 0; from < groups.length; from += batchSize * A) {
+      const step = groups.slice(from, from + batchSize * A);
+      arranged.push(...step.sort((a, b) => lengthOf(b) - lengthOf(a)));
+    }
+    return arranged;
   }
 
   /** The entropy that a token of the step needs to count, where not all do. */
@@ -297,6 +326,10 @@ export class GRPOMethod implements TrainingMethod {
     this.#evaluated = null;
     this.#stored = buffer;
     this.#state = { cursor, microSteps, sampled, buffer };
+  }
+
+  async release(): Promise<void> {
+    await this.parts.prompts.release();
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {

@@ -22,6 +22,7 @@ import {
 } from "./grpo_policy.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
 import type { Rollout, RolloutGroup } from "./grpo_rollout.ts";
+import { paddingOf } from "./like_lengths.ts";
 
 // N sequences, T tokens of the longest completion
 
@@ -51,6 +52,8 @@ export interface MicroBatchGradients {
   readonly gradients: Map<string, tf.Tensor>;
   /** Tokens that went through the model, padding not counted. */
   readonly tokens: number;
+  /** Padding tokens that went through it beside them. */
+  readonly padding: number;
 }
 
 /** The model's passes of GRPO. */
@@ -162,11 +165,11 @@ export class GRPOPasses {
     const { kl, ...others } = lossMetrics;
     metrics.add({ kl: kl ?? NaN, entropy }, grid.places.length);
     metrics.add(others);
-    const padding = batch.layout.starts.reduce((sum, n) => sum + n, 0);
+    const padding = paddingOf(batch);
     const tokens = batch.tokens * batch.batchSize - padding;
     batch.dispose();
     pass.features?.dispose();
-    return { loss: done.loss, gradients: done.gradients, tokens };
+    return { loss: done.loss, gradients: done.gradients, tokens, padding };
   }
 
   /** Entropies of a micro-batch's tokens, [N, T]; null where no completion counts. */

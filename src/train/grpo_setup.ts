@@ -84,7 +84,7 @@ export function grpoMethod(
   const { model, tokenizer, imageProcessor } = inputs.prepared;
   const maker = new GRPOPromptMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor),
+    new TileCache(imageProcessor, { workers: training.dataloader_num_workers }),
     grpo.max_prompt_length,
     model.imageTokenId,
   );
@@ -117,7 +117,14 @@ export function grpoMethod(
   const method = new GRPOMethod({
     model,
     dataset: inputs.train,
-    prompts: new GRPOPromptStream(inputs.train, maker, training.seed),
+    prompts: new GRPOPromptStream(inputs.train, maker, {
+      seed: training.seed,
+      // Dry runs make their rounds without asking for prompts.
+      ahead: inputs.rollouts === undefined ? batchSize * microBatchesPerRound : 0,
+      lengthBatch: training.group_by_length
+        ? batchSize * training.gradient_accumulation_steps
+        : null,
+    }),
     rollouts,
     reference,
     evaluator,

@@ -15,6 +15,7 @@ import { RunDirectory } from "../report/run_directory.ts";
 import { prepareOutputFolder } from "./checkpoint_folder.ts";
 import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
 import type { RunSetup } from "./run.ts";
+import { trainingPrecision } from "./training_precision.ts";
 import { Trainer, type TrainerCallback, type TrainResult } from "./trainer.ts";
 
 /** What every trainer of the library takes beside its data. */
@@ -99,8 +100,24 @@ export class LibraryRun implements AsyncDisposable {
     return this.#setup;
   }
 
+  /** The caller's model computes in the run's precision for as long as `use` takes. */
+  async #inPrecision<T>(use: () => Promise<T>): Promise<T> {
+    const { model } = this.prepared;
+    const before = model.precision;
+    model.precision = trainingPrecision(this.config.training);
+    try {
+      return await use();
+    } finally {
+      model.precision = before;
+    }
+  }
+
   /** As {@linkcode Trainer.train}, from the first step or from a checkpoint, with all its files. */
   async train(resume?: string): Promise<TrainResult> {
+    return await this.#inPrecision(() => this.#train(resume));
+  }
+
+  async #train(resume?: string): Promise<TrainResult> {
     const { config, prepared, options: { callbacks, signal } } = this;
     const { training, logging } = config;
     const setup = await this.#ready();
@@ -151,8 +168,10 @@ export class LibraryRun implements AsyncDisposable {
 
   /** Metrics of the held-out data, `eval_…`; null where there is none. Writes nothing. */
   async evaluate(): Promise<Readonly<Record<string, number>> | null> {
-    const { method } = await this.#ready();
-    return (await method.evaluate())?.metrics ?? null;
+    return await this.#inPrecision(async () => {
+      const { method } = await this.#ready();
+      return (await method.evaluate())?.metrics ?? null;
+    });
   }
 
   /** Frees what the method holds; the model stays. */
@@ -160,6 +179,8 @@ export class LibraryRun implements AsyncDisposable {
     const setup = this.#setup;
     this.#setup = null;
     // A method that could not be made has nothing to free.
-    await (await setup?.catch(() => null))?.dispose?.();
+    const made = await setup?.catch(() => null);
+    await made?.method.release();
+    await made?.dispose?.();
   }
 }

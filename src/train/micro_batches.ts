@@ -20,6 +20,8 @@ export interface MicroBatchOptions {
   gradientAccumulationSteps: number;
   /** Leave out a last batch that is not full. */
   dropLast: boolean;
+  /** Put rows of like length into the same steps (Transformers' `group_by_length`). */
+  groupByLength: boolean;
   /** Of the shuffles. */
   seed: number;
 }
@@ -31,21 +33,52 @@ export interface StepBatches<X> {
   readonly epochEnded: boolean;
 }
 
-/** Examples `E` of a data set, made into what the model takes, `X`, in batches. */
+/** A step's work with what becomes true when the step begins. */
+interface PreparedStep<X> extends StepBatches<X> {
+  /** Where the data stands behind it. */
+  readonly cursor: DataCursor;
+  /** Rows that could not be used on the way, in their order. */
+  readonly skipped: readonly RowSkipped[];
+}
+
+/** A step's work, perhaps still being made. */
+interface Preparation<X> {
+  readonly step: Promise<PreparedStep<X>>;
+  /** All rows are read, and their pictures are on their way to the workers. */
+  readonly posted: Promise<void>;
+}
+
+/**
+ * Examples `E` of a data set, made into what the model takes, `X`, in batches; those of the next
+ * step are made while this one runs.
+ */
 export class MicroBatches<E extends EncodedExample, X> {
-  readonly #stream: ExampleStream<E>;
+  #stream: ExampleStream<E>;
+  /** Behind the last step that was given: what is made ahead does not count. */
+  #cursor: DataCursor;
+  #ahead: Preparation<X> | null = null;
+  /** Settled once nothing is being made. */
+  #making: Promise<void> = Promise.resolve();
 
   /**
    * @param dataset the examples
    * @param make brings one into the model's form; throws `RowSkipped` where it cannot
    * @param options sizes
+   * @param arrange puts the examples of a step in the order in which they are cut into
+   *   micro-batches; default: as they come
    */
   constructor(
     readonly dataset: Dataset<E> | StreamingDataset<E>,
     readonly make: (placed: PlacedExample<E>) => Promise<X>,
     readonly options: MicroBatchOptions,
+    readonly arrange: ((examples: X[]) => X[]) | null = null,
   ) {
-    this.#stream = new ExampleStream(dataset, options.seed);
+    this.#stream = this.#open();
+    this.#cursor = this.#stream.cursor;
+  }
+
+  #open(): ExampleStream<E> {
+    return new ExampleStream(this.dataset, this.options.seed, lengthBatch(this.options));
   }
 
   /** Optimizer steps an epoch has; null where nobody knows. */
@@ -59,82 +92,143 @@ export class MicroBatches<E extends EncodedExample, X> {
 
   /** Where the data stands, in epochs. */
   get epoch(): number {
-    const { epoch, index } = this.#stream.cursor;
+    const { epoch, index } = this.#cursor;
     const { length } = this.#stream;
     return length === null ? epoch : epoch + index / length;
   }
 
   /** For a checkpoint. */
   get cursor(): DataCursor {
-    return this.#stream.cursor;
+    return { ...this.#cursor };
   }
 
   /** Goes on from a checkpoint. */
   seek(cursor: DataCursor): void {
+    // What is being made ahead goes on with the stream it has, and is never asked for.
+    this.#ahead = null;
+    this.#stream = this.#open();
     this.#stream.seek(cursor);
+    this.#cursor = { ...cursor };
   }
 
   /**
    * The next step's micro-batches: at least one.
    *
+   * @param more whether another step follows: its work is then begun
    * @throws {Error} where a whole epoch has no usable example
+   * @throws {DataError} where more than 10 % of the rows cannot be used
    */
-  async next(): Promise<StepBatches<X>> {
-    const batches = await this.#next();
-    if (batches.batches.length > 0) return batches;
-    // Every row that was left of the epoch was skipped: go on with the next one.
-    const further = await this.#next();
-    if (further.batches.length > 0) return further;
-    throw new Error(`Cannot train on ${this.dataset.name}: an epoch has no usable example`);
-  }
-
-  async #next(): Promise<StepBatches<X>> {
-    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
-    const batches: X[][] = [];
-    let batch: X[] = [];
-    while (batches.length < gradientAccumulationSteps) {
-      const placed = await this.#stream.next();
-      if (placed === null) {
-        if (batch.length > 0 && !dropLast) batches.push(batch);
-        return { batches, epochEnded: true };
-      }
-      const example = await this.tryMake(placed);
-      if (example === null) continue;
-      batch.push(example);
-      if (batch.length === batchSize) {
-        batches.push(batch);
-        batch = [];
-      }
+  async next(more = false): Promise<StepBatches<X>> {
+    const { step } = this.#ahead ?? this.#prepare();
+    this.#ahead = null;
+    const { batches, epochEnded, cursor, skipped } = await step;
+    for (const row of skipped) this.dataset.skipped.add(row);
+    if (batches.length === 0) {
+      throw new Error(`Cannot train on ${this.dataset.name}: an epoch has no usable example`);
     }
-    const { length } = this.#stream;
-    const left = length === null ? Infinity : length - this.#stream.cursor.index;
-    const epochEnded = dropLast ? left < batchSize : left === 0;
-    if (epochEnded) { while (await this.#stream.next() !== null); }
+    this.#cursor = cursor;
+    if (more) {
+      this.#ahead = this.#prepare();
+      // Once the step computes, nothing else runs on this thread for long.
+      await this.#ahead.posted;
+    }
     return { batches, epochEnded };
   }
 
-  /**
-   * Makes an example; null where its row cannot be used, which is then counted.
-   *
-   * @throws {DataError} where more than 10 % of the rows cannot be used
-   */
-  async tryMake(placed: PlacedExample<E>): Promise<X | null> {
-    return await tryMake(placed, this.make, this.dataset);
+  /** Drops what is being made ahead, and waits until nothing is. */
+  async release(): Promise<void> {
+    this.seek(this.#cursor);
+    await this.#making;
+  }
+
+  #prepare(): Preparation<X> {
+    const { promise: posted, resolve } = Promise.withResolvers<void>();
+    const step = this.#make(this.#stream, resolve).finally(resolve);
+    this.#making = step.then(() => {}, () => {}); // its error is for who asks for the step
+    return { step, posted };
+  }
+
+  async #make(stream: ExampleStream<E>, posted: () => void): Promise<PreparedStep<X>> {
+    const skipped: RowSkipped[] = [];
+    let made = await this.#makeStep(stream, skipped, posted);
+    // Every row that was left of the epoch was skipped: go on with the next one.
+    if (made.batches.length === 0) made = await this.#makeStep(stream, skipped, posted);
+    return { ...made, cursor: stream.cursor, skipped };
+  }
+
+  async #makeStep(
+    stream: ExampleStream<E>,
+    skipped: RowSkipped[],
+    posted: () => void,
+  ): Promise<StepBatches<X>> {
+    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
+    const wanted = batchSize * gradientAccumulationSteps;
+    const examples: X[] = [];
+    let ended = false;
+    while (examples.length < wanted && !ended) {
+      // As many as are missing: whatever cannot be used, no row more is looked at than needed.
+      const rows: (Promise<X | RowSkipped> | RowSkipped)[] = [], unread: RowSkipped[] = [];
+      for (let missing = wanted - examples.length; missing > 0; missing--) {
+        // A stream that was left has nobody who waits for it.
+        if (stream !== this.#stream) throw new Error("Cannot make a step: it was called off");
+        const placed = await stream.next((row) => {
+          rows.push(row);
+          unread.push(row);
+          this.dataset.skipped.judge([...skipped, ...unread]);
+        });
+        if (placed === null) {
+          ended = true;
+          break;
+        }
+        const making = makeOrSkip(placed, this.make);
+        making.catch(() => {}); // told below, once the rows before it are made
+        rows.push(making);
+      }
+      posted();
+      for (const row of rows) {
+        const example = await row;
+        if (example instanceof RowSkipped) {
+          skipped.push(example);
+          this.dataset.skipped.judge(skipped);
+        } else examples.push(example);
+      }
+    }
+    if (dropLast && ended) examples.length -= examples.length % batchSize;
+    const arranged = this.arrange?.(examples) ?? examples;
+    const batches: X[][] = [];
+    for (let from = 0; from < arranged.length; from += batchSize) {
+      batches.push(arranged.slice(from, from + batchSize));
+    }
+    if (ended) return { batches, epochEnded: true };
+    const { length } = stream;
+    const left = length === null ? Infinity : length - stream.cursor.index;
+    const epochEnded = dropLast ? left < batchSize : left === 0;
+    if (epochEnded) { while (await stream.next((row) => skipped.push(row)) !== null); }
+    return { batches, epochEnded };
   }
 }
 
-/** Makes an example; null where its row cannot be used, which is then counted in the data set. */
-export async function tryMake<E extends EncodedExample, X>(
+/** For how many examples a step's rows are grouped by length; null: not at all. */
+export function lengthBatch(
+  options: Pick<
+    MicroBatchOptions,
+    "groupByLength" | "batchSize" | "gradientAccumulationSteps"
+  >,
+): number | null {
+  const { groupByLength, batchSize, gradientAccumulationSteps } = options;
+  return groupByLength ? batchSize * gradientAccumulationSteps : null;
+}
+
+/** Makes an example, or tells why its row cannot be used, and where it stands. */
+export async function makeOrSkip<E extends EncodedExample, X>(
   placed: PlacedExample<E>,
   make: (placed: PlacedExample<E>) => Promise<X>,
-  dataset: Dataset<E> | StreamingDataset<E>,
-): Promise<X | null> {
+): Promise<X | RowSkipped> {
   try {
     return await make(placed);
   } catch (error) {
     if (!(error instanceof RowSkipped)) throw error;
-    dataset.skipped.add(error.at(await placed.place()));
-    return null;
+    return error.at(await placed.place());
   }
 }
 
@@ -161,4 +255,35 @@ export async function* examplesInOrder<E extends EncodedExample>(
     const row = heldOut ? -1 - dataset.rowOf(i) : dataset.rowOf(i);
     yield { example, row, place: () => dataset.place(i) };
   }
+}
+
+/**
+ * Usable examples, some of them made ahead; those that cannot be used are counted.
+ *
+ * @param rows in order
+ * @param dataset that they come from
+ * @param make brings one into the model's form; throws `RowSkipped` where it cannot
+ * @param ahead how many are made at once
+ * @throws {DataError} where more than 10 % of the rows cannot be used
+ */
+export async function* madeAhead<E extends EncodedExample, X>(
+  rows: AsyncIterable<PlacedExample<E>>,
+  dataset: Dataset<E> | StreamingDataset<E>,
+  make: (placed: PlacedExample<E>) => Promise<X>,
+  ahead: number,
+): AsyncGenerator<{ example: E; made: X }> {
+  const queue: { example: E; making: Promise<X | RowSkipped> }[] = [];
+  const first = async function* () {
+    const { example, making } = queue.shift()!;
+    const made = await making;
+    if (made instanceof RowSkipped) dataset.skipped.add(made);
+    else yield { example, made };
+  };
+  for await (const placed of rows) {
+    const making = makeOrSkip(placed, make);
+    making.catch(() => {}); // told when it is its turn
+    queue.push({ example: placed.example, making });
+    if (queue.length >= ahead) yield* first();
+  }
+  while (queue.length > 0) yield* first();
 }

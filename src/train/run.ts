@@ -183,6 +183,7 @@ export async function runTraining(
     else directory?.abandon();
     throw error;
   } finally {
+    await setup?.method.release();
     await setup?.dispose?.();
     trainer?.dispose();
     prepared.model.dispose();

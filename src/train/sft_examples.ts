@@ -7,7 +7,7 @@ import { RowSkipped } from "../data/data_error.ts";
 import type { VqaExample } from "../data/formats.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import { packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
-import type { ChatExampleBuilder } from "../text/chat_example.ts";
+import type { ChatExample, ChatExampleBuilder } from "../text/chat_example.ts";
 import type { PlacedExample } from "./example_stream.ts";
 import type { TileCache } from "./tile_cache.ts";
 
@@ -20,8 +20,15 @@ export interface SFTExample extends Sequence {
   readonly row: number | null;
 }
 
+/** What is remembered of tokenized texts at most, tokens: some 16 MB. */
+const TEXT_CACHE_TOKENS = 1_000_000;
+
 /** Turns rows into examples. */
 export class SFTExampleMaker {
+  /** Sets ask the same questions of many pictures, and epochs ask all of them again. */
+  readonly #texts = new Map<string, ChatExample>();
+  #textTokens = 0;
+
   /**
    * @param builder tokenizes conversations
    * @param tiles processes images
@@ -60,9 +67,17 @@ export class SFTExampleMaker {
     return { inputIds, labels, images, row };
   }
 
-  #build(messages: { role: string; content: string }[], grids: [number, number][]) {
+  #build(messages: { role: string; content: string }[], grids: [number, number][]): ChatExample {
+    const key = JSON.stringify([messages, grids]);
+    const known = this.#texts.get(key);
+    if (known) return known;
     try {
-      return this.builder.build(messages, grids);
+      const chat = this.builder.build(messages, grids);
+      if (this.#textTokens + chat.inputIds.length <= TEXT_CACHE_TOKENS) {
+        this.#texts.set(key, chat);
+        this.#textTokens += chat.inputIds.length;
+      }
+      return chat;
     } catch (error) {
       if (error instanceof Error && error.name === "ImageGridError") {
         throw new RowSkipped(error.message, "", { cause: error });

@@ -16,7 +16,13 @@ import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import { lossGradients, type Parameters } from "./gradients.ts";
-import { examplesInOrder, MicroBatches, tryMake } from "./micro_batches.ts";
+import { likeLengthParts, longestFirst, paddingOf, partCost } from "./like_lengths.ts";
+import {
+  examplesInOrder,
+  madeAhead,
+  MicroBatches,
+  type MicroBatchOptions,
+} from "./micro_batches.ts";
 import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
 import type {
   EvaluationOutcome,
@@ -30,10 +36,8 @@ import type {
 export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
 
 /** How SFT batches and averages. */
-export interface SFTOptions {
-  batchSize: number;
+export interface SFTOptions extends MicroBatchOptions {
   evalBatchSize: number;
-  gradientAccumulationSteps: number;
   /**
    * `token`: the mean over all label tokens of the optimizer step; `micro_batch`: the mean of the
    * micro-batches' means (NanoVLM-Lab).
@@ -41,10 +45,7 @@ export interface SFTOptions {
   lossReduction: "token" | "micro_batch";
   sharePrefix: boolean;
   gradientCheckpointing: boolean;
-  /** Leave out a last batch that is not full. */
-  dropLast: boolean;
   padTokenId: number;
-  seed: number;
 }
 
 /** Label tokens of a batch. */
@@ -77,17 +78,33 @@ export class SFTMethod implements TrainingMethod {
     readonly options: SFTOptions,
     readonly answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
   ) {
-    this.#microBatches = new MicroBatches(dataset, (placed) => maker.make(placed), options);
+    // A mean of the micro-batches' means depends on which examples meet in one.
+    const { lossReduction, gradientAccumulationSteps } = options;
+    const sorts = lossReduction === "token" && gradientAccumulationSteps > 1;
+    this.#microBatches = new MicroBatches(
+      dataset,
+      (placed) => maker.make(placed),
+      options,
+      sorts ? (examples) => longestFirst(examples, ({ inputIds }) => inputIds.length) : null,
+    );
   }
 
   get stepsPerEpoch(): number | null {
     return this.#microBatches.stepsPerEpoch;
   }
 
-  #toBatch(examples: readonly SFTExample[]): ModelBatch {
+  /** A micro-batch in parts of like length. */
+  *#toBatches(
+    examples: readonly SFTExample[],
+    trained: number,
+  ): Generator<ModelBatch> {
     const { sharePrefix, padTokenId } = this.options;
-    const rows = packExamples(examples, sharePrefix, this.model.imageTokenId);
-    return batchRows(rows, padTokenId, this.model.config);
+    const { config, imageTokenId } = this.model;
+    const rows = packExamples(examples, sharePrefix, imageTokenId);
+    const lengths = rows.map(({ inputIds }) => inputIds.length);
+    for (const part of likeLengthParts(lengths, partCost(trained, config))) {
+      yield batchRows(part.map((row) => rows[row]), padTokenId, config);
+    }
   }
 
   /** Features from outside the tape where nothing of the vision encoder trains. */
@@ -98,34 +115,39 @@ export class SFTMethod implements TrainingMethod {
     return tf.tidy(() => this.model.imageFeatures(images));
   }
 
-  async step({ accumulator, parameters }: StepContext): Promise<StepOutcome> {
-    const { batches, epochEnded } = await this.#microBatches.next();
+  async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
+    const { batches, epochEnded } = await this.#microBatches.next(more);
     this.#lastBatches = batches;
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
     const losses: tf.Scalar[] = [];
-    let tokens = 0;
+    const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+    let tokens = 0, padding = 0;
     for (const [k, examples] of batches.entries()) {
-      await turnEventLoop();
       const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
-      const batch = this.#toBatch(examples);
-      const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
-      const features = this.#frozenFeatures(batch, parameters);
-      const { loss, gradients } = lossGradients(
-        () =>
-          this.model.labelLogProbs(batch, {
-            dropoutKeys,
-            checkpointing: this.options.gradientCheckpointing,
-          }, features)!.sum().div(-divisor) as tf.Scalar,
-        parameters,
-      );
-      tokens += batch.tokens * batch.batchSize - batch.layout.starts.reduce((sum, n) => sum + n, 0);
-      batch.dispose();
-      features?.dispose();
-      accumulator.add(gradients);
-      losses.push(loss);
+      for (const batch of this.#toBatches(examples, trained)) {
+        await turnEventLoop();
+        const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
+        const features = this.#frozenFeatures(batch, parameters);
+        const { loss, gradients } = lossGradients(
+          () =>
+            this.model.labelLogProbs(batch, {
+              dropoutKeys,
+              checkpointing: this.options.gradientCheckpointing,
+            }, features)!.sum().div(-divisor) as tf.Scalar,
+          parameters,
+          lossScale,
+        );
+        const padded = paddingOf(batch);
+        padding += padded;
+        tokens += batch.tokens * batch.batchSize - padded;
+        batch.dispose();
+        features?.dispose();
+        accumulator.add(gradients);
+        losses.push(loss);
+      }
     }
-    return { losses, tokens, epoch: this.#microBatches.epoch, epochEnded };
+    return { losses, tokens, padding, epoch: this.#microBatches.epoch, epochEnded };
   }
 
   async evaluate(): Promise<EvaluationOutcome | null> {
@@ -135,20 +157,21 @@ export class SFTMethod implements TrainingMethod {
     let batch: SFTExample[] = [];
     const flush = async () => {
       if (batch.length === 0) return;
-      const modelBatch = this.#toBatch(batch);
-      const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
-      const [[value]] = await readBack([total]);
-      total.dispose();
-      modelBatch.dispose();
-      sum -= value;
+      for (const modelBatch of this.#toBatches(batch, 0)) {
+        const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
+        const [[value]] = await readBack([total]);
+        total.dispose();
+        modelBatch.dispose();
+        sum -= value;
+      }
       count += labelCount(batch);
       examples += batch.length;
       batch = [];
     };
     const make = (placed: PlacedExample<VqaExample>) => this.maker.make(placed);
-    for await (const placed of examplesInOrder(this.evalDataset, true)) {
-      const example = await tryMake(placed, make, this.evalDataset);
-      if (example) batch.push(example);
+    const ahead = this.options.evalBatchSize, rows = examplesInOrder(this.evalDataset, true);
+    for await (const { made } of madeAhead(rows, this.evalDataset, make, ahead)) {
+      batch.push(made);
       if (batch.length === this.options.evalBatchSize) await flush();
     }
     await flush();
@@ -183,6 +206,10 @@ export class SFTMethod implements TrainingMethod {
     const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
     this.#microBatches.seek(cursor);
     this.#microSteps = microSteps;
+  }
+
+  async release(): Promise<void> {
+    await Promise.all([this.#microBatches.release(), this.maker.tiles.release()]);
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {

@@ -21,7 +21,7 @@ export function sftExampleMaker(prepared: SFTModel, training: TrainingSection): 
   const { model, tokenizer, imageProcessor } = prepared;
   return new SFTExampleMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor),
+    new TileCache(imageProcessor, { workers: training.dataloader_num_workers }),
     training.max_seq_length ?? model.config.lm_max_length,
     model.imageTokenId,
   );
@@ -50,6 +50,7 @@ export function sftMethod(
     sharePrefix: training.share_prefix,
     gradientCheckpointing: training.gradient_checkpointing,
     dropLast: training.dataloader_drop_last,
+    groupByLength: training.group_by_length,
     padTokenId: tokenizer.padTokenId,
     seed: training.seed,
   }, answerSamples);

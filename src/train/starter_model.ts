@@ -55,7 +55,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
   const train = options.style?.train ?? (await prepareData(config, "vqa")).train;
   const maker = new SFTExampleMaker(
     new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor),
+    new TileCache(imageProcessor, { workers: 0 }),
     model.config.lm_max_length,
     model.imageTokenId,
   );
@@ -67,6 +67,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     sharePrefix: true,
     gradientCheckpointing: false,
     dropLast: true,
+    groupByLength: false,
     padTokenId: tokenizer.padTokenId,
     seed,
   });

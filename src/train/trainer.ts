@@ -194,6 +194,14 @@ export class Trainer {
    * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
    */
   async train(): Promise<TrainResult> {
+    try {
+      return await this.#train();
+    } finally {
+      await this.#method.release();
+    }
+  }
+
+  async #train(): Promise<TrainResult> {
     const { training, signal } = this.#options;
     const parameters = this.optimizer.parameters;
     let stop = false;
@@ -204,6 +212,7 @@ export class Trainer {
         parameters,
         step: this.#step,
         signal,
+        more: this.#step + 1 < this.totalSteps,
         lossScale: this.#scaler?.scale,
       }).catch((error) => {
         if (error instanceof StepAborted) return error;
@@ -264,12 +273,18 @@ export class Trainer {
     this.#window.gradNorm = measured.gradNorm;
     this.#lossSum += loss;
     this.#stepsRun++;
-    for (const [name, value] of Object.entries(outcome.metrics ?? {})) {
-      if (!Number.isFinite(value)) continue;
-      const entry = this.#window.sums.get(name) ?? { sum: 0, count: 0 };
-      this.#window.sums.set(name, { sum: entry.sum + value, count: entry.count + 1 });
+    const { tokens, padding, metrics = {} } = outcome;
+    for (const [name, value] of Object.entries(metrics)) {
+      if (Number.isFinite(value)) this.#count(name, value, 1);
     }
-    this.#options.reporter.onStep(this.#step, outcome.tokens);
+    this.#count("padding_share", padding, tokens + padding);
+    this.#options.reporter.onStep(this.#step, tokens);
+  }
+
+  /** Adds to a metric whose value is the quotient of two sums. */
+  #count(name: string, value: number, count: number): void {
+    const before = this.#window.sums.get(name) ?? { sum: 0, count: 0 };
+    this.#window.sums.set(name, { sum: before.sum + value, count: before.count + count });
   }
 
   /**
@@ -331,7 +346,7 @@ export class Trainer {
       grad_norm: gradNorm,
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
-      ...Object.fromEntries([...sums].map(([name, { sum, count }]) => [name, sum / count])),
+      ...Object.fromEntries([...sums].map(([name, { sum, count }]) => [name, count === 0 ? 0 : sum / count])),
       ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
     };

@@ -18,6 +18,8 @@ export interface StepContext {
   readonly step: number;
   /** Aborted when the user wants to stop. */
   readonly signal?: AbortSignal;
+  /** Whether another step follows, so that its data can be made ready meanwhile; default: no. */
+  readonly more?: boolean;
   /** What the gradients that `accumulator` takes are multiplied by (fp16); default 1. */
   readonly lossScale?: number;
 }
@@ -28,6 +30,8 @@ export interface StepOutcome {
   readonly losses: tf.Scalar[];
   /** Tokens that went through the model, padding not counted. */
   readonly tokens: number;
+  /** Padding tokens that went through it beside them. */
+  readonly padding: number;
   /** Further metrics of the step, averaged over logging steps. */
   readonly metrics?: Readonly<Record<string, number>>;
   /** Where the run stands, in epochs. */
@@ -78,4 +82,6 @@ export interface TrainingMethod {
   restore(state: MethodState): void;
   /** Rows that could not be used so far. */
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number };
+  /** Drops what was made ready ahead and ends the threads that did it; training may go on later. */
+  release(): Promise<void>;
 }

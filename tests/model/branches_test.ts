@@ -27,9 +27,10 @@ const withoutImage = sequence([1, 5, 6], [30, 31, 2]);
 Deno.test("packBranches() shares the prefix before the first label and restarts positions", () => {
   const row = packBranches(branches, [image], IMAGE)!;
   assertEquals(row.prefixLength, head.length);
-  assertEquals(row.inputIds.length, head.length + 4 + 5 + 5);
-  assertEquals(row.positions.slice(7, 16), [7, 8, 9, 10, 7, 8, 9, 10, 11]);
-  assertEquals(row.branchStarts[11], 11);
+  // The end token of each branch predicts nothing and is left out.
+  assertEquals(row.inputIds.length, head.length + 3 + 4 + 4);
+  assertEquals(row.positions.slice(7, 14), [7, 8, 9, 7, 8, 9, 10]);
+  assertEquals(row.branchStarts[10], 10);
 });
 
 Deno.test("packBranches() keeps a labelled token out of the prefix", () => {

@@ -126,6 +126,7 @@ function withEvaluations(method: TrainingMethod, losses: number[]): TrainingMeth
     state: () => method.state(),
     restore: (state) => method.restore(state),
     skippedRows: () => method.skippedRows(),
+    release: () => method.release(),
   };
 }
 

@@ -1,0 +1,62 @@
+/**
+ * What runs in a worker of {@linkcode ImageWorkers}: decodes, resizes and cuts the pictures that it
+ * is sent, and hands the tiles over.
+ *
+ * @module
+ */
+import type { MessagePort } from "node:worker_threads";
+import { ImageDecodeError } from "./image_header.ts";
+import {
+  ImageProcessor,
+  type ImageProcessorOptions,
+  type ProcessedImage,
+} from "./image_processor.ts";
+
+/** A picture to process. */
+export interface ImageJob {
+  /** Comes back with the answer. */
+  readonly id: number;
+  /** The file. */
+  readonly bytes: Uint8Array;
+}
+
+/** What comes back. */
+export type ImageAnswer =
+  | { readonly id: number; readonly image: ProcessedImage }
+  /** The picture cannot be decoded: the message of the `ImageDecodeError`. */
+  | { readonly id: number; readonly unusable: string }
+  /** The worker could not do it. */
+  | { readonly id: number; readonly failed: string };
+
+/** What a worker says first: that it listens, or why it never will. */
+export interface WorkerGreeting {
+  readonly ready: boolean;
+  readonly reason?: string;
+}
+
+/** Answers each job that comes through the port. */
+export function serveImages(port: MessagePort, options: ImageProcessorOptions): void {
+  const processor = new ImageProcessor(options);
+  const answer = async ({ id, bytes }: ImageJob): Promise<void> => {
+    try {
+      const image = await processor.process(bytes);
+      // The tiles' memory changes hands, it is not copied.
+      port.postMessage(
+        { id, image } satisfies ImageAnswer,
+        [image.tiles.buffer as ArrayBuffer],
+      );
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const said: ImageAnswer = error instanceof ImageDecodeError
+        ? { id, unusable: message }
+        : { id, failed: message };
+      port.postMessage(said);
+    }
+  };
+  // One after the other: a decoded picture takes far more memory than its file or its tiles.
+  let last = Promise.resolve();
+  port.on("message", (job: ImageJob) => {
+    last = last.then(() => answer(job));
+  });
+  port.postMessage({ ready: true } satisfies WorkerGreeting);
+}
