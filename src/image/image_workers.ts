@@ -34,18 +34,19 @@ interface Thread {
   ready: boolean;
 }
 
+/** What threads run. */
+const MODULE = new URL("./image_worker.ts", import.meta.url).href;
+
 /**
  * The program of a thread. It is given as text, since a thread of this kind starts from no address
  * on the network, but may import from one.
  */
-function program(processor: ImageProcessor): URL {
-  const module = new URL("./image_worker.ts", import.meta.url).href;
+function program(processor: ImageProcessor, module: string): URL {
   const options = JSON.stringify(processor.options);
   const source = `import { parentPort } from "node:worker_threads";
-import(${JSON.stringify(module)}).then(
-  ({ serveImages }) => serveImages(parentPort, ${options}),
-  (error) => parentPort.postMessage({ ready: false, reason: String(error?.message ?? error) }),
-);`;
+import(${JSON.stringify(module)})
+  .then(({ serveImages }) => serveImages(parentPort, ${options}))
+  .catch((error) => parentPort.postMessage({ ready: false, reason: String(error?.message ?? error) }));`;
   return new URL(`data:application/javascript,${encodeURIComponent(source)}`);
 }
 
@@ -55,6 +56,7 @@ import(${JSON.stringify(module)}).then(
  */
 export class ImageWorkers {
   readonly #processor: ImageProcessor;
+  readonly #module: string;
   #threads: Thread[] = [];
   #nextId = 0;
   #hereMs = 0;
@@ -63,9 +65,13 @@ export class ImageWorkers {
   /** Pictures are processed here one after the other: decoded, one takes far more than its file. */
   #here: Promise<unknown> = Promise.resolve();
 
-  /** @param processor what each thread does */
-  constructor(processor: ImageProcessor) {
+  /**
+   * @param processor what each thread does
+   * @param module address of what they run; default: ours
+   */
+  constructor(processor: ImageProcessor, module: string = MODULE) {
     this.#processor = processor;
+    this.#module = module;
   }
 
   /** Threads that are alive. */
@@ -86,7 +92,7 @@ export class ImageWorkers {
   #start(): void {
     let worker: Worker;
     try {
-      worker = new Worker(program(this.#processor));
+      worker = new Worker(program(this.#processor, this.#module));
     } catch {
       return; // no permission, no threads: it is done here
     }

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import denoConfig from "../../deno.json" with { type: "json" };
+import { GIF_RED_BLUE } from "../image/picture_files.ts";
 import { publishDryRun, servePublished } from "./published_files.ts";
 
 /** An import map for modules that come from `origin`: the stand-ins take the place of JSR. */
@@ -20,6 +21,7 @@ async function runServed(
   origin: string,
   folder: string,
   args: readonly string[],
+  program: string = `${origin}mod.ts`,
 ): Promise<{ code: number; out: string; err: string }> {
   await Deno.writeTextFile(`${folder}/import_map.json`, importMap(origin));
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -30,7 +32,7 @@ async function runServed(
       "--no-lock",
       `--import-map=${folder}/import_map.json`,
       `--reload=${origin}`,
-      `${origin}mod.ts`,
+      program,
       ...args,
     ],
     cwd: folder,
@@ -70,6 +72,29 @@ Deno.test("the embedded default trains over http, from published files alone", a
     assert(files.includes(name), `${name} is missing: ${files}`);
   }
   assert((await Deno.stat(`${folder}/run/report.html`)).size > 10_000);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("threads decode pictures when the program comes over http", async () => {
+  await using server = await servePublished();
+  const folder = await Deno.makeTempDir();
+  const script = `${folder}/decode.ts`;
+  await Deno.writeTextFile(
+    script,
+    `import { ImageProcessor } from "${server.origin}mod.ts";
+     import { ImageWorkers } from "${server.origin}src/image/image_workers.ts";
+     const options = { maxImgSize: 32, splitImageSize: 32, resizeToMaxSideLen: false };
+     const workers = new ImageWorkers(new ImageProcessor(options));
+     workers.start(1);
+     const { tileCount } = await workers.process(Uint8Array.from(${
+      JSON.stringify([...GIF_RED_BLUE])
+    }));
+     console.log(tileCount, workers.count, workers.hereMs);`,
+  );
+  const { code, out, err } = await runServed(server.origin, folder, [], script);
+  assertEquals(code, 0, err);
+  assertEquals(out.trim(), "1 1 0", "by a thread, none of it on the main thread");
+  assertEquals(server.missed, []);
   await Deno.remove(folder, { recursive: true });
 });
 
