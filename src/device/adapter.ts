@@ -12,6 +12,8 @@ export interface GpuAdapterInfo {
   readonly architecture: string;
   /** True where a CPU plays the GPU (lavapipe, SwiftShader, WARP). */
   readonly software: boolean;
+  /** What WebGPU itself says of that: it decides which kernels run. */
+  readonly isFallback: boolean;
   /** Lanes of a subgroup, smallest and largest; 0 where unknown. */
   readonly subgroupSizes: readonly [number, number];
   /** Those of the features below that the adapter has and the device was made with. */
@@ -112,6 +114,7 @@ function describe(
     vendor: raw.vendor,
     architecture: raw.architecture,
     software: isSoftwareAdapter(raw),
+    isFallback: raw.isFallbackAdapter === true,
     subgroupSizes: [raw.subgroupMinSize ?? 0, raw.subgroupMaxSize ?? 0],
     features,
     limits,

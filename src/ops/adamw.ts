@@ -6,6 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fusedKernels } from "./fused_kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 /** The numbers of one update. */
@@ -60,12 +61,11 @@ export function disposeMoment(moment: Moment): void {
  */
 export function adamw(slot: AdamWSlot, gradient: tf.Tensor, options: AdamWStep): void {
   const { parameter, firstMoment, secondMoment } = slot;
-  const kernels = wasmKernels();
   const onHost = firstMoment instanceof Float32Array && secondMoment instanceof Float32Array;
   const done = onHost
-    ? kernels?.adamWHost(parameter, gradient, firstMoment, secondMoment, options)
-    : kernels !== null && "assign" in firstMoment && "assign" in secondMoment &&
-      kernels.adamW(parameter, gradient, firstMoment, secondMoment, options);
+    ? wasmKernels()?.adamWHost(parameter, gradient, firstMoment, secondMoment, options)
+    : "assign" in firstMoment && "assign" in secondMoment &&
+      fusedKernels()?.adamW(parameter, gradient, firstMoment, secondMoment, options);
   // Values that another tensor shares cannot be changed in place: the composite makes new ones.
   if (done !== true) adamwComposite(slot, gradient, options);
 }

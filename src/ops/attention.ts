@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "./attention_layout.ts";
 import { halfAttention } from "./half_attention.ts";
 import { halfFormat } from "./precision.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim
 
@@ -59,5 +59,5 @@ export function attention(
 ): tf.Tensor3D {
   const half = halfFormat();
   if (half !== null) return halfAttention(half, q, k, v, layout, attention);
-  return wasmKernels()?.attention(q, k, v, layout) ?? attentionComposite(q, k, v, layout);
+  return fusedKernels()?.attention(q, k, v, layout) ?? attentionComposite(q, k, v, layout);
 }

@@ -18,6 +18,7 @@ import * as tf from "@tensorflow/tfjs";
  */
 export class AttentionLayout {
   #mask: tf.Tensor4D | null = null;
+  #whenDisposed: (() => void)[] = [];
 
   /**
    * @param batch B
@@ -97,9 +98,25 @@ export class AttentionLayout {
     return this.#mask;
   }
 
-  /** Frees the composite's mask. */
+  /** @throws {Error} where the layout was made for other dims */
+  assertFits(batch: number, queries: number, keys: number): void {
+    if (this.batch === batch && this.queries === queries && this.keys === keys) return;
+    throw new Error(
+      `Cannot attend: the layout is for [${this.batch}, ${this.queries}, ${this.keys}], the ` +
+        `tensors are [${batch}, ${queries}, ${keys}] (batch, queries, keys).`,
+    );
+  }
+
+  /** Calls `free` when the layout is disposed: for what kernels keep of it. */
+  onDispose(free: () => void): void {
+    this.#whenDisposed.push(free);
+  }
+
+  /** Frees the composite's mask and what kernels keep. */
   dispose(): void {
     this.#mask?.dispose();
     this.#mask = null;
+    for (const free of this.#whenDisposed) free();
+    this.#whenDisposed = [];
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 /** Mixes a 32-bit word (the finaliser of PCG's RXS-M-XS output function; O'Neill, 2014). */
 function mix(word: number): number {
@@ -48,7 +48,7 @@ export class DropoutKeys {
  */
 export function dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor {
   if (rate === 0) return x;
-  return wasmKernels()?.dropout(x, rate, key) ?? dropoutComposite(x, rate, key);
+  return fusedKernels()?.dropout(x, rate, key) ?? dropoutComposite(x, rate, key);
 }
 
 /** The plain composite of {@linkcode dropout}: the mask is made on the host. */

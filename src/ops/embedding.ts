@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { unpackWeight, unpackWords } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 // N ids, V rows of the table, C channels, U distinct ids
@@ -45,7 +46,7 @@ export function embedding(table: Weight, ids: Int32Array): tf.Tensor2D {
     return wasmKernels()?.gatherPackedRows(table, ids) ??
       tf.tidy(() => gatherPackedRowsComposite(table, tf.tensor1d(ids, "int32")));
   }
-  return wasmKernels()?.gatherRows(table, ids) ?? embeddingComposite(table, ids);
+  return fusedKernels()?.gatherRows(table, ids) ?? embeddingComposite(table, ids);
 }
 
 /** The plain composite of {@linkcode embedding}. */

@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715;
@@ -28,5 +28,5 @@ export function geluComposite(x: tf.Tensor): tf.Tensor {
  * @returns the same shape
  */
 export function gelu(x: tf.Tensor): tf.Tensor {
-  return wasmKernels()?.gelu(x) ?? geluComposite(x);
+  return fusedKernels()?.gelu(x) ?? geluComposite(x);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 /**
  * √Σ g², over all tensors, left on the device.
@@ -13,7 +13,7 @@ import { wasmKernels } from "./wasm/kernels.ts";
  * @returns scalar
  */
 export function gradientNorm(gradients: tf.Tensor[]): tf.Scalar {
-  return wasmKernels()?.gradientNorm(gradients) ?? gradientNormComposite(gradients);
+  return fusedKernels()?.gradientNorm(gradients) ?? gradientNormComposite(gradients);
 }
 
 /** The plain composite of {@linkcode gradientNorm}. */

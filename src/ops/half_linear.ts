@@ -11,7 +11,7 @@ import { type PackedFormat, PackedWeight, type Weight } from "./packed_weight.ts
 import { type HalfFormat, withPrecision } from "./precision.ts";
 import { roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // N rows, I input features, O output features
 
@@ -29,7 +29,7 @@ function widen(weight: Weight): tf.Tensor2D {
 
 /** Σ over rows: [N, O] → [O]. */
 function columnSum(rows: tf.Tensor2D): tf.Tensor {
-  return wasmKernels()?.columnSum(rows) ?? rows.sum(0);
+  return fusedKernels()?.columnSum(rows) ?? rows.sum(0);
 }
 
 /**

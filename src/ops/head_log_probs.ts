@@ -14,6 +14,7 @@ import { type HalfFormat, halfFormat } from "./precision.ts";
 import { castHalf, roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import type { HalfHead } from "./wasm/head.ts";
 
@@ -191,8 +192,10 @@ export function headLogProbs(
 ): tf.Tensor1D {
   const format = halfFormat();
   if (format !== null) return halfHeadLogProbs(format, hidden, head, targets, temperature);
-  return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
-    (head instanceof PackedWeight
-      ? packedHeadLogProbsComposite(hidden, head, targets, temperature)
-      : headLogProbsComposite(hidden, head as tf.Tensor2D, targets, temperature));
+  if (head instanceof PackedWeight) {
+    return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
+      packedHeadLogProbsComposite(hidden, head, targets, temperature);
+  }
+  return fusedKernels()?.headLogProbs(hidden, head as tf.Tensor2D, targets, temperature) ??
+    headLogProbsComposite(hidden, head as tf.Tensor2D, targets, temperature);
 }

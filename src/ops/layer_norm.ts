@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 /**
  * The plain composite.
@@ -42,6 +42,6 @@ export function layerNorm(
   bias: tf.Tensor,
   eps: number,
 ): tf.Tensor {
-  return wasmKernels()?.layerNorm(x, weight, bias, eps) ??
+  return fusedKernels()?.layerNorm(x, weight, bias, eps) ??
     layerNormComposite(x, weight, bias, eps);
 }

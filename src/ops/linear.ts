@@ -9,6 +9,7 @@ import { halfLinear } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { halfFormat } from "./precision.ts";
 import { unpackWeight } from "./unpack_weight.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import { withGradient } from "./with_gradient.ts";
 
@@ -62,9 +63,8 @@ export function packedLinearComposite(
 export function linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor): tf.Tensor {
   const half = halfFormat();
   if (half !== null) return halfLinear(half, x, weight, bias, linear);
-  const kernels = wasmKernels();
   if (weight instanceof PackedWeight) {
-    return kernels?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
+    return wasmKernels()?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
   }
-  return kernels?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
+  return fusedKernels()?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // N images, S image side, p patch side, P = (S/p)² patches
 
@@ -17,7 +17,7 @@ import { wasmKernels } from "./wasm/kernels.ts";
  * @returns [N, P, 3·p·p]
  */
 export function patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D {
-  return wasmKernels()?.patches(images, patchSize) ?? patchesComposite(images, patchSize);
+  return fusedKernels()?.patches(images, patchSize) ?? patchesComposite(images, patchSize);
 }
 
 /** The plain composite of {@linkcode patches}. */

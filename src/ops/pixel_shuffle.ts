@@ -5,7 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // N images, P patches (a square number), C channels, s factor
 
@@ -15,7 +15,7 @@ import { wasmKernels } from "./wasm/kernels.ts";
  * @returns [N, P/s², C·s²]
  */
 export function pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D {
-  return wasmKernels()?.pixelShuffle(x, factor) ?? pixelShuffleComposite(x, factor);
+  return fusedKernels()?.pixelShuffle(x, factor) ?? pixelShuffleComposite(x, factor);
 }
 
 /** The plain composite of {@linkcode pixelShuffle}. */

@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 /**
  * The plain composite.
@@ -29,5 +29,5 @@ export function rmsNormComposite(x: tf.Tensor, weight: tf.Tensor, eps: number): 
  * @returns [..., C]
  */
 export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor {
-  return wasmKernels()?.rmsNorm(x, weight, eps) ?? rmsNormComposite(x, weight, eps);
+  return fusedKernels()?.rmsNorm(x, weight, eps) ?? rmsNormComposite(x, weight, eps);
 }

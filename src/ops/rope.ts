@@ -5,7 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // B batch, T tokens, H heads, D head dim
 
@@ -93,5 +93,5 @@ export function ropeComposite(x: tf.Tensor4D, angles: RotaryAngles): tf.Tensor4D
  * @returns [B, T, H, D]
  */
 export function rope(x: tf.Tensor4D, angles: RotaryAngles): tf.Tensor4D {
-  return wasmKernels()?.rope(x, angles.cos, angles.sin) ?? ropeComposite(x, angles);
+  return fusedKernels()?.rope(x, angles.cos, angles.sin) ?? ropeComposite(x, angles);
 }

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { withGradient } from "./with_gradient.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // N rows, M chosen rows, C channels
 
@@ -24,7 +24,7 @@ function scatterRows(rows: tf.Tensor, positions: Int32Array, total: number): tf.
  * @returns [M, C]
  */
 export function selectRows(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
-  return wasmKernels()?.gatherRows(x, positions) ?? selectRowsComposite(x, positions);
+  return fusedKernels()?.gatherRows(x, positions) ?? selectRowsComposite(x, positions);
 }
 
 /** The plain composite of {@linkcode selectRows}. */
@@ -48,7 +48,7 @@ export function replaceRows(
   rows: tf.Tensor2D,
   positions: Int32Array,
 ): tf.Tensor2D {
-  return wasmKernels()?.replaceRows(x, rows, positions) ??
+  return fusedKernels()?.replaceRows(x, rows, positions) ??
     replaceRowsComposite(x, rows, positions);
 }
 

@@ -6,6 +6,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { type HalfFormat, halfFormat } from "./precision.ts";
 import { castHalf } from "./round_half.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 /**
@@ -41,5 +42,5 @@ export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
   if (half !== null) {
     return wasmKernels()?.swigluHalf(gate, up, half) ?? swigluHalfComposite(gate, up, half);
   }
-  return wasmKernels()?.swiglu(gate, up) ?? swigluComposite(gate, up);
+  return fusedKernels()?.swiglu(gate, up) ?? swigluComposite(gate, up);
 }

@@ -6,11 +6,15 @@ import type * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../attention_layout.ts";
 import { type Launch, launch, launchAll, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { type AttentionPart, attentionParts } from "./parts.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
 
 /** Floats that a block of scores may take: half a MiB, which stays in a core's own cache. */
 const SCORE_FLOATS = 128 * 1024;
+
+/** Multiplications below which another thread does not pay. */
+const THREADED_WORK = 1e6;
 
 interface Dims {
   readonly B: number;
@@ -43,6 +47,18 @@ function withLayout<T>(
   return l.withIntegers([starts, prefixEnds, branchStarts, ends], use);
 }
 
+/** Calls that together do all of it: one, or several for several threads. */
+function partsOf(module: KernelModule, { B, Tq, Tk, H, K, D }: Dims): AttentionPart[] {
+  const small = B * H * Tq * Tk * D < THREADED_WORK;
+  return attentionParts(B, K, small ? 1 : module.threads);
+}
+
+/** Addresses of the layout's arrays from a row on; zeros stay. */
+function layoutFrom(addresses: readonly number[], row: number, Tq: number): number[] {
+  // Starts and prefix ends are one a row, branch starts and ends one a query.
+  return addresses.map((at, i) => at === 0 ? 0 : at + 4 * row * (i < 2 ? 1 : Tq));
+}
+
 /** Gradients of q, k and v at once: three outputs shaped as they are. */
 function attentionGradients(
   module: KernelModule,
@@ -51,20 +67,27 @@ function attentionGradients(
   dy: tf.Tensor,
   [q, k, v, out, lse]: tf.Tensor[],
 ): tf.Tensor[] {
-  const { B, Tq, Tk, H, K, D } = dims;
+  const { Tq, Tk, H, K, D } = dims;
   return launchAll(module, {
     name: "NanoAttentionBackward",
     inputs: { dy, q, k, v, out, lse },
     run: (l) => {
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
-      const scratch = module.scratch(scratchFloats(module, dims, 2));
-      withLayout(l, layout, (layoutAddresses) =>
-        // deno-fmt-ignore
-        module.kernel("nano_attention_backward")(
-          B, Tq, Tk, H, K, D, l.address(q), l.address(k), l.address(v), ...layoutAddresses,
-          1 / Math.sqrt(D), l.address(out), l.address(lse), l.address(dy), l.address(dq),
-          l.address(dk), l.address(dv), blockRows(dims), scratch,
-        ));
+      const [queries, keys] = [Tq * H * D * 4, Tk * K * D * 4]; // Bytes of a row.
+      withLayout(l, layout, (layoutAddresses) => {
+        const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
+          const at = (x: tf.TensorInfo, bytes: number): number => l.address(x) + row * bytes;
+          // deno-fmt-ignore
+          return [
+            rows, Tq, Tk, H, K, D, at(q, queries), at(k, keys), at(v, keys),
+            ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), at(out, queries),
+            at(lse, H * Tq * 4), at(dy, queries), at(dq, queries), at(dk, keys), at(dv, keys),
+            head, head + heads, blockRows(dims), 0,
+          ];
+        });
+        const scratch = { parameter: calls[0].length - 1, floats: scratchFloats(module, dims, 2) };
+        module.runParts("nano_attention_backward", calls, scratch);
+      });
       return [dq, dk, dv];
     },
   });
@@ -81,12 +104,7 @@ export function attention(
   const [B, Tq, H, D] = q.shape;
   const [, Tk, K] = k.shape;
   const dims: Dims = { B, Tq, Tk, H, K, D };
-  if (layout !== null && (layout.batch !== B || layout.queries !== Tq || layout.keys !== Tk)) {
-    throw new Error(
-      `Cannot attend: the layout is for [${layout.batch}, ${layout.queries}, ${layout.keys}], the ` +
-        `tensors are [${B}, ${Tq}, ${Tk}] (batch, queries, keys).`,
-    );
-  }
+  layout?.assertFits(B, Tq, Tk);
   return launch(module, {
     name: "NanoAttention",
     inputs: { q, k, v },
@@ -95,13 +113,20 @@ export function attention(
     run: (l) => {
       const out = l.output([B, Tq, H * D]);
       const lse = l.output([B, H, Tq]);
-      const scratch = module.scratch(scratchFloats(module, dims, 1));
-      withLayout(l, layout, (layoutAddresses) =>
-        // deno-fmt-ignore
-        module.kernel("nano_attention")(
-          B, Tq, Tk, H, K, D, l.address(q), l.address(k), l.address(v), ...layoutAddresses,
-          1 / Math.sqrt(D), l.address(out), l.address(lse), blockRows(dims), scratch,
-        ));
+      const [queries, keys] = [Tq * H * D * 4, Tk * K * D * 4]; // Bytes of a row.
+      withLayout(l, layout, (layoutAddresses) => {
+        const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
+          const at = (x: tf.TensorInfo, bytes: number): number => l.address(x) + row * bytes;
+          // deno-fmt-ignore
+          return [
+            rows, Tq, Tk, H, K, D, at(q, queries), at(k, keys), at(v, keys),
+            ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), at(out, queries),
+            at(lse, H * Tq * 4), head, head + heads, blockRows(dims), 0,
+          ];
+        });
+        const scratch = { parameter: calls[0].length - 1, floats: scratchFloats(module, dims, 1) };
+        module.runParts("nano_attention", calls, scratch);
+      });
       return [out, lse];
     },
     gradient: (dy, saved) => {

@@ -1,0 +1,64 @@
+/**
+ * Sums over rows in WGSL, in two stages: every chunk of rows is summed by itself.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { type GpuLaunch, launch } from "./launch.ts";
+import { cachedProgram, grid, type Program } from "./program.ts";
+
+// R rows, C columns, S chunks of rows
+
+/** Chunks of rows at most. */
+const CHUNKS = 32;
+const WORKGROUP = 32;
+
+/** [R, C] → [S, C]: chunk s sums the rows s, s + S, s + 2 S, … */
+function partialSums(type: "f32" | "vec4<f32>"): Program {
+  return cachedProgram(`column sum ${type}`, () => ({
+    bindings: [{ name: "x", type }, { name: "y", type, write: true }],
+    parameters: { R: "u32", C: "u32", S: "u32" },
+    workgroup: WORKGROUP,
+    body: `
+      if (index >= p.C * p.S) { return; }
+      let column = index % p.C;
+      let chunk = index / p.C;
+      var sum = ${type}();
+      for (var row = chunk; row < p.R; row += p.S) { sum += load_x(row * p.C + column); }
+      y[index] = sum;`,
+  }));
+}
+
+/** Records the sum over the rows of `x` [R, C] and returns it, [C]. */
+export function sumRows(l: GpuLaunch, x: tf.TensorInfo, R: number, C: number): tf.TensorInfo {
+  const width = C % 4 === 0 ? 4 : 1;
+  const columns = C / width;
+  const program = partialSums(width === 4 ? "vec4<f32>" : "f32");
+  const out = l.output([C]);
+  const stage = (from: tf.TensorInfo, to: tf.TensorInfo, rows: number, S: number): void =>
+    l.dispatch(
+      program,
+      [l.buffer(from), l.buffer(to)],
+      { R: rows, C: columns, S },
+      grid(columns * S, WORKGROUP),
+      { flops: rows * C },
+    );
+  if (R <= CHUNKS) {
+    stage(x, out, R, 1);
+    return out;
+  }
+  const partial = l.output([CHUNKS, C]);
+  stage(x, partial, R, CHUNKS);
+  stage(partial, out, CHUNKS, 1);
+  l.backend.disposeData(partial.dataId);
+  return out;
+}
+
+/** Sum over all but the last dimension: [..., C] → [C]. */
+export function columnSum(x: tf.Tensor): tf.Tensor {
+  const C = x.shape[x.rank - 1];
+  return launch({
+    name: "GpuColumnSum",
+    inputs: { x },
+    run: (l) => [sumRows(l, x, x.size / C, C)],
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * Ops in WGSL that compute each value from the values at the same place.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { type GpuLaunch, launch } from "./launch.ts";
+import { cachedProgram, grid, type ParameterType } from "./program.ts";
+
+const WORKGROUP = 256;
+
+/** One output value from the input values of its place. */
+interface Elementwise {
+  readonly name: string;
+  readonly inputs: readonly tf.Tensor[];
+  /** WGSL that sets `y` from `x0`, `x1`, …; all are of type V. */
+  readonly body: string;
+  readonly declarations?: string;
+  readonly parameters?: Readonly<Record<string, ParameterType>>;
+  readonly values?: Readonly<Record<string, number>>;
+}
+
+/** Records it, on four values a lane where the size allows. */
+function record(l: GpuLaunch, op: Elementwise): tf.TensorInfo {
+  const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
+  const { size, shape } = inputs[0];
+  const width = size % 4 === 0 ? 4 : 1;
+  const type = width === 4 ? "vec4<f32>" : "f32";
+  const out = l.output(shape);
+  const program = cachedProgram(`${name} ${type}`, () => ({
+    bindings: [
+      ...inputs.map((_, i) => ({ name: `x${i}`, type } as const)),
+      { name: "out", type, write: true },
+    ],
+    parameters: { count: "u32", ...parameters },
+    workgroup: WORKGROUP,
+    declarations: `alias V = ${type};\n${declarations}`,
+    body: `
+      if (index >= p.count) { return; }
+      ${inputs.map((_, i) => `let x${i} = load_x${i}(index);`).join("\n      ")}
+      var y: V;
+      ${body}
+      out[index] = y;`,
+  }));
+  l.dispatch(
+    program,
+    [...inputs, out].map((tensor) => l.buffer(tensor)),
+    { count: size / width, ...values },
+    grid(size / width, WORKGROUP),
+    { flops: 10 * size },
+  );
+  return out;
+}
+
+/** Runs it as an op without a gradient. */
+function elementwise(op: Elementwise): tf.Tensor {
+  return launch({
+    name: op.name,
+    inputs: Object.fromEntries(op.inputs.map((tensor, i) => [`x${i}`, tensor])),
+    run: (l) => [record(l, op)],
+  });
+}
+
+/** √(2/π), and the cube's factor. */
+const GELU = `
+fn gelu_tanh(x: V) -> V {
+  let inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+  // 1 − 2 / (e^2u + 1), which neither overflows nor needs the driver's tanh.
+  return 1.0 - 2.0 / (exp(clamp(2.0 * inner, V(-80.0), V(80.0))) + 1.0);
+}`;
+
+/** tanh-GELU of any shape. */
+export function gelu(x: tf.Tensor): tf.Tensor {
+  return launch({
+    name: "GpuGelu",
+    inputs: { x },
+    saveInputs: ["x"],
+    run: (l) => [
+      record(l, {
+        name: "gelu",
+        inputs: [x],
+        declarations: GELU,
+        body: "y = 0.5 * x0 * (1.0 + gelu_tanh(x0));",
+      }),
+    ],
+    gradient: (dy, [x]) => ({
+      x: () =>
+        elementwise({
+          name: "GpuGeluDx",
+          inputs: [x, dy],
+          declarations: GELU,
+          body: `let t = gelu_tanh(x0);
+      let slope = 0.7978845608028654 * (1.0 + 0.134145 * x0 * x0);
+      y = x1 * (0.5 * (1.0 + t) + 0.5 * x0 * (1.0 - t * t) * slope);`,
+        }),
+    }),
+  });
+}
+
+const SIGMOID = `
+fn sigmoid(x: V) -> V { return 1.0 / (1.0 + exp(clamp(-x, V(-80.0), V(80.0)))); }`;
+
+/** silu(gate) · up, any shape. */
+export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
+  const product = (gate: tf.Tensor, up: tf.Tensor): Elementwise => ({
+    name: "GpuSwigluProduct",
+    inputs: [gate, up],
+    declarations: SIGMOID,
+    body: "y = x0 * sigmoid(x0) * x1;",
+  });
+  return launch({
+    name: "GpuSwiglu",
+    inputs: { gate, up },
+    saveInputs: ["gate", "up"],
+    run: (l) => [record(l, product(gate, up))],
+    gradient: (dy, [gate, up]) => ({
+      gate: () =>
+        elementwise({
+          name: "GpuSwigluDgate",
+          inputs: [gate, up, dy],
+          declarations: SIGMOID,
+          body: `let s = sigmoid(x0);
+      y = x2 * x1 * s * (1.0 + x0 * (1.0 - s));`,
+        }),
+      up: () => elementwise(product(gate, dy)),
+    }),
+  });
+}
+
+/** The mask of `src/ops/dropout.ts`: a place's counter, mixed, against a threshold. */
+const MIX = `
+fn mix_word(word: u32) -> u32 {
+  let state = word * 747796405u + 2891336453u;
+  let shifted = (state >> ((state >> 28u) + 4u)) ^ state;
+  let product = shifted * 277803737u;
+  return (product >> 22u) ^ product;
+}
+fn kept(i: u32) -> f32 { return select(p.keep, 0.0, mix_word(i ^ p.key) < p.threshold); }`;
+
+/** Dropout with the mask that the counter gives: any shape. */
+export function dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor {
+  const mask = x.size % 4 === 0
+    ? `V(${[0, 1, 2, 3].map((j) => `kept(4u * index + ${j}u)`).join(", ")})`
+    : "kept(index)";
+  return launch({
+    name: "GpuDropout",
+    inputs: { x },
+    run: (l) => [
+      record(l, {
+        name: "dropout",
+        inputs: [x],
+        declarations: MIX,
+        parameters: { key: "u32", threshold: "u32", keep: "f32" },
+        values: { key, threshold: Math.ceil(rate * 2 ** 32), keep: 1 / (1 - rate) },
+        body: `y = x0 * ${mask};`,
+      }),
+    ],
+    gradient: (dy) => ({ x: () => dropout(dy, rate, key) }),
+  });
+}

@@ -1,0 +1,191 @@
+/**
+ * The language-model head and the log-probabilities of given tokens in WGSL, some rows at a time.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { sharedGradients, wantsGradient } from "../fused_op.ts";
+import { type GpuLaunch, launch, launchAll } from "./launch.ts";
+import { multiply } from "./product.ts";
+import { cachedProgram, type Program } from "./program.ts";
+import { type RowReduction, rowReduction } from "./row_reduction.ts";
+
+// N rows, C channels, V vocabulary, n rows of a chunk
+
+/** Logits that exist at a time: 32 MiB of them. */
+const CHUNK_FLOATS = 8 * 2 ** 20;
+
+const PARAMETERS = {
+  R: "u32",
+  V: "u32",
+  columns: "u32", // in vec4
+  firstRow: "u32",
+  scale: "f32",
+} as const;
+
+/** `inside`: which of the four columns at `c` belong to the vocabulary. */
+const INSIDE = "let inside = vec4<u32>(0u, 1u, 2u, 3u) + 4u * c < vec4<u32>(p.V);";
+
+/** logits [n, V] → log p(target) [N] and the log of the sum of exponentials [N]. */
+function logProbsProgram(rows: RowReduction): Program {
+  return cachedProgram(`head log probs ${rows.workgroup}`, () => ({
+    bindings: [
+      { name: "logits", type: "vec4<f32>" },
+      { name: "targets", type: "i32" },
+      { name: "log_probs", type: "f32", write: true },
+      { name: "lse", type: "f32", write: true },
+    ],
+    parameters: PARAMETERS,
+    workgroup: rows.workgroup,
+    declarations: rows.declarations,
+    body: `${rows.begin}
+      let at = row * p.columns;
+      var mosts = vec4<f32>(-1e30);
+      for (var c = first; c < p.columns; c += step) {
+        ${INSIDE}
+        mosts = max(mosts, select(vec4<f32>(-1e30), load_logits(at + c), inside));
+      }
+      let most = largest(max(max(mosts.x, mosts.y), max(mosts.z, mosts.w)), lane);
+      var sums = vec4<f32>();
+      for (var c = first; c < p.columns; c += step) {
+        ${INSIDE}
+        sums += select(vec4<f32>(), exp((load_logits(at + c) - most) * p.scale), inside);
+      }
+      let sum = total(dot(sums, vec4<f32>(1.0)), lane);
+      if (${rows.writes}) {
+        let i = p.firstRow + row;
+        let chosen = u32(load_targets(i));
+        let normaliser = most * p.scale + log(sum);
+        lse[i] = normaliser;
+        log_probs[i] = load_logits(at + chosen / 4u)[chosen % 4u] * p.scale - normaliser;
+      }`,
+  }));
+}
+
+/** Turns logits [n, V] into their gradients, zeros beyond V. */
+function gradientProgram(rows: RowReduction): Program {
+  return cachedProgram(`head gradient ${rows.workgroup}`, () => ({
+    bindings: [
+      { name: "dy", type: "f32" },
+      { name: "lse", type: "f32" },
+      { name: "targets", type: "i32" },
+      { name: "logits", type: "vec4<f32>", write: true },
+    ],
+    parameters: PARAMETERS,
+    workgroup: rows.workgroup,
+    body: `${rows.begin}
+      let at = row * p.columns;
+      let i = p.firstRow + row;
+      let slope = load_dy(i) * p.scale;
+      let normaliser = load_lse(i);
+      let chosen = vec4<u32>(u32(load_targets(i)));
+      for (var c = first; c < p.columns; c += step) {
+        ${INSIDE}
+        let probability = exp(logits[at + c] * p.scale - normaliser);
+        let picked = vec4<u32>(0u, 1u, 2u, 3u) + 4u * c == chosen;
+        let gradient = (select(vec4<f32>(), vec4<f32>(1.0), picked) - probability) * slope;
+        logits[at + c] = select(vec4<f32>(), gradient, inside);
+      }`,
+  }));
+}
+
+/** Computes logits chunk by chunk and gives each to `use`: its first row and how many rows. */
+function overChunks(
+  l: GpuLaunch,
+  hidden: tf.TensorInfo,
+  head: tf.TensorInfo,
+  use: (logits: tf.TensorInfo, firstRow: number, rows: number, columns: number) => void,
+): void {
+  const [N, C] = hidden.shape;
+  const V = head.shape[0];
+  const columns = Math.ceil(V / 4) * 4;
+  const step = Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / columns)));
+  const logits = l.output([step, columns]);
+  for (let aRow = 0; aRow < N; aRow += step) {
+    const M = Math.min(step, N - aRow);
+    multiply(l, {
+      ...{ kind: "nt", M, N: V, K: C, a: hidden, b: head, c: logits },
+      ...{ aRow, cColumns: columns },
+    });
+    use(logits, aRow, M, columns);
+  }
+  l.backend.disposeData(logits.dataId);
+}
+
+/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. */
+export function headLogProbs(
+  hidden: tf.Tensor2D,
+  head: tf.Tensor2D,
+  targets: Int32Array,
+  temperature: number,
+): tf.Tensor1D {
+  const [N, C] = hidden.shape;
+  const V = head.shape[0];
+  const scale = 1 / temperature;
+  const headIsTrained = wantsGradient(head);
+  return launch({
+    name: "GpuHeadLogProbs",
+    inputs: { hidden, head },
+    saveInputs: ["hidden", "head"],
+    saveOutputs: [false, true],
+    run: (l) => {
+      const logProbs = l.output([N]);
+      const lse = l.output([N]);
+      const ids = l.integers(targets);
+      const reduction = rowReduction(l.isFallback, V / 4);
+      overChunks(l, hidden, head, (logits, firstRow, R, columns) =>
+        l.dispatch(
+          logProbsProgram(reduction),
+          [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
+          { R, V, columns: columns / 4, firstRow, scale },
+          reduction.groups(R),
+          { flops: 4 * R * V },
+        ));
+      return [logProbs, lse];
+    },
+    gradient: (dy, [hidden, head, lse]) => {
+      const compute = (wantsHidden: boolean, wantsHead: boolean): tf.Tensor[] =>
+        launchAll({
+          name: "GpuHeadBackward",
+          inputs: { dy, hidden, head, lse },
+          run: (l) => {
+            const dHidden = wantsHidden ? l.output([N, C]) : null;
+            const dHead = wantsHead ? l.output([V, C]) : null;
+            const ids = l.integers(targets);
+            const reduction = rowReduction(l.isFallback, V / 4);
+            overChunks(l, hidden, head, (logits, firstRow, R, columns) => {
+              l.dispatch(
+                gradientProgram(reduction),
+                [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
+                { R, V, columns: columns / 4, firstRow, scale },
+                reduction.groups(R),
+                { flops: 4 * R * V },
+              );
+              if (dHidden !== null) {
+                multiply(l, {
+                  ...{ kind: "nn", M: R, N: C, K: columns, a: logits, b: head, c: dHidden },
+                  cRow: firstRow,
+                });
+              }
+              if (dHead !== null) {
+                multiply(l, {
+                  ...{ kind: "tn", M: V, N: C, K: R, a: logits, b: hidden, c: dHead },
+                  ...{ aColumns: columns, bRow: firstRow, accumulate: firstRow > 0 },
+                });
+              }
+            });
+            return [dHidden, dHead].filter((tensor) => tensor !== null);
+          },
+        });
+      // The logits are computed again once for all gradients that are wanted.
+      const get = sharedGradients(() => compute(true, headIsTrained));
+      let computed = false;
+      return {
+        hidden: () => {
+          computed = headIsTrained;
+          return get(0)();
+        },
+        head: () => computed ? get(1)() : compute(false, true)[0],
+      };
+    },
+  });
+}

@@ -1,0 +1,384 @@
+/**
+ * Ops whose kernels are WGSL on the buffers of tfjs's WebGPU backend.
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
+import { type Program, TEXTURE_WIDTH } from "./program.ts";
+import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
+
+/** What is bound: a tensor's buffer, or a texture with its values. */
+export type Resource = GPUBuffer | GPUTexture;
+
+/** Dispatches before a submission: long enough to cost little, short enough to keep the queue fed. */
+const DISPATCHES_PER_SUBMISSION = 64;
+
+/** Recorded bind groups and uniform buffers beyond this are forgotten, all at once. */
+const MAX_RECORDED = 16384;
+
+const BYTES_PER_TEXTURE_ROW = TEXTURE_WIDTH * 16;
+
+/** A pipeline with its number, by which bind groups are remembered. */
+interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly number: number;
+}
+
+/** What was dispatched since {@linkcode GpuLaunch.startCounting}, by program. */
+export interface DispatchCount {
+  dispatches: number;
+  /** Bytes of everything bound, each binding once. */
+  bytes: number;
+  /** As the kernels state it. */
+  flops: number;
+}
+
+/** Something whose integers are kept on the device, and that says when it needs them no more. */
+export interface IntegerOwner {
+  onDispose(free: () => void): void;
+}
+
+/** Records dispatches on one device. */
+export class GpuLaunch {
+  readonly backend: TfjsWebgpuBackend;
+  /**
+   * True where a CPU plays the GPU. Then textures are read several times faster than buffers, lanes
+   * are few and workgroup memory with its barriers is dear.
+   */
+  readonly isFallback: boolean;
+  readonly #device: GPUDevice;
+  readonly #pipelines = new Map<string, Pipeline>();
+  readonly #bindGroups = new Map<string, GPUBindGroup>();
+  readonly #uniforms = new Map<string, GPUBuffer>();
+  readonly #numbers = new WeakMap<Resource, number>();
+  readonly #textures = new Map<string, GPUTexture>();
+  readonly #owned = new WeakMap<IntegerOwner, Map<string, GPUBuffer>>();
+  #nextNumber = 0;
+  #counts: Map<string, DispatchCount> | null = null;
+
+  constructor(backend: TfjsWebgpuBackend, isFallback: boolean) {
+    this.backend = backend;
+    this.isFallback = isFallback;
+    this.#device = backend.device;
+  }
+
+  /** The type of an operand that {@linkcode operand} binds. */
+  get operandType(): "texture" | "vec4<f32>" {
+    return this.isFallback ? "texture" : "vec4<f32>";
+  }
+
+  /** A new tensor, its values undefined. */
+  output(shape: readonly number[], dtype: "float32" | "int32" = "float32"): tf.TensorInfo {
+    const info = this.backend.makeTensorInfo([...shape], dtype);
+    this.backend.uploadToGPU(info.dataId);
+    return info;
+  }
+
+  /** A tensor of zeros. */
+  zeros(shape: readonly number[]): tf.TensorInfo {
+    const info = this.output(shape);
+    this.#endPass();
+    this.backend.commandEncoder.clearBuffer(this.buffer(info));
+    return info;
+  }
+
+  /** The tensor's buffer. It stays until the commands recorded so far have been submitted. */
+  buffer(tensor: tf.TensorInfo): GPUBuffer {
+    const { backend } = this;
+    backend.uploadToGPU(tensor.dataId);
+    backend.commandQueueOwnedIds.add(tensor.dataId);
+    const { resource } = backend.tensorMap.get(tensor.dataId);
+    if (resource === null) throw new Error(`A tensor [${tensor.shape}] has no buffer.`);
+    return resource;
+  }
+
+  /**
+   * The values of a tensor, or of a part of it, as products read them: copied into the texture of
+   * that slot where the adapter is a CPU, else the buffer itself. A slot holds one operand at a time.
+   *
+   * @param tensor of a multiple of 4 values
+   * @param slot names the texture
+   * @param first value, a multiple of 4; only where `isFallback`
+   * @param count of values, a multiple of 4; only where `isFallback`
+   */
+  operand(tensor: tf.TensorInfo, slot: string, first = 0, count?: number): Resource {
+    const buffer = this.buffer(tensor);
+    if (!this.isFallback) return buffer;
+    const texels = (count ?? tf.util.sizeFromShape(tensor.shape)) / 4;
+    const texture = this.#texture(slot, Math.ceil(texels / TEXTURE_WIDTH));
+    this.#endPass();
+    const { commandEncoder } = this.backend;
+    const rows = Math.floor(texels / TEXTURE_WIDTH);
+    const rest = texels % TEXTURE_WIDTH;
+    const source = { buffer, bytesPerRow: BYTES_PER_TEXTURE_ROW };
+    if (rows > 0) {
+      commandEncoder.copyBufferToTexture(
+        { ...source, offset: first * 4 },
+        { texture },
+        [TEXTURE_WIDTH, rows],
+      );
+    }
+    if (rest > 0) {
+      commandEncoder.copyBufferToTexture(
+        { ...source, offset: first * 4 + rows * BYTES_PER_TEXTURE_ROW },
+        { texture, origin: [0, rows] },
+        [rest, 1],
+      );
+    }
+    return texture;
+  }
+
+  /** Integers on the device for the commands that are recorded next. */
+  integers(values: Int32Array): GPUBuffer {
+    const { backend } = this;
+    const info = backend.makeTensorInfo([Math.max(1, values.length)], "int32", nonEmpty(values));
+    const buffer = this.buffer(info);
+    backend.disposeData(info.dataId); // once it has been submitted
+    return buffer;
+  }
+
+  /** Integers that belong to `owner` and stay until it is disposed. `key` names them. */
+  integersOf(owner: IntegerOwner, key: string, values: () => Int32Array): GPUBuffer {
+    let buffers = this.#owned.get(owner);
+    if (buffers === undefined) this.#owned.set(owner, buffers = new Map());
+    let buffer = buffers.get(key);
+    if (buffer === undefined) {
+      const array = nonEmpty(values());
+      const { backend } = this;
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+      const made = backend.bufferManager.acquireBuffer(array.byteLength, usage);
+      // A pooled buffer may still be read by commands that wait: its new values go the same way.
+      const staging = this.integers(array);
+      this.#endPass();
+      backend.commandEncoder.copyBufferToBuffer(staging, 0, made, 0, array.byteLength);
+      owner.onDispose(() => {
+        this.#owned.delete(owner);
+        backend.uniformPendingDisposal.push(made); // back to the pool after the next submission
+      });
+      buffers.set(key, buffer = made);
+    }
+    return buffer;
+  }
+
+  /**
+   * Records one dispatch.
+   *
+   * @param program what runs
+   * @param resources in the order of the program's bindings
+   * @param parameters by name; numbers
+   * @param groups workgroups along x, y, z
+   * @param options `changing`: the parameters differ from step to step, so they are not remembered;
+   * `flops`: what it computes, for the count
+   */
+  dispatch(
+    program: Program,
+    resources: readonly Resource[],
+    parameters: Readonly<Record<string, number>>,
+    groups: readonly [number, number, number],
+    options: { changing?: boolean; flops?: number } = {},
+  ): void {
+    const { backend } = this;
+    const pipeline = this.#pipeline(program);
+    const words = pack(program, parameters);
+    const bindGroup = options.changing
+      ? this.#bind(pipeline, [...resources, this.#temporaryUniform(words)])
+      : this.#recordedBindGroup(pipeline, resources, words);
+    backend.ensureCommandEncoderReady();
+    backend.computePassEncoder ??= backend.commandEncoder.beginComputePass();
+    const pass = backend.computePassEncoder;
+    pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(...groups);
+    this.#count(program, resources, options.flops ?? 0);
+    if (++backend.dispatchCountInPass >= DISPATCHES_PER_SUBMISSION) {
+      backend.endComputePassEncoder();
+      backend.submitQueue();
+    }
+  }
+
+  /** Begins to count dispatches. */
+  startCounting(): void {
+    this.#counts = new Map();
+  }
+
+  /** Ends counting. @returns the counts by the program's name */
+  stopCounting(): ReadonlyMap<string, DispatchCount> {
+    const counts = this.#counts ?? new Map();
+    this.#counts = null;
+    return counts;
+  }
+
+  #count(program: Program, resources: readonly Resource[], flops: number): void {
+    if (this.#counts === null) return;
+    const count = this.#counts.get(program.name) ?? { dispatches: 0, bytes: 0, flops: 0 };
+    count.dispatches++;
+    count.flops += flops;
+    for (const resource of resources) {
+      count.bytes += resource instanceof GPUBuffer
+        ? resource.size
+        : resource.width * resource.height * 16;
+    }
+    this.#counts.set(program.name, count);
+  }
+
+  #endPass(): void {
+    this.backend.ensureCommandEncoderReady();
+    this.backend.endComputePassEncoder();
+  }
+
+  #pipeline(program: Program): Pipeline {
+    let found = this.#pipelines.get(program.code);
+    if (found === undefined) {
+      const pipeline = this.#device.createComputePipeline({
+        label: program.name,
+        layout: "auto",
+        compute: {
+          module: this.#device.createShaderModule({ label: program.name, code: program.code }),
+          entryPoint: "main",
+        },
+      });
+      const number = this.#nextNumber++;
+      found = { pipeline, layout: pipeline.getBindGroupLayout(0), number };
+      this.#pipelines.set(program.code, found);
+    }
+    return found;
+  }
+
+  #number(resource: Resource): number {
+    let number = this.#numbers.get(resource);
+    if (number === undefined) this.#numbers.set(resource, number = this.#nextNumber++);
+    return number;
+  }
+
+  #recordedBindGroup(
+    pipeline: Pipeline,
+    resources: readonly Resource[],
+    words: Uint32Array<ArrayBuffer>,
+  ): GPUBindGroup {
+    const values = words.join();
+    const numbers = resources.map((resource) => this.#number(resource));
+    const key = `${pipeline.number}:${numbers.join()}:${values}`;
+    let group = this.#bindGroups.get(key);
+    if (group === undefined) {
+      if (this.#bindGroups.size >= MAX_RECORDED) this.#bindGroups.clear();
+      group = this.#bind(pipeline, [...resources, this.#uniform(values, words)]);
+      this.#bindGroups.set(key, group);
+    }
+    return group;
+  }
+
+  #bind(pipeline: Pipeline, resources: readonly Resource[]): GPUBindGroup {
+    return this.#device.createBindGroup({
+      layout: pipeline.layout,
+      entries: resources.map((resource, binding) => ({
+        binding,
+        resource: resource instanceof GPUBuffer ? { buffer: resource } : resource.createView(),
+      })),
+    });
+  }
+
+  #uniform(key: string, words: Uint32Array<ArrayBuffer>): GPUBuffer {
+    let buffer = this.#uniforms.get(key);
+    if (buffer === undefined) {
+      if (this.#uniforms.size >= MAX_RECORDED) this.#uniforms.clear();
+      buffer = this.#device.createBuffer({
+        size: words.byteLength,
+        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      });
+      this.#device.queue.writeBuffer(buffer, 0, words);
+      this.#uniforms.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  #temporaryUniform(words: Uint32Array<ArrayBuffer>): GPUBuffer {
+    const { backend } = this;
+    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    const buffer = backend.bufferManager.acquireBuffer(words.byteLength, usage);
+    this.#device.queue.writeBuffer(buffer, 0, words);
+    backend.uniformPendingDisposal.push(buffer);
+    return buffer;
+  }
+
+  #texture(slot: string, rows: number): GPUTexture {
+    const before = this.#textures.get(slot);
+    if (before !== undefined && before.height >= rows) return before;
+    if (before !== undefined) {
+      // Commands that read it may be waiting still.
+      this.#endPass();
+      this.backend.submitQueue();
+      this.backend.ensureCommandEncoderReady();
+      before.destroy();
+    }
+    const most = this.#device.limits.maxTextureDimension2D;
+    if (rows > most) {
+      throw new RangeError(
+        `Cannot multiply: an operand of ${
+          rows * TEXTURE_WIDTH * 4
+        } values does not fit a texture ` +
+          `of this adapter, which holds ${most * TEXTURE_WIDTH * 4}. Lower the batch size.`,
+      );
+    }
+    const height = Math.min(most, 2 ** Math.ceil(Math.log2(rows)));
+    const texture = this.#device.createTexture({
+      size: [TEXTURE_WIDTH, height],
+      format: "rgba32float",
+      usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
+    });
+    this.#textures.set(slot, texture);
+    return texture;
+  }
+}
+
+/** Bindings cannot be empty. */
+function nonEmpty(values: Int32Array): Int32Array<ArrayBuffer> {
+  return values.length === 0 ? new Int32Array(1) : new Int32Array(values);
+}
+
+function pack(
+  { name, parameters: types }: Program,
+  values: Readonly<Record<string, number>>,
+): Uint32Array<ArrayBuffer> {
+  const entries = Object.entries(types);
+  // A uniform buffer's size is a multiple of 16 bytes.
+  const words = new Uint32Array(Math.max(4, Math.ceil(entries.length / 4) * 4));
+  const floats = new Float32Array(words.buffer);
+  entries.forEach(([key, type], i) => {
+    const value = values[key];
+    if (value === undefined) throw new Error(`The program ${name} lacks its parameter ${key}.`);
+    if (type === "u32") words[i] = value;
+    else floats[i] = value;
+  });
+  return words;
+}
+
+const launches = new WeakMap<TfjsWebgpuBackend, GpuLaunch>();
+
+/** How kernels run on tfjs's current backend, which is webgpu. */
+export function currentLaunch(): GpuLaunch {
+  const backend = tf.backend() as unknown as TfjsWebgpuBackend;
+  let found = launches.get(backend);
+  if (found === undefined) {
+    found = new GpuLaunch(backend, fallbackDevices.get(backend.device) ?? false);
+    launches.set(backend, found);
+  }
+  return found;
+}
+
+const fallbackDevices = new WeakMap<GPUDevice, boolean>();
+
+/** Tells how a device's adapter wants to be used; without it, as a hardware adapter. */
+export function describeDevice(device: GPUDevice, isFallback: boolean): void {
+  fallbackDevices.set(device, isFallback);
+}
+
+/** Runs an op and returns its first output; the others live on only where they are saved. */
+export function launch<T extends tf.Tensor>(op: FusedOp<GpuLaunch>): T {
+  return firstOutput(launchAll(op));
+}
+
+/** Runs an op and returns all its outputs. */
+export function launchAll(op: FusedOp<GpuLaunch>): tf.Tensor[] {
+  return runOp(op, "webgpu", currentLaunch);
+}

@@ -1,0 +1,158 @@
+/**
+ * Ops in WGSL that put values elsewhere or turn them: patches, pixel shuffle, rotary embedding.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { type GpuLaunch, launch } from "./launch.ts";
+import { cachedProgram, grid } from "./program.ts";
+
+const WORKGROUP = 64;
+
+/** A permutation: `place` is WGSL from `index` in the result to `i` in the source. */
+interface Permutation {
+  readonly name: string;
+  readonly place: string;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/** Moves values by a permutation, or back. */
+function permute(
+  { name, place, values }: Permutation,
+  x: tf.Tensor,
+  shape: number[],
+  inverse: boolean,
+): tf.Tensor {
+  const run = (l: GpuLaunch): tf.TensorInfo[] => {
+    const y = l.output(shape);
+    const program = cachedProgram(`${name}${inverse ? " back" : ""}`, () => ({
+      bindings: [{ name: "x", type: "f32" }, { name: "y", type: "f32", write: true }],
+      parameters: {
+        count: "u32",
+        ...Object.fromEntries(Object.keys(values).map((key) => [key, "u32" as const])),
+      },
+      workgroup: WORKGROUP,
+      body: `
+      if (index >= p.count) { return; }
+      ${place}
+      ${inverse ? "y[i] = load_x(index);" : "y[index] = load_x(i);"}`,
+    }));
+    l.dispatch(
+      program,
+      [l.buffer(x), l.buffer(y)],
+      { count: x.size, ...values },
+      grid(x.size, WORKGROUP),
+    );
+    return [y];
+  };
+  return launch({
+    name: "GpuPermute",
+    inputs: { x },
+    run,
+    gradient: (dy) => ({
+      x: () => permute({ name, place, values }, dy, x.shape, !inverse),
+    }),
+  });
+}
+
+/** images [N, channels, S, S] → [N, (S/p)², channels·p·p]. */
+export function patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D {
+  const [N, channels, S] = images.shape;
+  const side = Math.floor(S / patchSize);
+  const width = channels * patchSize * patchSize;
+  const permutation: Permutation = {
+    name: "patches",
+    values: { channels, S, size: patchSize, side },
+    place: `
+      let px = index % p.size;
+      let py = index / p.size % p.size;
+      let channel = index / (p.size * p.size) % p.channels;
+      let tile = index / (p.size * p.size * p.channels);
+      let x0 = tile % p.side * p.size + px;
+      let y0 = tile / p.side % p.side * p.size + py;
+      let image = tile / (p.side * p.side);
+      let i = ((image * p.channels + channel) * p.S + y0) * p.S + x0;`,
+  };
+  return permute(permutation, images, [N, side * side, width], false) as tf.Tensor3D;
+}
+
+/** x [N, P, C] → [N, P/s², C·s²]. */
+export function pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D {
+  const [N, P, C] = x.shape;
+  const side = Math.round(Math.sqrt(P));
+  const out = side / factor;
+  const permutation: Permutation = {
+    name: "pixel shuffle",
+    values: { factor, side, out, C },
+    place: `
+      let c = index % p.C;
+      let fx = index / p.C % p.factor;
+      let fy = index / (p.C * p.factor) % p.factor;
+      let token = index / (p.C * p.factor * p.factor);
+      let ox = token % p.out;
+      let oy = token / p.out % p.out;
+      let image = token / (p.out * p.out);
+      let row = oy * p.factor + fy;
+      let column = ox * p.factor + fx;
+      let i = ((image * p.side + row) * p.side + column) * p.C + c;`,
+  };
+  return permute(permutation, x, [N, out * out, factor * factor * C], false) as tf.Tensor3D;
+}
+
+/**
+ * Rotary embedding: x [B, T, H, D], cos and sin [B, T, 1, D/2] → [B, T, H, D]. The gradient turns
+ * back.
+ */
+export function rope(
+  x: tf.Tensor4D,
+  cos: tf.Tensor,
+  sin: tf.Tensor,
+  direction: 1 | -1 = 1,
+): tf.Tensor4D {
+  const [, , H, D] = x.shape;
+  const width = D % 8 === 0 ? 4 : 1;
+  const type = width === 4 ? "vec4<f32>" : "f32";
+  return launch({
+    name: "GpuRope",
+    inputs: { x, cos, sin },
+    saveInputs: ["cos", "sin"],
+    run: (l) => {
+      const y = l.output(x.shape);
+      const program = cachedProgram(`rope ${type}`, () => ({
+        bindings: [
+          { name: "x", type },
+          { name: "cos", type },
+          { name: "sin", type },
+          { name: "y", type, write: true },
+        ],
+        parameters: { count: "u32", H: "u32", half: "u32", direction: "f32" },
+        workgroup: WORKGROUP,
+        // A lane turns a value of the first half of a head with its partner of the second.
+        body: `
+      if (index >= p.count) { return; }
+      let d = index % p.half;
+      let head = index / p.half;
+      let angle = head / p.H * p.half + d;
+      let c = load_cos(angle);
+      let s = load_sin(angle) * p.direction;
+      let at = head * 2u * p.half + d;
+      let a = load_x(at);
+      let b = load_x(at + p.half);
+      y[at] = a * c - b * s;
+      y[at + p.half] = b * c + a * s;`,
+      }));
+      const half = D / 2 / width;
+      const count = x.size / 2 / width;
+      l.dispatch(
+        program,
+        [x, cos, sin, y].map((tensor) => l.buffer(tensor)),
+        { count, H, half, direction },
+        grid(count, WORKGROUP),
+        { flops: 3 * x.size },
+      );
+      return [y];
+    },
+    gradient: (dy, [cos, sin]) => ({
+      x: () => rope(dy as tf.Tensor4D, cos, sin, direction === 1 ? -1 : 1),
+    }),
+  });
+}

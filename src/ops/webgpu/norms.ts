@@ -1,0 +1,203 @@
+/**
+ * RMSNorm and LayerNorm in WGSL.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { columnSum, sumRows } from "./column_sum.ts";
+import { launch } from "./launch.ts";
+import { cachedProgram, grid, type Program } from "./program.ts";
+import { type RowReduction, rowReduction } from "./row_reduction.ts";
+
+// R rows, C columns; statistics are [R, 2]: the mean (0 for RMSNorm) and 1 / the spread
+
+type Value = "f32" | "vec4<f32>";
+
+const valueOf = (C: number): Value => C % 4 === 0 ? "vec4<f32>" : "f32";
+const widthOf = (value: Value): number => value === "f32" ? 1 : 4;
+const sumOf = (value: Value, x: string): string =>
+  value === "f32" ? x : `dot(${x}, vec4<f32>(1.0))`;
+
+function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Program {
+  const name = `${centred ? "layer" : "rms"} norm ${value} ${rows.workgroup}`;
+  return cachedProgram(name, () => ({
+    bindings: [
+      { name: "x", type: value },
+      { name: "weight", type: value },
+      ...centred ? [{ name: "bias", type: value } as const] : [],
+      { name: "y", type: value, write: true },
+      { name: "statistics", type: "f32", write: true },
+    ],
+    parameters: { R: "u32", columns: "u32", C: "f32", eps: "f32" },
+    workgroup: rows.workgroup,
+    declarations: rows.declarations,
+    body: `${rows.begin}
+      let at = row * p.columns;
+      var mean = 0.0;
+      ${
+      centred
+        ? `var sum = ${value}();
+      for (var c = first; c < p.columns; c += step) { sum += load_x(at + c); }
+      mean = total(${sumOf(value, "sum")}, lane) / p.C;`
+        : ""
+    }
+      var squares = ${value}();
+      for (var c = first; c < p.columns; c += step) {
+        let d = load_x(at + c) - mean;
+        squares += d * d;
+      }
+      let inverse = inverseSqrt(total(${sumOf(value, "squares")}, lane) / p.C + p.eps);
+      for (var c = first; c < p.columns; c += step) {
+        y[at + c] = (load_x(at + c) - mean) * inverse * load_weight(c)${
+      centred ? " + load_bias(c)" : ""
+    };
+      }
+      if (${rows.writes}) {
+        statistics[2u * row] = mean;
+        statistics[2u * row + 1u] = inverse;
+      }`,
+  }));
+}
+
+function dxProgram(rows: RowReduction, value: Value, centred: boolean): Program {
+  const name = `${centred ? "layer" : "rms"} norm dx ${value} ${rows.workgroup}`;
+  return cachedProgram(name, () => ({
+    bindings: [
+      { name: "dy", type: value },
+      { name: "x", type: value },
+      { name: "weight", type: value },
+      { name: "statistics", type: "f32" },
+      { name: "dx", type: value, write: true },
+    ],
+    parameters: { R: "u32", columns: "u32", C: "f32" },
+    workgroup: rows.workgroup,
+    declarations: rows.declarations,
+    body: `${rows.begin}
+      let at = row * p.columns;
+      let mean = load_statistics(2u * row);
+      let inverse = load_statistics(2u * row + 1u);
+      var sum = ${value}();
+      var products = ${value}();
+      for (var c = first; c < p.columns; c += step) {
+        let g = load_dy(at + c) * load_weight(c);
+        sum += g;
+        products += g * (load_x(at + c) - mean);
+      }
+      let slope = total(${sumOf(value, "products")}, lane) / p.C * inverse * inverse;
+      let offset = ${centred ? `total(${sumOf(value, "sum")}, lane) / p.C` : "0.0"};
+      for (var c = first; c < p.columns; c += step) {
+        let g = load_dy(at + c) * load_weight(c);
+        dx[at + c] = inverse * (g - offset - (load_x(at + c) - mean) * slope);
+      }`,
+  }));
+}
+
+/** Chunks of rows whose gradients of the weight are summed by themselves. */
+const CHUNKS = 32;
+
+/** [R, C] → [S, C]: sums of dy · x̂ over the rows s, s + S, … */
+function dWeightProgram(value: Value): Program {
+  return cachedProgram(`norm dweight ${value}`, () => ({
+    bindings: [
+      { name: "dy", type: value },
+      { name: "x", type: value },
+      { name: "statistics", type: "f32" },
+      { name: "dw", type: value, write: true },
+    ],
+    parameters: { R: "u32", columns: "u32", S: "u32" },
+    workgroup: 32,
+    body: `
+      if (index >= p.columns * p.S) { return; }
+      let column = index % p.columns;
+      var sum = ${value}();
+      for (var row = index / p.columns; row < p.R; row += p.S) {
+        let i = row * p.columns + column;
+        let scaled = (load_x(i) - load_statistics(2u * row)) * load_statistics(2u * row + 1u);
+        sum += load_dy(i) * scaled;
+      }
+      dw[index] = sum;`,
+  }));
+}
+
+/** Either norm: x [..., C], weight [C] and for LayerNorm bias [C] → [..., C]. */
+function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: number): tf.Tensor {
+  const C = weight.size;
+  const R = x.size / C;
+  const value = valueOf(C);
+  const columns = C / widthOf(value);
+  const centred = bias !== null;
+  const name = centred ? "GpuLayerNorm" : "GpuRmsNorm";
+  return launch({
+    name,
+    inputs: centred ? { x, weight, bias } : { x, weight },
+    saveInputs: ["x", "weight"],
+    saveOutputs: [false, true],
+    run: (l) => {
+      const reduction = rowReduction(l.isFallback, columns);
+      const y = l.output(x.shape);
+      const statistics = l.output([R, 2]);
+      const inputs = centred ? [x, weight, bias] : [x, weight];
+      l.dispatch(
+        forwardProgram(reduction, value, centred),
+        [...inputs, y, statistics].map((tensor) => l.buffer(tensor)),
+        { R, columns, C, eps },
+        reduction.groups(R),
+        { flops: 5 * x.size },
+      );
+      return [y, statistics];
+    },
+    gradient: (dy, [x, weight, statistics]) => ({
+      x: () =>
+        launch({
+          name: `${name}Dx`,
+          inputs: { dy, x, weight, statistics },
+          run: (l) => {
+            const reduction = rowReduction(l.isFallback, columns);
+            const dx = l.output(x.shape);
+            l.dispatch(
+              dxProgram(reduction, value, centred),
+              [dy, x, weight, statistics, dx].map((tensor) => l.buffer(tensor)),
+              { R, columns, C },
+              reduction.groups(R),
+              { flops: 10 * x.size },
+            );
+            return [dx];
+          },
+        }),
+      weight: () =>
+        launch({
+          name: `${name}Dweight`,
+          inputs: { dy, x, statistics },
+          run: (l) => {
+            const S = Math.min(CHUNKS, R);
+            const partial = l.output([S, C]);
+            l.dispatch(
+              dWeightProgram(value),
+              [dy, x, statistics, partial].map((tensor) => l.buffer(tensor)),
+              { R, columns, S },
+              grid(columns * S, 32),
+              { flops: 4 * x.size },
+            );
+            const dw = sumRows(l, partial, S, C);
+            l.backend.disposeData(partial.dataId);
+            return [dw];
+          },
+        }),
+      bias: () => columnSum(dy),
+    }),
+  });
+}
+
+/** RMSNorm: x [..., C], weight [C] → [..., C]. */
+export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor {
+  return norm(x, weight, null, eps);
+}
+
+/** LayerNorm: x [..., C], weight [C], bias [C] → [..., C]. */
+export function layerNorm(
+  x: tf.Tensor,
+  weight: tf.Tensor,
+  bias: tf.Tensor,
+  eps: number,
+): tf.Tensor {
+  return norm(x, weight, bias, eps);
+}

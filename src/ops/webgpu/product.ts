@@ -1,0 +1,311 @@
+/**
+ * Matrix products in WGSL. On a hardware adapter: square tiles in workgroup memory. Where a CPU
+ * plays the GPU: no workgroup memory and no barriers; operands are textures, which that kind of
+ * adapter reads ten times faster than buffers, and every lane keeps a block of the result.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { GpuLaunch, Resource } from "./launch.ts";
+import { type BindingType, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
+
+// M rows of the result, N its columns, K the inner dimension
+
+/**
+ * How the operands lie in memory, all row by row.
+ * `nt`: A [M, K], B [N, K]; `nn`: A [M, K], B [K, N]; `tn`: A [K, M], B [K, N].
+ */
+export type ProductKind = "nt" | "nn" | "tn";
+
+/** A product C = A B of matrices that lie in tensors. */
+export interface Product {
+  readonly kind: ProductKind;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: tf.TensorInfo;
+  readonly b: tf.TensorInfo;
+  readonly c: tf.TensorInfo;
+  /** [N], added to every row. */
+  readonly bias?: tf.TensorInfo;
+  /** Adds to what C holds. */
+  readonly accumulate?: boolean;
+  /** First row of A (`tn`: of its K rows) that takes part. */
+  readonly aRow?: number;
+  /** First row of B that takes part. */
+  readonly bRow?: number;
+  /** First row of C that is written. */
+  readonly cRow?: number;
+  /** Columns of C in memory, where they are more than N; what lies beyond N is overwritten. */
+  readonly cColumns?: number;
+  /** Columns of A in memory, where they are more than K (`tn`: than M). */
+  readonly aColumns?: number;
+}
+
+const PARAMETERS = {
+  M: "u32",
+  N: "u32",
+  K: "u32",
+  aStride: "u32", // all strides and offsets in vec4
+  bStride: "u32",
+  cStride: "u32",
+  aOffset: "u32",
+  bOffset: "u32",
+  cOffset: "u32",
+  bLast: "u32",
+} as const;
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** What follows the sums: `value(row, column4)` for each block of four columns that a lane holds. */
+function store(row: string, column: string, value: string, bias: boolean, add: boolean): string {
+  const at = `p.cOffset + ${row} * p.cStride + ${column}`;
+  const sum = [value];
+  if (bias) sum.push(`load_bias(${column})`);
+  if (add) sum.push(`c[${at}]`);
+  return `if (${row} < p.M && ${column} * 4u < p.N) { c[${at}] = ${sum.join(" + ")}; }`;
+}
+
+/** Rows and columns of the result that a lane keeps, where a CPU plays the GPU. */
+const ROWS = 8;
+const COLUMNS = 16;
+/** Lanes of a workgroup there: one vector of that CPU. */
+const LANES = 8;
+
+/** A lane has eight rows of C, a workgroup 64 rows and 16 columns. */
+function registerBody(kind: ProductKind, bias: boolean, add: boolean): string {
+  const rows = range(ROWS);
+  const blocks = range(COLUMNS / 4);
+  const lines: string[] = [
+    `let column = group.x * ${COLUMNS / 4}u;`,
+    // tn reads four neighbouring rows of C at once, so a lane's rows are two runs of four.
+    kind === "tn"
+      ? `let row4 = group.y * ${ROWS * LANES / 4}u + lane;`
+      : `let row = group.y * ${ROWS * LANES}u + lane;`,
+    ...rows.flatMap((r) => blocks.map((n) => `var c${r}_${n} = vec4<f32>();`)),
+  ];
+  const b = (index: string): string => `load_b(min(p.bOffset + ${index}, p.bLast))`;
+  if (kind === "tn") {
+    lines.push(`for (var k = 0u; k < p.K; k++) {`);
+    for (const half of [0, 1]) {
+      lines.push(
+        `let a${half} = load_a(p.aOffset + k * p.aStride + row4 + ${half * LANES}u);`,
+      );
+    }
+    for (const n of blocks) lines.push(`let b${n} = ${b(`k * p.bStride + column + ${n}u`)};`);
+    for (const r of rows) {
+      for (const n of blocks) {
+        lines.push(`c${r}_${n} += a${Math.floor(r / 4)}[${r % 4}] * b${n};`);
+      }
+    }
+    lines.push("}");
+  } else {
+    lines.push(`for (var k = 0u; k < p.K / 4u; k++) {`);
+    for (const r of rows) {
+      lines.push(`let a${r} = load_a(p.aOffset + (row + ${r * LANES}u) * p.aStride + k);`);
+    }
+    for (const n of blocks) {
+      if (kind === "nt") {
+        for (const j of range(4)) {
+          lines.push(`let b${n}_${j} = ${b(`(column * 4u + ${n * 4 + j}u) * p.bStride + k`)};`);
+        }
+        for (const r of rows) {
+          const dots = range(4).map((j) => `dot(a${r}, b${n}_${j})`);
+          lines.push(`c${r}_${n} += vec4<f32>(${dots.join(", ")});`);
+        }
+      } else {
+        for (const j of range(4)) {
+          lines.push(`let b${n}_${j} = ${b(`(k * 4u + ${j}u) * p.bStride + column + ${n}u`)};`);
+        }
+        for (const r of rows) {
+          const terms = range(4).map((j) => `a${r}[${j}] * b${n}_${j}`);
+          lines.push(`c${r}_${n} += ${terms.join(" + ")};`);
+        }
+      }
+    }
+    lines.push("}");
+  }
+  for (const r of rows) {
+    const row = kind === "tn"
+      ? `((row4 + ${Math.floor(r / 4) * LANES}u) * 4u + ${r % 4}u)`
+      : `(row + ${r * LANES}u)`;
+    for (const n of blocks) {
+      lines.push(store(row, `(column + ${n}u)`, `c${r}_${n}`, bias, add));
+    }
+  }
+  return lines.join("\n");
+}
+
+/** Side of a workgroup's tile of C and depth of a step, on hardware. */
+const TILE = 64;
+const DEPTH = 16;
+
+/** 16 × 16 lanes with 4 × 4 results each; tiles of A and B pass through workgroup memory. */
+function tileBody(kind: ProductKind, bias: boolean, add: boolean): string {
+  // A's tile is kept as [DEPTH][TILE], B's as [DEPTH][TILE], so that the inner loop reads vec4s.
+  const transposed = (name: "a" | "b", first: string, limit: string): string => `
+    {
+      let r = lane / ${DEPTH / 4}u;
+      let k4 = lane % ${DEPTH / 4}u;
+      var v = vec4<f32>();
+      if (${first} + r < ${limit} && (k0 / 4u + k4) * 4u < p.K) {
+        v = load_${name}(p.${name}Offset + (${first} + r) * p.${name}Stride + k0 / 4u + k4);
+      }
+      for (var j = 0u; j < 4u; j++) { ${name}_tile[(k4 * 4u + j) * ${TILE}u + r] = v[j]; }
+    }`;
+  const straight = (name: "a" | "b", first: string, limit: string): string => `
+    {
+      let k = lane / ${TILE / 4}u;
+      let r4 = lane % ${TILE / 4}u;
+      var v = vec4<f32>();
+      if (k0 + k < p.K && ${first} + r4 * 4u < ${limit}) {
+        v = load_${name}(p.${name}Offset + (k0 + k) * p.${name}Stride + ${first} / 4u + r4);
+      }
+      for (var j = 0u; j < 4u; j++) { ${name}_tile[k * ${TILE}u + r4 * 4u + j] = v[j]; }
+    }`;
+  return `
+    let m0 = group.y * ${TILE}u;
+    let n0 = group.x * ${TILE}u;
+    let tx = lane % 16u;
+    let ty = lane / 16u;
+    var sums: array<vec4<f32>, 4>;
+    for (var k0 = 0u; k0 < p.K; k0 += ${DEPTH}u) {
+      ${kind === "tn" ? straight("a", "m0", "p.M") : transposed("a", "m0", "p.M")}
+      ${kind === "nt" ? transposed("b", "n0", "p.N") : straight("b", "n0", "p.N")}
+      workgroupBarrier();
+      for (var k = 0u; k < ${DEPTH}u; k++) {
+        let at = k * ${TILE}u + tx * 4u;
+        let bv = vec4<f32>(b_tile[at], b_tile[at + 1u], b_tile[at + 2u], b_tile[at + 3u]);
+        for (var r = 0u; r < 4u; r++) { sums[r] += a_tile[k * ${TILE}u + ty * 4u + r] * bv; }
+      }
+      workgroupBarrier();
+    }
+    for (var r = 0u; r < 4u; r++) {
+      let row = m0 + ty * 4u + r;
+      let column = n0 / 4u + tx;
+      ${store("row", "column", "sums[r]", bias, add)}
+    }`;
+}
+
+function vectorProgram(
+  kind: ProductKind,
+  operand: BindingType,
+  tiles: boolean,
+  bias: boolean,
+  add: boolean,
+): Program {
+  const name = `product ${kind} ${operand} ${tiles ? "tiles" : "registers"}${bias ? " bias" : ""}${
+    add ? " add" : ""
+  }`;
+  return cachedProgram(name, () => ({
+    bindings: [
+      { name: "a", type: operand },
+      { name: "b", type: operand },
+      ...bias ? [{ name: "bias", type: "vec4<f32>" } as const] : [],
+      { name: "c", type: "vec4<f32>", write: true },
+    ],
+    parameters: PARAMETERS,
+    workgroup: tiles ? 256 : LANES,
+    declarations: tiles
+      ? `var<workgroup> a_tile: array<f32, ${TILE * DEPTH}>;
+var<workgroup> b_tile: array<f32, ${TILE * DEPTH}>;`
+      : "",
+    body: tiles ? tileBody(kind, bias, add) : registerBody(kind, bias, add),
+  }));
+}
+
+/** One result a lane, for dims that are no multiples of 4. Strides and offsets count values. */
+function scalarProgram(kind: ProductKind, bias: boolean, add: boolean): Program {
+  const a = kind === "tn" ? "k * p.aStride + row" : "row * p.aStride + k";
+  const b = kind === "nt" ? "column * p.bStride + k" : "k * p.bStride + column";
+  return cachedProgram(`product ${kind} scalar${bias ? " bias" : ""}${add ? " add" : ""}`, () => ({
+    bindings: [
+      { name: "a", type: "f32" },
+      { name: "b", type: "f32" },
+      ...bias ? [{ name: "bias", type: "f32" } as const] : [],
+      { name: "c", type: "f32", write: true },
+    ],
+    parameters: PARAMETERS,
+    workgroup: 64,
+    body: `
+      if (index >= p.M * p.N) { return; }
+      let row = index / p.N;
+      let column = index % p.N;
+      var sum = ${bias ? "load_bias(column)" : "0.0"};
+      for (var k = 0u; k < p.K; k++) {
+        sum += load_a(p.aOffset + ${a}) * load_b(min(p.bOffset + ${b}, p.bLast));
+      }
+      let at = p.cOffset + row * p.cStride + column;
+      c[at] = ${add ? "c[at] + " : ""}sum;`,
+  }));
+}
+
+/** Whether rows of all three matrices can be read and written four values at a time. */
+function isVectorised({ kind, N, K }: Product, [a, b, c]: readonly number[]): boolean {
+  return a % 4 === 0 && b % 4 === 0 && c % 4 === 0 && (kind === "tn" || K % 4 === 0) &&
+    (N % 4 === 0 || c > N);
+}
+
+/** Records a product. */
+export function multiply(l: GpuLaunch, product: Product): void {
+  if (product.kind === "tn" && product.K > MAX_ITERATIONS) {
+    // The loop over the rows of A and B would be too long: one run of rows after the other.
+    for (let start = 0; start < product.K; start += MAX_ITERATIONS) {
+      multiply(l, {
+        ...product,
+        K: Math.min(MAX_ITERATIONS, product.K - start),
+        aRow: (product.aRow ?? 0) + start,
+        bRow: (product.bRow ?? 0) + start,
+        bias: start === 0 ? product.bias : undefined,
+        accumulate: product.accumulate || start > 0,
+      });
+    }
+    return;
+  }
+  const { kind, M, N, K, a, b, c, bias, accumulate = false } = product;
+  const { aRow = 0, bRow = 0, cRow = 0 } = product;
+  if (M === 0 || N === 0) return;
+  const aColumns = product.aColumns ?? (kind === "tn" ? M : K);
+  const bColumns = kind === "nt" ? K : N;
+  const cColumns = product.cColumns ?? N;
+  const bSize = b.shape.reduce((x, y) => x * y, 1);
+  const flops = 2 * M * N * K;
+  if (!isVectorised(product, [aColumns, bColumns, cColumns])) {
+    const resources: Resource[] = [l.buffer(a), l.buffer(b)];
+    if (bias !== undefined) resources.push(l.buffer(bias));
+    l.dispatch(
+      scalarProgram(kind, bias !== undefined, accumulate),
+      [...resources, l.buffer(c)],
+      {
+        ...{ M, N, K, aStride: aColumns, bStride: bColumns, cStride: cColumns },
+        ...{ aOffset: aRow * aColumns, bOffset: bRow * bColumns, cOffset: cRow * cColumns },
+        bLast: bSize - 1,
+      },
+      grid(M * N, 64),
+      { flops },
+    );
+    return;
+  }
+  const tiles = !l.isFallback;
+  const rowsOfA = kind === "tn" ? K : M;
+  // A texture holds the rows that take part and no others.
+  const resources = [
+    l.operand(a, "a", aRow * aColumns, rowsOfA * aColumns),
+    l.operand(b, "b"),
+  ];
+  if (bias !== undefined) resources.push(l.buffer(bias));
+  l.dispatch(
+    vectorProgram(kind, l.operandType, tiles, bias !== undefined, accumulate),
+    [...resources, l.buffer(c)],
+    {
+      ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
+      aOffset: l.isFallback ? 0 : aRow * aColumns / 4,
+      bOffset: bRow * bColumns / 4,
+      cOffset: cRow * cColumns / 4,
+      bLast: Math.floor(bSize / 4) - 1,
+    },
+    tiles
+      ? [Math.ceil(N / TILE), Math.ceil(M / TILE), 1]
+      : [Math.ceil(N / COLUMNS), Math.ceil(M / (ROWS * LANES)), 1],
+    { flops },
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * WGSL programs: bindings, parameters and a body, put together into one compute shader.
+ * @module
+ */
+
+/** What a binding is read as. `texture`: a tensor's values as rows of rgba32float texels. */
+export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture";
+
+/** One resource of a program, in binding order. */
+export interface Binding {
+  readonly name: string;
+  readonly type: BindingType;
+  /** Default: read only. */
+  readonly write?: boolean;
+}
+
+/** A parameter is 32 bits of a uniform buffer. */
+export type ParameterType = "u32" | "f32";
+
+/** What {@linkcode program} puts together. */
+export interface ProgramSource {
+  readonly name: string;
+  readonly bindings: readonly Binding[];
+  readonly parameters: Readonly<Record<string, ParameterType>>;
+  /** Invocations of a workgroup. */
+  readonly workgroup: number;
+  /** Declarations before `main`. */
+  readonly declarations?: string;
+  /**
+   * Of `main`. It sees `p` (the parameters), `lane` (in the workgroup), `group` (workgroup id),
+   * `index` (of the invocation, workgroups counted along x and y together).
+   */
+  readonly body: string;
+}
+
+/** A shader with what it takes to bind it. */
+export interface Program extends ProgramSource {
+  readonly code: string;
+}
+
+/**
+ * Iterations that the loops of one invocation may take together: llvmpipe ends them after 65,535,
+ * in silence.
+ */
+export const MAX_ITERATIONS = 32768;
+
+/** Texels of a row of every texture: a power of two. */
+export const TEXTURE_WIDTH = 1024;
+
+function declareBinding({ name, type, write }: Binding, index: number): string {
+  const at = `@group(0) @binding(${index})`;
+  if (type === "texture") {
+    const shift = Math.log2(TEXTURE_WIDTH);
+    return `${at} var ${name}_texels: texture_storage_2d<rgba32float, read>;
+fn load_${name}(i: u32) -> vec4<f32> {
+  return textureLoad(${name}_texels, vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${shift}u));
+}`;
+  }
+  const access = write ? "read_write" : "read";
+  const load = `fn load_${name}(i: u32) -> ${type} { return ${name}[i]; }`;
+  return `${at} var<storage, ${access}> ${name}: array<${type}>;${write ? "" : `\n${load}`}`;
+}
+
+/** Puts a shader together. Each readable binding `x` has a function `load_x(i)`. */
+export function program(source: ProgramSource): Program {
+  const { bindings, parameters, workgroup, declarations = "", body } = source;
+  const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
+  const code = `// ${source.name}
+struct Parameters {
+${fields.join("\n")}
+}
+${bindings.map(declareBinding).join("\n")}
+@group(0) @binding(${bindings.length}) var<uniform> p: Parameters;
+${declarations}
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = (group.y * groups.x + group.x) * ${workgroup}u + lane;
+${body}
+}
+`;
+  return { ...source, code };
+}
+
+const programs = new Map<string, Program>();
+
+/** The program of that name, put together once. A name stands for one source. */
+export function cachedProgram(name: string, source: () => Omit<ProgramSource, "name">): Program {
+  let found = programs.get(name);
+  if (found === undefined) {
+    found = program({ name, ...source() });
+    programs.set(name, found);
+  }
+  return found;
+}
+
+/** Workgroups for `count` invocations, in a grid that no adapter's limit on a dimension refuses. */
+export function grid(count: number, workgroup: number): [number, number, number] {
+  const groups = Math.max(1, Math.ceil(count / workgroup));
+  const x = Math.min(groups, 32768);
+  return [x, Math.ceil(groups / x), 1];
+}

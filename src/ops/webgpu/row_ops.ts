@@ -1,0 +1,226 @@
+/**
+ * Ops in WGSL that move rows: gathering, scattering, replacing, and the first of a row's maxima.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { type GpuLaunch, launch } from "./launch.ts";
+import { cachedProgram, grid } from "./program.ts";
+
+// N rows, C channels, U distinct ids
+
+const WORKGROUP = 64;
+
+/** How many values a lane moves, and their type. */
+function chunk(C: number): { width: number; type: "f32" | "vec4<f32>" } {
+  return C % 4 === 0 ? { width: 4, type: "vec4<f32>" } : { width: 1, type: "f32" };
+}
+
+/** Positions of each distinct id: they lie at `offsets[u]` … `offsets[u + 1]` of `positions`. */
+function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
+  const places = new Map<number, number[]>();
+  ids.forEach((id, i) => {
+    const found = places.get(id);
+    if (found) found.push(i);
+    else places.set(id, [i]);
+  });
+  const U = places.size;
+  // [ids U | offsets U + 1 | positions N]
+  const packed = new Int32Array(2 * U + 1 + ids.length);
+  let u = 0, at = 0;
+  for (const [id, positions] of places) {
+    packed[u] = id;
+    packed[U + u] = at;
+    packed.set(positions, 2 * U + 1 + at);
+    at += positions.length;
+    u++;
+  }
+  packed[2 * U] = at;
+  return { ids: [...places.keys()], packed };
+}
+
+/** Row id of the result is the sum of the rows of `values` [n, C] that have it: [rows, C]. */
+export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D {
+  const C = values.shape[values.rank - 1];
+  const { width, type } = chunk(C);
+  return launch({
+    name: "GpuScatterAddRows",
+    inputs: { values },
+    run: (l) => {
+      const out = l.zeros([rows, C]);
+      if (ids.length === 0) return [out];
+      const groups = groupById(ids);
+      const U = groups.ids.length;
+      const program = cachedProgram(`scatter add rows ${type}`, () => ({
+        bindings: [
+          { name: "values", type },
+          { name: "groups_of", type: "i32" },
+          { name: "out", type, write: true },
+        ],
+        parameters: { columns: "u32", U: "u32" },
+        workgroup: WORKGROUP,
+        body: `
+      if (index >= p.U * p.columns) { return; }
+      let u = index / p.columns;
+      let column = index % p.columns;
+      var sum = ${type}();
+      for (var at = load_groups_of(p.U + u); at < load_groups_of(p.U + u + 1u); at++) {
+        let i = u32(load_groups_of(2u * p.U + 1u + u32(at)));
+        sum += load_values(i * p.columns + column);
+      }
+      out[u32(load_groups_of(u)) * p.columns + column] = sum;`,
+      }));
+      const columns = C / width;
+      l.dispatch(
+        program,
+        [l.buffer(values), l.integers(groups.packed), l.buffer(out)],
+        { columns, U },
+        grid(U * columns, WORKGROUP),
+      );
+      return [out];
+    },
+  });
+}
+
+/** table [V, C] at `ids` [n] → [n, C]; the gradient is {@link scatterAddRows}. */
+export function gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
+  const [V, C] = table.shape;
+  for (const id of ids) {
+    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
+  }
+  const { width, type } = chunk(C);
+  return launch({
+    name: "GpuGatherRows",
+    inputs: { table },
+    run: (l) => {
+      const out = l.output([ids.length, C]);
+      if (ids.length === 0) return [out];
+      const program = cachedProgram(`gather rows ${type}`, () => ({
+        bindings: [
+          { name: "table", type },
+          { name: "ids", type: "i32" },
+          { name: "out", type, write: true },
+        ],
+        parameters: { columns: "u32", count: "u32" },
+        workgroup: WORKGROUP,
+        body: `
+      if (index >= p.count) { return; }
+      let id = u32(load_ids(index / p.columns));
+      out[index] = load_table(id * p.columns + index % p.columns);`,
+      }));
+      const columns = C / width;
+      const count = ids.length * columns;
+      l.dispatch(
+        program,
+        [l.buffer(table), l.integers(ids), l.buffer(out)],
+        { columns, count },
+        grid(count, WORKGROUP),
+      );
+      return [out];
+    },
+    gradient: (dy) => ({ table: () => scatterAddRows(dy, ids, V) }),
+  });
+}
+
+/** x [N, C] with the rows at `ids` (all different) replaced by `rows` [M, C], or by zeros. */
+function recordReplacement(
+  l: GpuLaunch,
+  x: tf.Tensor,
+  rows: tf.Tensor | null,
+  ids: Int32Array,
+): tf.TensorInfo {
+  const [N, C] = x.shape;
+  const { width, type } = chunk(C);
+  const sources = new Int32Array(N).fill(-1);
+  ids.forEach((id, i) => sources[id] = i);
+  const out = l.output([N, C]);
+  const program = cachedProgram(`replace rows ${type}${rows === null ? " zeros" : ""}`, () => ({
+    bindings: [
+      { name: "x", type },
+      ...rows === null ? [] : [{ name: "rows", type } as const],
+      { name: "sources", type: "i32" },
+      { name: "out", type, write: true },
+    ],
+    parameters: { columns: "u32", count: "u32" },
+    workgroup: WORKGROUP,
+    body: `
+      if (index >= p.count) { return; }
+      let source = load_sources(index / p.columns);
+      if (source < 0) { out[index] = load_x(index); }
+      else { out[index] = ${
+      rows === null ? `${type}()` : "load_rows(u32(source) * p.columns + index % p.columns)"
+    }; }`,
+  }));
+  const columns = C / width;
+  const inputs = rows === null ? [x] : [x, rows];
+  l.dispatch(
+    program,
+    [...inputs.map((tensor) => l.buffer(tensor)), l.integers(sources), l.buffer(out)],
+    { columns, count: N * columns },
+    grid(N * columns, WORKGROUP),
+  );
+  return out;
+}
+
+/** x [N, C] with the rows at `ids` (all different) replaced by `rows` [M, C] → [N, C]. */
+export function replaceRows(x: tf.Tensor2D, rows: tf.Tensor2D, ids: Int32Array): tf.Tensor2D {
+  if (ids.length === 0) return x.clone();
+  return launch({
+    name: "GpuReplaceRows",
+    inputs: { x, rows },
+    run: (l) => [recordReplacement(l, x, rows, ids)],
+    gradient: (dy) => ({
+      x: () =>
+        launch({
+          name: "GpuZeroRows",
+          inputs: { dy },
+          run: (l) => [recordReplacement(l, dy, null, ids)],
+        }),
+      rows: () => gatherRows(dy, ids),
+    }),
+  });
+}
+
+/** Index of each row's first largest value: [..., C] → [rows], int32. */
+export function argmaxRows(x: tf.Tensor): tf.Tensor1D {
+  const C = x.shape[x.rank - 1];
+  const R = x.size / C;
+  return launch({
+    name: "GpuArgmaxRows",
+    inputs: { x },
+    run: (l) => {
+      const out = l.output([R], "int32");
+      const program = cachedProgram("argmax rows", () => ({
+        bindings: [{ name: "x", type: "f32" }, { name: "out", type: "i32", write: true }],
+        parameters: { R: "u32", C: "u32" },
+        workgroup: WORKGROUP,
+        declarations: `
+var<workgroup> values: array<f32, ${WORKGROUP}>;
+var<workgroup> places: array<u32, ${WORKGROUP}>;`,
+        // A workgroup takes a row; a lane keeps the first maximum of every 64th value.
+        body: `
+      let row = group.y * groups.x + group.x;
+      if (row >= p.R) { return; }
+      var value = load_x(row * p.C + min(lane, p.C - 1u));
+      var place = min(lane, p.C - 1u);
+      for (var c = lane; c < p.C; c += ${WORKGROUP}u) {
+        let candidate = load_x(row * p.C + c);
+        if (candidate > value) { value = candidate; place = c; }
+      }
+      values[lane] = value;
+      places[lane] = place;
+      workgroupBarrier();
+      if (lane == 0u) {
+        for (var other = 1u; other < ${WORKGROUP}u; other++) {
+          if (values[other] > value || (values[other] == value && places[other] < place)) {
+            value = values[other];
+            place = places[other];
+          }
+        }
+        out[row] = i32(place);
+      }`,
+      }));
+      l.dispatch(program, [l.buffer(x), l.buffer(out)], { R, C }, grid(R, 1));
+      return [out];
+    },
+  });
+}

@@ -1,0 +1,67 @@
+/**
+ * What kernels share that reduce rows: on hardware a workgroup takes a row, where a CPU plays the
+ * GPU a lane does, because barriers are dear there.
+ * @module
+ */
+import { grid, MAX_ITERATIONS } from "./program.ts";
+
+/** How rows meet workgroups. */
+export interface RowReduction {
+  readonly workgroup: number;
+  /** Functions `total(v, lane)` and `largest(v, lane)`, over the lanes of a row. */
+  readonly declarations: string;
+  /** Defines `row`, and `first` and `step` for a loop over the row's columns. Needs `p.R`. */
+  readonly begin: string;
+  /** True for the lane that writes what belongs to the row. */
+  readonly writes: string;
+  /** Workgroups for that many rows. */
+  groups(rows: number): [number, number, number];
+}
+
+const HARDWARE_LANES = 64;
+
+const reduction = (name: string, start: string, combine: string): string => `
+fn ${name}(v: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  partial[lane] = v;
+  workgroupBarrier();
+  for (var s = ${HARDWARE_LANES / 2}u; s > 0u; s >>= 1u) {
+    if (lane < s) { partial[lane] = ${combine}; }
+    workgroupBarrier();
+  }
+  return ${start};
+}`;
+
+const HARDWARE: RowReduction = {
+  workgroup: HARDWARE_LANES,
+  declarations: `var<workgroup> partial: array<f32, ${HARDWARE_LANES}>;
+${reduction("total", "partial[0]", "partial[lane] + partial[lane + s]")}
+${reduction("largest", "partial[0]", "max(partial[lane], partial[lane + s])")}`,
+  begin: `
+      let row = group.y * groups.x + group.x;
+      if (row >= p.R) { return; }
+      let first = lane;
+      let step = ${HARDWARE_LANES}u;`,
+  writes: "lane == 0u",
+  groups: (rows) => grid(rows, 1),
+};
+
+const FALLBACK: RowReduction = {
+  workgroup: 8,
+  declarations: `
+fn total(v: f32, lane: u32) -> f32 { return v; }
+fn largest(v: f32, lane: u32) -> f32 { return v; }`,
+  begin: `
+      let row = index;
+      if (row >= p.R) { return; }
+      let first = 0u;
+      let step = 1u;`,
+  writes: "true",
+  groups: (rows) => grid(rows, 8),
+};
+
+/** The way for this kind of adapter and rows of that many columns. */
+export function rowReduction(isFallback: boolean, columns: number): RowReduction {
+  // Two loops over a row, see MAX_ITERATIONS.
+  return isFallback && columns <= MAX_ITERATIONS / 2 ? FALLBACK : HARDWARE;
+}

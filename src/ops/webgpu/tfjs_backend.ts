@@ -1,0 +1,49 @@
+/**
+ * The parts of tfjs's WebGPU backend (4.22) that our kernels work with: its buffers and its command
+ * encoder, so that our dispatches and its own run in the order in which they were asked for.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+
+/** What tfjs knows of a tensor on the device. */
+interface TensorData {
+  resource: GPUBuffer | null;
+  refCount: number;
+  /** A copy on the host, of the last reading. */
+  values: Float32Array | Int32Array | null;
+}
+
+/** tfjs's pool of buffers. */
+interface BufferManager {
+  acquireBuffer(
+    size: number,
+    usage: number,
+    mappedAtCreation?: boolean,
+    reuse?: boolean,
+  ): GPUBuffer;
+  readonly numBytesUsed: number;
+  readonly numBytesAllocated: number;
+}
+
+/** tfjs's WebGPU backend, as far as it is used. */
+export interface TfjsWebgpuBackend {
+  readonly device: GPUDevice;
+  readonly tensorMap: { get(dataId: tf.DataId): TensorData };
+  readonly bufferManager: BufferManager;
+  readonly commandQueueOwnedIds: WeakSet<tf.DataId>;
+  readonly uniformPendingDisposal: GPUBuffer[];
+  readonly commandEncoder: GPUCommandEncoder;
+  computePassEncoder: GPUComputePassEncoder | null;
+  dispatchCountInPass: number;
+  makeTensorInfo(
+    shape: number[],
+    dtype: tf.DataType,
+    values?: Float32Array | Int32Array,
+  ): tf.TensorInfo;
+  uploadToGPU(dataId: tf.DataId): void;
+  disposeData(dataId: tf.DataId): boolean;
+  refCount(dataId: tf.DataId): number;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+}
