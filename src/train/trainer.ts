@@ -57,6 +57,8 @@ export interface TrainerOptions {
   readonly saveModel: (folder: string) => Promise<void>;
   readonly reporter: Reporter;
   readonly callbacks?: readonly TrainerCallback[];
+  /** Of a run in fp16; default: one with GradScaler's numbers. */
+  readonly lossScaler?: LossScaler;
   /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
   readonly signal?: AbortSignal;
 }
@@ -120,7 +122,7 @@ export class Trainer {
     }
     this.#method = method;
     this.#options = options;
-    this.#scaler = training.fp16 ? new LossScaler() : null;
+    this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.optimizer = new Optimizer(groups, {
       beta1: training.adam_beta1,
@@ -346,7 +348,9 @@ export class Trainer {
       grad_norm: gradNorm,
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
-      ...Object.fromEntries([...sums].map(([name, { sum, count }]) => [name, count === 0 ? 0 : sum / count])),
+      ...Object.fromEntries(
+        [...sums].map(([name, { sum, count }]) => [name, count === 0 ? 0 : sum / count]),
+      ),
       ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
     };
