@@ -2,7 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { datasetFromRows } from "../../src/data/load_dataset.ts";
 import type { Row } from "../../src/data/row.ts";
 import { RandomStream } from "../../src/random.ts";
-import { ExampleStream, shuffledByRow } from "../../src/train/example_stream.ts";
+import {
+  ExampleStream,
+  lengthGroupedByRow,
+  shuffledByRow,
+} from "../../src/train/example_stream.ts";
 
 const rows: Row[] = Array.from({ length: 10 }, (_, i) => ({
   texts: Array.from({ length: 1 + i % 3 }, (_, turn) => ({ user: `${i}.${turn}`, assistant: "x" })),
@@ -77,4 +81,57 @@ Deno.test("an example tells its row and its place", async () => {
   assert(placed !== null && placed.row !== null);
   assertEquals(placed.example.turns[0].user.split(".")[0], String(placed.row));
   assert((await placed.place()).includes(String(placed.row)), await placed.place());
+});
+
+Deno.test("lengthGroupedByRow() sorts rows within mega-batches, the longest of all first", () => {
+  const random = new RandomStream(8, "lengths");
+  // 160 rows of one example, four of them a step: mega-batches of min(160 / (4 * 4), 50) = 10 steps.
+  const lengths = Array.from({ length: 160 }, () => 1 + random.nextInt(1000));
+  const rows = lengths.map((_, i) => i);
+  const order = lengthGroupedByRow(rows, lengths, 4, new RandomStream(1, "epoch 0"));
+  assertEquals([...order].toSorted((a, b) => a - b), rows);
+  const sorted = Array.from(order, (example) => lengths[example]);
+  assertEquals(sorted[0], Math.max(...lengths));
+  const falls = (values: number[]) => values.every((value, i) => i === 0 || value <= values[i - 1]);
+  let moved = 0;
+  for (let from = 0; from < 160; from += 40) {
+    // The longest of all changed places with the first of the first mega-batch.
+    if (!falls(sorted.slice(from, from + 40))) moved++;
+    assert(falls(sorted.slice(from + 1, from + 40)), `mega-batch from ${from}`);
+  }
+  assert(moved <= 1);
+  assert(!falls(sorted), "all in one is no longer random");
+  // The same rows meet in a mega-batch as in the shuffle that it starts from.
+  const shuffle = shuffledByRow(rows, new RandomStream(1, "epoch 0"));
+  const members = (from: number) => new Set([...shuffle].slice(from, from + 40));
+  assertEquals(
+    [...order].slice(41, 80).filter((example) => !members(40).has(example)).length <= 1,
+    true,
+  );
+});
+
+Deno.test("lengthGroupedByRow() keeps the examples of a row together and counts them all", () => {
+  const rows = [0, 0, 0, 1, 2, 2, 3], lengths = [5, 5, 5, 14, 4, 4, 1];
+  const order = lengthGroupedByRow(rows, lengths, 2, new RandomStream(3, "epoch 0"));
+  assertEquals([...order].toSorted(), [0, 1, 2, 3, 4, 5, 6]);
+  assertEquals([...order].slice(0, 3), [0, 1, 2], "15 characters in all");
+  const one = lengthGroupedByRow(rows, lengths, 100, new RandomStream(3, "epoch 0"));
+  assertEquals([...one], [0, 1, 2, 3, 4, 5, 6], "one mega-batch");
+});
+
+Deno.test("a stream grouped by length depends on seed and epoch alone, and resumes", async () => {
+  const texts = (i: number) => [{ user: `${i}.0`, assistant: "x".repeat(1 + (i * 7) % 11) }];
+  const data = await datasetFromRows(
+    Array.from({ length: 30 }, (_, i) => ({ texts: texts(i) })),
+    { format: "vqa" },
+  );
+  assertEquals(data.textLength(4), "4.0".length + 1 + 28 % 11);
+  const first = new ExampleStream(data, 42, 2), again = new ExampleStream(data, 42, 2);
+  const epochs = [await epoch(first), await epoch(first)];
+  assertEquals(epochs, [await epoch(again), await epoch(again)]);
+  assert(epochs[0].join() !== epochs[1].join());
+  assert(epochs[0].join() !== (await epoch(new ExampleStream(data, 42))).join());
+  const resumed = new ExampleStream(data, 42, 2);
+  resumed.seek({ epoch: 1, index: 9 });
+  assertEquals(await epoch(resumed), epochs[1].slice(9));
 });
