@@ -13,7 +13,7 @@ const LABELS: Record<string, string> = {
   step_fastest_s: "training step, fastest, s",
   adamw_s: "AdamW alone, s",
   peak_mib: "peak memory, MiB",
-  lora_step_s: "LoRA step, s",
+  lora_step_s: "LoRA step on frozen bf16 weights, s",
   lora_step_fastest_s: "LoRA step, fastest, s",
   lora_peak_mib: "LoRA step, peak memory, MiB",
   decode_1_tokens_per_s: "greedy decode, batch 1, tokens/s",

@@ -8,6 +8,8 @@ import * as tf from "@tensorflow/tfjs";
 import { type ModelInputs, toModelBatch } from "../model/batch.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
+import { initializeWeights } from "../model/initialize.ts";
+import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";
 import { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { elementCount } from "../model/safetensors.ts";
 import { weightSpecs } from "../model/weight_shapes.ts";
@@ -68,9 +70,21 @@ export function benchDims(name: BenchModelName): BenchDims {
   return { config, rows: 1, tokens: 256 };
 }
 
-/** A fresh model of these dims on the current backend. */
-export function benchModel({ config }: BenchDims): VisionLanguageModel {
-  return VisionLanguageModel.fromConfig(config, { seed: 0, initPositionEmbedding: "normal" });
+/**
+ * A fresh model of these dims on the current backend.
+ *
+ * @param frozen its matrices are bfloat16 and stay so: the base of adapters, as SmolLM2's files have
+ *   it, that nothing trains
+ */
+export function benchModel({ config }: BenchDims, frozen = false): VisionLanguageModel {
+  if (!frozen) {
+    return VisionLanguageModel.fromConfig(config, { seed: 0, initPositionEmbedding: "normal" });
+  }
+  const fresh = initializeWeights(config, 0, { initPositionEmbedding: "normal" });
+  const weights = function* (): Generator<[string, HostWeights | PackedHostWeights]> {
+    for (const [name, values] of fresh) yield [name, packRounded(values, "BF16") ?? values];
+  };
+  return new VisionLanguageModel(config, weights(), config.lm_base_vocab_size);
 }
 
 /** Numbers in all weights of a model. */

@@ -122,7 +122,8 @@ export async function benchStep(work: StepWork, options: TimingOptions): Promise
 }
 
 /**
- * Times of a step that trains LoRA adapters (r 16 on the decoder) and nothing else: `lora_step_s`,
+ * Times of a step that trains LoRA adapters (r 16 on the decoder) and nothing else, on matrices that
+ * stay bfloat16: `lora_step_s`,
  * `lora_peak_mib`. Run it before a full step: what the process has taken it keeps.
  */
 export async function benchLoraStep(
@@ -130,7 +131,7 @@ export async function benchLoraStep(
   options: TimingOptions,
 ): Promise<Measured> {
   resetPeak();
-  const model = benchModel(dims);
+  const model = benchModel(dims, true);
   await addBenchLora(model);
   const work = new StepWork(model, dims);
   try {

@@ -6,7 +6,11 @@
 import * as tf from "@tensorflow/tfjs";
 import { dropout, type DropoutKeys } from "../ops/dropout.ts";
 import { linear } from "../ops/linear.ts";
-import { type Adapter, type ModelTensors, weight } from "./weights_map.ts";
+import { halfFormat } from "../ops/precision.ts";
+import { castHalf } from "../ops/round_half.ts";
+import { PackedWeight, type Weight } from "../ops/packed_weight.ts";
+import { unpackWeight } from "../ops/unpack_weight.ts";
+import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
 /** What every part of the model is given beside its input. */
 export interface ForwardContext extends ModelTensors {
@@ -25,7 +29,7 @@ function adapt(
   adapter: Adapter,
   x: tf.Tensor,
   y: tf.Tensor,
-  base: tf.Tensor,
+  base: Weight,
   bias: tf.Tensor | undefined,
 ): tf.Tensor {
   const { loraA, loraB, magnitude, scaling } = adapter;
@@ -35,7 +39,8 @@ function adapt(
   if (magnitude === null) return y.add(side);
   const norms = tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const [A, B] = inputs as [tf.Tensor2D, tf.Tensor2D];
-    const merged = base.add(tf.matMul(B, A).mul(scaling)); // [out, in]
+    const own = base instanceof PackedWeight ? unpackWeight(base) : base; // [out, in]
+    const merged = own.add(tf.matMul(B, A).mul(scaling)); // [out, in]
     return {
       value: merged.square().sum(1).sqrt(), // [out]
       gradFunc: () => [tf.zerosLike(A), tf.zerosLike(B)],
@@ -61,15 +66,16 @@ function adapt(
  * @returns [..., out]
  */
 export function linearLayer(context: ForwardContext, name: string, x: tf.Tensor): tf.Tensor {
-  const base = weight(context, `${name}.weight`);
+  const base = matrix(context, `${name}.weight`);
   const bias = context.weights.get(`${name}.bias`);
   const y = linear(x, base, bias);
   const adapter = context.adapters.get(name);
-  return adapter ? adapt(context, adapter, x, y, base, bias) : y;
+  // The sum with an adapter's part is 16 bits wide where its terms are.
+  return adapter ? castHalf(adapt(context, adapter, x, y, base, bias), halfFormat()) : y;
 }
 
 /**
- * Names of the tensors below `prefix`, weights first and then adapters, in a fixed order.
+ * Names of the float32 tensors below `prefix`, weights first and then adapters, in a fixed order.
  *
  * @param context the model's tensors
  * @param prefix for example `decoder.blocks.0.`

@@ -12,8 +12,12 @@ import { Tokenizer } from "../text/tokenizer.ts";
 import { type AdapterWeights, readAdapter } from "./adapter_files.ts";
 import { readConfig } from "./config_file.ts";
 import type { VLMConfig } from "./config.ts";
-import type { FloatTensor } from "./safetensors.ts";
+import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
+import { isPackable } from "./packed_weights.ts";
 import { openWeights } from "./weights.ts";
+
+/** Pairs of nanoVLM's name and the tensor, one at a time. */
+export type PretrainedWeights = Iterable<[name: string, tensor: HostWeights | PackedHostWeights]>;
 
 /** Choices of {@linkcode openPretrained}. */
 export interface OpenPretrainedOptions {
@@ -21,6 +25,14 @@ export interface OpenPretrainedOptions {
   readonly adapter?: string;
   /** Gets a line for each thing that is odd but no error; `console.warn` by default. */
   readonly onWarning?: (text: string) => void;
+  /**
+   * Which matrices, by nanoVLM's names, stay in 16 bits where the file has them so, or where their
+   * float32 numbers are all numbers of 16 bits: half the memory, the same numbers, and they cannot
+   * be trained. None by default.
+   */
+  readonly keepPacked?: (name: string) => boolean;
+  /** Gets the weights on their way to the device, and gives those that are taken. */
+  readonly onTheWay?: (weights: PretrainedWeights) => PretrainedWeights;
 }
 
 /** A model folder, its weights read one at a time. */
@@ -37,7 +49,7 @@ export interface Pretrained extends Disposable {
   readonly imageTokenId: number;
   readonly adapter: AdapterWeights | null;
   /** Pairs of nanoVLM's name and the tensor, in the order of the modules. */
-  weights(): Generator<[name: string, tensor: FloatTensor]>;
+  weights(): PretrainedWeights;
 }
 
 /**
@@ -77,10 +89,14 @@ export async function openPretrained(
       imageProcessor: await findImageProcessor(folder, tokenizer),
       imageTokenId: tokenizer?.roleId("image_token") ?? config.lm_base_vocab_size,
       adapter,
-      *weights() {
-        for (const { name } of weights.specs) {
-          yield [name, adapter?.trained.get(name) ?? weights.read(name)];
-        }
+      weights() {
+        const { keepPacked = () => false, onTheWay = (read) => read } = options;
+        return onTheWay(function* (): Generator<[string, HostWeights | PackedHostWeights]> {
+          for (const { name, shape } of weights.specs) {
+            const read = isPackable(shape) && keepPacked(name) ? weights.readPacked : weights.read;
+            yield [name, adapter?.trained.get(name) ?? read(name)];
+          }
+        }());
       },
       [Symbol.dispose]: () => weights.close(),
     };

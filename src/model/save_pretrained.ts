@@ -6,21 +6,36 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
+import type { PackedWeight } from "../ops/packed_weight.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { VLMConfig } from "./config.ts";
-import { saveModelFolder, type SaveModelOptions } from "./weights.ts";
+import { saveModelFolder, type SaveModelOptions, type WeightToSave } from "./weights.ts";
 import type { ModelTensors } from "./weights_map.ts";
 
 /** What {@linkcode saveModel} needs of a model. */
-export interface SavableModel extends ModelTensors {
+export interface SavableModel extends Omit<ModelTensors, "packed"> {
+  readonly packedWeights: ModelTensors["packed"];
   readonly config: VLMConfig;
   readonly tokenizer: Tokenizer | null;
   readonly imageProcessor: ImageProcessor | null;
 }
 
+/** Frozen matrices in 16 bits: the bits that came in, or float32 where the file is to have a type. */
+export function packedToSave(
+  weights: ReadonlyMap<string, PackedWeight>,
+  dtype?: SaveModelOptions["dtype"],
+): WeightToSave[] {
+  return [...weights].map(([name, packed]) => {
+    const { shape, format } = packed;
+    return dtype === undefined || dtype === format
+      ? { name, shape, dtype: format, data: () => packed.bits() }
+      : { name, shape, data: () => packed.floats() };
+  });
+}
+
 /**
  * Saves weights, config, and tokenizer and image processor where the model has them. The folder
- * changes at once or not at all.
+ * changes at once or not at all. Without `dtype` each weight is stored as the model holds it.
  *
  * @throws {Error} where the model has adapters, which have files of their own
  * @throws {SaveError} where the disk is full, read-only or forbidden
@@ -42,11 +57,14 @@ export async function saveModel(
   await saveModelFolder(
     folder,
     model.config,
-    names.map((name, i) => ({
-      name,
-      shape: tensors[i].shape,
-      data: () => (values?.[i] ?? tensors[i].dataSync()) as Float32Array,
-    })),
+    [
+      ...names.map((name, i) => ({
+        name,
+        shape: tensors[i].shape,
+        data: () => (values?.[i] ?? tensors[i].dataSync()) as Float32Array,
+      })),
+      ...packedToSave(model.packedWeights, options.dtype),
+    ],
     {
       dtype: options.dtype,
       writeOtherFiles: async (temporary) => {

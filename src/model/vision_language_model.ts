@@ -6,9 +6,11 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
-import { embedding } from "../ops/embedding.ts";
+import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
 import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
+import { type Precision, withPrecision } from "../ops/precision.ts";
+import type { PackedWeight, Weight } from "../ops/packed_weight.ts";
 import { rotaryAngles } from "../ops/rope.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
 import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
@@ -19,21 +21,24 @@ import { type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
 import type { VLMConfig } from "./config.ts";
 import { deviceAdapter } from "./device_adapter.ts";
 import { type InitializeOptions, initializeWeights } from "./initialize.ts";
-import { type KeyValueCache, languageModel, rotaryOptions } from "./language_model.ts";
+import {
+  type DecoderInputs,
+  type KeyValueCache,
+  languageModel,
+  rotaryOptions,
+} from "./language_model.ts";
 import type { ForwardContext } from "./linear_layer.ts";
+import { holdWeights } from "./model_weights.ts";
 import { modalityProjector } from "./modality_projector.ts";
+import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
 import { openPretrained, type OpenPretrainedOptions } from "./pretrained_folder.ts";
 import { saveModel } from "./save_pretrained.ts";
 import { visionTransformer } from "./vision_transformer.ts";
-import { type Adapter, weight } from "./weights_map.ts";
+import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
+
+export type { HostWeights, PackedHostWeights };
 
 // B batch, T tokens, C channels, V vocabulary, N images, L image tokens an image, S image side
-
-/** A tensor on the host, as files hold it. */
-export interface HostWeights {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
 
 /** How a pass runs beside its batch. */
 export interface PassOptions {
@@ -58,11 +63,14 @@ export interface ForwardOutput {
 /** One nanoVLM on the current tfjs backend. */
 export class VisionLanguageModel {
   readonly #weights = new Map<string, tf.Variable>();
+  readonly #packed = new Map<string, PackedWeight>();
   readonly #adapters = new Map<string, Adapter>();
   /** Of the folder that the model came from; saved with it. */
   tokenizer: Tokenizer | null = null;
   /** Of the folder that the model came from; saved with it. */
   imageProcessor: ImageProcessor | null = null;
+  /** How the model's passes compute; its weights are float32 either way. */
+  precision: Precision = "float32";
   /** Why a model from a folder has no tokenizer; empty where it has one. */
   tokenizerProblem = "";
 
@@ -113,30 +121,29 @@ export class VisionLanguageModel {
 
   /**
    * @param config the architecture
-   * @param weights by nanoVLM's names; the model's tensors are made from them
+   * @param weights by nanoVLM's names; the model's tensors are made from them, and those in 16 bits
+   *   stay so and cannot be trained
    * @param imageTokenId id of the token that stands for one projected patch
    */
   constructor(
     readonly config: VLMConfig,
-    weights: Iterable<[string, HostWeights]>,
+    weights: Iterable<[string, HostWeights | PackedHostWeights]>,
     readonly imageTokenId: number,
   ) {
-    for (const [name, { shape, data }] of weights) {
-      if (name.endsWith("rotary_embd.inv_freq")) continue; // computed from the config
-      this.#weights.set(name, tf.tidy(() => tf.variable(tf.tensor(data, [...shape]), false)));
-    }
-    if (config.lm_tie_weights) {
-      const table = this.#weights.get("decoder.token_embedding.weight");
-      const head = this.#weights.get("decoder.head.weight");
-      if (table && !head) this.#weights.set("decoder.head.weight", table);
-      else if (table && head) table.dispose();
-      this.#weights.delete("decoder.token_embedding.weight");
-    }
+    holdWeights(config, weights, this.#weights, this.#packed);
   }
 
-  /** The weights by nanoVLM's names; with a tied head, `decoder.head.weight` alone. */
+  /**
+   * The weights in float32, by nanoVLM's names; with a tied head, `decoder.head.weight` alone.
+   * Frozen ones that are kept in 16 bits are {@linkcode packedWeights}.
+   */
   get weights(): ReadonlyMap<string, tf.Variable> {
     return this.#weights;
+  }
+
+  /** Frozen matrices in 16 bits, by nanoVLM's names; none of them is in {@linkcode weights}. */
+  get packedWeights(): ReadonlyMap<string, PackedWeight> {
+    return this.#packed;
   }
 
   /** The adapters by the name of the layer that they adapt. */
@@ -151,16 +158,20 @@ export class VisionLanguageModel {
    * @throws {Error} where the layer does not exist or has one already
    */
   setAdapter(layer: string, adapter: Adapter): void {
-    if (!this.#weights.has(`${layer}.weight`)) {
+    if (!this.#weights.has(`${layer}.weight`) && !this.#packed.has(`${layer}.weight`)) {
       throw new Error(`Cannot adapt ${layer}: the model has no such layer`);
     }
     if (this.#adapters.has(layer)) throw new Error(`Cannot adapt ${layer}: it has an adapter`);
     this.#adapters.set(layer, adapter);
   }
 
+  get #tensors(): ModelTensors {
+    return { weights: this.#weights, packed: this.#packed, adapters: this.#adapters };
+  }
+
   #context(options: PassOptions): ForwardContext {
     return {
-      weights: this.#weights,
+      ...this.#tensors,
       adapters: options.withoutAdapters ? new Map() : this.#adapters,
       dropoutKeys: options.dropoutKeys ?? null,
       checkpointing: options.checkpointing ?? false,
@@ -168,14 +179,14 @@ export class VisionLanguageModel {
   }
 
   /** The token-embedding table, [V, C]; the head's own tensor where they are tied. */
-  get #table(): tf.Tensor {
+  get #table(): Weight {
     const name = this.config.lm_tie_weights ? "decoder.head" : "decoder.token_embedding";
-    return weight({ weights: this.#weights, adapters: this.#adapters }, `${name}.weight`);
+    return matrix(this.#tensors, `${name}.weight`);
   }
 
   /** The language-model head, [V, C]. */
-  get head(): tf.Tensor2D {
-    return this.#weights.get("decoder.head.weight") as unknown as tf.Tensor2D;
+  get head(): Weight {
+    return matrix(this.#tensors, "decoder.head.weight");
   }
 
   /**
@@ -185,11 +196,9 @@ export class VisionLanguageModel {
    * @returns [N, P, C_vit]
    */
   imageFeatures(images: tf.Tensor4D, options: PassOptions = {}): tf.Tensor3D {
-    const features = visionTransformer(
-      this.#context(options),
-      this.config,
-      images,
-      options.observe,
+    const features = withPrecision(
+      this.precision,
+      () => visionTransformer(this.#context(options), this.config, images, options.observe),
     );
     options.observe?.("vision_encoder", features);
     return features as tf.Tensor3D;
@@ -202,7 +211,10 @@ export class VisionLanguageModel {
    * @returns [N·L, C]
    */
   projectFeatures(features: tf.Tensor3D, options: PassOptions = {}): tf.Tensor2D {
-    const projected = modalityProjector(this.#context(options), this.config, features);
+    const projected = withPrecision(
+      this.precision,
+      () => modalityProjector(this.#context(options), this.config, features),
+    );
     options.observe?.("MP", projected);
     return projected.reshape([-1, this.config.lm_hidden_dim]); // [N·L, C]
   }
@@ -248,7 +260,7 @@ export class VisionLanguageModel {
    * @returns [S, C]
    */
   embedTokens(ids: tf.Tensor1D): tf.Tensor2D {
-    return tf.gather(this.#table, ids) as tf.Tensor2D;
+    return embeddingOnDevice(this.#table, ids);
   }
 
   /**
@@ -268,13 +280,30 @@ export class VisionLanguageModel {
       (batch.images ? this.imageFeatures(batch.images, options) : null);
     const images = features ? this.projectFeatures(features, options) : null;
     const embeddings = this.embed(batch.inputIds, images).reshape([B, T, -1]) as tf.Tensor3D;
-    const hidden = languageModel(this.#context(options), this.config, embeddings, {
+    const hidden = this.#decoder(embeddings, options, {
       angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
       layout: batch.layout,
       observe: options.observe,
     }); // [B, T, C]
     options.observe?.("decoder_hidden", hidden);
     return hidden;
+  }
+
+  #decoder(embeddings: tf.Tensor3D, options: PassOptions, inputs: DecoderInputs): tf.Tensor3D {
+    return withPrecision(
+      this.precision,
+      () => languageModel(this.#context(options), this.config, embeddings, inputs),
+    );
+  }
+
+  /**
+   * Hidden states to logits: the head alone.
+   *
+   * @param hidden [..., C], after the final norm
+   * @returns [..., V]
+   */
+  logits(hidden: tf.Tensor): tf.Tensor {
+    return withPrecision(this.precision, () => linear(hidden, this.head));
   }
 
   /**
@@ -293,7 +322,7 @@ export class VisionLanguageModel {
     cache: KeyValueCache,
     options: PassOptions = {},
   ): tf.Tensor3D {
-    return languageModel(this.#context(options), this.config, embeddings, {
+    return this.#decoder(embeddings, options, {
       angles: rotaryAngles(positions, embeddings.shape[0], rotaryOptions(this.config)),
       layout,
       cache,
@@ -330,7 +359,10 @@ export class VisionLanguageModel {
     const rows = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
     const chosen = selectRows(rows, Int32Array.from(positions)); // [M, C]
     const targets = Int32Array.from(positions, (position) => labels[position]);
-    return headLogProbs(chosen, this.head, targets, temperature); // [M]
+    return withPrecision(
+      this.precision,
+      () => headLogProbs(chosen, this.head, targets, temperature),
+    ); // [M]
   }
 
   /**
@@ -354,7 +386,7 @@ export class VisionLanguageModel {
         const logProbs = batch.labels ? this.#labelLogProbs(hidden, batch.labels, 1) : null; // [M]
         return [
           logProbs ? logProbs.mean().neg() : tf.scalar(NaN),
-          ...(wantsLogits ? [linear(hidden, this.head)] : []), // [B, T, V]
+          ...(wantsLogits ? [this.logits(hidden)] : []), // [B, T, V]
         ];
       });
       if (batch.labels === null) loss.dispose();
@@ -399,12 +431,14 @@ export class VisionLanguageModel {
   /** Frees all tensors of the model. */
   dispose(): void {
     for (const tensor of this.#weights.values()) tensor.dispose();
+    for (const packed of this.#packed.values()) packed.dispose();
     for (const { loraA, loraB, magnitude } of this.#adapters.values()) {
       loraA.dispose();
       loraB.dispose();
       magnitude?.dispose();
     }
     this.#weights.clear();
+    this.#packed.clear();
     this.#adapters.clear();
   }
 }

@@ -9,6 +9,7 @@ import type { VLMConfig } from "./config.ts";
 import { formatConfig } from "./config_file.ts";
 import { type FloatTensor, SafetensorsError, type TensorToWrite } from "./safetensors.ts";
 import { SafetensorsFolder, writeSafetensorsFolder } from "./safetensors_folder.ts";
+import { type PackedHostWeights, packExactly } from "./packed_weights.ts";
 import {
   inverseFrequencies,
   type ModelPart,
@@ -43,6 +44,11 @@ export interface OpenWeights extends Disposable {
   readonly specs: readonly WeightSpec[];
   /** Reads one, as float32, by nanoVLM's name. */
   read(name: string): FloatTensor;
+  /**
+   * Reads one in 16 bits where the file has it so, or where each of its float32 numbers is one of
+   * 16 bits, as after a conversion; else as float32. Nothing is rounded.
+   */
+  readPacked(name: string): FloatTensor | PackedHostWeights;
   /** Closes the files. */
   close(): void;
 }
@@ -69,6 +75,7 @@ export async function openWeights(
     return {
       specs,
       read: (name) => folder.readFloats(source.get(name) ?? name),
+      readPacked: (name) => readPacked(folder, source.get(name) ?? name),
       close: () => folder.close(),
       [Symbol.dispose]: () => folder.close(),
     };
@@ -76,6 +83,16 @@ export async function openWeights(
     folder.close();
     throw error;
   }
+}
+
+function readPacked(folder: SafetensorsFolder, name: string): FloatTensor | PackedHostWeights {
+  const { dtype, shape } = folder.entry(name);
+  if (dtype === "F16" || dtype === "BF16") {
+    const { bytes } = folder.readRaw(name);
+    return { shape, format: dtype, bits: new Uint16Array(bytes.buffer as ArrayBuffer) };
+  }
+  const floats = folder.readFloats(name);
+  return packExactly(floats) ?? floats;
 }
 
 /** Names in the file by the model's names. */
@@ -161,8 +178,11 @@ export async function* loadWeights(
   for (const { name } of weights.specs) yield [name, weights.read(name)];
 }
 
-/** A model's tensor on its way to disk; `data` may be a function, called when its turn comes. */
-export type WeightToSave = Pick<TensorToWrite, "name" | "shape" | "data">;
+/**
+ * A model's tensor on its way to disk; `data` may be a function, called when its turn comes.
+ * `dtype` where it is not that of the whole file.
+ */
+export type WeightToSave = Pick<TensorToWrite, "name" | "shape" | "data" | "dtype">;
 
 /** Choices of {@linkcode saveModelFolder}. */
 export interface SaveModelOptions {
@@ -211,6 +231,7 @@ export async function writeModelFiles(
   const list: TensorToWrite[] = specs.map(({ name, shape }) => ({
     name,
     shape,
+    dtype: given.get(name)?.dtype,
     // Checked just above.
     data: given.get(name)?.data ?? new Float32Array(0),
   }));

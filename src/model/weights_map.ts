@@ -4,6 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { PackedWeight, Weight } from "../ops/packed_weight.ts";
 
 /** A LoRA or DoRA adapter of one linear layer (Hu et al., 2021; Liu et al., 2024). */
 export interface Adapter {
@@ -23,6 +24,8 @@ export interface Adapter {
 export interface ModelTensors {
   /** For example `decoder.blocks.0.attn.q_proj.weight`. */
   weights: ReadonlyMap<string, tf.Tensor>;
+  /** Frozen matrices in 16 bits, by the same names; none of them is in `weights`. */
+  packed: ReadonlyMap<string, PackedWeight>;
   /** For example `decoder.blocks.0.attn.q_proj`. */
   adapters: ReadonlyMap<string, Adapter>;
 }
@@ -36,4 +39,13 @@ export function weight(tensors: ModelTensors, name: string): tf.Tensor {
   const tensor = tensors.weights.get(name);
   if (!tensor) throw new Error(`Cannot run the model: it has no tensor named ${name}`);
   return tensor;
+}
+
+/**
+ * The matrix of that name, in float32 or packed.
+ *
+ * @throws {Error} where the model has none
+ */
+export function matrix(tensors: ModelTensors, name: string): Weight {
+  return tensors.packed.get(name) ?? weight(tensors, name);
 }

@@ -9,6 +9,7 @@ import { toModelBatch } from "../model/batch.ts";
 import { readSafetensors } from "../model/safetensors.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { visionTransformer } from "../model/vision_transformer.ts";
+import { linear } from "../ops/linear.ts";
 import { lossGradients, type Parameters } from "../train/gradients.ts";
 import { compareNumbers } from "./compare_numbers.ts";
 import {
@@ -97,12 +98,7 @@ async function compareForward(
     const hidden = model.hiddenStates(batch, {
       observe: (part, output) => outputs.set(part, tf.keep(output.clone())),
     });
-    const logits = tf.matMul(
-      hidden.reshape([-1, model.config.lm_hidden_dim]) as tf.Tensor2D,
-      model.head,
-      false,
-      true,
-    );
+    const logits = linear(hidden.reshape([-1, model.config.lm_hidden_dim]), model.head);
     outputs.set("logits", tf.keep(logits));
   });
   const names = [...outputs.keys()];
@@ -171,6 +167,7 @@ async function replayClassToken(name: string, folder: string): Promise<ParityRes
   const outputGradient = deviceTensor(expected, "grad_output");
   const context = {
     weights: model.weights,
+    packed: model.packedWeights,
     adapters: model.adapters,
     dropoutKeys: null,
     checkpointing: false,

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { readBack } from "../device/read_back.ts";
 import { defaultLoraConfig, initializeAdapter, type LoraConfig } from "../model/adapter_files.ts";
 import { deviceAdapter } from "../model/device_adapter.ts";
+import { readWeight } from "../model/model_weights.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 
 /**
@@ -27,11 +27,7 @@ export async function addLora(
     model.config,
     loraConfig,
     seed,
-    async (name) => {
-      const weight = model.weights.get(name);
-      if (weight === undefined) throw new Error(`The model has no tensor ${name}`);
-      return (await readBack([weight]))[0] as Float32Array;
-    },
+    (name) => readWeight(model, name),
   );
   for (const [layer, adapter] of adapters) {
     model.setAdapter(layer, deviceAdapter(adapter, loraConfig.lora_dropout));

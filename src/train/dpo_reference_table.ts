@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import { writeTextAtomically } from "../atomic_write.ts";
-import { readBack } from "../device/read_back.ts";
+import { readWeight, weightNames } from "../model/model_weights.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { DPOPair, PairLogProbs } from "./dpo_examples.ts";
@@ -52,9 +52,9 @@ export async function referenceFingerprint(
 ): Promise<string> {
   const hash = createHash("sha256");
   hash.update(JSON.stringify([settings, model.config, tokenizer.files]));
-  for (const [name, tensor] of model.weights) {
-    const [values] = await readBack([tensor]);
-    hash.update(`\n${name} ${tensor.shape}\n`);
+  for (const name of weightNames(model)) {
+    const values = await readWeight(model, name);
+    hash.update(`\n${name} ${values.length}\n`);
     hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
   return hash.digest("hex");

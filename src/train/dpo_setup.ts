@@ -32,6 +32,7 @@ import type { ParameterGroup } from "./optimizer.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { TileCache } from "./tile_cache.ts";
+import { trainingPrecision } from "./training_precision.ts";
 
 /** What DPO needs of a prepared model. */
 export type DPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
@@ -162,7 +163,7 @@ export async function makeReference(options: ReferenceOptions): Promise<DPORefer
   }
   if (train.streaming || evaluation?.streaming) return new FrozenReference(model, groups);
   if (other === null) return await tableReference(options, model, train, evaluation);
-  const reference = (await loadModel(other)).model;
+  const reference = (await loadModel(other, { keepPacked: () => true })).model;
   try {
     return await tableReference(options, reference, train, evaluation);
   } finally {
@@ -179,6 +180,8 @@ async function tableReference(
   const { config, prepared, maker, signal, onProgress } = options;
   const { training, dpo } = config;
   const { tokenizer } = prepared;
+  const precision = trainingPrecision(training);
+  model.precision = precision;
   const make = (placed: PlacedExample<PreferenceExample>) => maker.make(placed);
   const stepPairs = training.per_device_train_batch_size * training.gradient_accumulation_steps;
   const needed = training.max_steps > 0 ? training.max_steps * stepPairs : Infinity;
@@ -195,6 +198,7 @@ async function tableReference(
       fingerprint: await referenceFingerprint(model, tokenizer, {
         data: dataset.fingerprint,
         maxLength: maker.maxLength,
+        ...(precision === "float32" ? {} : { precision }),
       }),
       pairs,
       batchSize: training.per_device_eval_batch_size,

@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { ResolvedConfig } from "../config/config_types.ts";
 import { type BackendChoice, initBackend } from "../device/backend.ts";
+import { parameterCount, weightBytes } from "../model/model_weights.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { longestExamples } from "./longest_examples.ts";
@@ -54,7 +55,7 @@ export interface DryRunOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-function sizeOf(tensors: Iterable<tf.Tensor>): number {
+function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
   let size = 0;
   for (const tensor of tensors) size += tensor.size;
   return size;
@@ -83,10 +84,12 @@ export async function dryRunSFT(
   const say = options.onProgress ?? (() => {});
   const backend = await initBackend({ backend: options.backend });
   say(`backend ${backend.reason}`);
-  const prepared = await prepareModel(config.model, training.seed);
+  const prepared = await prepareModel(config.model, training.seed, training);
   const { model } = prepared;
-  const weights = 4 * (sizeOf(model.weights.values()) + sizeOf(adapterParameters(model).values()));
+  const adapterSize = sizeOf(adapterParameters(model).values());
+  const count = parameterCount(model) + adapterSize;
   say(`model ${prepared.origin}`);
+  if (prepared.packedNote) say(prepared.packedNote);
   try {
     const groups = sftGroups(prepared, training);
     if (groups.length === 0) {
@@ -102,7 +105,8 @@ export async function dryRunSFT(
     const trainsVision = groups.some(({ name }) => name === "vision_encoder") ||
       [...parameters.keys()].some((name) => name.includes("vision_encoder."));
     const settings = {
-      parameters: weights / 4,
+      parameters: count,
+      packed: sizeOf(model.packedWeights.values()),
       trained,
       trainsVision,
       accumulation: training.gradient_accumulation_steps,
@@ -158,7 +162,7 @@ export async function dryRunSFT(
     return {
       backend: backend.reason,
       model: prepared.origin,
-      parameters: weights / 4,
+      parameters: count,
       trained,
       examples: { train: data.train.length, evaluation: data.evaluation?.length ?? null },
       skipped: data.train.skipped.rows.length,
@@ -166,7 +170,7 @@ export async function dryRunSFT(
       batch,
       estimate: estimateStepMemory(model.config, batch, settings),
       measured: {
-        weights,
+        weights: weightBytes(model) + 4 * adapterSize,
         gradients,
         pass: peakBytes,
         process: Deno.memoryUsage().rss,

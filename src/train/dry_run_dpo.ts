@@ -13,6 +13,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import { datasetFromRows } from "../data/load_dataset.ts";
 import { initBackend } from "../device/backend.ts";
+import { parameterCount, weightBytes } from "../model/model_weights.ts";
 import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
 import { type DPODataset, DPOMethod } from "./dpo_method.ts";
 import { AdapterFreeReference } from "./dpo_reference.ts";
@@ -31,7 +32,7 @@ import { sftExampleMaker } from "./sft_setup.ts";
 /** Most pairs that are looked at. */
 const MOST_PAIRS = 5000;
 
-const sizeOf = (tensors: Iterable<tf.Tensor>): number =>
+const sizeOf = (tensors: Iterable<{ readonly size: number }>): number =>
   [...tensors].reduce((sum, { size }) => sum + size, 0);
 
 /** The model to measure: the starter's dims, fresh, stand for the starter. */
@@ -93,9 +94,10 @@ export async function dryRunDPO(
   const { training } = config;
   const backend = await initBackend({ backend: choice });
   onProgress(`backend ${backend.reason}`);
-  const prepared = await prepareModel(measuredModel(config.model), training.seed);
+  const prepared = await prepareModel(measuredModel(config.model), training.seed, training);
   const { model } = prepared;
   onProgress(`model ${prepared.origin}`);
+  if (prepared.packedNote) onProgress(prepared.packedNote);
   const accumulator = new GradientAccumulator();
   let optimizer: Optimizer | null = null;
   try {
@@ -109,9 +111,11 @@ export async function dryRunDPO(
     const data = await prepareData(config, "preference");
     onProgress(`data ${config.dataset.train_data_path}: ${data.train.length ?? "unknown"} pairs`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const weights = sizeOf(model.weights.values()) + sizeOf(adapterParameters(model).values());
+    const adapterSize = sizeOf(adapterParameters(model).values());
+    const weights = parameterCount(model) + adapterSize;
     const settings = {
       parameters: weights,
+      packed: sizeOf(model.packedWeights.values()),
       trained: sizeOf(parameters.values()),
       trainsVision: [...parameters.keys()].some((name) => name.includes("vision_encoder.")),
       accumulation: training.gradient_accumulation_steps,
@@ -169,7 +173,7 @@ export async function dryRunDPO(
       batch,
       estimate: estimateStepMemory(model.config, batch, settings),
       measured: {
-        weights: 4 * weights,
+        weights: weightBytes(model) + 4 * adapterSize,
         gradients: 4 * sizeOf(accumulator.gradients.values()),
         pass: peakBytes,
         process: Deno.memoryUsage().rss,

@@ -13,6 +13,7 @@ import { RowSkipped } from "../data/data_error.ts";
 import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
 import type { GrpoExample } from "../data/formats.ts";
 import { initBackend } from "../device/backend.ts";
+import { parameterCount, weightBytes } from "../model/model_weights.ts";
 import { forbiddenTokenIds } from "../generate/generate_text.ts";
 import { RandomStream } from "../random.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
@@ -37,7 +38,7 @@ import { TileCache } from "./tile_cache.ts";
 /** Most prompts that are looked at. */
 const MOST_PROMPTS = 5000;
 
-const sizeOf = (tensors: Iterable<tf.Tensor>): number =>
+const sizeOf = (tensors: Iterable<{ readonly size: number }>): number =>
   [...tensors].reduce((sum, { size }) => sum + size, 0);
 
 /** The model to measure: the starter's dims, fresh, stand for the starter. */
@@ -150,9 +151,10 @@ export async function dryRunGRPO(
   const { training } = config;
   const backend = await initBackend({ backend: choice });
   onProgress(`backend ${backend.reason}`);
-  const prepared = await prepareModel(measuredModel(config.model), training.seed);
+  const prepared = await prepareModel(measuredModel(config.model), training.seed, training);
   const { model } = prepared;
   onProgress(`model ${prepared.origin}`);
+  if (prepared.packedNote) onProgress(prepared.packedNote);
   const accumulator = new GradientAccumulator();
   let optimizer: Optimizer | null = null;
   let freeReference = () => {};
@@ -169,9 +171,11 @@ export async function dryRunGRPO(
     await using scorer = await CompletionScorer.start(config);
     onProgress(`rewards ${scorer.names.join(", ")}`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const weights = sizeOf(model.weights.values()) + sizeOf(adapterParameters(model).values());
+    const adapterSize = sizeOf(adapterParameters(model).values());
+    const weights = parameterCount(model) + adapterSize;
     const settings = {
       parameters: weights,
+      packed: sizeOf(model.packedWeights.values()),
       trained: sizeOf(parameters.values()),
       trainsVision: [...parameters.keys()].some((name) => name.includes("vision_encoder.")),
       accumulation: training.gradient_accumulation_steps,
@@ -243,7 +247,7 @@ export async function dryRunGRPO(
       batch,
       estimate: estimateStepMemory(model.config, batch, settings),
       measured: {
-        weights: 4 * weights,
+        weights: weightBytes(model) + 4 * adapterSize,
         gradients: 4 * sizeOf(accumulator.gradients.values()),
         pass: peakBytes,
         process: Deno.memoryUsage().rss,

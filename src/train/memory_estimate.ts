@@ -8,6 +8,7 @@ import type { VLMConfig } from "../model/config.ts";
 // B rows, T tokens, C channels, I inner channels, H heads, K key/value channels, P patches, V vocabulary
 
 const FLOAT_BYTES = 4;
+const PACKED_BYTES = 2;
 
 /** What a step works on. */
 export interface StepDims {
@@ -22,6 +23,8 @@ export interface StepDims {
 export interface StepMemoryOptions {
   /** Numbers in all weights, adapters included. */
   readonly parameters: number;
+  /** Of them, frozen ones that are kept in 16 bits. */
+  readonly packed: number;
   /** Numbers in what trains. */
   readonly trained: number;
   readonly trainsVision: boolean;
@@ -113,7 +116,7 @@ export function estimateStepMemory(
     ? 0
     : Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES) * 4;
   return {
-    weights: FLOAT_BYTES * options.parameters,
+    weights: FLOAT_BYTES * options.parameters - (FLOAT_BYTES - PACKED_BYTES) * options.packed,
     // The sum so far, and the gradients that are added to it.
     gradients: FLOAT_BYTES * options.trained * (options.accumulation > 1 ? 2 : 1),
     moments: 2 * FLOAT_BYTES * options.trained,

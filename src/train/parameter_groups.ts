@@ -35,6 +35,7 @@ export function adapterParameters(model: VisionLanguageModel): Map<string, tf.Va
  * frozen; the projector and the vision encoder train where their rates are above 0.
  *
  * @param weightDecay of every tensor of every group, biases and norms included
+ * @throws {Error} where a weight that is to train is kept in 16 bits
  */
 export function parameterGroups(
   model: VisionLanguageModel,
@@ -46,6 +47,19 @@ export function parameterGroups(
   const below = (prefix: string) =>
     new Map([...model.weights].filter(([name]) => name.startsWith(prefix) && !adapted(name)));
   const adapters = adapterParameters(model);
+  const refusePacked = (prefix: string, rate: number): void => {
+    const name = [...model.packedWeights.keys()].find((name) =>
+      rate > 0 && name.startsWith(prefix) && !adapted(name)
+    );
+    if (name === undefined) return;
+    throw new Error(
+      `Cannot train ${name}: it is kept in 16 bits, which only frozen weights are; load the model ` +
+        "without keepPacked, or give its part the learning rate 0",
+    );
+  };
+  refusePacked("MP.", rates.modalityProjector);
+  refusePacked("vision_encoder.", rates.visionEncoder);
+  if (adapters.size === 0) refusePacked("decoder.", rates.languageBackbone);
   const group = (name: string, learningRate: number, parameters: Map<string, tf.Variable>) => ({
     name,
     learningRate,

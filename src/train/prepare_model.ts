@@ -17,10 +17,21 @@ import { deviceAdapter } from "../model/device_adapter.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { loadModel } from "../model/pretrained.ts";
 import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
+import { readWeight } from "../model/model_weights.ts";
+import { packedToSave } from "../model/save_pretrained.ts";
+import { type PackedHostWeights, packExactly } from "../model/packed_weights.ts";
 import { writeModelFiles } from "../model/weights.ts";
 import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../text/image_string.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
+import {
+  type FrozenSettings,
+  type FrozenWeights,
+  frozenWeights,
+  packedNote,
+  roundFrozen,
+} from "./frozen_weights.ts";
+import { trainingPrecision } from "./training_precision.ts";
 
 /** A model that is ready to train. */
 export interface PreparedModel {
@@ -33,7 +44,16 @@ export interface PreparedModel {
   readonly origin: string;
   /** What the user should know, a line each. */
   readonly warnings: readonly string[];
+  /** What of the model is kept in 16 bits, in a line; null where nothing is. */
+  readonly packedNote?: string | null;
 }
+
+type Weights = Iterable<[string, HostWeights | PackedHostWeights]>;
+
+/** Changes weights on their way to the device. */
+type OnTheWay = (weights: Weights) => Weights;
+
+const NOTHING_FROZEN: FrozenWeights = { keepPacked: () => false, roundTo: () => null };
 
 /** The tokenizer of a fresh model, with nanoVLM's extra tokens. */
 async function freshTokenizer(config: VLMConfig): Promise<Tokenizer> {
@@ -44,7 +64,11 @@ async function freshTokenizer(config: VLMConfig): Promise<Tokenizer> {
 }
 
 /** A model from nothing but a seed. */
-async function freshModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+async function freshModel(
+  section: ModelSection,
+  seed: number,
+  onTheWay: OnTheWay,
+): Promise<PreparedModel> {
   const wished = section.vlm_config;
   const config: VLMConfig = {
     ...defaultVLMConfig(),
@@ -59,11 +83,16 @@ async function freshModel(section: ModelSection, seed: number): Promise<Prepared
     initPositionEmbedding: section.init_position_embedding,
     initializerRange: section.initializer_range,
   });
-  return finish(config, weights, tokenizer, "fresh weights");
+  return finish(config, onTheWay(weights), tokenizer, "fresh weights");
 }
 
 /** A model from SigLIP and Llama backbones, the projector fresh: nanoVLM's `load_backbone`. */
-async function backboneModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+async function backboneModel(
+  section: ModelSection,
+  seed: number,
+  onTheWay: OnTheWay,
+  { keepPacked }: FrozenWeights,
+): Promise<PreparedModel> {
   const config = { ...defaultVLMConfig(), ...section.vlm_config };
   const tokenizer = await freshTokenizer(config);
   const warnings: string[] = [];
@@ -82,16 +111,19 @@ async function backboneModel(section: ModelSection, seed: number): Promise<Prepa
     initializerRange: section.initializer_range,
     onWarning: (text) => warnings.push(text),
   });
-  const weights = function* (): Generator<[string, HostWeights]> {
-    for (const { name } of converted.specs) yield [name, converted.read(name)];
+  const weights = function* (): Generator<[string, HostWeights | PackedHostWeights]> {
+    for (const { name } of converted.specs) {
+      const values = converted.read(name);
+      yield [name, (keepPacked(name) ? packExactly(values) : null) ?? values];
+    }
   };
   const origin = `backbones ${config.vit_model_type} and ${config.lm_model_type}`;
-  return { ...finish(converted.config, weights(), tokenizer, origin), warnings };
+  return { ...finish(converted.config, onTheWay(weights()), tokenizer, origin), warnings };
 }
 
 function finish(
   config: VLMConfig,
-  weights: Iterable<[string, HostWeights]>,
+  weights: Weights,
   tokenizer: Tokenizer,
   origin: string,
 ): PreparedModel {
@@ -110,13 +142,22 @@ function finish(
  *
  * @param section the config's `model`
  * @param seed of fresh weights
+ * @param training decides what LoRA leaves frozen, which is kept in 16 bits where nothing is lost;
+ *   without it every weight is float32 and may be trained
  * @throws {Error} where a folder, file or Hub id is missing or does not fit
  */
-export async function prepareModel(section: ModelSection, seed: number): Promise<PreparedModel> {
+export async function prepareModel(
+  section: ModelSection,
+  seed: number,
+  training?: FrozenSettings,
+): Promise<PreparedModel> {
   const fresh = section.model_name_or_path === "initialize";
+  const frozen = training ? frozenWeights(section, training) : NOTHING_FROZEN;
+  const onTheWay = (weights: Weights) => roundFrozen(weights, frozen);
   const prepared = fresh
-    ? await (section.load_backbone ? backboneModel : freshModel)(section, seed)
-    : await pretrainedModel(section);
+    ? await (section.load_backbone ? backboneModel : freshModel)(section, seed, onTheWay, frozen)
+    : await pretrainedModel(section, onTheWay, frozen);
+  if (training) prepared.model.precision = trainingPrecision(training);
   if (!section.use_lora) return prepared;
   const loraConfig: LoraConfig = {
     ...section.lora_config,
@@ -127,18 +168,31 @@ export async function prepareModel(section: ModelSection, seed: number): Promise
     model.config,
     loraConfig,
     seed,
-    async (name) => (await readBack([model.weights.get(name)!]))[0] as Float32Array,
+    (name) => readWeight(model, name),
   );
   for (const [layer, adapter] of adapters) {
     model.setAdapter(layer, deviceAdapter(adapter, loraConfig.lora_dropout));
   }
-  return { ...prepared, loraConfig, warnings: [...prepared.warnings, ...warnings] };
+  return {
+    ...prepared,
+    loraConfig,
+    warnings: [...prepared.warnings, ...warnings],
+    packedNote: training ? packedNote(model, training) : null,
+  };
 }
 
-async function pretrainedModel(section: ModelSection): Promise<PreparedModel> {
+async function pretrainedModel(
+  section: ModelSection,
+  onTheWay: OnTheWay,
+  { keepPacked }: FrozenWeights,
+): Promise<PreparedModel> {
   const warnings: string[] = [];
   const origin = section.model_name_or_path;
-  const loaded = await loadModel(origin, { onWarning: (text) => warnings.push(text) });
+  const loaded = await loadModel(origin, {
+    onWarning: (text) => warnings.push(text),
+    keepPacked,
+    onTheWay,
+  });
   return { ...loaded, loraConfig: null, origin, warnings };
 }
 
@@ -192,7 +246,10 @@ export async function writePreparedModel(
     await writeModelFiles(
       folder,
       model.config,
-      names.map((name) => ({ name, ...tensors.get(name)! })),
+      [
+        ...names.map((name) => ({ name, ...tensors.get(name)! })),
+        ...packedToSave(model.packedWeights),
+      ],
     );
   }
   if (files.tokenizer) await tokenizer.save(folder);

@@ -5,12 +5,13 @@
  * @module
  */
 import { writeFolderAtomically } from "../atomic_write.ts";
-import type { ResolvedConfig, TrainingSection } from "../config/config_types.ts";
+import type { ResolvedConfig } from "../config/config_types.ts";
 import { stringifyConfig } from "../config/stringify_config.ts";
 import { type BackendChoice, initBackend } from "../device/backend.ts";
 import { HubError } from "../hub/hub_error.ts";
 import { hubSettings } from "../hub/hub_settings.ts";
 import { checkUpload, uploadFolder } from "../hub/upload_folder.ts";
+import { parameterCount } from "../model/model_weights.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../report/page/report_contents.ts";
 import { Reporter } from "../report/reporter.ts";
 import { RunDirectory } from "../report/run_directory.ts";
@@ -20,6 +21,7 @@ import type { ParameterGroup } from "./optimizer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
 import { Trainer, type TrainerCallback, type TrainResult } from "./trainer.ts";
 import type { TrainingMethod } from "./training_method.ts";
+import { precisionNote } from "./training_precision.ts";
 
 /** How a run is started. */
 export interface RunOptions {
@@ -55,19 +57,19 @@ export type SetUp = (prepared: PreparedModel, reporter: Reporter) => Promise<Run
 
 function modelFacts({ model, origin }: PreparedModel, backend: string): FactGroup[] {
   const { config } = model;
-  const parameters = [...model.weights.values()].reduce((sum, { size }) => sum + size, 0);
   return [
     {
       title: "Model",
       facts: [
         ["weights", origin],
-        ["parameters", parameters],
+        ["parameters", parameterCount(model)],
+        ["frozen in 16 bits", model.packedWeights.size],
         ["vision", `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}`],
         ["decoder", `${config.lm_n_blocks} blocks of ${config.lm_hidden_dim}`],
         ["adapters", model.adapters.size],
       ],
     },
-    { title: "Device", facts: [["backend", backend]] },
+    { title: "Device", facts: [["backend", backend], ["precision", model.precision]] },
   ];
 }
 
@@ -109,7 +111,8 @@ export async function runTraining(
   if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
   console.error(`backend ${backend.reason}`);
-  const prepared = await prepareModel(config.model, training.seed);
+  const prepared = await prepareModel(config.model, training.seed, training);
+  if (prepared.packedNote) console.error(prepared.packedNote);
   let directory: RunDirectory | null = null;
   let setup: RunSetup | null = null;
   let trainer: Trainer | null = null;
@@ -154,7 +157,8 @@ export async function runTraining(
       reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
     }
     for (const warning of prepared.warnings) reporter.onWarning(warning);
-    for (const warning of precisionWarnings(training)) reporter.onWarning(warning);
+    const note = precisionNote(prepared.model.precision, backend.name);
+    if (note !== null) reporter.onWarning(note);
     const result = await trainer.train();
     if (result.status === "interrupted") {
       const message = result.step > 0
@@ -188,13 +192,6 @@ export async function runTraining(
     trainer?.dispose();
     prepared.model.dispose();
   }
-}
-
-/** What the user should know of a precision that was asked for. */
-function precisionWarnings({ bf16, fp16 }: TrainingSection): string[] {
-  const name = bf16 ? "bf16" : fp16 ? "fp16" : null;
-  if (name === null) return [];
-  return [`training.${name} is set, but this run computes in float32: as exact, and slower`];
 }
 
 /**

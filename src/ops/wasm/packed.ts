@@ -1,6 +1,6 @@
 /**
- * Frozen weights in 16 bits on the wasm heap. A product widens a block of rows into scratch that
- * stays in the cache and multiplies it there; a handful of rows are widened in registers.
+ * Frozen weights in 16 bits on the wasm heap. A product widens the weight, or a large block of it,
+ * into scratch and multiplies it there; for a handful of rows it is widened in registers.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -23,8 +23,11 @@ export function formatCode(weight: Weight): number {
 /** Most rows of x that are multiplied with W widened in registers. */
 const FEW_ROWS = 4;
 
-/** Floats of a widened block: 1 MiB, which a core's cache holds. */
-const BLOCK_FLOATS = 2 ** 18;
+/**
+ * Floats of a widened block, at most: 16 MiB, which is all of most weights. Blocks that stay in a
+ * core's cache make the BLAS up to 1.5 times slower, which packs its left side anew for each.
+ */
+const BLOCK_FLOATS = 2 ** 22;
 
 const blocks = new WeakMap<KernelModule, { address: number; floats: number }>();
 
@@ -61,7 +64,7 @@ function blockOf(
   [O, I]: readonly number[],
 ): { address: number; rows: number } {
   const rows = Math.min(O, Math.max(8, Math.floor(BLOCK_FLOATS / I) & ~7));
-  return { address: blockAddress(module, Math.max(rows * I, BLOCK_FLOATS)), rows };
+  return { address: blockAddress(module, rows * I), rows };
 }
 
 /** dx = dy W: [..., O] and packed [O, I] → [..., I]. Written. */

@@ -1,0 +1,66 @@
+/**
+ * Weights in 16 bits on their way to the device: as a file has them, or because nothing is lost.
+ *
+ * @module
+ */
+import { float32ToBfloat16, float32ToFloat16 } from "../ops/half_precision.ts";
+import type { PackedFormat } from "../ops/packed_weight.ts";
+
+/** A tensor on the host, as files hold it. */
+export interface HostWeights {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** A tensor of 16-bit floats on the host. */
+export interface PackedHostWeights {
+  readonly shape: readonly number[];
+  readonly format: PackedFormat;
+  /** One number a word. */
+  readonly bits: Uint16Array;
+}
+
+/** Whether a weight may stay in 16 bits: the matrices of linear layers, of embedding and head. */
+export function isPackable(shape: readonly number[]): boolean {
+  return shape.length === 2;
+}
+
+const CHUNK = 1 << 16;
+
+function fitsBfloat16(values: Float32Array): boolean {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return words.every((word) => (word & 0xffff) === 0);
+}
+
+function fitsFloat16(values: Float32Array): boolean {
+  for (let first = 0; first < values.length; first += CHUNK) {
+    const part = values.subarray(first, first + CHUNK);
+    const half = new Float16Array(part);
+    if (!part.every((value, i) => Object.is(half[i], value))) return false;
+  }
+  return true;
+}
+
+/** The weights in 16 bits where each of their numbers is one of that format, else null. */
+export function packExactly({ shape, data }: HostWeights): PackedHostWeights | null {
+  if (!isPackable(shape)) return null;
+  if (fitsBfloat16(data)) {
+    const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
+    return { shape, format: "BF16", bits: Uint16Array.from(words, (word) => word >>> 16) };
+  }
+  return fitsFloat16(data) ? { shape, format: "F16", bits: float32ToFloat16(data) } : null;
+}
+
+/** The weights rounded to 16 bits; null where one is too large for the format. */
+export function packRounded(
+  { shape, data }: HostWeights,
+  format: PackedFormat,
+): PackedHostWeights | null {
+  if (!isPackable(shape)) return null;
+  const bits = format === "BF16" ? float32ToBfloat16(data) : float32ToFloat16(data);
+  const infinity = format === "BF16" ? 0x7f80 : 0x7c00;
+  const overflows = bits.some((half, i) =>
+    (half & 0x7fff) === infinity && Number.isFinite(data[i])
+  );
+  return overflows ? null : { shape, format, bits };
+}
