@@ -56,6 +56,7 @@ const RULES: readonly ChartRule[] = [
     keys: /clipped_ratio|truncated|frac_reward_zero_std/,
   },
   { title: "Tokens per second", keys: /tokens_per_second/ },
+  { title: "Share of padding among the tokens", keys: /^padding_share$/ },
   { title: "Where the time goes", keys: /^(time|profiling)\// },
   { title: "Memory", keys: /memory/ },
 ];

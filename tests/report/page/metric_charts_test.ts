@@ -12,6 +12,7 @@ Deno.test("metricCharts() puts together what is compared, the main charts first"
       "rewards/a/mean": 0,
       "rewards/a/std": 0,
       tokens_per_second: 9,
+      padding_share: 0.2,
       "learning_rate/vision": 1,
       learning_rate: 1,
       loss: 2,
@@ -26,6 +27,7 @@ Deno.test("metricCharts() puts together what is compared, the main charts first"
     ["Learning rate", true, ["learning_rate/vision", "learning_rate"]],
     ["Reward functions: spread", false, ["rewards/a/std"]],
     ["Tokens per second", false, ["tokens_per_second"]],
+    ["Share of padding among the tokens", false, ["padding_share"]],
     ["custom", false, ["custom"]],
   ]);
 });
