@@ -125,20 +125,21 @@ static void window_transposed(const Window *w, i32 rows, i32 D, const float *wei
     gemm(w->second_count, D, rows, weights + w->first_count, 1, ld, x, x_row, 1, out + w->second * out_row, out_row, 1, scratch);
 }
 
+// Of the key/value heads only k0 .. k1, with the query heads that share them: what one thread takes.
 // Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4); block: queries at a time, at least
 // H / K where Tq is 1.
 EXPORT(nano_attention)
 void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
                     const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends,
-                    float scale, float *out, float *lse, i32 block, float *scratch) {
+                    float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
   i32 G = H / K, k_row = K * D, ld = (Tk + 3) & ~3;
   float *scores = scratch + GEMM_SCRATCH_FLOATS;
   // With one query a row, a group's heads are the rows of the block, since they share the keys.
-  i32 grouped = Tq == 1, heads = grouped ? K : H, count = grouped ? G : Tq;
+  i32 grouped = Tq == 1, shared = grouped ? 1 : G, count = grouped ? G : Tq;
   i32 q_row = grouped ? D : H * D;
   for (i32 b = 0; b < B; b++) {
-    for (i32 h = 0; h < heads; h++) {
+    for (i32 h = k0 * shared; h < k1 * shared; h++) {
       i32 first_head = grouped ? h * G : h;
       const float *keys = k + b * Tk * k_row + (first_head / G) * D;
       const float *values = v + b * Tk * k_row + (first_head / G) * D;
@@ -177,19 +178,21 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
   }
 }
 
-// dq, dk, dv are written (=), shaped as q, k, v. Scratch in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk
+// dq, dk, dv are written (=), shaped as q, k, v, for the key/value heads k0 .. k1. Scratch in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk
 // rounded up to 4).
 EXPORT(nano_attention_backward)
 void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
                              const float *v, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
                              const i32 *ends, float scale, const float *out, const float *lse, const float *dout,
-                             float *dq, float *dk, float *dv, i32 block, float *scratch) {
+                             float *dq, float *dk, float *dv, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
   i32 G = H / K, k_row = K * D, q_row = H * D, ld = (Tk + 3) & ~3;
   float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * ld;
-  fill(dk, B * Tk * k_row, 0.0f), fill(dv, B * Tk * k_row, 0.0f);
+  for (i32 t = 0; t < B * Tk; t++) {
+    fill(dk + t * k_row + k0 * D, (k1 - k0) * D, 0.0f), fill(dv + t * k_row + k0 * D, (k1 - k0) * D, 0.0f);
+  }
   for (i32 b = 0; b < B; b++) {
-    for (i32 h = 0; h < H; h++) {
+    for (i32 h = k0 * G; h < k1 * G; h++) {
       i32 key_offset = b * Tk * k_row + (h / G) * D;
       for (i32 i0 = 0; i0 < Tq; i0 += block) {
         i32 rows = least(block, Tq - i0), query_offset = b * Tq * q_row + h * D + i0 * q_row;

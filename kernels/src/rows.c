@@ -36,6 +36,12 @@ void nano_fill(i32 n, float *x, float value) { fill(x, n, value); }
 EXPORT(nano_copy)
 void nano_copy(i32 n, const float *x, float *y) { copy(n, x, y); }
 
+// Rows of `width` floats from one array to another, each array's rows so many floats apart.
+EXPORT(nano_copy_rows)
+void nano_copy_rows(i32 rows, i32 width, const float *from, i32 from_row, float *to, i32 to_row) {
+  for (i32 r = 0; r < rows; r++) copy(width, from + r * from_row, to + r * to_row);
+}
+
 // out[ids[i]] = 0
 EXPORT(nano_zero_rows)
 void nano_zero_rows(i32 n, i32 C, const i32 *ids, float *out) {

@@ -1,11 +1,18 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
 import { findBlas } from "../../src/device/blas.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { type WasmHeap, wasmHeap } from "../../src/device/wasm_heap.ts";
+import { AttentionLayout } from "../../src/ops/attention_layout.ts";
+import { gelu, swiglu } from "../../src/ops/wasm/activations.ts";
+import { attention } from "../../src/ops/wasm/attention.ts";
 import { type Gemm, wasmGemm } from "../../src/ops/wasm/gemm.ts";
-import { pieces } from "../../src/ops/wasm/gemm_parts.ts";
 import { startKernelThreads } from "../../src/ops/wasm/kernel_threads.ts";
+import { linear } from "../../src/ops/wasm/linear.ts";
 import { type KernelModule, loadKernelModule } from "../../src/ops/wasm/module.ts";
+import { layerNorm, rmsNorm } from "../../src/ops/wasm/norms.ts";
+import { adamW } from "../../src/ops/wasm/optimizer.ts";
+import { attentionParts, pieces } from "../../src/ops/wasm/parts.ts";
 import { RandomStream } from "../../src/random.ts";
 
 async function sharedHeap(): Promise<WasmHeap | null> {
@@ -20,6 +27,18 @@ async function heapOrReason(): Promise<WasmHeap | null> {
   const heap = await sharedHeap();
   if (heap === null) console.error("Not tested: one core, or NANOVLM_THREADS=1.");
   return heap;
+}
+
+/** Fails where any bit differs. */
+function assertSameBits(got: Float32Array, want: Float32Array, name: string): void {
+  assertEquals(got.length, want.length, name);
+  const bits = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length);
+  const [a, b] = [bits(got), bits(want)];
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] !== b[i]) {
+      throw new Error(`${name}: value ${i} is ${got[i]}, on one thread ${want[i]}`);
+    }
+  }
 }
 
 /** So that the threads are up, mostly. */
@@ -83,6 +102,24 @@ Deno.test("pieces() covers a length once, and none is small but where all is", (
   }
 });
 
+Deno.test("attentionParts() takes every head of every row once", () => {
+  for (
+    const [B, K, threads] of [[1, 1, 1], [1, 1, 8], [1, 12, 2], [3, 5, 2], [32, 2, 2], [33, 3, 4]]
+  ) {
+    const parts = attentionParts(B, K, threads);
+    const seen = new Set<string>();
+    for (const { row, rows, head, heads } of parts) {
+      for (let r = row; r < row + rows; r++) {
+        for (let h = head; h < head + heads; h++) seen.add(`${r} ${h}`);
+      }
+    }
+    assertEquals(seen.size, B * K);
+    assertEquals(parts.reduce((sum, { rows, heads }) => sum + rows * heads, 0), B * K);
+    assert(parts.length < 64);
+    if (threads === 1) assertEquals(parts.length, 1);
+  }
+});
+
 Deno.test("products on any number of threads have the bits of one thread", async () => {
   const heap = await heapOrReason();
   if (heap === null) return;
@@ -104,11 +141,103 @@ Deno.test("products on any number of threads have the bits of one thread", async
         wasmGemm(module)(product);
         return c.slice();
       });
-      for (const result of results) assertEquals(result, results[0], `[${size}], ${variant}`);
+      for (const result of results) assertSameBits(result, results[0], `[${size}], ${variant}`);
     }
   }
   for (const module of modules) module.stopThreads();
   for (const address of at) heap.free(address);
+});
+
+/** Values of an op and of the gradients of its inputs. */
+function valuesAndGradients(op: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor[]) {
+  return tf.tidy(() => {
+    const weights = tf.tensor(randomValues(op(...inputs).size, 9), op(...inputs).shape);
+    const slopes = tf.grads((...x: tf.Tensor[]) => op(...x).mul(weights).sum())(inputs);
+    return [op(...inputs), ...slopes].map((tensor) => tensor.dataSync<"float32">());
+  });
+}
+
+function randomValues(size: number, seed: number): Float32Array {
+  const random = new RandomStream(seed, "test");
+  return Float32Array.from({ length: size }, () => random.nextFloat() * 4 - 2);
+}
+
+Deno.test("fused ops on any number of threads have the bits of one thread", async () => {
+  const heap = await heapOrReason();
+  if (heap === null) return;
+  const tensor = (shape: number[], seed: number): tf.Tensor =>
+    tf.tensor(randomValues(shape.reduce((x, y) => x * y), seed), shape);
+  const layout = new AttentionLayout(
+    3,
+    70,
+    70,
+    Int32Array.of(0, 3, 9),
+    Int32Array.of(20, 3, 30),
+    Int32Array.from({ length: 210 }, (_, i) => i % 70 < 50 ? 20 : 50),
+    Int32Array.from({ length: 210 }, (_, i) => i % 70 + 1),
+  );
+  const attend = (module: KernelModule, layout: AttentionLayout | null) => (...x: tf.Tensor[]) =>
+    attention(module, ...x as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D], layout);
+  const cases: [string, (module: KernelModule) => (...x: tf.Tensor[]) => tf.Tensor, number[][]][] =
+    [
+      ["attention", (m) => attend(m, null), [[9, 61, 4, 32], [9, 61, 2, 32], [9, 61, 2, 32]]],
+      ["few rows", (m) => attend(m, layout), [[3, 70, 6, 32], [3, 70, 3, 32], [3, 70, 3, 32]]],
+      ["one row", (m) => attend(m, null), [[1, 130, 5, 20], [1, 130, 5, 20], [1, 130, 5, 20]]],
+      ["one query", (m) => attend(m, null), [[5, 1, 6, 64], [5, 900, 3, 64], [5, 900, 3, 64]]],
+      ["gelu", (m) => (x) => gelu(m, x), [[301, 333]]],
+      ["swiglu", (m) => (x, y) => swiglu(m, x, y), [[301, 333], [301, 333]]],
+      ["RMS norm", (m) => (x, w) => rmsNorm(m, x, w, 1e-5), [[301, 333], [333]]],
+      ["layer norm", (m) => (x, w, b) => layerNorm(m, x, w, b, 1e-5), [[301, 333], [333], [333]]],
+      [
+        "linear",
+        (m) => (x, w, b) => linear(m, wasmGemm(m), x, w, b),
+        [[2, 301, 333], [130, 333], [130]],
+      ],
+    ];
+  const alone = loadKernelModule(heap);
+  for (const threads of [2, 5]) {
+    const module = loadKernelModule(heap, { threads });
+    for (const [name, op, shapes] of cases) {
+      const inputs = shapes.map((shape, i) => tensor(shape, i + 1));
+      const want = valuesAndGradients(op(alone), inputs);
+      for (let round = 0; round < 3; round++) {
+        valuesAndGradients(op(module), inputs).forEach((values, i) =>
+          assertSameBits(values, want[i], `${name}, ${threads} threads, tensor ${i}`)
+        );
+      }
+      tf.dispose(inputs);
+      assertEquals(module.startedThreads, threads - 1, name);
+    }
+    module.stopThreads();
+  }
+});
+
+Deno.test("AdamW on several threads has the bits of one thread", async () => {
+  const heap = await heapOrReason();
+  if (heap === null) return;
+  const numbers = {
+    learningRate: 0.1,
+    weightDecay: 0.1,
+    beta1: 0.9,
+    beta2: 0.99,
+    eps: 1e-8,
+    step: 3,
+    gradientScale: 0.5,
+  };
+  const modules = [1, 3].map((threads) => loadKernelModule(heap, { threads }));
+  const results = modules.map((module) => {
+    const tensors = [1, 2, 3, 4].map((seed) =>
+      tf.tensor1d(randomValues(100_003, seed).map(Math.abs))
+    );
+    const [parameter, gradient, first, second] = tensors;
+    assert(adamW(module, parameter, gradient, first, second, numbers));
+    const values = tensors.map((tensor) => tensor.dataSync<"float32">());
+    tf.dispose(tensors);
+    return values;
+  });
+  assertEquals(modules[1].startedThreads, 2);
+  results[1].forEach((values, i) => assertSameBits(values, results[0][i], `tensor ${i}`));
+  modules[1].stopThreads();
 });
 
 const blas = findBlas();
@@ -134,7 +263,7 @@ Deno.test({
           wasmGemm(module)(product);
           return c.slice();
         });
-        assertEquals(second, first, `[${size}], ${variant}: bits depend on timing`);
+        assertSameBits(second, first, `[${size}], ${variant}, twice`);
         alone.forEach((value, i) =>
           assert(Math.abs(value - first[i]) <= 1e-5 * k, `[${size}], ${variant}, ${i}`)
         );

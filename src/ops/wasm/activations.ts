@@ -5,6 +5,12 @@
 import type * as tf from "@tensorflow/tfjs";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { runRange } from "./parts.ts";
+
+/** Runs `kernel(size, ...addresses)`, whose values do not depend on each other. */
+function runElements(module: KernelModule, kernel: string, size: number, at: number[]): void {
+  runRange(module, kernel, size, 1, (start, size) => [size, ...at.map((x) => x + 4 * start)]);
+}
 
 /** Runs `kernel(size, ...addresses of inputs, address of output)`, the output shaped as the first. */
 function elementwise(
@@ -18,7 +24,7 @@ function elementwise(
     inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
     run: (l) => {
       const out = l.output(inputs[0].shape);
-      module.kernel(kernel)(inputs[0].size, ...inputs.map(l.address), l.address(out));
+      runElements(module, kernel, inputs[0].size, [...inputs, out].map(l.address));
       return [out];
     },
   });
@@ -32,7 +38,7 @@ export function gelu(module: KernelModule, x: tf.Tensor): tf.Tensor {
     saveInputs: ["x"],
     run: (l) => {
       const y = l.output(x.shape);
-      module.kernel("nano_gelu")(x.size, l.address(x), l.address(y));
+      runElements(module, "nano_gelu", x.size, [x, y].map(l.address));
       return [y];
     },
     gradient: (dy, [x]) => ({
@@ -49,7 +55,7 @@ export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf
     saveInputs: ["gate", "up"],
     run: (l) => {
       const y = l.output(gate.shape);
-      module.kernel("nano_swiglu")(gate.size, l.address(gate), l.address(up), l.address(y));
+      runElements(module, "nano_swiglu", gate.size, [gate, up, y].map(l.address));
       return [y];
     },
     gradient: (dy, [gate, up]) => ({

@@ -3,25 +3,11 @@
  * never along what it sums over.
  * @module
  */
+import { pieces } from "./parts.ts";
 
 /** Multiplications below which waking another thread costs more than it saves. */
 const THREADED_WORK = 2e6;
 const THREADED_BLAS_WORK = 4e6;
-
-/**
- * Starts and sizes of the pieces of 0 … length − 1: `step` each, but the last, which may be larger
- * by less than `least` so that none is smaller than that.
- */
-export function pieces(length: number, step: number, least = 1): [start: number, size: number][] {
-  const result: [number, number][] = [];
-  for (let start = 0; start < length;) {
-    const rest = length - start;
-    const size = rest < step + least ? rest : step;
-    result.push([start, size]);
-    start += size;
-  }
-  return result;
-}
 
 /** Rows or columns of a piece: whole tiles, two pieces a thread where those are not too thin. */
 function pieceSize(length: number, threads: number, tile: number, thin: number): number {

@@ -131,19 +131,6 @@ function waitForCalls(words: Int32Array, calls: number, patienceMs: number): boo
   }
 }
 
-/** Runs calls on this thread alone. */
-function runAlone(
-  kernel: Kernel,
-  calls: readonly (readonly number[])[],
-  scratch: CallScratch | undefined,
-): void {
-  for (const call of calls) {
-    const parameters = [...call];
-    if (scratch !== undefined) parameters[scratch.parameter] = scratch.address;
-    kernel(...parameters);
-  }
-}
-
 /**
  * Starts threads beside our own, one for each stack; none where there is no stack. Nobody waits for
  * them: until one is up, and where one cannot start, the others take its calls.
@@ -170,6 +157,22 @@ export function startKernelThreads(
   let alive = workers.length > 0;
   let busy = false;
   let job = 0;
+  const runAlone = (
+    kernel: Kernel,
+    calls: readonly (readonly number[])[],
+    scratch: CallScratch | undefined,
+  ): void => {
+    busy = true;
+    try {
+      for (const call of calls) {
+        const parameters = [...call];
+        if (scratch !== undefined) parameters[scratch.parameter] = scratch.address;
+        kernel(...parameters);
+      }
+    } finally {
+      busy = false;
+    }
+  };
   return {
     get count() {
       return alive ? workers.length + 1 : 1;
@@ -181,10 +184,10 @@ export function startKernelThreads(
       const index = names.indexOf(name);
       if (index < 0) throw new Error(`No kernel named ${name}.`);
       const width = calls[0]?.length ?? 0;
-      if (busy || !alive || calls.length < 2 || calls.length >= MOST_CALLS) {
-        return runAlone(list[index], calls, scratch);
+      if (busy || calls.length >= MOST_CALLS || width > MOST_PARAMETERS) {
+        throw new Error(`Cannot cut ${name} into ${calls.length} calls of ${width} parameters.`);
       }
-      if (width > MOST_PARAMETERS) throw new Error(`${name} has too many parameters for threads.`);
+      if (!alive) return runAlone(list[index], calls, scratch);
       Atomics.store(words, WORD.claim, -1);
       // deno-fmt-ignore
       words.set([

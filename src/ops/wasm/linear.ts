@@ -6,6 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import type { GemmFunction } from "./gemm.ts";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { runRange } from "./parts.ts";
 
 // N rows, I input features, O output features
 
@@ -102,7 +103,12 @@ export function linear(
         c: l.address(out), cRow: O, cBatch: 0, accumulate: false,
       });
       if (bias !== undefined) {
-        module.kernel("nano_add_bias")(rows, O, l.address(out), l.address(bias));
+        runRange(module, "nano_add_bias", rows, O, (row, count) => [
+          count,
+          O,
+          l.address(out) + 4 * O * row,
+          l.address(bias),
+        ]);
       }
       return [out];
     },

@@ -139,29 +139,32 @@ export function loadKernelModule(
   const callScratch = new GrowingBlock(heap);
   const threads = heap.shared ? Math.max(1, wantedThreads) : 1;
   let pool: KernelThreads | null = null;
+  const startPool = (): KernelThreads =>
+    startKernelThreads(kernels, {
+      memory: heap.memory,
+      code,
+      stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
+      blas: blas === undefined ? null : { library: blas.library, base: memoryAddress(heap.memory) },
+    });
   const runParts: KernelModule["runParts"] = (name, calls, room) => {
-    if (pool === null && threads > 1 && calls.length > 1) {
-      pool = startKernelThreads(kernels, {
-        memory: heap.memory,
-        code,
-        stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
-        blas: blas === undefined
-          ? null
-          : { library: blas.library, base: memoryAddress(heap.memory) },
-      });
-    }
     const floats = Math.ceil((room?.floats ?? 0) / 16) * 16;
+    if (threads === 1 || calls.length === 1) {
+      // What such a call hands on to largeGemm may be cut, and then has the other block.
+      const run = kernel(name);
+      for (const call of calls) {
+        const parameters = [...call];
+        if (room !== undefined) parameters[room.parameter] = scratch.address(floats);
+        run(...parameters);
+      }
+      return;
+    }
+    pool ??= startPool();
     const callRoom = room === undefined ? undefined : {
       parameter: room.parameter,
-      address: callScratch.address(floats * (pool?.count ?? 1)),
+      address: callScratch.address(floats * threads),
       stride: floats * 4,
     };
-    if (pool !== null) return pool.run(name, calls, callRoom);
-    for (const call of calls) {
-      const parameters = [...call];
-      if (callRoom !== undefined) parameters[callRoom.parameter] = callRoom.address;
-      kernel(name)(...parameters);
-    }
+    pool.run(name, calls, callRoom);
   };
   return {
     heap,

@@ -6,6 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { launch } from "./launch.ts";
 import { columnSum } from "./linear.ts";
 import type { KernelModule } from "./module.ts";
+import { runRange } from "./parts.ts";
 
 // C channels
 
@@ -26,10 +27,10 @@ export function rmsNorm(
     run: (l) => {
       const y = l.output(x.shape);
       const rstd = l.output([rows]);
-      // deno-fmt-ignore
-      module.kernel("nano_rms_norm")(
-        rows, C, l.address(x), l.address(weight), eps, l.address(y), l.address(rstd),
-      );
+      runRange(module, "nano_rms_norm", rows, C, (row, count) => {
+        const [xs, ys] = [x, y].map((t) => l.address(t) + 4 * C * row);
+        return [count, C, xs, l.address(weight), eps, ys, l.address(rstd) + 4 * row];
+      });
       return [y, rstd];
     },
     gradient: (dy, [x, weight, rstd]) => ({
@@ -39,11 +40,10 @@ export function rmsNorm(
           inputs: { dy, x, weight, rstd },
           run: (l) => {
             const dx = l.output(x.shape);
-            // deno-fmt-ignore
-            module.kernel("nano_rms_norm_dx")(
-              rows, C, l.address(x), l.address(weight), l.address(rstd), l.address(dy),
-              l.address(dx),
-            );
+            runRange(module, "nano_rms_norm_dx", rows, C, (row, count) => {
+              const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
+              return [count, C, xs, l.address(weight), l.address(rstd) + 4 * row, dys, dxs];
+            });
             return [dx];
           },
         }),
@@ -83,11 +83,11 @@ export function layerNorm(
       const y = l.output(x.shape);
       const mean = l.output([rows]);
       const rstd = l.output([rows]);
-      // deno-fmt-ignore
-      module.kernel("nano_layer_norm")(
-        rows, C, l.address(x), l.address(weight), l.address(bias), eps, l.address(y),
-        l.address(mean), l.address(rstd),
-      );
+      runRange(module, "nano_layer_norm", rows, C, (row, count) => {
+        const [xs, ys] = [x, y].map((t) => l.address(t) + 4 * C * row);
+        const [means, rstds] = [mean, rstd].map((t) => l.address(t) + 4 * row);
+        return [count, C, xs, l.address(weight), l.address(bias), eps, ys, means, rstds];
+      });
       return [y, mean, rstd];
     },
     gradient: (dy, [x, weight, mean, rstd]) => ({
@@ -97,11 +97,11 @@ export function layerNorm(
           inputs: { dy, x, weight, mean, rstd },
           run: (l) => {
             const dx = l.output(x.shape);
-            // deno-fmt-ignore
-            module.kernel("nano_layer_norm_dx")(
-              rows, C, l.address(x), l.address(weight), l.address(mean), l.address(rstd),
-              l.address(dy), l.address(dx),
-            );
+            runRange(module, "nano_layer_norm_dx", rows, C, (row, count) => {
+              const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
+              const [means, rstds] = [mean, rstd].map((t) => l.address(t) + 4 * row);
+              return [count, C, xs, l.address(weight), means, rstds, dys, dxs];
+            });
             return [dx];
           },
         }),

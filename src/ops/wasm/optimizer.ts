@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { runRange } from "./parts.ts";
 
 /** The numbers of one AdamW update. */
 export interface AdamWNumbers {
@@ -24,20 +25,27 @@ function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {
   return module.heap.backend.dataIdMap.get(tensor.dataId).refCount === 1;
 }
 
-/** Runs the kernel on `size` values at four addresses. */
+/** Runs the kernel on `size` values of parameter, gradient, first and second moment. */
 function update(
   module: KernelModule,
   size: number,
-  [parameter, gradient, firstMoment, secondMoment]: readonly number[],
+  addresses: readonly number[],
   numbers: AdamWNumbers,
 ): void {
   const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
-  // deno-fmt-ignore
-  module.kernel("nano_adamw")(
-    size, parameter, gradient, firstMoment, secondMoment, 1 - learningRate * weightDecay,
-    learningRate / (1 - beta1 ** step), beta1, beta2, 1 / Math.sqrt(1 - beta2 ** step), eps,
+  const rate = learningRate / (1 - beta1 ** step);
+  const inverseRoot = 1 / Math.sqrt(1 - beta2 ** step);
+  runRange(module, "nano_adamw", size, 1, (start, count) => [
+    count,
+    ...addresses.map((address) => address + 4 * start),
+    1 - learningRate * weightDecay,
+    rate,
+    beta1,
+    beta2,
+    inverseRoot,
+    eps,
     gradientScale,
-  );
+  ]);
 }
 
 /**

@@ -1,0 +1,75 @@
+/**
+ * Cutting loops into calls for several threads.
+ * @module
+ */
+import type { KernelModule } from "./module.ts";
+
+/**
+ * Starts and sizes of the pieces of 0 … length − 1: `step` each, but the last, which may be larger
+ * by less than `least` so that none is smaller than that.
+ */
+export function pieces(length: number, step: number, least = 1): [start: number, size: number][] {
+  const result: [number, number][] = [];
+  for (let start = 0; start < length;) {
+    const rest = length - start;
+    const size = rest < step + least ? rest : step;
+    result.push([start, size]);
+    start += size;
+  }
+  return result;
+}
+
+/** Pieces a thread: more than one evens out what the system gives each. */
+const PIECES_EACH = 2;
+
+/** Values below which waking another thread costs more than it saves. */
+const THREADED_VALUES = 1 << 16;
+
+/**
+ * Runs a kernel over a range whose elements do not depend on each other: in one call, or in one for
+ * each piece where that pays.
+ *
+ * @param length elements of the range
+ * @param width values of an element
+ * @param parameters the call's for `size` elements from `start` on
+ */
+export function runRange(
+  module: KernelModule,
+  kernel: string,
+  length: number,
+  width: number,
+  parameters: (start: number, size: number) => number[],
+): void {
+  if (module.threads === 1 || length * width < THREADED_VALUES) {
+    module.kernel(kernel)(...parameters(0, length));
+    return;
+  }
+  // Fours, where elements are single values: whole vectors.
+  const step = Math.ceil(length / (PIECES_EACH * module.threads) / 4) * 4;
+  module.runParts(kernel, pieces(length, step).map(([start, size]) => parameters(start, size)));
+}
+
+/** Rows and key/value heads of an attention, for one call. */
+export interface AttentionPart {
+  readonly row: number;
+  readonly rows: number;
+  readonly head: number;
+  readonly heads: number;
+}
+
+/** Cuts B rows with K key/value heads each: by rows where there are enough, else by heads too. */
+export function attentionParts(B: number, K: number, threads: number): AttentionPart[] {
+  const wanted = threads === 1 ? 1 : PIECES_EACH * threads;
+  if (B >= wanted) {
+    return pieces(B, Math.ceil(B / wanted)).map(([row, rows]) => ({
+      row,
+      rows,
+      head: 0,
+      heads: K,
+    }));
+  }
+  const heads = pieces(K, Math.ceil(B * K / wanted));
+  return Array.from({ length: B }, (_, row) => row).flatMap((row) =>
+    heads.map(([head, heads]) => ({ row, rows: 1, head, heads }))
+  );
+}
