@@ -7,7 +7,6 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
-import { linear } from "../ops/linear.ts";
 import { chooseToken } from "./choose_token.ts";
 import { type DecodeState, PrefillCache, type PrefilledSequence } from "./decode_state.ts";
 import { DeviceSampler } from "./device_sampler.ts";
@@ -97,7 +96,7 @@ export class GenerationRun {
         const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, this.#pass);
         const rows = hidden.reshape([B * T, -1]); // [B·T, C]
         const last = tf.gather(rows, tf.tensor1d(lastTokens, "int32")); // [P, C]
-        const logits = linear(last, model.head) as tf.Tensor2D; // [P, V]
+        const logits = model.logits(last) as tf.Tensor2D; // [P, V]
         if (this.#copies === 1) return logits;
         const indices = this.#running.map((s) => Math.floor(s / this.#copies));
         return tf.gather(logits, tf.tensor1d(indices, "int32")); // [S, V]
@@ -119,7 +118,7 @@ export class GenerationRun {
   /** Logits of the tokens that follow `embeddings`, [S, C] → [S, V]. */
   #next(state: DecodeState, embeddings: tf.Tensor2D): tf.Tensor2D {
     const hidden = state.step({ model: this.model, options: this.#pass }, embeddings); // [S, C]
-    const logits = tf.tidy(() => linear(hidden, this.model.head)) as tf.Tensor2D; // [S, V]
+    const logits = tf.tidy(() => this.model.logits(hidden)) as tf.Tensor2D; // [S, V]
     hidden.dispose();
     return logits;
   }

@@ -8,7 +8,6 @@ import * as tf from "@tensorflow/tfjs";
 import type { ModelBatch } from "../model/batch.ts";
 import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
-import { linear } from "../ops/linear.ts";
 import { lossGradients, type Parameters } from "./gradients.ts";
 import { logProbGradients } from "./log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
@@ -129,7 +128,7 @@ export function tokenEntropies(
     for (let first = 0; first < positions.length; first += step) {
       parts.push(tf.tidy(() => {
         const chunk = tf.gather(rows, tf.tensor1d(positions.slice(first, first + step), "int32"));
-        const logits = linear(chunk, model.head).div(temperature); // [n, V]
+        const logits = model.logits(chunk).div(temperature); // [n, V]
         const shifted = logits.sub(logits.max(1, true)); // [n, V]
         const weights = shifted.exp(); // [n, V]
         const total = weights.sum(1); // [n]

@@ -95,7 +95,7 @@ export async function tinySFT(
   const folder = options.folder ?? await Deno.makeTempDir({ prefix: "sft " });
   const config = tinyConfig([...overrides, `training.output_dir=${JSON.stringify(folder)}`]);
   const { training, dataset } = config;
-  const prepared = await prepareModel(config.model, training.seed);
+  const prepared = await prepareModel(config.model, training.seed, training);
   const data = await datasetFromRows(options.rows ?? shapeRows(), {
     format: "vqa",
     name: "shapes",
