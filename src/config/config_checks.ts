@@ -85,7 +85,9 @@ function trainingProblems({ training }: ResolvedConfig): Finding[] {
   if (training.bf16 && training.fp16) {
     problems.push({
       key: "training.fp16",
-      text: "bf16 and fp16 exclude each other; set one to false",
+      text:
+        "bf16 and fp16 exclude each other; set one to false (bf16 has the range of float32 and " +
+        "needs no loss scaling)",
     });
   }
   if (training.max_steps === 0) {

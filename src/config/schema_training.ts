@@ -191,16 +191,19 @@ export const trainingKeys: Table<TrainingSection> = {
     default: same(false),
     source: `${HF_ARGUMENTS} (NanoVLM-Lab: true)`,
     meaning:
-      "Round values to bfloat16 where PyTorch's autocast would; sums and master weights stay " +
-      "f32. It reproduces bfloat16 runs and saves nothing: no GPU API here computes in bfloat16.",
+      "Round values to bfloat16 where PyTorch's autocast does (`src/ops/precision.ts` lists where), in " +
+      "training, evaluation and generation; sums and master weights stay f32. It reproduces " +
+      "bfloat16 runs and costs time: no API here computes in bfloat16. Not together with `fp16`.",
   },
   fp16: {
     type: boolean(),
     default: same(false),
     source: LAB_MAIN,
     meaning:
-      "Compute in f16 where the GPU can, with f32 sums and master weights and dynamic loss " +
-      "scaling.",
+      "Round values to float16 where PyTorch's autocast does, with f32 sums and master weights and " +
+      "the loss scaling of `torch.amp.GradScaler`: a step whose gradients overflow is skipped, " +
+      "counted (`skipped_steps`) and halves `loss_scale`. On a CPU it costs time. Not together " +
+      "with `bf16`.",
   },
   gradient_checkpointing: {
     type: boolean(),

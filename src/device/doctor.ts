@@ -101,7 +101,7 @@ function adapterLines(info: GpuAdapterInfo): DoctorLine[] {
     },
   ];
   const wanted: [string, string][] = [
-    ["shader-f16", "fp16 needs it: without it training runs in fp32, at twice the memory"],
+    ["shader-f16", "without it fp16 rounds what float32 arithmetic gives, which costs time"],
     ["subgroups", "products run without lane exchange, some slower"],
     ["timestamp-query", "bench measures by wall clock alone"],
   ];

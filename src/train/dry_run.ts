@@ -18,6 +18,7 @@ import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "./prepare_data.ts";
 import { prepareModel } from "./prepare_model.ts";
 import { sftExampleMaker, sftGroups, sftMethod } from "./sft_setup.ts";
+import { precisionNote } from "./training_precision.ts";
 
 /** What a dry run found. */
 export interface DryRunReport {
@@ -61,11 +62,15 @@ function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
   return size;
 }
 
-/** Floats that adapters keep for the way back: their input, and three forms of their output. */
+/**
+ * Floats that adapters keep for the way back: their input, and three forms of their output, with a
+ * rounded one in 16 bits.
+ */
 export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
   const floats = { perToken: 0, perPatch: 0 };
   for (const [layer, { loraA, loraB }] of model.adapters) {
-    const kept = loraA.shape[1]! + 3 * loraB.shape[0];
+    const forms = model.precision === "float32" ? 3 : 4;
+    const kept = loraA.shape[1]! + forms * loraB.shape[0];
     floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
   }
   return floats;
@@ -90,6 +95,8 @@ export async function dryRunSFT(
   const count = parameterCount(model) + adapterSize;
   say(`model ${prepared.origin}`);
   if (prepared.packedNote) say(prepared.packedNote);
+  const precision = precisionNote(prepared.model.precision, backend.name);
+  if (precision !== null) say(precision);
   try {
     const groups = sftGroups(prepared, training);
     if (groups.length === 0) {

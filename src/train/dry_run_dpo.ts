@@ -28,6 +28,7 @@ import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel } from "./prepare_model.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
+import { precisionNote } from "./training_precision.ts";
 
 /** Most pairs that are looked at. */
 const MOST_PAIRS = 5000;
@@ -98,6 +99,8 @@ export async function dryRunDPO(
   const { model } = prepared;
   onProgress(`model ${prepared.origin}`);
   if (prepared.packedNote) onProgress(prepared.packedNote);
+  const precision = precisionNote(prepared.model.precision, backend.name);
+  if (precision !== null) onProgress(precision);
   const accumulator = new GradientAccumulator();
   let optimizer: Optimizer | null = null;
   try {

@@ -34,6 +34,7 @@ import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel } from "./prepare_model.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
 import { TileCache } from "./tile_cache.ts";
+import { precisionNote } from "./training_precision.ts";
 
 /** Most prompts that are looked at. */
 const MOST_PROMPTS = 5000;
@@ -155,6 +156,8 @@ export async function dryRunGRPO(
   const { model } = prepared;
   onProgress(`model ${prepared.origin}`);
   if (prepared.packedNote) onProgress(prepared.packedNote);
+  const precision = precisionNote(prepared.model.precision, backend.name);
+  if (precision !== null) onProgress(precision);
   const accumulator = new GradientAccumulator();
   let optimizer: Optimizer | null = null;
   let freeReference = () => {};

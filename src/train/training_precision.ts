@@ -31,9 +31,7 @@ export function trainingPrecision(training: Pick<TrainingSection, "bf16" | "fp16
 export function precisionNote(precision: Precision, backend: string): string | null {
   if (precision === "float32") return null;
   const format = precision === "bf16" ? "bfloat16" : "float16";
-  const place = backend === "webgpu"
-    ? "by a pass of its own over each product's numbers"
-    : "on the CPU";
-  return `training.${precision}: values are rounded to ${format} where PyTorch's autocast does it, ` +
-    `${place}; the arithmetic between is float32, so that this costs time and saves none`;
+  return `training.${precision}: values are rounded to ${format} where PyTorch's autocast rounds ` +
+    `them; the arithmetic in between is float32 on ${backend}, so that it takes longer than float32 ` +
+    "and as much memory";
 }

@@ -226,7 +226,7 @@ Deno.test("what a run will not do is said before it starts, or once", async (t) 
       const settings = ["training.bf16=true", "training.n_gpu=4", "training.max_steps=1"];
       const { code, stderr } = await cli.run(tinyTraining(`${root}/bf16`, settings));
       assertEquals(code, 0, stderr);
-      assertEquals(stderr.split("computes in float32").length, 2, stderr);
+      assertEquals(stderr.split("rounded to bfloat16").length, 2, stderr);
       assertEquals(stderr.split("training.n_gpu: got 4").length, 2, stderr);
     });
     await t.step("a push with no token", async () => {
