@@ -7,6 +7,9 @@
 // gives zeros.
 #include "gemm.h"
 
+// Queries of a block that no branch ends: smaller ones cost more in calls than they save in keys.
+#define LEAST_BLOCK 8
+
 typedef struct {
   i32 first, first_count;    // the row's prefix: keys first .. first + first_count
   i32 second, second_count;  // the branches of a block of queries
@@ -41,6 +44,16 @@ static Window window_of(const Mask *mask, i32 b, i32 i0, i32 count) {
   w.second = low;
   w.second_count = most(0, last - low);
   return w;
+}
+
+// How many of up to `most_rows` queries from i0 make a block: whole branches, so that the block's window
+// holds few keys that a query of it does not see. Branches of a few queries share a block.
+static i32 block_queries(const Mask *mask, i32 b, i32 i0, i32 most_rows) {
+  if (mask->starts == 0 || mask->prefix_ends[b] <= mask->starts[b]) return most_rows;
+  const i32 *starts = mask->branch_starts + b * mask->Tq + i0;
+  i32 rows = 1;
+  while (rows < most_rows && (rows < LEAST_BLOCK || starts[rows] == starts[rows - 1])) rows++;
+  return rows;
 }
 
 // Columns of a window's score row that query i sees: 0 .. seen[0] and seen[1] .. seen[2].
@@ -143,8 +156,9 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
       i32 first_head = grouped ? h * G : h;
       const float *keys = k + b * Tk * k_row + (first_head / G) * D;
       const float *values = v + b * Tk * k_row + (first_head / G) * D;
-      for (i32 i0 = 0; i0 < count; i0 += block) {
-        i32 rows = least(block, count - i0);
+      for (i32 i0 = 0, rows; i0 < count; i0 += rows) {
+        rows = least(block, count - i0);
+        if (!grouped) rows = block_queries(&mask, b, i0, rows);
         const float *queries = q + b * Tq * H * D + first_head * D + i0 * q_row;
         float *to = out + b * Tq * H * D + first_head * D + i0 * q_row;
         Window w = window_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows);
@@ -194,8 +208,9 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
   for (i32 b = 0; b < B; b++) {
     for (i32 h = k0 * G; h < k1 * G; h++) {
       i32 key_offset = b * Tk * k_row + (h / G) * D;
-      for (i32 i0 = 0; i0 < Tq; i0 += block) {
-        i32 rows = least(block, Tq - i0), query_offset = b * Tq * q_row + h * D + i0 * q_row;
+      for (i32 i0 = 0, rows; i0 < Tq; i0 += rows) {
+        rows = block_queries(&mask, b, i0, least(block, Tq - i0));
+        i32 query_offset = b * Tq * q_row + h * D + i0 * q_row;
         Window w = window_of(&mask, b, i0, rows);
         i32 width = w.first_count + w.second_count;
         if (width == 0) {
