@@ -146,12 +146,19 @@ Deno.test("products on any number of threads have the bits of one thread", async
 });
 
 /** Values of an op and of the gradients of its inputs. */
-function valuesAndGradients(op: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor[]) {
-  return tf.tidy(() => {
-    const weights = tf.tensor(randomValues(op(...inputs).size, 9), op(...inputs).shape);
+function valuesAndGradients(
+  op: (...inputs: tf.Tensor[]) => tf.Tensor,
+  inputs: tf.Tensor[],
+): Float32Array[] {
+  const tensors = tf.tidy(() => {
+    const value = op(...inputs);
+    const weights = tf.tensor(randomValues(value.size, 9), value.shape);
     const slopes = tf.grads((...x: tf.Tensor[]) => op(...x).mul(weights).sum())(inputs);
-    return [op(...inputs), ...slopes].map((tensor) => tensor.dataSync<"float32">());
+    return [value, ...slopes];
   });
+  const values = tensors.map((tensor) => tensor.dataSync<"float32">());
+  tf.dispose(tensors);
+  return values;
 }
 
 /** Values from −2 to 2, without order enough. */
