@@ -104,7 +104,7 @@ export interface TinyOptions {
 /** Makes a run. */
 export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {}): Promise<TinyRun> {
   await initBackend({ backend: options.backend ?? "wasm" });
-  const prepared = await prepareModel(config.model, config.training.seed);
+  const prepared = await prepareModel(config.model, config.training.seed, config.training);
   const rows = options.rows ?? shapeRows();
   const dataset = await datasetFromRows(rows, { format: "preference", name: "shapes" });
   const groups = dpoGroups(prepared, config);

@@ -83,7 +83,7 @@ export async function tinyRun(
   } = {},
 ): Promise<TinyRun> {
   await initBackend({ backend });
-  const prepared = await prepareModel(config.model, config.training.seed);
+  const prepared = await prepareModel(config.model, config.training.seed, config.training);
   const train = await datasetFromRows(rows, { format: "grpo", name: "shapes" });
   const groups = grpoGroups(prepared, config);
   const completions: ReportedCompletion[] = [];
