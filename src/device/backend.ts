@@ -5,6 +5,9 @@
 import * as tf from "@tensorflow/tfjs";
 import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
 import { findBlas } from "./blas.ts";
+import { clearGpuErrors } from "./gpu_errors.ts";
+import { type GuardableBackend, guardBackend } from "./guarded_backend.ts";
+import { countGpuPool } from "./memory.ts";
 import { startWasmBackend, wasmThreads } from "./wasm_heap.ts";
 
 /** What a user may ask for. */
@@ -33,6 +36,8 @@ export interface InitBackendOptions {
 }
 
 let active: ActiveBackend | null = null;
+/** The active one, where its device is gone. */
+let lostBackend: ActiveBackend | null = null;
 const readyHooks: ((backend: ActiveBackend) => void)[] = [];
 
 /** The backend that {@link initBackend} started, or null. */
@@ -53,22 +58,35 @@ async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
   const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
   // tfjs registers a factory that would ask for an adapter of its own; ours takes its place.
   if (tf.findBackendFactory("webgpu") !== null) tf.removeBackend("webgpu");
-  tf.registerBackend("webgpu", () => new WebGPUBackend(gpu.device, gpu.rawInfo), 3);
+  tf.registerBackend("webgpu", () => {
+    const backend = new WebGPUBackend(gpu.device, gpu.rawInfo);
+    countGpuPool(guardBackend(backend as unknown as GuardableBackend));
+    return backend;
+  }, 3);
+  clearGpuErrors(); // Those of a device before.
   if (!await tf.setBackend("webgpu")) {
     throw new Error(`tfjs could not start on the adapter "${gpu.info.description}".`);
   }
   await tf.ready();
-  return {
+  const backend: ActiveBackend = {
     name: "webgpu",
     reason,
     adapterInfo: gpu.info,
     device: gpu.device,
     dispose(): void {
-      if (active?.device === gpu.device) active = null;
+      if (active === backend) {
+        active = null;
+        countGpuPool(null);
+      }
       tf.removeBackend("webgpu");
       gpu.destroy();
     },
   };
+  gpu.device.lost.then(() => {
+    // Whoever asks for a backend after a loss gets a new device.
+    if (active === backend) lostBackend = backend;
+  });
+  return backend;
 }
 
 /** tfjs's cpu backend greets whoever uses it outside a browser with an advertisement, once. */
@@ -141,7 +159,7 @@ export async function initBackend(options: InitBackendOptions = {}): Promise<Act
       `Cannot start backend "${choice}": expected one of ${BACKEND_CHOICES.join(", ")}.`,
     );
   }
-  if (active !== null && active.name === choice) {
+  if (active !== null && active.name === choice && active !== lostBackend) {
     await tf.setBackend(choice);
     return active;
   }

@@ -2,12 +2,24 @@
  * Errors that a GPU device reports on its own: Deno drops them in silence unless someone listens.
  * @module
  */
+import { allocatedGpuBytes, gpuBytes } from "./memory.ts";
+import { GpuOutOfMemoryError } from "./out_of_memory.ts";
 
 /** An error that a device reported outside any call of ours. */
 export interface GpuErrorRecord {
   /** `validation`, `out-of-memory`, `internal`, or `lost`. */
   readonly kind: string;
   readonly message: string;
+}
+
+/** The device is gone, and with it every tensor on it. */
+export class DeviceLostError extends Error {
+  override readonly name = "DeviceLostError";
+
+  /** @param report the driver's own words */
+  constructor(report: string) {
+    super(`The GPU device was lost (${report}), and everything on it`);
+  }
 }
 
 const records: GpuErrorRecord[] = [];
@@ -46,11 +58,19 @@ export function onGpuError(listener: (record: GpuErrorRecord) => void): () => vo
 /**
  * Throws if any device has reported an error.
  *
- * @throws {Error} with the first errors in its message.
+ * @throws {DeviceLostError} where one was lost
+ * @throws {GpuOutOfMemoryError} where memory was short: what follows from it says nothing new
+ * @throws {Error} with the first errors in its message
  */
 export function assertNoGpuErrors(): void {
   const all = gpuErrors();
   if (all.length === 0) return;
+  const lost = all.find(({ kind }) => kind === "lost");
+  if (lost !== undefined) throw new DeviceLostError(lost.message);
+  const short = all.find(({ kind }) => kind === "out-of-memory");
+  if (short !== undefined) {
+    throw new GpuOutOfMemoryError(gpuBytes(), allocatedGpuBytes(), short.message);
+  }
   const shown = all.slice(0, 3).map((e) => `${e.kind}: ${e.message}`).join("\n");
   throw new Error(`The GPU device reported ${all.length} error(s):\n${shown}`);
 }
@@ -72,7 +92,7 @@ export function watchDevice(device: GPUDevice, isWanted: () => boolean): void {
     if (isWanted()) return;
     recordGpuError({
       kind: "lost",
-      message: `the device was lost (${info.reason}): ${info.message}`,
+      message: `${info.reason}: ${info.message}`,
     });
   });
 }

@@ -2,18 +2,38 @@
  * Live bytes, counted by us: Deno's garbage collector does not see GPU memory.
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type { BufferPool } from "./buffer_pool.ts";
 
 let ownBytes = 0;
+let pool: BufferPool | null = null;
 
 /** Adds (or with a negative number takes away) GPU bytes that we allocated past tfjs. */
 export function countGpuBytes(delta: number): void {
   ownBytes += delta;
 }
 
+/** Names the pool of the device that runs; null: there is none, and nothing of ours is on it. */
+export function countGpuPool(current: BufferPool | null): void {
+  pool = current;
+  ownBytes = 0;
+}
+
 /** GPU bytes in live buffers, tfjs's and ours; 0 on backends without a GPU. */
 export function gpuBytes(): number {
-  const info: object = tf.memory();
-  const tfjsBytes = "numBytesInGPU" in info ? Number(info.numBytesInGPU) : 0;
-  return tfjsBytes + ownBytes;
+  return (pool?.numBytesUsed ?? 0) + ownBytes;
+}
+
+/** GPU bytes that are allocated, buffers that wait to be used again included. */
+export function allocatedGpuBytes(): number {
+  return (pool?.numBytesAllocated ?? 0) + ownBytes;
+}
+
+/** The most GPU bytes that were in use at once since {@linkcode resetPeakGpuBytes}. */
+export function peakGpuBytes(): number {
+  return (pool?.peakBytesUsed ?? 0) + ownBytes;
+}
+
+/** Starts {@linkcode peakGpuBytes} anew. */
+export function resetPeakGpuBytes(): void {
+  pool?.resetPeak();
 }

@@ -1,8 +1,16 @@
 /**
- * Thrown where an allocation on a device or on the wasm heap cannot be met. Callers catch it to
- * save what is safe and to name the batch.
+ * Errors of memory that is not there. Callers catch {@linkcode MemoryError} to name the batch.
+ * @module
  */
-export class OutOfMemoryError extends Error {
+
+const LESS = "Lower per_device_train_batch_size, max_seq_length or the image size, turn on " +
+  "gradient_checkpointing, or train with LoRA.";
+
+/** Memory of a device or of the wasm heap that cannot be had. */
+export class MemoryError extends Error {}
+
+/** Thrown where an allocation on the wasm heap cannot be met. */
+export class OutOfMemoryError extends MemoryError {
   override readonly name = "OutOfMemoryError";
 
   /**
@@ -20,8 +28,50 @@ export class OutOfMemoryError extends Error {
     super(
       `Cannot allocate ${formatMebibytes(wantedBytes)} on ${where}: ${
         formatMebibytes(usedBytes)
-      } of ${formatMebibytes(limitBytes)} are in use. Lower per_device_train_batch_size, ` +
-        `max_seq_length or the image size, turn on gradient_checkpointing, or train with LoRA.`,
+      } of ${formatMebibytes(limitBytes)} are in use. ${LESS}`,
+    );
+  }
+}
+
+/** What a GPU device reported, some time after the allocation that failed. */
+export class GpuOutOfMemoryError extends MemoryError {
+  override readonly name = "GpuOutOfMemoryError";
+
+  /**
+   * @param usedBytes in live buffers
+   * @param allocatedBytes in all buffers
+   * @param report the device's own words
+   */
+  constructor(readonly usedBytes: number, readonly allocatedBytes: number, report: string) {
+    super(
+      `The GPU is out of memory: ${formatMebibytes(usedBytes)} are in use and ${
+        formatMebibytes(allocatedBytes)
+      } allocated (${report}). ${LESS}`,
+    );
+  }
+}
+
+/** A tensor larger than the adapter takes in one piece. */
+export class TensorTooLargeError extends MemoryError {
+  override readonly name = "TensorTooLargeError";
+
+  /**
+   * @param shape of the tensor
+   * @param bytes it takes
+   * @param limit WebGPU's name of the limit
+   * @param limitBytes what the adapter has of it
+   */
+  constructor(
+    readonly shape: readonly number[],
+    readonly bytes: number,
+    readonly limit: string,
+    readonly limitBytes: number,
+  ) {
+    super(
+      `Cannot put a tensor [${shape.join(", ")}] of ${formatMebibytes(bytes)} on this GPU: its ` +
+        `adapter takes at most ${formatMebibytes(limitBytes)} in one piece (${limit}). Lower ` +
+        "per_device_train_batch_size, max_seq_length or the image size; where the tensor is a " +
+        "weight, use --backend wasm or another GPU.",
     );
   }
 }

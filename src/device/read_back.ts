@@ -9,39 +9,64 @@ import { turnEventLoop } from "./event_loop.ts";
 /** What comes back: float32 as Float32Array, int32 as Int32Array, bool as Uint8Array. */
 export type ReadBackArray = Float32Array | Int32Array | Uint8Array;
 
+/** Float32 values that are joined on the device to be read at once: 16 MiB. */
+const MOST_JOINED = 2 ** 22;
+
 function isUploaded(tensor: tf.Tensor): boolean {
   return tensor.dtype === "float32" && tensor.size > 0;
 }
 
-/**
- * Reads tensors back, all float32 ones with a single wait. The tensors stay the caller's. Signals
- * and timers get their turn meanwhile.
- *
- * @param tensors any shapes; float32, int32 or bool
- * @returns the values in the order of `tensors`, row-major
- */
-export async function readBack(tensors: readonly tf.Tensor[]): Promise<ReadBackArray[]> {
-  // Every loop reads back now and then, and on these backends that alone would not wait.
-  if (tf.getBackend() !== "webgpu") await turnEventLoop();
-  if (tf.getBackend() !== "webgpu" || tensors.filter(isUploaded).length < 2) {
-    return await Promise.all(tensors.map((t) => t.data() as Promise<ReadBackArray>));
+/** Tensors that are read together: as many as may be joined, a larger one alone. */
+function groupsOf(tensors: readonly tf.Tensor[]): tf.Tensor[][] {
+  const groups: tf.Tensor[][] = [];
+  let size = Infinity;
+  for (const tensor of tensors) {
+    if (size + tensor.size > MOST_JOINED) {
+      groups.push([]);
+      size = 0;
+    }
+    groups.at(-1)!.push(tensor);
+    size += tensor.size;
   }
-  const joined = tf.tidy(() =>
-    tf.concat1d(tensors.filter(isUploaded).map((t) => t.reshape([t.size]) as tf.Tensor1D))
-  );
+  return groups;
+}
+
+/** Reads float32 tensors with a single wait. */
+async function readJoined(tensors: readonly tf.Tensor[]): Promise<Float32Array[]> {
+  if (tensors.length === 1) return [await tensors[0].data() as Float32Array];
+  const joined = tf.tidy(() => tf.concat1d(tensors.map((t) => t.reshape([t.size]) as tf.Tensor1D)));
   try {
-    const [all, ...others] = await Promise.all([
-      joined.data() as Promise<Float32Array>,
-      ...tensors.filter((t) => !isUploaded(t)).map((t) => t.data() as Promise<ReadBackArray>),
-    ]);
+    const all = await joined.data() as Float32Array;
     let offset = 0;
-    return tensors.map((t) => {
-      if (!isUploaded(t)) return others.shift() ?? new Float32Array(0);
-      const values = all.slice(offset, offset + t.size);
-      offset += t.size;
-      return values;
-    });
+    return tensors.map(({ size }) => all.slice(offset, offset += size));
   } finally {
     joined.dispose();
   }
+}
+
+/**
+ * Reads tensors back, all small float32 ones with a single wait. The tensors stay the caller's.
+ * Signals and timers get their turn meanwhile.
+ *
+ * @param tensors any shapes; float32, int32 or bool
+ * @returns the values in the order of `tensors`, row-major
+ * @throws {DeviceLostError} where the device is lost before they are there
+ */
+export async function readBack(tensors: readonly tf.Tensor[]): Promise<ReadBackArray[]> {
+  // Every loop reads back now and then, and on these backends that alone would not wait.
+  if (tf.getBackend() !== "webgpu") {
+    await turnEventLoop();
+    return await Promise.all(tensors.map((t) => t.data() as Promise<ReadBackArray>));
+  }
+  const others = Promise.all(
+    tensors.filter((t) => !isUploaded(t)).map((t) => t.data() as Promise<ReadBackArray>),
+  );
+  others.catch(() => {}); // Looked at below, unless a float fails before.
+  const floats: Float32Array[] = [];
+  // One group after the other: all at once would take their bytes twice more on the device.
+  for (const group of groupsOf(tensors.filter(isUploaded))) {
+    floats.push(...await readJoined(group));
+  }
+  const rest = await others;
+  return tensors.map((t) => (isUploaded(t) ? floats.shift() : rest.shift()) as ReadBackArray);
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { countGpuBytes } from "../../device/memory.ts";
 import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
 import { type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
@@ -54,6 +55,8 @@ export class GpuLaunch {
   readonly #numbers = new WeakMap<Resource, number>();
   readonly #textures = new Map<string, GPUTexture>();
   readonly #owned = new WeakMap<IntegerOwner, Map<string, GPUBuffer>>();
+  /** What commands that wait may still read; destroyed after the next submission. */
+  #retired: Resource[] = [];
   #nextNumber = 0;
   #counts: Map<string, DispatchCount> | null = null;
 
@@ -194,6 +197,8 @@ export class GpuLaunch {
     if (++backend.dispatchCountInPass >= DISPATCHES_PER_SUBMISSION) {
       backend.endComputePassEncoder();
       backend.submitQueue();
+      for (const resource of this.#retired) resource.destroy();
+      this.#retired = [];
     }
   }
 
@@ -215,9 +220,7 @@ export class GpuLaunch {
     count.dispatches++;
     count.flops += flops;
     for (const resource of resources) {
-      count.bytes += resource instanceof GPUBuffer
-        ? resource.size
-        : resource.width * resource.height * 16;
+      count.bytes += bytesOf(resource);
     }
     this.#counts.set(program.name, count);
   }
@@ -261,11 +264,18 @@ export class GpuLaunch {
     const key = `${pipeline.number}:${numbers.join()}:${values}`;
     let group = this.#bindGroups.get(key);
     if (group === undefined) {
-      if (this.#bindGroups.size >= MAX_RECORDED) this.#bindGroups.clear();
+      if (this.#bindGroups.size >= MAX_RECORDED) this.#forget();
       group = this.#bind(pipeline, [...resources, this.#uniform(values, words)]);
       this.#bindGroups.set(key, group);
     }
     return group;
+  }
+
+  /** Drops what was recorded, uniforms with the bind groups that hold them. */
+  #forget(): void {
+    this.#bindGroups.clear();
+    this.#retired.push(...this.#uniforms.values());
+    this.#uniforms.clear();
   }
 
   #bind(pipeline: Pipeline, resources: readonly Resource[]): GPUBindGroup {
@@ -281,7 +291,6 @@ export class GpuLaunch {
   #uniform(key: string, words: Uint32Array<ArrayBuffer>): GPUBuffer {
     let buffer = this.#uniforms.get(key);
     if (buffer === undefined) {
-      if (this.#uniforms.size >= MAX_RECORDED) this.#uniforms.clear();
       buffer = this.#device.createBuffer({
         size: words.byteLength,
         usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -305,11 +314,8 @@ export class GpuLaunch {
     const before = this.#textures.get(slot);
     if (before !== undefined && before.height >= rows) return before;
     if (before !== undefined) {
-      // Commands that read it may be waiting still.
-      this.#endPass();
-      this.backend.submitQueue();
-      this.backend.ensureCommandEncoderReady();
-      before.destroy();
+      this.#retired.push(before);
+      countGpuBytes(-bytesOf(before));
     }
     const most = this.#device.limits.maxTextureDimension2D;
     if (rows > most) {
@@ -326,9 +332,14 @@ export class GpuLaunch {
       format: "rgba32float",
       usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
     });
+    countGpuBytes(bytesOf(texture));
     this.#textures.set(slot, texture);
     return texture;
   }
+}
+
+function bytesOf(resource: Resource): number {
+  return resource instanceof GPUBuffer ? resource.size : resource.width * resource.height * 16;
 }
 
 /** Bindings cannot be empty. */
