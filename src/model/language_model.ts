@@ -3,12 +3,14 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
+import { add } from "../ops/add.ts";
 import { attention } from "../ops/attention.ts";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RotaryAngles, type RotaryOptions } from "../ops/rope.ts";
+import { selectRows } from "../ops/select_rows.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import type { VLMConfig } from "./config.ts";
 import {
@@ -44,6 +46,11 @@ export interface DecoderInputs {
   cache?: KeyValueCache;
   /** Called with the name and output of each block. */
   observe?: (name: string, output: tf.Tensor) => void;
+  /**
+   * Rows of [B·T] whose states are wanted, M of them; default: all. Behind its attention the last
+   * block computes nothing else.
+   */
+  rows?: Int32Array;
 }
 
 /** The decoder's constants of rotary embedding. */
@@ -56,13 +63,17 @@ export function rotaryOptions(config: VLMConfig): RotaryOptions {
   };
 }
 
-/** One pre-norm block: x + attention(norm(x)), then x + down(silu(gate) · up). */
+/**
+ * One pre-norm block: x + attention(norm(x)), then x + down(silu(gate) · up).
+ *
+ * @returns [B, T, C], or [1, M, C] of the wanted rows
+ */
 function decoderBlock(
   context: ForwardContext,
   config: VLMConfig,
   index: number,
   x: tf.Tensor3D,
-  { angles, layout, cache }: DecoderInputs,
+  { angles, layout, cache, rows }: DecoderInputs,
 ): tf.Tensor3D {
   const name = `decoder.blocks.${index}`;
   const [B, T] = x.shape;
@@ -75,14 +86,18 @@ function decoderBlock(
   let k = rope(project("k_proj", K), angles); // [B, T, K, D]
   let v = project("v_proj", K); // [B, T, K, D]
   if (cache) [k, v] = cache.extend(index, k, v);
-  const attended = attention(q, k, v, layout); // [B, T, C]
-  const middle = x.add(linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
+  const wanted = (states: tf.Tensor3D): tf.Tensor3D =>
+    rows === undefined
+      ? states
+      : selectRows(states.reshape([B * T, -1]) as tf.Tensor2D, rows).reshape([1, rows.length, -1]);
+  const attended = wanted(attention(q, k, v, layout)); // [B, T, C]
+  const middle = add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
   const normed2 = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]
   const gated = swiglu(
     linearLayer(context, `${name}.mlp.gate_proj`, normed2),
     linearLayer(context, `${name}.mlp.up_proj`, normed2),
   ); // [B, T, inter]
-  return middle.add(linearLayer(context, `${name}.mlp.down_proj`, gated)) as tf.Tensor3D;
+  return add(middle, linearLayer(context, `${name}.mlp.down_proj`, gated));
 }
 
 /**
@@ -92,7 +107,7 @@ function decoderBlock(
  * @param config the model's dims
  * @param embeddings [B, T, C]
  * @param inputs positions, layout and cache
- * @returns [B, T, C]
+ * @returns [B, T, C], or [1, M, C] of the wanted rows
  */
 export function languageModel(
   context: ForwardContext,
@@ -103,6 +118,7 @@ export function languageModel(
   let x = embeddings;
   for (let i = 0; i < config.lm_n_blocks; i++) {
     const prefix = `decoder.blocks.${i}.`;
+    const own = i === config.lm_n_blocks - 1 ? inputs : { ...inputs, rows: undefined };
     if (context.checkpointing) {
       const { cos, sin } = inputs.angles;
       const contextOfRun = repeatable(context);
@@ -113,12 +129,17 @@ export function languageModel(
             config,
             i,
             input as tf.Tensor3D,
-            { ...inputs, angles: { cos: cos as tf.Tensor4D, sin: sin as tf.Tensor4D } },
+            { ...own, angles: { cos: cos as tf.Tensor4D, sin: sin as tf.Tensor4D } },
           ),
         [x, ...tensorsBelow(context, prefix)],
         [cos, sin],
       );
-    } else x = decoderBlock(context, config, i, x, inputs); // [B, T, C]
+    } else {
+      // What the way back does not need is freed block by block; what it needs, the tape has.
+      const input = x;
+      x = tf.tidy(() => decoderBlock(context, config, i, input, own)); // [B, T, C]
+      if (i > 0) input.dispose();
+    }
     inputs.observe?.(`decoder.blocks.${i}`, x);
   }
   return rmsNorm(x, weight(context, "decoder.norm.weight"), config.lm_rms_eps) as tf.Tensor3D;

@@ -4,11 +4,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { add } from "../ops/add.ts";
 import { dropout, type DropoutKeys } from "../ops/dropout.ts";
 import { linear } from "../ops/linear.ts";
 import { halfFormat } from "../ops/precision.ts";
 import { castHalf } from "../ops/round_half.ts";
 import { PackedWeight, type Weight } from "../ops/packed_weight.ts";
+import { scale } from "../ops/scale.ts";
 import { unpackWeight } from "../ops/unpack_weight.ts";
 import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
@@ -35,8 +37,8 @@ function adapt(
   const { loraA, loraB, magnitude, scaling } = adapter;
   const drops = context.dropoutKeys !== null && adapter.dropout > 0;
   const input = drops ? dropout(x, adapter.dropout, context.dropoutKeys!.next()) : x;
-  const side = linear(linear(input, loraA), loraB).mul(scaling); // [..., out]
-  if (magnitude === null) return y.add(side);
+  const side = scale(linear(linear(input, loraA), loraB), scaling); // [..., out]
+  if (magnitude === null) return add(y, side);
   const norms = tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const [A, B] = inputs as [tf.Tensor2D, tf.Tensor2D];
     const own = base instanceof PackedWeight ? unpackWeight(base) : base; // [out, in]

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { add } from "../ops/add.ts";
 import { attention } from "../ops/attention.ts";
 import { gelu } from "../ops/gelu.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
@@ -54,9 +55,9 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
   const [q, k, v] = tf.split(qkv, 3, 2)
     .map((part) => part.reshape([N, P, H, C / H]) as tf.Tensor4D); // [N, P, H, D]
   const attended = attention(q, k, v, null); // [N, P, C]
-  const middle = x.add(linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
+  const middle = add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
   const inner = gelu(linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle))); // [N, P, 4C]
-  return middle.add(linearLayer(context, `${name}.mlp.fc2`, inner)) as tf.Tensor3D; // [N, P, C]
+  return add(middle, linearLayer(context, `${name}.mlp.fc2`, inner)); // [N, P, C]
 }
 
 /**
@@ -89,7 +90,12 @@ export function visionTransformer(
           ),
         [x, ...tensorsBelow(context, `${name}.`)],
       );
-    } else x = visionBlock(context, config, name, x); // [N, P, C]
+    } else {
+      // What the way back does not need is freed block by block; what it needs, the tape has.
+      const input = x;
+      x = tf.tidy(() => visionBlock(context, config, name, input)); // [N, P, C]
+      if (i > 0) input.dispose();
+    }
     observe?.(name, x);
   }
   const last = config.vit_cls_flag ? x.slice([0, 0, 0], [-1, 1, -1]).squeeze([1]) : x;

@@ -84,6 +84,8 @@ export interface TinyOptions {
   /** Default: a new one, removed at the end. */
   readonly folder?: string;
   readonly signal?: AbortSignal;
+  /** Whether frozen weights stay in 16 bits where they can; default true. */
+  readonly packs?: boolean;
 }
 
 /** Makes a run; held-out data are the training rows. */
@@ -95,7 +97,11 @@ export async function tinySFT(
   const folder = options.folder ?? await Deno.makeTempDir({ prefix: "sft " });
   const config = tinyConfig([...overrides, `training.output_dir=${JSON.stringify(folder)}`]);
   const { training, dataset } = config;
-  const prepared = await prepareModel(config.model, training.seed, training);
+  const prepared = await prepareModel(
+    config.model,
+    training.seed,
+    options.packs === false ? undefined : training,
+  );
   const data = await datasetFromRows(options.rows ?? shapeRows(), {
     format: "vqa",
     name: "shapes",
