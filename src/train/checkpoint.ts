@@ -14,6 +14,7 @@ import type { MetricsRecord } from "../report/metrics_record.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
 import type { ScheduleState } from "./learning_rate_schedule.ts";
 import type { LossScalerState } from "./loss_scaler.ts";
+import type { MetricsWindowState } from "./metrics_window.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { MethodState } from "./training_method.ts";
 
@@ -36,7 +37,7 @@ export interface TrainerState {
   /** Updates that each parameter has had. */
   optimizer_steps: Record<string, number>;
   /** Loss, gradient norm and steps since the last log. */
-  window: Record<string, number>;
+  window: MetricsWindowState;
   /** Of a run in fp16, as GradScaler keeps it. */
   scaler?: LossScalerState;
   /** Steps without an update, since their gradients overflowed: the schedule did not go on then. */

@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../device/gpu_errors.ts";
+import { gpuMemoryMetrics } from "../device/memory.ts";
 import type { TrainingSection } from "../config/config_types.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import type { Reporter } from "../report/reporter.ts";
@@ -22,8 +23,10 @@ import { metricOf } from "./evaluation_metric.ts";
 import { findBadValue } from "./first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
+import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
+import { explainFailure } from "./step_failure.ts";
 import { totalSteps } from "./total_steps.ts";
 import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_method.ts";
 
@@ -73,16 +76,6 @@ export interface TrainResult {
   readonly evaluation: Readonly<Record<string, number>> | null;
 }
 
-/** What has happened since the last log. */
-interface Window {
-  loss: number;
-  steps: number;
-  gradNorm: number;
-  sums: Map<string, { sum: number; count: number }>;
-}
-
-const emptyWindow = (): Window => ({ loss: 0, steps: 0, gradNorm: 0, sums: new Map() });
-
 /** A run of one training method. */
 export class Trainer {
   readonly optimizer: Optimizer;
@@ -99,9 +92,7 @@ export class Trainer {
   /** Steps done when this process began. */
   #firstStep = 0;
   #epoch = 0;
-  #window: Window = emptyWindow();
-  #lossSum = 0;
-  #stepsRun = 0;
+  readonly #window = new MetricsWindow();
   #history: MetricsRecord[] = [];
   #bestMetric: number | null = null;
   #bestCheckpoint: string | null = null;
@@ -177,16 +168,7 @@ export class Trainer {
     this.#history = state.log_history;
     this.#bestMetric = state.best_metric;
     this.#bestCheckpoint = state.best_model_checkpoint;
-    const { loss, steps, gradNorm, lossSum, stepsRun, ...sums } = state.window;
-    // JSON has no infinity, the norm of a step that was skipped.
-    this.#window = { loss, steps, gradNorm: gradNorm ?? Infinity, sums: new Map() };
-    for (const [name, count] of Object.entries(sums)) {
-      if (!name.startsWith("count ")) continue;
-      const metric = name.slice("count ".length);
-      this.#window.sums.set(metric, { sum: sums[`sum ${metric}`], count });
-    }
-    this.#lossSum = lossSum;
-    this.#stepsRun = stepsRun;
+    this.#window.restore(state.window);
     return this.#step;
   }
 
@@ -194,10 +176,17 @@ export class Trainer {
    * Trains to the last step.
    *
    * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
+   * @throws {StepFailedError} where memory ran out or the device was lost; it says what is safe
    */
   async train(): Promise<TrainResult> {
     try {
       return await this.#train();
+    } catch (error) {
+      throw await explainFailure(error, {
+        outputDir: this.#options.training.output_dir,
+        step: Math.min(this.#step + 1, this.totalSteps),
+        method: this.#method,
+      });
     } finally {
       await this.#method.release();
     }
@@ -270,23 +259,8 @@ export class Trainer {
     this.#step++;
     this.#epoch = outcome.epoch;
     const loss = measured.losses.reduce((sum, value) => sum + value, 0);
-    this.#window.loss += loss;
-    this.#window.steps++;
-    this.#window.gradNorm = measured.gradNorm;
-    this.#lossSum += loss;
-    this.#stepsRun++;
-    const { tokens, padding, metrics = {} } = outcome;
-    for (const [name, value] of Object.entries(metrics)) {
-      if (Number.isFinite(value)) this.#count(name, value, 1);
-    }
-    this.#count("padding_share", padding, tokens + padding);
-    this.#options.reporter.onStep(this.#step, tokens);
-  }
-
-  /** Adds to a metric whose value is the quotient of two sums. */
-  #count(name: string, value: number, count: number): void {
-    const before = this.#window.sums.get(name) ?? { sum: 0, count: 0 };
-    this.#window.sums.set(name, { sum: before.sum + value, count: before.count + count });
+    this.#window.add(loss, measured.gradNorm, outcome);
+    this.#options.reporter.onStep(this.#step, outcome.tokens);
   }
 
   /**
@@ -332,8 +306,8 @@ export class Trainer {
 
   async #log(): Promise<void> {
     const { groups, reporter } = this.#options;
-    const { loss, steps, gradNorm, sums } = this.#window;
-    if (steps === 0) return;
+    if (this.#window.steps === 0) return;
+    const { loss, gradNorm, means } = this.#window.take();
     // The rates of the last update.
     const lastUpdate = Math.max(0, this.#step - 1 - this.#skipped);
     const rates = groups.map(({ name, learningRate }, group): [string, number] => [
@@ -344,17 +318,15 @@ export class Trainer {
     const record: MetricsRecord = {
       step: this.#step,
       epoch: this.#epoch,
-      loss: loss / steps,
+      loss,
       grad_norm: gradNorm,
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
-      ...Object.fromEntries(
-        [...sums].map(([name, { sum, count }]) => [name, count === 0 ? 0 : sum / count]),
-      ),
+      ...means,
       ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
+      ...gpuMemoryMetrics(),
     };
-    this.#window = emptyWindow();
     const written = await reporter.onLog(record);
     this.#history.push(record);
     for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
@@ -364,6 +336,7 @@ export class Trainer {
   async #evaluate(): Promise<void> {
     const { reporter, training, callbacks } = this.#options;
     const outcome = await reporter.apart(() => this.#method.evaluate());
+    assertNoGpuErrors();
     if (outcome === null) return;
     if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
     this.#evaluation = outcome.metrics;
@@ -391,6 +364,7 @@ export class Trainer {
     );
     if (there) return folder;
     await this.#checkWeights();
+    assertNoGpuErrors();
     const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
       const metric = metricOf(this.#evaluation, training.metric_for_best_model);
@@ -402,7 +376,11 @@ export class Trainer {
       }
     }
     await reporter.apart(async () => {
-      await saveCheckpoint(training.output_dir, saveModel, this.optimizer, this.#state());
+      const save = async (folder: string) => {
+        await saveModel(folder);
+        assertNoGpuErrors(); // What was read after an error may be anything.
+      };
+      await saveCheckpoint(training.output_dir, save, this.optimizer, this.#state());
       await rotateCheckpoints(
         training.output_dir,
         training.save_total_limit,
@@ -433,17 +411,6 @@ export class Trainer {
   }
 
   #state(): TrainerState {
-    const window: Record<string, number> = {
-      loss: this.#window.loss,
-      steps: this.#window.steps,
-      gradNorm: this.#window.gradNorm,
-      lossSum: this.#lossSum,
-      stepsRun: this.#stepsRun,
-    };
-    for (const [name, { sum, count }] of this.#window.sums) {
-      window[`sum ${name}`] = sum;
-      window[`count ${name}`] = count;
-    }
     return {
       global_step: this.#step,
       epoch: this.#epoch,
@@ -454,7 +421,7 @@ export class Trainer {
       method: this.#method.state(),
       schedule: this.#schedule.state(),
       optimizer_steps: {},
-      window,
+      window: this.#window.state(),
       ...(this.#scaler ? { scaler: this.#scaler.state() } : {}),
       skipped_steps: this.#skipped,
     };
@@ -486,7 +453,7 @@ export class Trainer {
     return {
       status,
       step: this.#step,
-      trainLoss: this.#stepsRun > 0 ? this.#lossSum / this.#stepsRun : NaN,
+      trainLoss: this.#window.meanLoss,
       evaluation: this.#evaluation,
     };
   }

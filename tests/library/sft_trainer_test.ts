@@ -124,3 +124,32 @@ Deno.test("SFTTrainer refuses unknown keys and models without a tokenizer", asyn
   assertThrows(() => new SFTTrainer({ model, trainDataset }), Error, "no tokenizer");
   model.dispose();
 });
+
+Deno.test("SFTTrainer computes in the run's precision, and gives the model back as it was", async () => {
+  await temporary(async (folder) => {
+    const model = await tinyModel();
+    const seen: string[] = [];
+    const trainer = new SFTTrainer({
+      model,
+      trainDataset: await redQuestions(4),
+      evalDataset: await redQuestions(4),
+      training: {
+        output_dir: `${folder}/run`,
+        max_steps: 2,
+        per_device_train_batch_size: 4,
+        lr_mp: 1e-2,
+        bf16: true,
+        save_strategy: "no",
+        eval_strategy: "no",
+      },
+      callbacks: [{ onStepEnd: () => void seen.push(model.precision) }],
+    });
+    const inBf16 = await trainer.evaluate();
+    await trainer.train();
+    assertEquals(seen, ["bf16", "bf16"]);
+    assertEquals(model.precision, "float32");
+    await trainer[Symbol.asyncDispose]();
+    assert(Number.isFinite(inBf16?.eval_loss));
+    model.dispose();
+  });
+});
