@@ -6,7 +6,6 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../device/gpu_errors.ts";
-import { gpuMemoryMetrics } from "../device/memory.ts";
 import type { TrainingSection } from "../config/config_types.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import type { Reporter } from "../report/reporter.ts";
@@ -17,7 +16,11 @@ import {
   saveCheckpoint,
   type TrainerState,
 } from "./checkpoint.ts";
-import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
+import {
+  listCheckpoints,
+  newestCheckpoint,
+  rotateCheckpoints,
+} from "./checkpoint_folder.ts";
 import { divergedError } from "./diverged_error.ts";
 import { metricOf } from "./evaluation_metric.ts";
 import { findBadValue } from "./first_bad_tensor.ts";
@@ -25,10 +28,17 @@ import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
-import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
-import { explainFailure } from "./step_failure.ts";
+import {
+  createSchedule,
+  type LearningRateSchedule,
+  warmupStepCount,
+} from "./schedules.ts";
 import { totalSteps } from "./total_steps.ts";
-import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_method.ts";
+import {
+  StepAborted,
+  type StepOutcome,
+  type TrainingMethod,
+} from "./training_method.ts";
 
 /** Called while a run goes on; every function may be left out. */
 export interface TrainerCallback {
@@ -113,7 +123,9 @@ export class Trainer {
     }
     this.#method = method;
     this.#options = options;
-    this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
+    this.#scaler = training.fp16
+      ? options.lossScaler ?? new LossScaler()
+      : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.optimizer = new Optimizer(groups, {
       beta1: training.adam_beta1,
@@ -149,11 +161,16 @@ export class Trainer {
   async resume(folder: string): Promise<number | null> {
     const { reporter, training } = this.#options;
     const path = folder === "auto"
-      ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
+      ? (await newestCheckpoint(
+        training.output_dir,
+        (text) => reporter.onWarning(text),
+      ))?.path
       : folder;
     if (path === undefined) {
       const place = training.output_dir;
-      reporter.onWarning(`${place} has no checkpoint to resume from; training starts anew`);
+      reporter.onWarning(
+        `${place} has no checkpoint to resume from; training starts anew`,
+      );
       return null;
     }
     await checkResumable(path);
@@ -176,17 +193,10 @@ export class Trainer {
    * Trains to the last step.
    *
    * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
-   * @throws {StepFailedError} where memory ran out or the device was lost; it says what is safe
    */
   async train(): Promise<TrainResult> {
     try {
       return await this.#train();
-    } catch (error) {
-      throw await explainFailure(error, {
-        outputDir: this.#options.training.output_dir,
-        step: Math.min(this.#step + 1, this.totalSteps),
-        method: this.#method,
-      });
     } finally {
       await this.#method.release();
     }
@@ -212,20 +222,40 @@ export class Trainer {
       if (outcome instanceof StepAborted) return await this.#aborted(outcome);
       await this.#update(outcome);
       const last = this.#step === this.totalSteps;
-      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) await this.#log();
-      if (this.#isStrategyDue(training.eval_strategy, training.eval_steps, outcome)) {
+      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) {
+        await this.#log();
+      }
+      if (
+        this.#isStrategyDue(
+          training.eval_strategy,
+          training.eval_steps,
+          outcome,
+        )
+      ) {
         await this.#evaluate();
       }
       for (const callback of this.#options.callbacks ?? []) {
-        const state = { step: this.#step, totalSteps: this.totalSteps, epoch: this.#epoch };
+        const state = {
+          step: this.#step,
+          totalSteps: this.totalSteps,
+          epoch: this.#epoch,
+        };
         if (await callback.onStepEnd?.(state) === "stop") stop = true;
       }
-      const due = this.#isStrategyDue(training.save_strategy, training.save_steps, outcome);
-      if (due || (training.save_strategy !== "no" && (last || stop))) await this.save();
+      const due = this.#isStrategyDue(
+        training.save_strategy,
+        training.save_steps,
+        outcome,
+      );
+      if (due || (training.save_strategy !== "no" && (last || stop))) {
+        await this.save();
+      }
     }
     await this.#checkWeights();
     if (training.load_best_model_at_end) await this.#loadBest();
-    return this.#result(stop && this.#step < this.totalSteps ? "stopped" : "done");
+    return this.#result(
+      stop && this.#step < this.totalSteps ? "stopped" : "done",
+    );
   }
 
   /** Clips, updates, counts. */
@@ -235,10 +265,16 @@ export class Trainer {
     let measured: { gradNorm: number; losses: readonly number[] };
     let overflowed = false;
     try {
-      measured = await this.optimizer.measure(this.#accumulator.gradients, losses, lossScale);
+      measured = await this.optimizer.measure(
+        this.#accumulator.gradients,
+        losses,
+        lossScale,
+      );
     } catch (error) {
       if (!(error instanceof NonFiniteError)) throw error;
-      if (!this.#isOverflow(error)) throw await this.#diverged(error, this.#step + 1);
+      if (!this.#isOverflow(error)) {
+        throw await this.#diverged(error, this.#step + 1);
+      }
       overflowed = true;
       measured = { gradNorm: Infinity, losses: error.losses! };
     } finally {
@@ -272,7 +308,10 @@ export class Trainer {
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
-  async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
+  async #diverged(
+    error: NonFiniteError,
+    step: number,
+  ): Promise<NonFiniteError> {
     this.#accumulator.reset();
     return await divergedError(error, {
       outputDir: this.#options.training.output_dir,
@@ -288,7 +327,10 @@ export class Trainer {
   async #checkWeights(): Promise<void> {
     const bad = await findBadValue(this.optimizer.parameters);
     if (bad === null) return;
-    throw await this.#diverged(new NonFiniteError("after its update", bad.name), this.#step);
+    throw await this.#diverged(
+      new NonFiniteError("after its update", bad.name),
+      this.#step,
+    );
   }
 
   #isDue(every: number, last: boolean): boolean {
@@ -299,8 +341,14 @@ export class Trainer {
     return this.#options.training.logging_first_step && this.#step === 1;
   }
 
-  #isStrategyDue(strategy: "no" | "steps" | "epoch", every: number, outcome: StepOutcome): boolean {
-    if (strategy === "epoch") return outcome.epochEnded || this.#step === this.totalSteps;
+  #isStrategyDue(
+    strategy: "no" | "steps" | "epoch",
+    every: number,
+    outcome: StepOutcome,
+  ): boolean {
+    if (strategy === "epoch") {
+      return outcome.epochEnded || this.#step === this.totalSteps;
+    }
     return strategy === "steps" && every > 0 && this.#step % every === 0;
   }
 
@@ -310,7 +358,10 @@ export class Trainer {
     const { loss, gradNorm, means } = this.#window.take();
     // The rates of the last update.
     const lastUpdate = Math.max(0, this.#step - 1 - this.#skipped);
-    const rates = groups.map(({ name, learningRate }, group): [string, number] => [
+    const rates = groups.map((
+      { name, learningRate },
+      group,
+    ): [string, number] => [
       `learning_rate/${name}`,
       learningRate * this.#schedule.multiplier(lastUpdate, group),
     ]);
@@ -323,28 +374,34 @@ export class Trainer {
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
       ...means,
-      ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
+      ...(this.#scaler
+        ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped }
+        : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
-      ...gpuMemoryMetrics(),
     };
     const written = await reporter.onLog(record);
     this.#history.push(record);
-    for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
+    for (const callback of this.#options.callbacks ?? []) {
+      await callback.onLog?.(written);
+    }
   }
 
   /** Evaluates, reports, and remembers the best. */
   async #evaluate(): Promise<void> {
     const { reporter, training, callbacks } = this.#options;
     const outcome = await reporter.apart(() => this.#method.evaluate());
-    assertNoGpuErrors();
     if (outcome === null) return;
-    if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
+    if (training.load_best_model_at_end) {
+      metricOf(outcome.metrics, training.metric_for_best_model);
+    }
     this.#evaluation = outcome.metrics;
     const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
     this.#history.push(record);
     await reporter.onEvaluate(record, outcome.samples);
     if (this.#schedule.followsMetric) {
-      this.#schedule.observe(metricOf(outcome.metrics, training.metric_for_best_model));
+      this.#schedule.observe(
+        metricOf(outcome.metrics, training.metric_for_best_model),
+      );
     }
     for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
   }
@@ -359,28 +416,32 @@ export class Trainer {
   async save(): Promise<string> {
     const { training, reporter, callbacks, saveModel } = this.#options;
     const folder = `${training.output_dir}/checkpoint-${this.#step}`;
-    const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>
-      step === this.#step
-    );
+    const there = (await listCheckpoints(training.output_dir)).some((
+      { step },
+    ) => step === this.#step);
     if (there) return folder;
     await this.#checkWeights();
-    assertNoGpuErrors();
-    const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
+    const lastEvaluation = this.#history.findLast((record) =>
+      "eval_runtime" in record
+    );
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
       const metric = metricOf(this.#evaluation, training.metric_for_best_model);
       const better = this.#bestMetric === null ||
-        (training.greater_is_better ? metric > this.#bestMetric : metric < this.#bestMetric);
+        (training.greater_is_better
+          ? metric > this.#bestMetric
+          : metric < this.#bestMetric);
       if (better) {
         this.#bestMetric = metric;
         this.#bestCheckpoint = folder;
       }
     }
     await reporter.apart(async () => {
-      const save = async (folder: string) => {
-        await saveModel(folder);
-        assertNoGpuErrors(); // What was read after an error may be anything.
-      };
-      await saveCheckpoint(training.output_dir, save, this.optimizer, this.#state());
+      await saveCheckpoint(
+        training.output_dir,
+        saveModel,
+        this.optimizer,
+        this.#state(),
+      );
       await rotateCheckpoints(
         training.output_dir,
         training.save_total_limit,
@@ -407,7 +468,10 @@ export class Trainer {
       );
       return;
     }
-    await loadWeights(`${training.output_dir}/${name}`, this.optimizer.parameters);
+    await loadWeights(
+      `${training.output_dir}/${name}`,
+      this.optimizer.parameters,
+    );
   }
 
   #state(): TrainerState {
@@ -449,7 +513,9 @@ export class Trainer {
 
   #result(status: TrainResult["status"]): TrainResult {
     const skipped = this.#method.skippedRows();
-    if (skipped.rows.length > 0) this.#options.reporter.onSkipped(skipped.rows, skipped.total);
+    if (skipped.rows.length > 0) {
+      this.#options.reporter.onSkipped(skipped.rows, skipped.total);
+    }
     return {
       status,
       step: this.#step,
