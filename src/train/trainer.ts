@@ -16,11 +16,7 @@ import {
   saveCheckpoint,
   type TrainerState,
 } from "./checkpoint.ts";
-import {
-  listCheckpoints,
-  newestCheckpoint,
-  rotateCheckpoints,
-} from "./checkpoint_folder.ts";
+import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
 import { divergedError } from "./diverged_error.ts";
 import { metricOf } from "./evaluation_metric.ts";
 import { findBadValue } from "./first_bad_tensor.ts";
@@ -28,17 +24,9 @@ import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "./optimizer.ts";
-import {
-  createSchedule,
-  type LearningRateSchedule,
-  warmupStepCount,
-} from "./schedules.ts";
+import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
 import { totalSteps } from "./total_steps.ts";
-import {
-  StepAborted,
-  type StepOutcome,
-  type TrainingMethod,
-} from "./training_method.ts";
+import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_method.ts";
 
 /** Called while a run goes on; every function may be left out. */
 export interface TrainerCallback {
@@ -123,9 +111,7 @@ export class Trainer {
     }
     this.#method = method;
     this.#options = options;
-    this.#scaler = training.fp16
-      ? options.lossScaler ?? new LossScaler()
-      : null;
+    this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.optimizer = new Optimizer(groups, {
       beta1: training.adam_beta1,
@@ -374,9 +360,7 @@ export class Trainer {
       learning_rate: rates[0][1],
       ...Object.fromEntries(rates.length > 1 ? rates : []),
       ...means,
-      ...(this.#scaler
-        ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped }
-        : {}),
+      ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
     };
     const written = await reporter.onLog(record);
@@ -421,15 +405,11 @@ export class Trainer {
     ) => step === this.#step);
     if (there) return folder;
     await this.#checkWeights();
-    const lastEvaluation = this.#history.findLast((record) =>
-      "eval_runtime" in record
-    );
+    const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
       const metric = metricOf(this.#evaluation, training.metric_for_best_model);
       const better = this.#bestMetric === null ||
-        (training.greater_is_better
-          ? metric > this.#bestMetric
-          : metric < this.#bestMetric);
+        (training.greater_is_better ? metric > this.#bestMetric : metric < this.#bestMetric);
       if (better) {
         this.#bestMetric = metric;
         this.#bestCheckpoint = folder;
