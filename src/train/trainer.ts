@@ -147,16 +147,11 @@ export class Trainer {
   async resume(folder: string): Promise<number | null> {
     const { reporter, training } = this.#options;
     const path = folder === "auto"
-      ? (await newestCheckpoint(
-        training.output_dir,
-        (text) => reporter.onWarning(text),
-      ))?.path
+      ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
       : folder;
     if (path === undefined) {
       const place = training.output_dir;
-      reporter.onWarning(
-        `${place} has no checkpoint to resume from; training starts anew`,
-      );
+      reporter.onWarning(`${place} has no checkpoint to resume from; training starts anew`);
       return null;
     }
     await checkResumable(path);
@@ -208,40 +203,20 @@ export class Trainer {
       if (outcome instanceof StepAborted) return await this.#aborted(outcome);
       await this.#update(outcome);
       const last = this.#step === this.totalSteps;
-      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) {
-        await this.#log();
-      }
-      if (
-        this.#isStrategyDue(
-          training.eval_strategy,
-          training.eval_steps,
-          outcome,
-        )
-      ) {
+      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) await this.#log();
+      if (this.#isStrategyDue(training.eval_strategy, training.eval_steps, outcome)) {
         await this.#evaluate();
       }
       for (const callback of this.#options.callbacks ?? []) {
-        const state = {
-          step: this.#step,
-          totalSteps: this.totalSteps,
-          epoch: this.#epoch,
-        };
+        const state = { step: this.#step, totalSteps: this.totalSteps, epoch: this.#epoch };
         if (await callback.onStepEnd?.(state) === "stop") stop = true;
       }
-      const due = this.#isStrategyDue(
-        training.save_strategy,
-        training.save_steps,
-        outcome,
-      );
-      if (due || (training.save_strategy !== "no" && (last || stop))) {
-        await this.save();
-      }
+      const due = this.#isStrategyDue(training.save_strategy, training.save_steps, outcome);
+      if (due || (training.save_strategy !== "no" && (last || stop))) await this.save();
     }
     await this.#checkWeights();
     if (training.load_best_model_at_end) await this.#loadBest();
-    return this.#result(
-      stop && this.#step < this.totalSteps ? "stopped" : "done",
-    );
+    return this.#result(stop && this.#step < this.totalSteps ? "stopped" : "done");
   }
 
   /** Clips, updates, counts. */
@@ -251,16 +226,10 @@ export class Trainer {
     let measured: { gradNorm: number; losses: readonly number[] };
     let overflowed = false;
     try {
-      measured = await this.optimizer.measure(
-        this.#accumulator.gradients,
-        losses,
-        lossScale,
-      );
+      measured = await this.optimizer.measure(this.#accumulator.gradients, losses, lossScale);
     } catch (error) {
       if (!(error instanceof NonFiniteError)) throw error;
-      if (!this.#isOverflow(error)) {
-        throw await this.#diverged(error, this.#step + 1);
-      }
+      if (!this.#isOverflow(error)) throw await this.#diverged(error, this.#step + 1);
       overflowed = true;
       measured = { gradNorm: Infinity, losses: error.losses! };
     } finally {
@@ -294,10 +263,7 @@ export class Trainer {
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
-  async #diverged(
-    error: NonFiniteError,
-    step: number,
-  ): Promise<NonFiniteError> {
+  async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
     this.#accumulator.reset();
     return await divergedError(error, {
       outputDir: this.#options.training.output_dir,
@@ -313,10 +279,7 @@ export class Trainer {
   async #checkWeights(): Promise<void> {
     const bad = await findBadValue(this.optimizer.parameters);
     if (bad === null) return;
-    throw await this.#diverged(
-      new NonFiniteError("after its update", bad.name),
-      this.#step,
-    );
+    throw await this.#diverged(new NonFiniteError("after its update", bad.name), this.#step);
   }
 
   #isDue(every: number, last: boolean): boolean {
@@ -327,14 +290,8 @@ export class Trainer {
     return this.#options.training.logging_first_step && this.#step === 1;
   }
 
-  #isStrategyDue(
-    strategy: "no" | "steps" | "epoch",
-    every: number,
-    outcome: StepOutcome,
-  ): boolean {
-    if (strategy === "epoch") {
-      return outcome.epochEnded || this.#step === this.totalSteps;
-    }
+  #isStrategyDue(strategy: "no" | "steps" | "epoch", every: number, outcome: StepOutcome): boolean {
+    if (strategy === "epoch") return outcome.epochEnded || this.#step === this.totalSteps;
     return strategy === "steps" && every > 0 && this.#step % every === 0;
   }
 
@@ -344,10 +301,7 @@ export class Trainer {
     const { loss, gradNorm, means } = this.#window.take();
     // The rates of the last update.
     const lastUpdate = Math.max(0, this.#step - 1 - this.#skipped);
-    const rates = groups.map((
-      { name, learningRate },
-      group,
-    ): [string, number] => [
+    const rates = groups.map(({ name, learningRate }, group): [string, number] => [
       `learning_rate/${name}`,
       learningRate * this.#schedule.multiplier(lastUpdate, group),
     ]);
@@ -365,9 +319,7 @@ export class Trainer {
     };
     const written = await reporter.onLog(record);
     this.#history.push(record);
-    for (const callback of this.#options.callbacks ?? []) {
-      await callback.onLog?.(written);
-    }
+    for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
   }
 
   /** Evaluates, reports, and remembers the best. */
@@ -375,17 +327,13 @@ export class Trainer {
     const { reporter, training, callbacks } = this.#options;
     const outcome = await reporter.apart(() => this.#method.evaluate());
     if (outcome === null) return;
-    if (training.load_best_model_at_end) {
-      metricOf(outcome.metrics, training.metric_for_best_model);
-    }
+    if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
     this.#evaluation = outcome.metrics;
     const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
     this.#history.push(record);
     await reporter.onEvaluate(record, outcome.samples);
     if (this.#schedule.followsMetric) {
-      this.#schedule.observe(
-        metricOf(outcome.metrics, training.metric_for_best_model),
-      );
+      this.#schedule.observe(metricOf(outcome.metrics, training.metric_for_best_model));
     }
     for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
   }
@@ -400,9 +348,9 @@ export class Trainer {
   async save(): Promise<string> {
     const { training, reporter, callbacks, saveModel } = this.#options;
     const folder = `${training.output_dir}/checkpoint-${this.#step}`;
-    const there = (await listCheckpoints(training.output_dir)).some((
-      { step },
-    ) => step === this.#step);
+    const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>
+      step === this.#step
+    );
     if (there) return folder;
     await this.#checkWeights();
     const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
@@ -416,12 +364,7 @@ export class Trainer {
       }
     }
     await reporter.apart(async () => {
-      await saveCheckpoint(
-        training.output_dir,
-        saveModel,
-        this.optimizer,
-        this.#state(),
-      );
+      await saveCheckpoint(training.output_dir, saveModel, this.optimizer, this.#state());
       await rotateCheckpoints(
         training.output_dir,
         training.save_total_limit,
@@ -448,10 +391,7 @@ export class Trainer {
       );
       return;
     }
-    await loadWeights(
-      `${training.output_dir}/${name}`,
-      this.optimizer.parameters,
-    );
+    await loadWeights(`${training.output_dir}/${name}`, this.optimizer.parameters);
   }
 
   #state(): TrainerState {
@@ -493,9 +433,7 @@ export class Trainer {
 
   #result(status: TrainResult["status"]): TrainResult {
     const skipped = this.#method.skippedRows();
-    if (skipped.rows.length > 0) {
-      this.#options.reporter.onSkipped(skipped.rows, skipped.total);
-    }
+    if (skipped.rows.length > 0) this.#options.reporter.onSkipped(skipped.rows, skipped.total);
     return {
       status,
       step: this.#step,
