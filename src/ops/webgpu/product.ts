@@ -65,36 +65,51 @@ function store(row: string, column: string, value: string, bias: boolean, add: b
   return `if (${row} < p.M && ${column} * 4u < p.N) { c[${at}] = ${sum.join(" + ")}; }`;
 }
 
-/** Rows and columns of the result that a lane keeps, where a CPU plays the GPU. */
-const ROWS = 8;
+/** Columns of the result that a lane keeps, where a CPU plays the GPU. */
 const COLUMNS = 16;
 /** Lanes of a workgroup there: one vector of that CPU. */
 const LANES = 8;
 
-/** A lane has eight rows of C, a workgroup 64 rows and 16 columns. */
-function registerBody(kind: ProductKind, bias: boolean, add: boolean): string {
-  const rows = range(ROWS);
+/** Which shader computes a product. */
+interface Variant {
+  readonly kind: ProductKind;
+  readonly operand: BindingType;
+  readonly bias: boolean;
+  readonly add: boolean;
+  /** Tiles in workgroup memory, or how many rows of the result a lane keeps in registers. */
+  readonly shape: "tiles" | 8 | 16;
+  /** `tn` with registers: how many of the K rows a turn of the loop takes. */
+  readonly depth: 1 | 4;
+}
+
+/** A lane has 8 or 16 rows of C, a workgroup 8 times as many rows and 16 columns. */
+function registerBody({ kind, bias, add, depth }: Variant, rowsOfLane: number): string {
+  const rows = range(rowsOfLane);
   const blocks = range(COLUMNS / 4);
   const lines: string[] = [
     `let column = group.x * ${COLUMNS / 4}u;`,
     // tn reads four neighbouring rows of C at once, so a lane's rows are two runs of four.
     kind === "tn"
-      ? `let row4 = group.y * ${ROWS * LANES / 4}u + lane;`
-      : `let row = group.y * ${ROWS * LANES}u + lane;`,
+      ? `let row4 = group.y * ${rowsOfLane * LANES / 4}u + lane;`
+      : `let row = group.y * ${rowsOfLane * LANES}u + lane;`,
     ...rows.flatMap((r) => blocks.map((n) => `var c${r}_${n} = vec4<f32>();`)),
   ];
   const b = (index: string): string => `load_b(min(p.bOffset + ${index}, p.bLast))`;
   if (kind === "tn") {
-    lines.push(`for (var k = 0u; k < p.K; k++) {`);
-    for (const half of [0, 1]) {
-      lines.push(
-        `let a${half} = load_a(p.aOffset + k * p.aStride + row4 + ${half * LANES}u);`,
-      );
+    lines.push(`for (var k = 0u; k < p.K; k += ${depth}u) {`);
+    for (const d of range(depth)) {
+      for (const run of range(rowsOfLane / 4)) {
+        const column = `row4 + ${run * LANES}u`;
+        lines.push(`let a${run}_${d} = load_a(p.aOffset + (k + ${d}u) * p.aStride + ${column});`);
+      }
+      for (const n of blocks) {
+        lines.push(`let b${n}_${d} = ${b(`(k + ${d}u) * p.bStride + column + ${n}u`)};`);
+      }
     }
-    for (const n of blocks) lines.push(`let b${n} = ${b(`k * p.bStride + column + ${n}u`)};`);
     for (const r of rows) {
       for (const n of blocks) {
-        lines.push(`c${r}_${n} += a${Math.floor(r / 4)}[${r % 4}] * b${n};`);
+        const terms = range(depth).map((d) => `a${Math.floor(r / 4)}_${d}[${r % 4}] * b${n}_${d}`);
+        lines.push(`c${r}_${n} += ${terms.join(" + ")};`);
       }
     }
     lines.push("}");
@@ -140,7 +155,7 @@ const TILE = 64;
 const DEPTH = 16;
 
 /** 16 × 16 lanes with 4 × 4 results each; tiles of A and B pass through workgroup memory. */
-function tileBody(kind: ProductKind, bias: boolean, add: boolean): string {
+function tileBody({ kind, bias, add }: Variant): string {
   // A's tile is kept as [DEPTH][TILE], B's as [DEPTH][TILE], so that the inner loop reads vec4s.
   const transposed = (name: "a" | "b", first: string, limit: string): string => `
     {
@@ -186,17 +201,11 @@ function tileBody(kind: ProductKind, bias: boolean, add: boolean): string {
     }`;
 }
 
-function vectorProgram(
-  kind: ProductKind,
-  operand: BindingType,
-  tiles: boolean,
-  bias: boolean,
-  add: boolean,
-): Program {
-  const name = `product ${kind} ${operand} ${tiles ? "tiles" : "registers"}${bias ? " bias" : ""}${
-    add ? " add" : ""
-  }`;
-  return cachedProgram(name, () => ({
+function vectorProgram(variant: Variant): Program {
+  const { kind, operand, bias, add, shape, depth } = variant;
+  const extras = `${bias ? " bias" : ""}${add ? " add" : ""}`;
+  const tiles = shape === "tiles";
+  return cachedProgram(`product ${kind} ${operand} ${shape} ${depth}${extras}`, () => ({
     bindings: [
       { name: "a", type: operand },
       { name: "b", type: operand },
@@ -209,7 +218,7 @@ function vectorProgram(
       ? `var<workgroup> a_tile: array<f32, ${TILE * DEPTH}>;
 var<workgroup> b_tile: array<f32, ${TILE * DEPTH}>;`
       : "",
-    body: tiles ? tileBody(kind, bias, add) : registerBody(kind, bias, add),
+    body: tiles ? tileBody(variant) : registerBody(variant, shape),
   }));
 }
 
@@ -285,7 +294,11 @@ export function multiply(l: GpuLaunch, product: Product): void {
     );
     return;
   }
-  const tiles = !l.isFallback;
+  const variant: Variant = {
+    ...{ kind, operand: l.operandType, bias: bias !== undefined, add: accumulate },
+    shape: l.isFallback ? (M >= 128 ? 16 : 8) : "tiles",
+    depth: l.isFallback && kind === "tn" && K % 4 === 0 ? 4 : 1,
+  };
   const rowsOfA = kind === "tn" ? K : M;
   // A texture holds the rows that take part and no others.
   const resources = [
@@ -294,7 +307,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
   ];
   if (bias !== undefined) resources.push(l.buffer(bias));
   l.dispatch(
-    vectorProgram(kind, l.operandType, tiles, bias !== undefined, accumulate),
+    vectorProgram(variant),
     [...resources, l.buffer(c)],
     {
       ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
@@ -303,9 +316,9 @@ export function multiply(l: GpuLaunch, product: Product): void {
       cOffset: cRow * cColumns / 4,
       bLast: Math.floor(bSize / 4) - 1,
     },
-    tiles
+    variant.shape === "tiles"
       ? [Math.ceil(N / TILE), Math.ceil(M / TILE), 1]
-      : [Math.ceil(N / COLUMNS), Math.ceil(M / (ROWS * LANES)), 1],
+      : [Math.ceil(N / COLUMNS), Math.ceil(M / (variant.shape * LANES)), 1],
     { flops },
   );
 }
