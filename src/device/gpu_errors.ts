@@ -22,6 +22,11 @@ export class DeviceLostError extends Error {
   }
 }
 
+/** Errors of a device that are neither loss nor want of memory: a command was not done. */
+export class GpuReportedError extends Error {
+  override readonly name = "GpuReportedError";
+}
+
 const records: GpuErrorRecord[] = [];
 const listeners = new Set<(record: GpuErrorRecord) => void>();
 let dropped = 0;
@@ -60,7 +65,7 @@ export function onGpuError(listener: (record: GpuErrorRecord) => void): () => vo
  *
  * @throws {DeviceLostError} where one was lost
  * @throws {GpuOutOfMemoryError} where memory was short: what follows from it says nothing new
- * @throws {Error} with the first errors in its message
+ * @throws {GpuReportedError} with the first errors in its message
  */
 export function assertNoGpuErrors(): void {
   const all = gpuErrors();
@@ -72,7 +77,7 @@ export function assertNoGpuErrors(): void {
     throw new GpuOutOfMemoryError(gpuBytes(), allocatedGpuBytes(), short.message);
   }
   const shown = all.slice(0, 3).map((e) => `${e.kind}: ${e.message}`).join("\n");
-  throw new Error(`The GPU device reported ${all.length} error(s):\n${shown}`);
+  throw new GpuReportedError(`The GPU device reported ${all.length} error(s):\n${shown}`);
 }
 
 function kindOf(error: GPUError): string {

@@ -37,3 +37,13 @@ export function peakGpuBytes(): number {
 export function resetPeakGpuBytes(): void {
   pool?.resetPeak();
 }
+
+/** What metrics.jsonl says of the GPU's memory; nothing where no GPU computes. */
+export function gpuMemoryMetrics(): Record<string, number> {
+  if (pool === null) return {};
+  return {
+    peak_gpu_memory_bytes: peakGpuBytes(),
+    gpu_memory_used_bytes: gpuBytes(),
+    gpu_memory_allocated_bytes: allocatedGpuBytes(),
+  };
+}

@@ -122,6 +122,8 @@ export class DPOMethod implements TrainingMethod {
     const { sharePrefix, padTokenId } = this.options;
     const batch = pairBatch(pairs, sharePrefix, padTokenId, this.model);
     const { images } = batch;
+    const tiles = images?.shape[0] ?? 0;
+    this.#lastBatchSize = { rows: batch.batchSize, tokens: batch.tokens, tiles };
     // An adapted encoder is another one without its adapters.
     const differs = [...parameters.keys(), ...this.model.adapters.keys()]
       .some((name) => name.includes("vision_encoder."));
@@ -181,8 +183,6 @@ export class DPOMethod implements TrainingMethod {
         lossScale,
       );
       accumulator.add(gradients);
-      const tiles = batch.images?.shape[0] ?? 0;
-      this.#lastBatchSize = { rows: batch.batchSize, tokens: batch.tokens, tiles };
       policies.push(sumPairs(pairs, values));
       if (reference) references.push(reference);
       const padded = paddingOf(batch);

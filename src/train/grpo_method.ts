@@ -34,7 +34,9 @@ import {
 } from "./grpo_rollout.ts";
 import type { RolloutMaker } from "./grpo_rollout_maker.ts";
 import {
+  type BatchSize,
   type EvaluationOutcome,
+  largestBatch,
   type MethodState,
   StepAborted,
   type StepContext,
@@ -127,6 +129,7 @@ export class GRPOMethod implements TrainingMethod {
     const metrics = new MeanMetrics();
     const before = this.#state.cursor.epoch;
     this.#evaluated = null;
+    this.#last = [];
     try {
       const micro: MicroBatch[] = [];
       while (micro.length < this.options.gradientAccumulationSteps) {
@@ -287,6 +290,19 @@ export class GRPOMethod implements TrainingMethod {
   async evaluate(): Promise<EvaluationOutcome | null> {
     this.#evaluated ??= await this.parts.evaluator?.evaluate() ?? null;
     return this.#evaluated;
+  }
+
+  get lastBatchSize(): BatchSize | null {
+    return largestBatch(this.#last.map(({ groups }) => ({
+      rows: groups.reduce((sum, { sequences }) => sum + sequences.length, 0),
+      tokens: Math.max(
+        ...groups.flatMap(({ prompt, sequences }) =>
+          sequences.map(({ tokens }) => prompt.ids.length + tokens.length)
+        ),
+      ),
+      tiles: groups.flatMap(({ prompt }) => prompt.images)
+        .reduce((sum, { tileCount }) => sum + tileCount, 0),
+    })));
   }
 
   describeLastBatch(): unknown {

@@ -24,12 +24,14 @@ import {
   type MicroBatchOptions,
 } from "./micro_batches.ts";
 import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
-import type {
-  EvaluationOutcome,
-  MethodState,
-  StepContext,
-  StepOutcome,
-  TrainingMethod,
+import {
+  type BatchSize,
+  type EvaluationOutcome,
+  largestBatch,
+  type MethodState,
+  type StepContext,
+  type StepOutcome,
+  type TrainingMethod,
 } from "./training_method.ts";
 
 /** Questions for SFT, at random or in a stream. */
@@ -185,6 +187,17 @@ export class SFTMethod implements TrainingMethod {
       },
       samples: await this.answerSamples?.() ?? [],
     };
+  }
+
+  get lastBatchSize(): BatchSize | null {
+    return largestBatch(this.#lastBatches.map((batch) => ({
+      rows: batch.length,
+      tokens: Math.max(...batch.map(({ inputIds }) => inputIds.length)),
+      tiles: batch.flatMap(({ images }) => images).reduce(
+        (sum, { tileCount }) => sum + tileCount,
+        0,
+      ),
+    })));
   }
 
   describeLastBatch(): unknown {

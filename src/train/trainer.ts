@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../device/gpu_errors.ts";
+import { gpuMemoryMetrics } from "../device/memory.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
 import {
   checkResumable,
@@ -23,6 +24,7 @@ import { LossScaler } from "./loss_scaler.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, Optimizer } from "./optimizer.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
+import { explainFailure } from "./step_failure.ts";
 import { totalSteps } from "./total_steps.ts";
 import type {
   ProgressState,
@@ -134,10 +136,17 @@ export class Trainer {
    * Trains to the last step.
    *
    * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
+   * @throws {StepFailedError} where memory ran out or the device was lost; it says what is safe
    */
   async train(): Promise<TrainResult> {
     try {
       return await this.#train();
+    } catch (error) {
+      throw await explainFailure(error, {
+        outputDir: this.#options.training.output_dir,
+        step: Math.min(this.#step + 1, this.totalSteps),
+        method: this.#method,
+      });
     } finally {
       await this.#method.release();
     }
@@ -276,6 +285,7 @@ export class Trainer {
       ...means,
       ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
+      ...gpuMemoryMetrics(),
     };
     const written = await reporter.onLog(record);
     this.#history.push(record);
@@ -286,6 +296,7 @@ export class Trainer {
   async #evaluate(): Promise<void> {
     const { reporter, training, callbacks } = this.#options;
     const outcome = await reporter.apart(() => this.#method.evaluate());
+    assertNoGpuErrors();
     if (outcome === null) return;
     if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
     this.#evaluation = outcome.metrics;
@@ -313,6 +324,7 @@ export class Trainer {
     );
     if (there) return folder;
     await this.#checkWeights();
+    assertNoGpuErrors();
     const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
       const metric = metricOf(this.#evaluation, training.metric_for_best_model);
@@ -324,7 +336,11 @@ export class Trainer {
       }
     }
     await reporter.apart(async () => {
-      await saveCheckpoint(training.output_dir, saveModel, this.optimizer, this.#state());
+      const save = async (folder: string) => {
+        await saveModel(folder);
+        assertNoGpuErrors(); // What was read after an error may be anything.
+      };
+      await saveCheckpoint(training.output_dir, save, this.optimizer, this.#state());
       await rotateCheckpoints(
         training.output_dir,
         training.save_total_limit,

@@ -48,6 +48,24 @@ export interface EvaluationOutcome {
   readonly samples: readonly EvaluationSample[];
 }
 
+/** How large a micro-batch is. */
+export interface BatchSize {
+  readonly rows: number;
+  /** Of the longest row. */
+  readonly tokens: number;
+  /** Of all rows. */
+  readonly tiles: number;
+}
+
+/** The largest by rows times tokens; null: there is none. */
+export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
+  return sizes.reduce<BatchSize | null>(
+    (largest, size) =>
+      largest === null || size.rows * size.tokens > largest.rows * largest.tokens ? size : largest,
+    null,
+  );
+}
+
 /** Everything that a resumed run needs to go on, as JSON. */
 export type MethodState = Record<string, unknown>;
 
@@ -76,6 +94,8 @@ export interface TrainingMethod {
   evaluate(): Promise<EvaluationOutcome | null>;
   /** What the last step was computed on, as JSON, for the file that a diverged run leaves. */
   describeLastBatch(): unknown;
+  /** The largest micro-batch of the last step, or of the one that failed; null: it had none yet. */
+  readonly lastBatchSize?: BatchSize | null;
   /** For a checkpoint. */
   state(): MethodState;
   /** From a checkpoint. */

@@ -151,7 +151,6 @@ gpuTest(
     assert(allocatedGpuBytes() < peakGpuBytes() + 17 * MIB, `${allocatedGpuBytes()}`);
     assert(gpuBytes() < MIB, `${gpuBytes()}`);
     assertNoGpuErrors();
-    weight.dispose();
     backend.dispose();
     assertEquals([gpuBytes(), allocatedGpuBytes()], [0, 0]);
   },

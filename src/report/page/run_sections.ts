@@ -86,10 +86,15 @@ function headlines(contents: ReportContents): Headline[] {
     const value = formatNumber(Math.round(speed[speed.length - 1]));
     tiles.push({ name: "Tokens per second", value, note: "" });
   }
-  const memory = valuesOf(records, "peak_memory_bytes");
-  if (memory.length > 0) {
-    const bytes = memory[memory.length - 1];
-    tiles.push({ name: "Peak memory", value: `${(bytes / 2 ** 30).toFixed(2)} GiB`, note: "" });
+  for (
+    const [key, name] of [
+      ["peak_memory_bytes", "Peak memory"],
+      ["peak_gpu_memory_bytes", "Peak GPU memory"],
+    ]
+  ) {
+    const bytes = valuesOf(records, key).at(-1);
+    if (bytes === undefined) continue;
+    tiles.push({ name, value: `${(bytes / 2 ** 30).toFixed(2)} GiB`, note: "" });
   }
   return tiles;
 }
