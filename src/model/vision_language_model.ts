@@ -60,6 +60,13 @@ export interface ForwardOutput {
   loss: tf.Scalar | null;
 }
 
+/** Where labels stand, [M]. */
+function labelledRows(labels: ArrayLike<number>): Int32Array {
+  const rows: number[] = [];
+  for (let row = 0; row < labels.length; row++) if (labels[row] !== -100) rows.push(row);
+  return Int32Array.from(rows);
+}
+
 /** One nanoVLM on the current tfjs backend. */
 export class VisionLanguageModel {
   readonly #weights = new Map<string, tf.Variable>();
@@ -268,12 +275,14 @@ export class VisionLanguageModel {
    *
    * @param batch ids, mask, images
    * @param imageFeatures of the batch's images where the vision encoder has run already
-   * @returns [B, T, C]
+   * @param rows of [B·T] that are wanted, M of them; default: all
+   * @returns [B, T, C], or [1, M, C] of the wanted rows
    */
   hiddenStates(
     batch: ModelBatch,
     options: PassOptions = {},
     imageFeatures?: tf.Tensor3D,
+    rows?: Int32Array,
   ): tf.Tensor3D {
     const { batchSize: B, tokens: T } = batch;
     const features = imageFeatures ??
@@ -284,6 +293,7 @@ export class VisionLanguageModel {
       angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
       layout: batch.layout,
       observe: options.observe,
+      rows,
     }); // [B, T, C]
     options.observe?.("decoder_hidden", hidden);
     return hidden;
@@ -343,22 +353,25 @@ export class VisionLanguageModel {
     temperature = 1,
   ): tf.Tensor1D | null {
     if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");
-    if (batch.labels.every((label) => label === -100)) return null;
-    const hidden = this.hiddenStates(batch, options, imageFeatures); // [B, T, C]
-    return this.#labelLogProbs(hidden, batch.labels, temperature);
+    const rows = labelledRows(batch.labels);
+    if (rows.length === 0) return null;
+    // Where few tokens have labels, the others need not pass the end of the last block; who
+    // observes wants to see them all.
+    const few = rows.length <= batch.labels.length / 2 && options.observe === undefined;
+    const hidden = this.hiddenStates(batch, options, imageFeatures, few ? rows : undefined);
+    return this.#labelLogProbs(hidden, batch.labels, rows, temperature);
   }
 
+  /** @param hidden [B, T, C], or [1, M, C] of the labelled rows alone */
   #labelLogProbs(
     hidden: tf.Tensor3D,
     labels: Int32Array,
+    rows: Int32Array,
     temperature: number,
-  ): tf.Tensor1D | null {
-    const positions: number[] = [];
-    labels.forEach((label, i) => label !== -100 && positions.push(i));
-    if (positions.length === 0) return null;
-    const rows = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
-    const chosen = selectRows(rows, Int32Array.from(positions)); // [M, C]
-    const targets = Int32Array.from(positions, (position) => labels[position]);
+  ): tf.Tensor1D {
+    const states = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
+    const chosen = states.shape[0] === rows.length ? states : selectRows(states, rows); // [M, C]
+    const targets = rows.map((row) => labels[row]);
     return withPrecision(
       this.precision,
       () => headLogProbs(chosen, this.head, targets, temperature),
@@ -383,7 +396,10 @@ export class VisionLanguageModel {
     try {
       const [loss, logits] = tf.tidy(() => {
         const hidden = this.hiddenStates(batch); // [B, T, C]
-        const logProbs = batch.labels ? this.#labelLogProbs(hidden, batch.labels, 1) : null; // [M]
+        const rows = labelledRows(batch.labels ?? []);
+        const logProbs = batch.labels !== null && rows.length > 0
+          ? this.#labelLogProbs(hidden, batch.labels, rows, 1) // [M]
+          : null;
         return [
           logProbs ? logProbs.mean().neg() : tf.scalar(NaN),
           ...(wantsLogits ? [this.logits(hidden)] : []), // [B, T, V]
