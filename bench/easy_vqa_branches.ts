@@ -1,9 +1,10 @@
 /**
  * SFT on easy-VQA: training steps with all turns of a picture as branches of one row, against rows
  * of one turn with a picture each. Both ways see the same questions in the same order from the same
- * weights, and take turns in one process, after two steps that are not counted.
+ * weights, and take turns in one process: some steps each, of which the first is not counted, since
+ * it tidies up after the other way.
  *
- * NANOVLM_THREADS=1 deno run -A bench/easy_vqa_branches.ts [--data FOLDER] [--steps 20]
+ * NANOVLM_THREADS=1 deno run -A bench/easy_vqa_branches.ts [--data FOLDER] [--rounds 6]
  *   [--set key.path=value]… > docs/runs/easy_vqa_branches.log
  *
  * @module
@@ -22,7 +23,8 @@ import { prepareModel } from "../src/train/prepare_model.ts";
 import { sftGroups, sftMethod } from "../src/train/sft_setup.ts";
 
 const CONFIG = "configs/easy_vqa.yaml";
-const WARM_UP = 2;
+/** Steps of a turn. */
+const TURN = 4;
 
 /** Seconds of one step, and what it did. */
 interface StepTime {
@@ -31,6 +33,7 @@ interface StepTime {
   readonly loss: number;
   /** Tokens that went through the decoder, padding not counted. */
   readonly tokens: number;
+  readonly padding: number;
 }
 
 /** One way to train: a model of its own, to be stepped. */
@@ -53,7 +56,12 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
     async step(): Promise<StepTime> {
       const wall = wallClock(), processor = processorClock();
       const { parameters } = optimizer;
-      const { losses, tokens } = await method.step({ accumulator, parameters, step: step++ });
+      const { losses, tokens, padding } = await method.step({
+        accumulator,
+        parameters,
+        step: step++,
+        more: true,
+      });
       const measured = await optimizer.measure(accumulator.gradients, losses);
       optimizer.step(accumulator.gradients, measured.gradNorm, 1);
       accumulator.reset();
@@ -63,6 +71,7 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
         processor: processorClock() - processor,
         loss: measured.losses.reduce((sum, loss) => sum + loss, 0),
         tokens,
+        padding,
       };
     },
     /** The questions of the last step, as one text. */
@@ -78,11 +87,11 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
 
 if (import.meta.main) {
   const flags = parseArgs(Deno.args, {
-    string: ["data", "steps", "set"],
+    string: ["data", "rounds", "set"],
     collect: ["set"],
-    default: { data: "../shared/data/easy-vqa", steps: "20" },
+    default: { data: "../shared/data/easy-vqa", rounds: "6" },
   });
-  const steps = Number(flags.steps);
+  const rounds = Number(flags.rounds);
   const config = await loadConfig(CONFIG, {
     overrides: [
       `dataset.train_data_path=${flags.data}`,
@@ -99,37 +108,57 @@ if (import.meta.main) {
   const load = loadAverage()?.toFixed(1);
   console.log(`machine ${cpu}, ${cores} cores, ${threads} threads; load ${load}; Deno ${deno}`);
   const branches = await way(config, true), alone = await way(config, false);
-  const times: { branches: StepTime; alone: StepTime }[] = [];
+  const times: { branches: StepTime[]; alone: StepTime[] } = { branches: [], alone: [] };
+  const ratios: number[] = [];
   let pictures = 0, largest = 0;
-  for (let step = 0; step < WARM_UP + steps; step++) {
-    // Whoever goes second finds the caches as the other left them: they take turns in that too.
-    const first = step % 2 === 0 ? branches : alone;
-    const second = step % 2 === 0 ? alone : branches;
-    const a = await first.step(), b = await second.step();
-    if (branches.questions() !== alone.questions()) {
-      throw new Error(`Cannot compare: step ${step + 1} of the two ways has different questions`);
+  for (let round = 0; round < rounds + 1; round++) {
+    const turns = { branches: [] as StepTime[], alone: [] as StepTime[] };
+    const asked = { branches: [] as string[], alone: [] as string[] };
+    // The first round warms up; in the others each way goes first as often as second.
+    for (
+      const name of round % 2 === 0
+        ? ["branches", "alone"] as const
+        : ["alone", "branches"] as const
+    ) {
+      const one = name === "branches" ? branches : alone;
+      for (let step = 0; step < TURN; step++) {
+        turns[name].push(await one.step());
+        asked[name].push(one.questions());
+      }
     }
-    const pair = step % 2 === 0 ? { branches: a, alone: b } : { branches: b, alone: a };
-    largest = Math.max(largest, Math.abs(pair.branches.loss - pair.alone.loss));
-    if (step < WARM_UP) continue;
-    pictures += branches.pictures() / steps;
-    times.push(pair);
+    if (asked.branches.join("\n") !== asked.alone.join("\n")) {
+      throw new Error(`Cannot compare: the two ways have different questions in round ${round}`);
+    }
+    turns.branches.forEach(({ loss }, i) => {
+      largest = Math.max(largest, Math.abs(loss - turns.alone[i].loss));
+    });
+    if (round === 0) continue;
+    pictures += branches.pictures() / rounds;
+    for (const name of ["branches", "alone"] as const) times[name].push(...turns[name].slice(1));
+    const sum = (of: StepTime[]) =>
+      of.slice(1).reduce((total, { processor }) => total + processor, 0);
+    ratios.push(sum(turns.branches) / sum(turns.alone));
   }
   await Promise.all([branches.release(), alone.release()]);
   console.log(
-    `${steps} steps each way, in turns; ${pictures.toFixed(1)} pictures a step; same questions, ` +
-      `losses differ by at most ${largest.toExponential(1)}\n`,
+    `${rounds} turns of ${TURN} steps each way, the first of each not counted; ` +
+      `${
+        pictures.toFixed(1)
+      } pictures a step; same questions; losses of a step differ by at most ` +
+      `${largest.toExponential(1)}\n`,
   );
   const cells = (row: readonly string[]) =>
     row.map((cell, i) => i === 0 ? cell.padEnd(34) : cell.padStart(12)).join("");
   console.log(cells(["median of a step", "branches", "one turn", "ratio"]));
   const line = (name: string, digits: number, value: (time: StepTime) => number) => {
-    const ours = median(times.map(({ branches }) => value(branches)));
-    const theirs = median(times.map(({ alone }) => value(alone)));
-    const ratio = median(times.map(({ branches, alone }) => value(branches) / value(alone)));
-    console.log(cells([name, ours.toFixed(digits), theirs.toFixed(digits), ratio.toFixed(3)]));
+    const ours = median(times.branches.map(value)), theirs = median(times.alone.map(value));
+    const numbers = [ours.toFixed(digits), theirs.toFixed(digits), (ours / theirs).toFixed(3)];
+    console.log(cells([name, ...numbers]));
   };
   line("processor time, s", 3, ({ processor }) => processor);
   line("time that passes, s", 3, ({ wall }) => wall);
   line("tokens through the decoder", 0, ({ tokens }) => tokens);
+  line("padding beside them", 0, ({ padding }) => padding);
+  const range = [Math.min(...ratios), Math.max(...ratios)].map((ratio) => ratio.toFixed(3));
+  console.log(`\nratio of processor time, turn by turn: ${range.join(" … ")}`);
 }
