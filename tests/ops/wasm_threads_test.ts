@@ -374,12 +374,17 @@ Deno.test("work runs on our own thread once the others have been stopped", async
 });
 
 /** Multiplies in a process of its own; prints threads asked for, threads started, and a value. */
-async function multiplyElsewhere(threads: string, permissions: string[]): Promise<string> {
+async function multiplyElsewhere(
+  threads: string,
+  permissions: string[],
+  first = "",
+): Promise<string> {
   const root = new URL("../../", import.meta.url).href;
   const script = `
     import * as tf from "@tensorflow/tfjs";
     import { initBackend } from "${root}src/device/backend.ts";
     import { kernelModule } from "${root}src/ops/wasm/install.ts";
+    ${first}
     await initBackend({ backend: "wasm" });
     const x = tf.ones([300, 300]);
     let y = tf.matMul(x, x, false, true);
@@ -409,4 +414,25 @@ Deno.test("a process with threads ends by itself, and NANOVLM_THREADS=1 starts n
   const permissions = ["--allow-read", "--allow-env"];
   assertEquals(await multiplyElsewhere("3", permissions), "3 2 300");
   assertEquals(await multiplyElsewhere("1", permissions), "1 0 300");
+});
+
+Deno.test("without SharedArrayBuffer the kernels run on one thread", async () => {
+  const permissions = ["--allow-read", "--allow-env"];
+  const first = "delete globalThis.SharedArrayBuffer;";
+  assertEquals(await multiplyElsewhere("3", permissions, first), "1 0 300");
+});
+
+Deno.test("where no memory can be shared tfjs's module starts as it came, on one thread", async () => {
+  const first = `
+    const instantiate = WebAssembly.instantiate;
+    WebAssembly.instantiate = async (source, imports) => {
+      const result = await instantiate(source, imports);
+      const { memory } = (result.instance ?? result).exports;
+      if (memory?.buffer instanceof SharedArrayBuffer) throw new RangeError("no shared memory");
+      return result;
+    };`;
+  assertEquals(
+    await multiplyElsewhere("3", ["--allow-read", "--allow-env"], first),
+    "1 0 300",
+  );
 });
