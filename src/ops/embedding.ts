@@ -9,7 +9,7 @@ import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { unpackWeight, unpackWords } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 
 // N ids, V rows of the table, C channels, U distinct ids
 
@@ -43,7 +43,7 @@ export function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number
  */
 export function embedding(table: Weight, ids: Int32Array): tf.Tensor2D {
   if (table instanceof PackedWeight) {
-    return wasmKernels()?.gatherPackedRows(table, ids) ??
+    return fusedKernels()?.gatherPackedRows(table, ids) ??
       tf.tidy(() => gatherPackedRowsComposite(table, tf.tensor1d(ids, "int32")));
   }
   return fusedKernels()?.gatherRows(table, ids) ?? embeddingComposite(table, ids);
@@ -65,7 +65,10 @@ export function embeddingComposite(table: tf.Tensor, ids: Int32Array): tf.Tensor
  */
 export function gatherPackedRowsComposite(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D {
   const [V, C] = table.shape;
-  if (C % 2 === 1) return tf.gather(unpackWeight(table), ids) as tf.Tensor2D;
+  // tfjs's gather on webgpu takes integers through float32, which has no room for all their bits.
+  if (C % 2 === 1 || tf.getBackend() === "webgpu") {
+    return tf.gather(unpackWeight(table), ids) as tf.Tensor2D;
+  }
   const words = tf.gather(table.words.reshape([V, C / 2]), ids); // [N, C / 2]
   return unpackWords(words.reshape([-1]), table.format, [ids.size, C]) as tf.Tensor2D;
 }
@@ -78,6 +81,9 @@ export function gatherPackedRowsComposite(table: PackedWeight, ids: tf.Tensor1D)
  * @returns [N, C]
  */
 export function embeddingOnDevice(table: Weight, ids: tf.Tensor1D): tf.Tensor2D {
-  if (table instanceof PackedWeight) return tf.tidy(() => gatherPackedRowsComposite(table, ids));
+  if (table instanceof PackedWeight) {
+    return gpuKernels()?.gatherPackedRowsAt(table, ids) ??
+      tf.tidy(() => gatherPackedRowsComposite(table, ids));
+  }
   return tf.gather(table, ids) as tf.Tensor2D;
 }

@@ -193,7 +193,7 @@ export function headLogProbs(
   const format = halfFormat();
   if (format !== null) return halfHeadLogProbs(format, hidden, head, targets, temperature);
   if (head instanceof PackedWeight) {
-    return wasmKernels()?.headLogProbs(hidden, head, targets, temperature) ??
+    return fusedKernels()?.headLogProbs(hidden, head, targets, temperature) ??
       packedHeadLogProbsComposite(hidden, head, targets, temperature);
   }
   return fusedKernels()?.headLogProbs(hidden, head as tf.Tensor2D, targets, temperature) ??

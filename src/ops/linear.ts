@@ -10,7 +10,6 @@ import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { halfFormat } from "./precision.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
 import { withGradient } from "./with_gradient.ts";
 
 // N rows, I input features, O output features
@@ -64,7 +63,7 @@ export function linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor): tf.Tenso
   const half = halfFormat();
   if (half !== null) return halfLinear(half, x, weight, bias, linear);
   if (weight instanceof PackedWeight) {
-    return wasmKernels()?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
+    return fusedKernels()?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
   }
   return fusedKernels()?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
 }

@@ -6,21 +6,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type PackedFormat, type PackedWeight, widenBits } from "./packed_weight.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
-
-/** Widens one number of a word in integers, where a GPU may not keep small or special floats. */
-const WIDEN: Record<PackedFormat, string> = {
-  BF16: "return half << 16u;",
-  F16: `
-    let sign = (half & 0x8000u) << 16u;
-    let exponent = (half >> 10u) & 31u;
-    let fraction = half & 1023u;
-    if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
-    if (exponent > 0u) { return sign | ((exponent + 112u) << 23u) | (fraction << 13u); }
-    if (fraction == 0u) { return sign; }
-    let top = firstLeadingBit(fraction); // a subnormal number: 2^(top - 24) at least
-    return sign | ((top + 103u) << 23u) | ((fraction << (23u - top)) & 0x7fffffu);`,
-};
+import { fusedKernels } from "./fused_kernels.ts";
+import { WIDEN } from "./webgpu/widen.ts";
 
 /** The part of tfjs's webgpu backend that runs a program of ours. */
 interface ProgramBackend {
@@ -83,6 +70,6 @@ export function unpackWords(
 
 /** A packed weight as float32, of the weight's shape; the caller's to free. No gradient. */
 export function unpackWeight(weight: PackedWeight): tf.Tensor {
-  return wasmKernels()?.unpack(weight) ??
+  return fusedKernels()?.unpack(weight) ??
     unpackWords(weight.words, weight.format, weight.shape);
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
+import { assertNoGpuErrors } from "../../src/device/gpu_errors.ts";
 import { valueAndGradients } from "../../src/ops/backward.ts";
 import {
   embedding,
@@ -12,6 +13,7 @@ import { headLogProbs, packedHeadLogProbsComposite } from "../../src/ops/head_lo
 import { linear, packedLinearComposite } from "../../src/ops/linear.ts";
 import { type PackedFormat, PackedWeight, widenBits } from "../../src/ops/packed_weight.ts";
 import { unpackWeight, unpackWords } from "../../src/ops/unpack_weight.ts";
+import { describeDevice } from "../../src/ops/webgpu/launch.ts";
 import { RandomStream } from "../../src/random.ts";
 import { gpuTest } from "../gpu_adapter.ts";
 import { assertClose } from "./assert_close.ts";
@@ -222,12 +224,19 @@ Deno.test("a packed weight refuses bits that are not of its shape", () => {
   assertThrows(() => new PackedWeight(new Uint16Array(5), "F16", [2, 3]), Error, "wants 6");
 });
 
-gpuTest("packed weights on webgpu equal their float32 twins", async () => {
-  await initBackend({ backend: "webgpu" });
-  // A GPU may take a subnormal float32 for 0 as it writes it.
-  const subnormal = (word: number) => (word & 0x7f800000) === 0 && (word & 0x7fffff) !== 0;
-  await allBits(unpackWeight, subnormal);
-  await compareLinear(linear, 1e-5);
-  await compareEmbedding();
-  await compareHead(headLogProbs, 1e-5);
-});
+for (const isFallback of [true, false]) {
+  const family = isFallback ? "textures" : "tiles";
+  gpuTest(`packed weights on webgpu equal their float32 twins (${family})`, async () => {
+    const backend = await initBackend({ backend: "webgpu" });
+    describeDevice(backend.device!, isFallback);
+    // A GPU may take a subnormal float32 for 0 as it writes it.
+    const subnormal = (word: number) => (word & 0x7f800000) === 0 && (word & 0x7fffff) !== 0;
+    await allBits(unpackWeight, subnormal);
+    await compareLinear(linear, 1e-5);
+    await compareEmbedding();
+    await compareHead(headLogProbs, 1e-5);
+    assertNoGpuErrors();
+    backend.dispose();
+    await initBackend({ backend: "wasm" });
+  });
+}

@@ -5,7 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import { sharedGradients, wantsGradient } from "../fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
-import { multiply } from "./product.ts";
+import { PackedWeight, type Weight } from "../packed_weight.ts";
+import { multiply, type Product } from "./product.ts";
 import { cachedProgram, type Program } from "./program.ts";
 import { type RowReduction, rowReduction } from "./row_reduction.ts";
 
@@ -88,22 +89,35 @@ function gradientProgram(rows: RowReduction): Program {
   }));
 }
 
+/** The head's weight as products take it. */
+interface Head {
+  /** [V, C] */
+  readonly shape: readonly number[];
+  readonly operand: Pick<Product, "b" | "bPacked">;
+}
+
+function headOf(weight: Weight, tensor: tf.Tensor): Head {
+  const { shape } = weight;
+  if (!(weight instanceof PackedWeight)) return { shape, operand: { b: tensor } };
+  return { shape, operand: { b: tensor, bPacked: { format: weight.format, shape } } };
+}
+
 /** Computes logits chunk by chunk and gives each to `use`: its first row and how many rows. */
 function overChunks(
   l: GpuLaunch,
   hidden: tf.TensorInfo,
-  head: tf.TensorInfo,
+  head: Head,
   use: (logits: tf.TensorInfo, firstRow: number, rows: number, columns: number) => void,
 ): void {
   const [N, C] = hidden.shape;
-  const V = head.shape[0];
+  const [V] = head.shape;
   const columns = Math.ceil(V / 4) * 4;
   const step = Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / columns)));
   const logits = l.output([step, columns]);
   for (let aRow = 0; aRow < N; aRow += step) {
     const M = Math.min(step, N - aRow);
     multiply(l, {
-      ...{ kind: "nt", M, N: V, K: C, a: hidden, b: head, c: logits },
+      ...{ kind: "nt", M, N: V, K: C, a: hidden, ...head.operand, c: logits },
       ...{ aRow, cColumns: columns },
     });
     use(logits, aRow, M, columns);
@@ -114,25 +128,26 @@ function overChunks(
 /** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. */
 export function headLogProbs(
   hidden: tf.Tensor2D,
-  head: tf.Tensor2D,
+  head: Weight,
   targets: Int32Array,
   temperature: number,
 ): tf.Tensor1D {
   const [N, C] = hidden.shape;
   const V = head.shape[0];
   const scale = 1 / temperature;
-  const headIsTrained = wantsGradient(head);
+  const weight = head instanceof PackedWeight ? head.words : head;
+  const headIsTrained = wantsGradient(weight);
   return launch({
     name: "GpuHeadLogProbs",
-    inputs: { hidden, head },
-    saveInputs: ["hidden", "head"],
+    inputs: { hidden, weight },
+    saveInputs: ["hidden", "weight"],
     saveOutputs: [false, true],
     run: (l) => {
       const logProbs = l.output([N]);
       const lse = l.output([N]);
       const ids = l.integers(targets);
       const reduction = rowReduction(l.isFallback, V / 4);
-      overChunks(l, hidden, head, (logits, firstRow, R, columns) =>
+      overChunks(l, hidden, headOf(head, weight), (logits, firstRow, R, columns) =>
         l.dispatch(
           logProbsProgram(reduction),
           [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
@@ -142,17 +157,18 @@ export function headLogProbs(
         ));
       return [logProbs, lse];
     },
-    gradient: (dy, [hidden, head, lse]) => {
+    gradient: (dy, [hidden, weight, lse]) => {
       const compute = (wantsHidden: boolean, wantsHead: boolean): tf.Tensor[] =>
         launchAll({
           name: "GpuHeadBackward",
-          inputs: { dy, hidden, head, lse },
+          inputs: { dy, hidden, weight, lse },
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
             const dHead = wantsHead ? l.output([V, C]) : null;
+            const { operand } = headOf(head, weight);
             const ids = l.integers(targets);
             const reduction = rowReduction(l.isFallback, V / 4);
-            overChunks(l, hidden, head, (logits, firstRow, R, columns) => {
+            overChunks(l, hidden, headOf(head, weight), (logits, firstRow, R, columns) => {
               l.dispatch(
                 gradientProgram(reduction),
                 [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
@@ -162,7 +178,7 @@ export function headLogProbs(
               );
               if (dHidden !== null) {
                 multiply(l, {
-                  ...{ kind: "nn", M: R, N: C, K: columns, a: logits, b: head, c: dHidden },
+                  ...{ kind: "nn", M: R, N: C, K: columns, a: logits, ...operand, c: dHidden },
                   cRow: firstRow,
                 });
               }
@@ -184,7 +200,7 @@ export function headLogProbs(
           computed = headIsTrained;
           return get(0)();
         },
-        head: () => computed ? get(1)() : compute(false, true)[0],
+        weight: () => computed ? get(1)() : compute(false, true)[0],
       };
     },
   });

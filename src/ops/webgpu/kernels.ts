@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
 import type { AttentionLayout } from "../attention_layout.ts";
+import type { PackedWeight, Weight } from "../packed_weight.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
@@ -15,11 +16,18 @@ import { patches, pixelShuffle, rope } from "./layouts.ts";
 import { linear } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
+import { gatherPackedRows, gatherPackedRowsAt, packedLinear, unpack } from "./packed.ts";
 import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.ts";
 
 /** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
 export interface GpuKernels {
   linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
+  packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor;
+  unpack(weight: PackedWeight): tf.Tensor;
+  /** Null where a row is no multiple of four numbers. */
+  gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null;
+  /** The same at ids on the device. */
+  gatherPackedRowsAt(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null;
   columnSum(x: tf.Tensor): tf.Tensor;
   rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
@@ -35,7 +43,7 @@ export interface GpuKernels {
   ): tf.Tensor3D | null;
   headLogProbs(
     hidden: tf.Tensor2D,
-    head: tf.Tensor2D,
+    head: Weight,
     targets: Int32Array,
     temperature: number,
   ): tf.Tensor1D;
@@ -60,7 +68,8 @@ export interface GpuKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, gelu, swiglu, rope, attention, headLogProbs },
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
-  ...{ adamW, gradientNorm },
+  ...{ adamW, gradientNorm, packedLinear, unpack },
+  ...{ gatherPackedRows, gatherPackedRowsAt },
 };
 
 let enabled = true;

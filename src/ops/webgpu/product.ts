@@ -5,7 +5,9 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { PackedFormat } from "../packed_weight.ts";
 import type { GpuLaunch, Resource } from "./launch.ts";
+import { recordUnpacking } from "./unpacking.ts";
 import { type BindingType, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
 
 // M rows of the result, N its columns, K the inner dimension
@@ -24,6 +26,8 @@ export interface Product {
   readonly K: number;
   readonly a: tf.TensorInfo;
   readonly b: tf.TensorInfo;
+  /** Where B's numbers are in 16 bits: `b` are the words, and this is what they stand for. */
+  readonly bPacked?: { readonly format: PackedFormat; readonly shape: readonly number[] };
   readonly c: tf.TensorInfo;
   /** [N], added to every row. */
   readonly bias?: tf.TensorInfo;
@@ -74,6 +78,8 @@ const LANES = 8;
 interface Variant {
   readonly kind: ProductKind;
   readonly operand: BindingType;
+  /** The type of B, where it differs. */
+  readonly operandB: BindingType;
   readonly bias: boolean;
   readonly add: boolean;
   /** Tiles in workgroup memory, or how many rows of the result a lane keeps in registers. */
@@ -202,13 +208,13 @@ function tileBody({ kind, bias, add }: Variant): string {
 }
 
 function vectorProgram(variant: Variant): Program {
-  const { kind, operand, bias, add, shape, depth } = variant;
+  const { kind, operand, operandB, bias, add, shape, depth } = variant;
   const extras = `${bias ? " bias" : ""}${add ? " add" : ""}`;
   const tiles = shape === "tiles";
-  return cachedProgram(`product ${kind} ${operand} ${shape} ${depth}${extras}`, () => ({
+  return cachedProgram(`product ${kind} ${operand} ${operandB} ${shape} ${depth}${extras}`, () => ({
     bindings: [
       { name: "a", type: operand },
-      { name: "b", type: operand },
+      { name: "b", type: operandB },
       ...bias ? [{ name: "bias", type: "vec4<f32>" } as const] : [],
       { name: "c", type: "vec4<f32>", write: true },
     ],
@@ -270,15 +276,23 @@ export function multiply(l: GpuLaunch, product: Product): void {
     }
     return;
   }
-  const { kind, M, N, K, a, b, c, bias, accumulate = false } = product;
+  const { kind, M, N, K, a, b, bPacked, c, bias, accumulate = false } = product;
   const { aRow = 0, bRow = 0, cRow = 0 } = product;
   if (M === 0 || N === 0) return;
   const aColumns = product.aColumns ?? (kind === "tn" ? M : K);
   const bColumns = kind === "nt" ? K : N;
   const cColumns = product.cColumns ?? N;
-  const bSize = b.shape.reduce((x, y) => x * y, 1);
+  const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
   const flops = 2 * M * N * K;
-  if (!isVectorised(product, [aColumns, bColumns, cColumns])) {
+  const vectorised = isVectorised(product, [aColumns, bColumns, cColumns]);
+  if (bPacked !== undefined && (l.isFallback || !vectorised)) {
+    // Textures, and rows that are no multiples of four, have no words: widened for this product.
+    const wide = recordUnpacking(l, b, bPacked.format, bPacked.shape);
+    multiply(l, { ...product, b: wide, bPacked: undefined });
+    l.backend.disposeData(wide.dataId);
+    return;
+  }
+  if (!vectorised) {
     const resources: Resource[] = [l.buffer(a), l.buffer(b)];
     if (bias !== undefined) resources.push(l.buffer(bias));
     l.dispatch(
@@ -295,7 +309,8 @@ export function multiply(l: GpuLaunch, product: Product): void {
     return;
   }
   const variant: Variant = {
-    ...{ kind, operand: l.operandType, bias: bias !== undefined, add: accumulate },
+    ...{ kind, operand: l.operandType, operandB: bPacked?.format ?? l.operandType },
+    ...{ bias: bias !== undefined, add: accumulate },
     shape: l.isFallback ? (M >= 128 ? 16 : 8) : "tiles",
     depth: l.isFallback && kind === "tn" && K % 4 === 0 ? 4 : 1,
   };
@@ -303,7 +318,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
   // A texture holds the rows that take part and no others.
   const resources = [
     l.operand(a, "a", aRow * aColumns, rowsOfA * aColumns),
-    l.operand(b, "b"),
+    bPacked === undefined ? l.operand(b, "b") : l.buffer(b),
   ];
   if (bias !== undefined) resources.push(l.buffer(bias));
   l.dispatch(

@@ -3,8 +3,14 @@
  * @module
  */
 
-/** What a binding is read as. `texture`: a tensor's values as rows of rgba32float texels. */
-export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture";
+import type { PackedFormat } from "../packed_weight.ts";
+import { WIDEN } from "./widen.ts";
+
+/**
+ * What a binding is read as. `texture`: a tensor's values as rows of rgba32float texels; a packed
+ * format: numbers in 16 bits, four of them at a time, as float32.
+ */
+export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture" | PackedFormat;
 
 /** One resource of a program, in binding order. */
 export interface Binding {
@@ -54,6 +60,17 @@ function declareBinding({ name, type, write }: Binding, index: number): string {
     return `${at} var ${name}_texels: texture_storage_2d<rgba32float, read>;
 fn load_${name}(i: u32) -> vec4<f32> {
   return textureLoad(${name}_texels, vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${shift}u));
+}`;
+  }
+  if (type === "BF16" || type === "F16") {
+    const halves = ["x", "y"].flatMap((word) => [`w.${word} & 0xffffu`, `w.${word} >> 16u`]);
+    return `${at} var<storage, read> ${name}: array<vec2<u32>>;
+fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }
+fn load_${name}(i: u32) -> vec4<f32> {
+  let w = ${name}[i];
+  return bitcast<vec4<f32>>(vec4<u32>(
+    ${halves.map((half) => `widen_${name}(${half})`).join(",\n    ")},
+  ));
 }`;
   }
   const access = write ? "read_write" : "read";

@@ -1,0 +1,122 @@
+/**
+ * Frozen weights in 16 bits in WGSL: products read the words and widen them on the way.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { PackedWeight } from "../packed_weight.ts";
+import { columnSum } from "./column_sum.ts";
+import { type GpuLaunch, launch } from "./launch.ts";
+import { multiply } from "./product.ts";
+import { cachedProgram, grid } from "./program.ts";
+import { recordUnpacking } from "./unpacking.ts";
+
+// N rows, I input features, O output features, V rows of a table, C channels
+
+/** A packed weight as float32; the caller's to free. No gradient. */
+export function unpack({ words, format, shape }: PackedWeight): tf.Tensor {
+  return launch({
+    name: "GpuUnpack",
+    inputs: { words },
+    run: (l) => [recordUnpacking(l, words, format, shape)],
+  });
+}
+
+/** y = x Wᵀ + b with a frozen W [O, I] in 16 bits: x [..., I] → [..., O]. */
+export function packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor {
+  const [O, I] = weight.shape;
+  const { words, format } = weight;
+  if (x.shape[x.rank - 1] !== I) {
+    throw new Error(
+      `Cannot run a linear layer [${weight.shape}] on [${x.shape}]: the last dim must be ${I}.`,
+    );
+  }
+  const packed = { format, shape: weight.shape };
+  return launch({
+    name: bias === undefined ? "GpuPackedLinear" : "GpuPackedLinearBias",
+    inputs: bias === undefined ? { x, words } : { x, words, bias },
+    saveInputs: ["words"],
+    run: (l) => {
+      const c = l.output([...x.shape.slice(0, -1), O]);
+      multiply(l, {
+        ...{ kind: "nt", M: x.size / I, N: O, K: I },
+        ...{ a: x, b: words, bPacked: packed, c, bias },
+      });
+      return [c];
+    },
+    gradient: (dy, [words]) => ({
+      x: () =>
+        launch({
+          name: "GpuPackedLinearDx",
+          inputs: { dy, words },
+          run: (l) => {
+            const c = l.output([...dy.shape.slice(0, -1), I]);
+            multiply(l, {
+              ...{ kind: "nn", M: dy.size / O, N: I, K: O },
+              ...{ a: dy, b: words, bPacked: packed, c },
+            });
+            return [c];
+          },
+        }),
+      bias: () => columnSum(dy),
+    }),
+  });
+}
+
+/** Records a gather: the rows of a packed table [V, C] at `count` ids. */
+function recordGather(
+  l: GpuLaunch,
+  { format, shape: [, C] }: PackedWeight,
+  words: tf.TensorInfo,
+  ids: GPUBuffer,
+  count: number,
+): tf.TensorInfo {
+  const out = l.output([count, C]);
+  if (count === 0) return out;
+  const program = cachedProgram(`gather packed rows ${format}`, () => ({
+    bindings: [
+      { name: "words", type: format },
+      { name: "ids", type: "i32" },
+      { name: "out", type: "vec4<f32>", write: true },
+    ],
+    parameters: { columns: "u32", count: "u32" },
+    workgroup: 64,
+    body: `
+      if (index >= p.count) { return; }
+      let id = u32(load_ids(index / p.columns));
+      out[index] = load_words(id * p.columns + index % p.columns);`,
+  }));
+  const columns = C / 4;
+  l.dispatch(
+    program,
+    [l.buffer(words), ids, l.buffer(out)],
+    { columns, count: count * columns },
+    grid(count * columns, 64),
+  );
+  return out;
+}
+
+/** A frozen table [V, C] in 16 bits at `ids` [n] → [n, C]. */
+export function gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null {
+  const [V, C] = table.shape;
+  for (const id of ids) {
+    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
+  }
+  if (C % 4 !== 0) return null;
+  const { words } = table;
+  return launch({
+    name: "GpuGatherPackedRows",
+    inputs: { words },
+    run: (l) => [recordGather(l, table, words, l.integers(ids), ids.length)],
+  });
+}
+
+/** The same at ids that are on the device: int32 [n]. */
+export function gatherPackedRowsAt(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null {
+  if (table.shape[1] % 4 !== 0) return null;
+  const { words } = table;
+  return launch({
+    name: "GpuGatherPackedRowsAt",
+    inputs: { words, ids },
+    run: (l) => [recordGather(l, table, words, l.buffer(ids), ids.size)],
+  });
+}
