@@ -12,16 +12,17 @@ INLINE v4 round_bf16(v4 x) {
   return wasm_v128_bitselect(words(0x7fc00000), wasm_v128_and(up, words(0xffff0000)), wasm_f32x4_ne(x, x));
 }
 
-// float16: 10 bits of fraction down to 2^-14, multiples of 2^-24 below; from 65520 on infinity.
+// float16: 10 bits of fraction down to 2^-14, multiples of 2^-24 below; from 65520 on infinity. Added to
+// 2^(e + 13), which has no bits below 2^(e - 10), x of exponent e loses its own; 65520 is where infinity
+// begins, and a NaN stays what it is, in a sum too.
 INLINE v4 round_f16(v4 x) {
-  v4 size = wasm_v128_and(x, words(0x7fffffff)), sign = wasm_v128_andnot(x, words(0x7fffffff));
-  v4 odd = wasm_v128_and(wasm_u32x4_shr(size, 13), words(1));
-  v4 normal = wasm_v128_and(wasm_i32x4_add(wasm_i32x4_add(size, words(0xfff)), odd), words(0xffffe000));
-  normal = wasm_v128_bitselect(words(0x7f800000), normal, wasm_i32x4_ge(normal, words(0x47800000)));
-  // Floats in 0.5 ... 1 are multiples of 2^-24, so that the sum rounds to those.
-  v4 small = sub(add(size, splat(0.5f)), splat(0.5f));
-  v4 rounded = wasm_v128_bitselect(small, normal, wasm_i32x4_lt(size, words(0x38800000)));
-  return wasm_v128_bitselect(words(0x7fc00000), wasm_v128_or(rounded, sign), wasm_f32x4_ne(x, x));
+  v4 size = wasm_f32x4_abs(x);
+  v4 exponent = wasm_u32x4_max(wasm_v128_and(size, words(0x7f800000)), words(0x38800000));
+  v4 large = wasm_i32x4_add(exponent, words(13u << 23));
+  v4 rounded = sub(add(size, large), large);
+  rounded = wasm_v128_bitselect(words(0x7f800000), rounded, wasm_f32x4_ge(size, splat(65520.0f)));
+  rounded = wasm_v128_bitselect(x, rounded, wasm_f32x4_ne(x, x));
+  return wasm_v128_bitselect(rounded, x, words(0x7fffffff));
 }
 
 INLINE v4 round_half(v4 x, i32 format) { return format == FORMAT_BF16 ? round_bf16(x) : round_f16(x); }

@@ -6,10 +6,23 @@ import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../precision.ts";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { runRange } from "./parts.ts";
 
 /** How kernels are told to round: `FORMAT_…` of kernels/src/packed.h. */
 export function roundingCode(format: HalfFormat | null): number {
   return format === null ? 0 : format === "bf16" ? 1 : 2;
+}
+
+/** Runs `kernel(size, format, ...addresses)`, whose values do not depend on each other. */
+function runElements(
+  module: KernelModule,
+  kernel: string,
+  size: number,
+  format: HalfFormat,
+  at: number[],
+): void {
+  const code = roundingCode(format);
+  runRange(module, kernel, size, 1, (start, size) => [size, code, ...at.map((x) => x + 4 * start)]);
 }
 
 /** The values of x in a 16-bit format. No gradient. */
@@ -19,8 +32,7 @@ export function roundHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat
     inputs: { x },
     run: (l) => {
       const y = l.output(x.shape);
-      const code = roundingCode(format);
-      module.kernel("nano_round_half")(x.size, code, l.address(x), l.address(y));
+      runElements(module, "nano_round_half", x.size, format, [x, y].map(l.address));
       return [y];
     },
   });
@@ -40,8 +52,7 @@ function product(
     ...(gradient ? { saveInputs: ["gate", "up"], gradient } : {}),
     run: (l) => {
       const y = l.output(gate.shape);
-      const addresses = [gate, up, y].map(l.address);
-      module.kernel("nano_swiglu_half")(gate.size, roundingCode(format), ...addresses);
+      runElements(module, "nano_swiglu_half", gate.size, format, [gate, up, y].map(l.address));
       return [y];
     },
   });
@@ -63,7 +74,7 @@ export function swigluHalf(
         run: (l) => {
           const dgate = l.output(gate.shape);
           const addresses = [gate, up, rounded, dgate].map(l.address);
-          module.kernel("nano_swiglu_half_dgate")(gate.size, roundingCode(format), ...addresses);
+          runElements(module, "nano_swiglu_half_dgate", gate.size, format, addresses);
           return [dgate];
         },
       });
