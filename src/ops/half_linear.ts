@@ -8,7 +8,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { withLazyGradients } from "./lazy_gradients.ts";
 import { type PackedFormat, PackedWeight, type Weight } from "./packed_weight.ts";
-import { type HalfFormat, withPrecision } from "./precision.ts";
+import { type HalfFormat, withRoundedOperands } from "./precision.ts";
 import { roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
@@ -59,15 +59,19 @@ export function halfLinear(
     forward: () => {
       const rounded = roundWeight(weight, format);
       const b = bias && roundHalf(bias, format);
-      const sum = withPrecision("float32", () => product(roundHalf(x, format), rounded, b));
+      const sum = withRoundedOperands(format, () => product(roundHalf(x, format), rounded, b));
       return roundHalf(sum, format); // [..., O]
     },
     gradient: (dy, [x, saved]) => ({
       x: () => {
         const W = widen(roundWeight(tensor ? saved : weight, format)); // [O, I]
-        return roundHalf(tf.matMul(rows(dy, O), W), format).reshape(x.shape); // [..., I]
+        const dx = withRoundedOperands(format, () => tf.matMul(rows(dy, O), W));
+        return roundHalf(dx, format).reshape(x.shape); // [..., I]
       },
-      weight: () => roundHalf(tf.matMul(rows(dy, O), rows(x, I), true), format), // [O, I]
+      weight: () => {
+        const dW = withRoundedOperands(format, () => tf.matMul(rows(dy, O), rows(x, I), true));
+        return roundHalf(dW, format); // [O, I]
+      },
       bias: () => roundHalf(columnSum(rows(dy, O)), format), // [O]
     }),
   });

@@ -84,3 +84,12 @@ export type Weight = tf.Tensor | PackedWeight;
 export function widenBits(bits: Uint16Array, format: PackedFormat): Float32Array {
   return format === "BF16" ? bfloat16ToFloat32(bits) : float16ToFloat32(bits);
 }
+
+/**
+ * Whether weights that are only read are best kept in that format on the current backend: where a
+ * kernel multiplies with bfloat16 as fast as with float32. Elsewhere they would be widened for each
+ * product, which costs a decoding model more than it saves.
+ */
+export function readsPackedFast(format: PackedFormat): boolean {
+  return format === "BF16" && tf.getBackend() === "wasm";
+}

@@ -19,7 +19,10 @@ import { rmsNormComposite } from "../../src/ops/rms_norm.ts";
 import { ropeComposite, rotaryAngles } from "../../src/ops/rope.ts";
 import { replaceRowsComposite } from "../../src/ops/select_rows.ts";
 import { swigluComposite } from "../../src/ops/swiglu.ts";
+import { withRoundedOperands } from "../../src/ops/precision.ts";
+import { roundHalf } from "../../src/ops/round_half.ts";
 import { queryRanges } from "../../src/ops/webgpu/attention.ts";
+import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
 import { type GpuKernels, gpuKernels } from "../../src/ops/webgpu/kernels.ts";
 import { describeDevice } from "../../src/ops/webgpu/launch.ts";
 import { RandomStream } from "../../src/random.ts";
@@ -71,16 +74,15 @@ async function assertSameOp(
   inputs: tf.Tensor[],
   tolerance = 2e-5,
 ): Promise<void> {
-  const results = tf.tidy(() => {
-    const got = fused(...inputs);
-    const want = composite(...inputs);
-    assertEquals(got.shape, want.shape, name);
-    const dy = randomTensor(want.shape, 99);
-    const gradients = tf.grads(fused)(inputs, dy);
-    const oracles = tf.grads(composite)(inputs, dy);
-    gradients.forEach((gradient, i) => assertEquals(gradient.shape, oracles[i].shape, name));
-    return [got, ...gradients, want, ...oracles];
-  });
+  const run = (op: Op): tf.Tensor[] =>
+    tf.tidy(() => {
+      const y = op(...inputs);
+      return [y, ...tf.grads(op)(inputs, randomTensor(y.shape, 99))];
+    });
+  const got = run(fused);
+  const oracles = await withoutGpuKernels(() => Promise.resolve(run(composite)));
+  assertEquals(got.map(({ shape }) => shape), oracles.map(({ shape }) => shape), name);
+  const results = [...got, ...oracles];
   const values = await readBack(results);
   tf.dispose([...results, ...inputs]);
   const half = values.length / 2;
@@ -122,6 +124,40 @@ kernelTest("a weight's gradient sums over more rows than a loop may have turns",
     1e-4,
   );
 });
+
+kernelTest("tf.matMul of matrices runs on our products, whichever is transposed", async () => {
+  for (const [M, N, K] of [[5, 8, 12], [70, 20, 36], [3, 5, 7]]) {
+    for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]]) {
+      const a = randomTensor(transposeA ? [K, M] : [M, K], 1) as tf.Tensor2D;
+      const b = randomTensor(transposeB ? [N, K] : [K, N], 2) as tf.Tensor2D;
+      const results = tf.tidy(() => [
+        tf.matMul(a, b, transposeA, transposeB),
+        tf.matMul(a.expandDims(0), b.expandDims(0), transposeA, transposeB).squeeze([0]),
+      ]);
+      const stock = await withoutGpuKernels(() =>
+        Promise.resolve(tf.matMul(a, b, transposeA, transposeB))
+      );
+      assertEquals(results.map(({ shape }) => shape), [[M, N], [M, N]]);
+      const [first, second, want] = await readBack([...results, stock]);
+      assertClose(first, want, 1e-5, `${M} ${N} ${K} ${transposeA} ${transposeB}`);
+      assertEquals(second, first);
+      tf.dispose([a, b, stock, ...results]);
+    }
+  }
+});
+
+kernelTest(
+  "operands that are rounded to float16 give the same bits in tiles of float16",
+  async (k) => {
+    const inputs = [randomTensor([70, 36], 1), randomTensor([20, 36], 2)];
+    const rounded = tf.tidy(() => inputs.map((x) => roundHalf(x, "fp16")));
+    const wide = k.linear(rounded[0], rounded[1]);
+    const narrow = withRoundedOperands("fp16", () => k.linear(rounded[0], rounded[1]));
+    const [want, got] = await readBack([wide, narrow]);
+    assertEquals(got, want);
+    tf.dispose([...inputs, ...rounded, wide, narrow]);
+  },
+);
 
 kernelTest("norms equal their composites", async (k) => {
   for (const [rows, C] of [[1, 1], [3, 17], [65, 64], [9, 130], [70, 260]]) {

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { type Launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
-import { replaceKernel } from "./replace_kernel.ts";
+import { replaceKernel } from "../replace_kernel.ts";
 
 /** A tensor seen as rows of the dims from `axis` on. */
 interface Rows {

@@ -6,7 +6,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { replaceKernel } from "./replace_kernel.ts";
+import { replaceKernel } from "../replace_kernel.ts";
 
 /** Puts the sharing Identity in the place of tfjs's copying one. */
 export function installIdentityKernel(): void {

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Gemm, GemmFunction } from "./gemm.ts";
 import { type Launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
-import { replaceKernel } from "./replace_kernel.ts";
+import { replaceKernel } from "../replace_kernel.ts";
 
 interface MatMulAttributes {
   readonly transposeA: boolean;

@@ -5,7 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
-import { replaceKernel } from "./replace_kernel.ts";
+import { replaceKernel } from "../replace_kernel.ts";
 
 /** Registers the kernel: x [n, …], segmentIds [n] → [numSegments, …]; negative ids are left out. */
 export function installSegmentSumKernel(module: KernelModule): void {

@@ -10,10 +10,12 @@ import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
 import { dropout, gelu, swiglu } from "./elementwise.ts";
+import { areGpuKernelsOn } from "./enabled.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
 import { linear } from "./linear.ts";
+import { installMatMulKernel } from "./mat_mul_kernel.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { gatherPackedRows, gatherPackedRowsAt, packedLinear, unpack } from "./packed.ts";
@@ -72,23 +74,16 @@ const KERNELS: GpuKernels = {
   ...{ gatherPackedRows, gatherPackedRowsAt },
 };
 
-let enabled = true;
-
-/** Runs `f` on the composites of tfjs ops instead: what the kernels are measured against. */
-export async function withoutGpuKernels<T>(f: () => Promise<T>): Promise<T> {
-  enabled = false;
-  try {
-    return await f();
-  } finally {
-    enabled = true;
-  }
-}
-
 /** Our kernels while the webgpu backend is tfjs's current one, else null. */
 export function gpuKernels(): GpuKernels | null {
-  return enabled && tf.getBackend() === "webgpu" ? KERNELS : null;
+  return areGpuKernelsOn() && tf.getBackend() === "webgpu" ? KERNELS : null;
 }
 
+let installed = false;
+
 onBackendReady(({ device, adapterInfo }) => {
-  if (device !== null) describeDevice(device, adapterInfo?.isFallback === true);
+  if (device === null) return;
+  describeDevice(device, adapterInfo?.isFallback === true);
+  if (!installed) installMatMulKernel();
+  installed = true;
 });

@@ -66,6 +66,11 @@ export class GpuLaunch {
     this.#device = backend.device;
   }
 
+  /** Whether shaders may use f16. */
+  get hasF16(): boolean {
+    return this.#device.features.has("shader-f16");
+  }
+
   /** The type of an operand that {@linkcode operand} binds. */
   get operandType(): "texture" | "vec4<f32>" {
     return this.isFallback ? "texture" : "vec4<f32>";

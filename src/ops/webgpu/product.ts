@@ -6,6 +6,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../packed_weight.ts";
+import { roundedOperands } from "../precision.ts";
 import type { GpuLaunch, Resource } from "./launch.ts";
 import { recordUnpacking } from "./unpacking.ts";
 import { type BindingType, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
@@ -84,6 +85,8 @@ interface Variant {
   readonly add: boolean;
   /** Tiles in workgroup memory, or how many rows of the result a lane keeps in registers. */
   readonly shape: "tiles" | 8 | 16;
+  /** Whether tiles keep their values in float16, which they are rounded to already. */
+  readonly half: boolean;
   /** `tn` with registers: how many of the K rows a turn of the loop takes. */
   readonly depth: 1 | 4;
 }
@@ -161,7 +164,10 @@ const TILE = 64;
 const DEPTH = 16;
 
 /** 16 × 16 lanes with 4 × 4 results each; tiles of A and B pass through workgroup memory. */
-function tileBody({ kind, bias, add }: Variant): string {
+function tileBody({ kind, bias, add, half }: Variant): string {
+  const toTile = half ? "f16" : "";
+  const read = (value: string): string => half ? `f32(${value})` : value;
+  const b4 = range(4).map((j) => read(`b_tile[at + ${j}u]`)).join(", ");
   // A's tile is kept as [DEPTH][TILE], B's as [DEPTH][TILE], so that the inner loop reads vec4s.
   const transposed = (name: "a" | "b", first: string, limit: string): string => `
     {
@@ -171,7 +177,7 @@ function tileBody({ kind, bias, add }: Variant): string {
       if (${first} + r < ${limit} && (k0 / 4u + k4) * 4u < p.K) {
         v = load_${name}(p.${name}Offset + (${first} + r) * p.${name}Stride + k0 / 4u + k4);
       }
-      for (var j = 0u; j < 4u; j++) { ${name}_tile[(k4 * 4u + j) * ${TILE}u + r] = v[j]; }
+      for (var j = 0u; j < 4u; j++) { ${name}_tile[(k4 * 4u + j) * ${TILE}u + r] = ${toTile}(v[j]); }
     }`;
   const straight = (name: "a" | "b", first: string, limit: string): string => `
     {
@@ -181,7 +187,7 @@ function tileBody({ kind, bias, add }: Variant): string {
       if (k0 + k < p.K && ${first} + r4 * 4u < ${limit}) {
         v = load_${name}(p.${name}Offset + (k0 + k) * p.${name}Stride + ${first} / 4u + r4);
       }
-      for (var j = 0u; j < 4u; j++) { ${name}_tile[k * ${TILE}u + r4 * 4u + j] = v[j]; }
+      for (var j = 0u; j < 4u; j++) { ${name}_tile[k * ${TILE}u + r4 * 4u + j] = ${toTile}(v[j]); }
     }`;
   return `
     let m0 = group.y * ${TILE}u;
@@ -195,8 +201,10 @@ function tileBody({ kind, bias, add }: Variant): string {
       workgroupBarrier();
       for (var k = 0u; k < ${DEPTH}u; k++) {
         let at = k * ${TILE}u + tx * 4u;
-        let bv = vec4<f32>(b_tile[at], b_tile[at + 1u], b_tile[at + 2u], b_tile[at + 3u]);
-        for (var r = 0u; r < 4u; r++) { sums[r] += a_tile[k * ${TILE}u + ty * 4u + r] * bv; }
+        let bv = vec4<f32>(${b4});
+        for (var r = 0u; r < 4u; r++) {
+          sums[r] += ${read(`a_tile[k * ${TILE}u + ty * 4u + r]`)} * bv;
+        }
       }
       workgroupBarrier();
     }
@@ -208,8 +216,8 @@ function tileBody({ kind, bias, add }: Variant): string {
 }
 
 function vectorProgram(variant: Variant): Program {
-  const { kind, operand, operandB, bias, add, shape, depth } = variant;
-  const extras = `${bias ? " bias" : ""}${add ? " add" : ""}`;
+  const { kind, operand, operandB, bias, add, shape, depth, half } = variant;
+  const extras = `${bias ? " bias" : ""}${add ? " add" : ""}${half ? " f16" : ""}`;
   const tiles = shape === "tiles";
   return cachedProgram(`product ${kind} ${operand} ${operandB} ${shape} ${depth}${extras}`, () => ({
     bindings: [
@@ -220,9 +228,11 @@ function vectorProgram(variant: Variant): Program {
     ],
     parameters: PARAMETERS,
     workgroup: tiles ? 256 : LANES,
+    usesF16: half,
     declarations: tiles
-      ? `var<workgroup> a_tile: array<f32, ${TILE * DEPTH}>;
-var<workgroup> b_tile: array<f32, ${TILE * DEPTH}>;`
+      ? ["a", "b"].map((name) =>
+        `var<workgroup> ${name}_tile: array<${half ? "f16" : "f32"}, ${TILE * DEPTH}>;`
+      ).join("\n")
       : "",
     body: tiles ? tileBody(variant) : registerBody(variant, shape),
   }));
@@ -311,6 +321,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const variant: Variant = {
     ...{ kind, operand: l.operandType, operandB: bPacked?.format ?? l.operandType },
     ...{ bias: bias !== undefined, add: accumulate },
+    half: !l.isFallback && l.hasF16 && roundedOperands() === "fp16",
     shape: l.isFallback ? (M >= 128 ? 16 : 8) : "tiles",
     depth: l.isFallback && kind === "tn" && K % 4 === 0 ? 4 : 1,
   };

@@ -30,6 +30,8 @@ export interface ProgramSource {
   readonly parameters: Readonly<Record<string, ParameterType>>;
   /** Invocations of a workgroup. */
   readonly workgroup: number;
+  /** Whether it uses the type f16, for which the device needs `shader-f16`. */
+  readonly usesF16?: boolean;
   /** Declarations before `main`. */
   readonly declarations?: string;
   /**
@@ -80,9 +82,9 @@ fn load_${name}(i: u32) -> vec4<f32> {
 
 /** Puts a shader together. Each readable binding `x` has a function `load_x(i)`. */
 export function program(source: ProgramSource): Program {
-  const { bindings, parameters, workgroup, declarations = "", body } = source;
+  const { bindings, parameters, workgroup, usesF16, declarations = "", body } = source;
   const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
-  const code = `// ${source.name}
+  const code = `${usesF16 ? "enable f16;\n" : ""}// ${source.name}
 struct Parameters {
 ${fields.join("\n")}
 }
