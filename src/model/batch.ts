@@ -167,3 +167,10 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
     },
   };
 }
+
+/** Where labels stand: the numbers of those that are not −100, [M]. */
+export function labelledRows(labels: ArrayLike<number>): Int32Array {
+  const rows: number[] = [];
+  for (let row = 0; row < labels.length; row++) if (labels[row] !== -100) rows.push(row);
+  return Int32Array.from(rows);
+}

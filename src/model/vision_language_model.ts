@@ -17,7 +17,7 @@ import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_
 import type { TextGeneration } from "../generate/generate_text.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
+import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
 import type { VLMConfig } from "./config.ts";
 import { deviceAdapter } from "./device_adapter.ts";
 import { type InitializeOptions, initializeWeights } from "./initialize.ts";
@@ -58,13 +58,6 @@ export interface ForwardOutput {
   logits: tf.Tensor3D | null;
   /** Mean cross-entropy over the labelled tokens, in nats; null without labels. */
   loss: tf.Scalar | null;
-}
-
-/** Where labels stand, [M]. */
-function labelledRows(labels: ArrayLike<number>): Int32Array {
-  const rows: number[] = [];
-  for (let row = 0; row < labels.length; row++) if (labels[row] !== -100) rows.push(row);
-  return Int32Array.from(rows);
 }
 
 /** One nanoVLM on the current tfjs backend. */
@@ -355,8 +348,7 @@ export class VisionLanguageModel {
     if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");
     const rows = labelledRows(batch.labels);
     if (rows.length === 0) return null;
-    // Where few tokens have labels, the others need not pass the end of the last block; who
-    // observes wants to see them all.
+    // The others need not pass the end of the last block; who observes wants to see them all.
     const few = rows.length <= batch.labels.length / 2 && options.observe === undefined;
     const hidden = this.hiddenStates(batch, options, imageFeatures, few ? rows : undefined);
     return this.#labelLogProbs(hidden, batch.labels, rows, temperature);
@@ -397,11 +389,9 @@ export class VisionLanguageModel {
       const [loss, logits] = tf.tidy(() => {
         const hidden = this.hiddenStates(batch); // [B, T, C]
         const rows = labelledRows(batch.labels ?? []);
-        const logProbs = batch.labels !== null && rows.length > 0
-          ? this.#labelLogProbs(hidden, batch.labels, rows, 1) // [M]
-          : null;
+        const loss = () => this.#labelLogProbs(hidden, batch.labels!, rows, 1).mean().neg();
         return [
-          logProbs ? logProbs.mean().neg() : tf.scalar(NaN),
+          rows.length > 0 ? loss() : tf.scalar(NaN),
           ...(wantsLogits ? [this.logits(hidden)] : []), // [B, T, V]
         ];
       });
