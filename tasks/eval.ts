@@ -11,6 +11,7 @@ import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
+import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { formatTable } from "../src/report/console_table.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
@@ -261,6 +262,7 @@ async function evaluate(asked: EvalOptions): Promise<void> {
   const loaded = await loadModel(asked.model, {
     adapter: asked.adapter,
     onWarning: (text) => console.error(`warning: ${text}`),
+    keepPacked: (_, format) => readsPackedFast(format),
   });
   const started = performance.now();
   try {

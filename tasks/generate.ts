@@ -7,6 +7,7 @@ import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backen
 import { initBackend } from "../src/device/backend.ts";
 import { generateText, type PromptImage } from "../src/generate/generate_text.ts";
 import { loadModel } from "../src/model/pretrained.ts";
+import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { required } from "./required.ts";
@@ -130,6 +131,7 @@ async function generate(asked: GenerateOptions): Promise<void> {
   const { model, tokenizer, imageProcessor } = await loadModel(asked.model, {
     adapter: asked.adapter,
     onWarning: (text) => console.error(`warning: ${text}`),
+    keepPacked: (_, format) => readsPackedFast(format),
   });
   try {
     const images: PromptImage[] = [];

@@ -12,8 +12,8 @@ import { Tokenizer } from "../text/tokenizer.ts";
 import { type AdapterWeights, readAdapter } from "./adapter_files.ts";
 import { readConfig } from "./config_file.ts";
 import type { VLMConfig } from "./config.ts";
-import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
-import { isPackable } from "./packed_weights.ts";
+import type { PackedFormat } from "../ops/packed_weight.ts";
+import { type HostWeights, isPackable, type PackedHostWeights } from "./packed_weights.ts";
 import { openWeights } from "./weights.ts";
 
 /** Pairs of nanoVLM's name and the tensor, one at a time. */
@@ -30,7 +30,7 @@ export interface OpenPretrainedOptions {
    * float32 numbers are all numbers of 16 bits: half the memory, the same numbers, and they cannot
    * be trained. None by default.
    */
-  readonly keepPacked?: (name: string) => boolean;
+  readonly keepPacked?: (name: string, format: PackedFormat) => boolean;
   /** Gets the weights on their way to the device, and gives those that are taken. */
   readonly onTheWay?: (weights: PretrainedWeights) => PretrainedWeights;
 }
@@ -90,11 +90,15 @@ export async function openPretrained(
       imageTokenId: tokenizer?.roleId("image_token") ?? config.lm_base_vocab_size,
       adapter,
       weights() {
-        const { keepPacked = () => false, onTheWay = (read) => read } = options;
+        const { keepPacked, onTheWay = (read) => read } = options;
+        const read = (name: string, shape: readonly number[]) => {
+          const found = keepPacked && isPackable(shape) ? weights.readPacked(name) : null;
+          const taken = found === null || !("bits" in found) || keepPacked?.(name, found.format);
+          return found !== null && taken ? found : weights.read(name);
+        };
         return onTheWay(function* (): Generator<[string, HostWeights | PackedHostWeights]> {
           for (const { name, shape } of weights.specs) {
-            const read = isPackable(shape) && keepPacked(name) ? weights.readPacked : weights.read;
-            yield [name, adapter?.trained.get(name) ?? read(name)];
+            yield [name, adapter?.trained.get(name) ?? read(name, shape)];
           }
         }());
       },

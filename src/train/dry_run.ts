@@ -63,14 +63,15 @@ function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
 }
 
 /**
- * Floats that adapters keep for the way back: their input, and three forms of their output, with a
- * rounded one in 16 bits.
+ * Floats that adapters keep for the way back: what dropout left of their input, and the product with
+ * A; of their output DoRA three forms, and a 16-bit pass a rounded one.
  */
 export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
   const floats = { perToken: 0, perPatch: 0 };
-  for (const [layer, { loraA, loraB }] of model.adapters) {
-    const forms = model.precision === "float32" ? 3 : 4;
-    const kept = loraA.shape[1]! + forms * loraB.shape[0];
+  for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
+    const [r, inputs] = loraA.shape as [number, number];
+    const forms = (magnitude === null ? 0 : 3) + (model.precision === "float32" ? 0 : 1);
+    const kept = r + (dropout > 0 ? inputs : 0) + forms * loraB.shape[0];
     floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
   }
   return floats;

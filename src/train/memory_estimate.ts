@@ -53,13 +53,13 @@ export interface StepMemory {
 function decoderBlockFloats(config: VLMConfig, T: number, fused: boolean): number {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
   const K = lm_n_kv_heads * (C / H);
-  // Input, normed, q, attended, projected, sum, normed, down: C each; k, v; gate, up, product.
-  const perToken = 8 * C + 2 * K + 3 * I;
+  // Input, normed, q, attended, sum, normed: C each; k, v; gate, up, product.
+  const perToken = 6 * C + 2 * K + 3 * I;
   // What norms, rotation and SwiGLU keep in between was counted once, not derived.
   return T * perToken + (fused ? 0 : T * (8 * C + 3 * I) + 3 * H * T * T);
 }
 
-/** Floats that a block of the vision encoder keeps, a tile. */
+/** Floats that a block of the vision encoder holds while it runs, a tile. */
 function visionBlockFloats(config: VLMConfig, fused: boolean): number {
   const { vit_hidden_dim: C, vit_inter_dim: I, vit_n_heads: H } = config;
   const P = patches(config);
@@ -93,15 +93,17 @@ export function activationBytes(
     config.lm_n_blocks,
   );
   const visionBlock = tiles * visionBlockFloats(config, fused);
-  const vision = trainsVision
-    ? kept(
-      visionBlock,
-      tiles * P * adapterFloats.perPatch,
-      tiles * P * config.vit_hidden_dim,
-      config.vit_n_blocks,
-    )
-    : visionBlock;
+  // Of them q, k and v together, what is added and the output are gone once it has run.
+  const visionPassing = 6 * tiles * P * config.vit_hidden_dim;
   const pictures = 2 * tiles * 3 * config.vit_img_size ** 2; // as they are, and as patches
+  // A vision encoder that does not train is done before the decoder starts.
+  if (!trainsVision) return FLOAT_BYTES * Math.max(decoder + pictures / 2, visionBlock + pictures);
+  const vision = visionPassing + kept(
+    visionBlock - visionPassing,
+    tiles * P * adapterFloats.perPatch,
+    tiles * P * config.vit_hidden_dim,
+    config.vit_n_blocks,
+  );
   return FLOAT_BYTES * (decoder + vision + pictures);
 }
 
