@@ -125,7 +125,12 @@ export const modelKeys: Table<ModelSection> = {
     type: boolean(),
     default: same(false),
     source: LAB_MAIN,
-    meaning: "Train an adapter in place of the decoder's weights.",
+    meaning:
+      "Train an adapter in place of the decoder's weights. Matrices that this leaves frozen (the " +
+      "decoder's; the vision encoder's and the projector's where their rate is 0) stay in 16 bits " +
+      "where the file has bfloat16 or float16, or float32 numbers that are all numbers of 16 bits: " +
+      "half the memory, nothing rounded. Other float32 ones stay float32, unless `bf16` or `fp16` " +
+      "rounds them at each use: then those of linear layers are rounded once (not under DoRA).",
   },
   lora_config: {
     type: group(loraKeys),
