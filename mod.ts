@@ -19,9 +19,11 @@ export {
 export {
   type ForwardOutput,
   type HostWeights,
+  type PackedHostWeights,
   type PassOptions,
   VisionLanguageModel,
 } from "./src/model/vision_language_model.ts";
+export { type PackedFormat, PackedWeight, type Weight } from "./src/ops/packed_weight.ts";
 export type { Ids, ImageTiles, ModelInputs } from "./src/model/batch.ts";
 export type { InitializeOptions } from "./src/model/initialize.ts";
 export type { OpenPretrainedOptions } from "./src/model/pretrained_folder.ts";
