@@ -8,6 +8,7 @@ import type * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../packed_weight.ts";
 import { roundedOperands } from "../precision.ts";
 import type { GpuLaunch, Resource } from "./launch.ts";
+import { THIN_ROWS, thinGroups, thinProgram } from "./thin_product.ts";
 import { recordUnpacking } from "./unpacking.ts";
 import { type BindingType, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
 
@@ -75,7 +76,7 @@ const COLUMNS = 16;
 /** Lanes of a workgroup there: one vector of that CPU. */
 const LANES = 8;
 
-/** Which shader computes a product. */
+/** Which shader computes a product of many rows. */
 interface Variant {
   readonly kind: ProductKind;
   readonly operand: BindingType;
@@ -270,6 +271,30 @@ function isVectorised({ kind, N, K }: Product, [a, b, c]: readonly number[]): bo
     (N % 4 === 0 || c > N);
 }
 
+/** What shaders of all shapes are given. */
+type Operands = Pick<Variant, "operand" | "operandB" | "bias" | "add">;
+type Chosen = [program: Program, groups: [number, number, number]];
+
+/** The shader for few rows. */
+function thin(l: GpuLaunch, operands: Operands, M: number, N: number): Chosen {
+  const { isFallback } = l;
+  const rows = 2 ** Math.ceil(Math.log2(M));
+  return [thinProgram({ ...operands, rows, isFallback }, PARAMETERS), thinGroups(N, isFallback)];
+}
+
+/** The shader for many rows. */
+function square(l: GpuLaunch, operands: Operands, { kind, M, N, K }: Product): Chosen {
+  if (!l.isFallback) {
+    const half = l.hasF16 && roundedOperands() === "fp16";
+    const program = vectorProgram({ ...operands, kind, half, shape: "tiles", depth: 1 });
+    return [program, [Math.ceil(N / TILE), Math.ceil(M / TILE), 1]];
+  }
+  const shape = M >= 128 ? 16 : 8;
+  const depth = kind === "tn" && K % 4 === 0 ? 4 : 1;
+  const program = vectorProgram({ ...operands, kind, half: false, shape, depth });
+  return [program, [Math.ceil(N / COLUMNS), Math.ceil(M / (shape * LANES)), 1]];
+}
+
 /** Records a product. */
 export function multiply(l: GpuLaunch, product: Product): void {
   if (product.kind === "tn" && product.K > MAX_ITERATIONS) {
@@ -318,13 +343,6 @@ export function multiply(l: GpuLaunch, product: Product): void {
     );
     return;
   }
-  const variant: Variant = {
-    ...{ kind, operand: l.operandType, operandB: bPacked?.format ?? l.operandType },
-    ...{ bias: bias !== undefined, add: accumulate },
-    half: !l.isFallback && l.hasF16 && roundedOperands() === "fp16",
-    shape: l.isFallback ? (M >= 128 ? 16 : 8) : "tiles",
-    depth: l.isFallback && kind === "tn" && K % 4 === 0 ? 4 : 1,
-  };
   const rowsOfA = kind === "tn" ? K : M;
   // A texture holds the rows that take part and no others.
   const resources = [
@@ -332,8 +350,15 @@ export function multiply(l: GpuLaunch, product: Product): void {
     bPacked === undefined ? l.operand(b, "b") : l.buffer(b),
   ];
   if (bias !== undefined) resources.push(l.buffer(bias));
+  const operands = {
+    ...{ operand: l.operandType, operandB: bPacked?.format ?? l.operandType },
+    ...{ bias: bias !== undefined, add: accumulate },
+  };
+  const [program, groups] = kind === "nt" && M <= THIN_ROWS
+    ? thin(l, operands, M, N)
+    : square(l, operands, product);
   l.dispatch(
-    vectorProgram(variant),
+    program,
     [...resources, l.buffer(c)],
     {
       ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
@@ -342,9 +367,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
       cOffset: cRow * cColumns / 4,
       bLast: Math.floor(bSize / 4) - 1,
     },
-    variant.shape === "tiles"
-      ? [Math.ceil(N / TILE), Math.ceil(M / TILE), 1]
-      : [Math.ceil(N / COLUMNS), Math.ceil(M / (variant.shape * LANES)), 1],
+    groups,
     { flops },
   );
 }
