@@ -59,11 +59,14 @@ gpuTest(
   async () => {
     const { device } = await initBackend({ backend: "webgpu" });
     const limit = Math.min(device!.limits.maxStorageBufferBindingSize, 2 ** 31);
-    // Two rows of some 25 tokens, as wide as it takes to be too large.
-    const width = Math.ceil(limit / 4 / 24 / 16) * 16;
-    await using run = await tinySFT([...WIDE, `model.vlm_config.lm_inter_dim=${width}`], {
-      backend: "webgpu",
-    });
+    // As wide as it takes for 36 tokens to be too large.
+    const width = Math.ceil(limit / 4 / 36 / 16) * 16;
+    const sets = [
+      ...WIDE,
+      `model.vlm_config.lm_inter_dim=${width}`,
+      "training.per_device_train_batch_size=16",
+    ];
+    await using run = await tinySFT(sets, { backend: "webgpu" });
     const error = await assertRejects(() => run.trainer.train(), StepFailedError);
     assert(error.cause instanceof TensorTooLargeError, error.message);
     const { shape, bytes, limitBytes } = error.cause;
@@ -74,7 +77,7 @@ gpuTest(
       `Training stopped at step 1: Cannot put a tensor [${shape.join(", ")}]`,
     );
     assertStringIncludes(error.message, "(maxStorageBufferBindingSize)");
-    assertStringIncludes(error.message, "A micro-batch of the step has 2 rows of up to");
+    assertStringIncludes(error.message, "A micro-batch of the step has 12 rows of up to");
     assertStringIncludes(error.message, "There is no checkpoint yet");
     assertEquals(gpuErrors(), []);
   },
