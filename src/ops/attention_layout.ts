@@ -18,6 +18,7 @@ import * as tf from "@tensorflow/tfjs";
  */
 export class AttentionLayout {
   #mask: tf.Tensor4D | null = null;
+  #pairs: number | null = null;
   #whenDisposed: (() => void)[] = [];
 
   /**
@@ -78,6 +79,19 @@ export class AttentionLayout {
       [this.starts[b], Math.min(prefixEnd, end)],
       [Math.max(this.branchStarts[b * this.queries + i], prefixEnd), end],
     ];
+  }
+
+  /** How many pairs of a query and a key that it sees there are. */
+  get pairs(): number {
+    if (this.#pairs === null) {
+      this.#pairs = 0;
+      for (let b = 0; b < this.batch; b++) {
+        for (let i = 0; i < this.queries; i++) {
+          for (const [start, end] of this.ranges(b, i)) this.#pairs += Math.max(0, end - start);
+        }
+      }
+    }
+    return this.#pairs;
   }
 
   /** The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk]. */

@@ -38,6 +38,11 @@ function variantOf(l: GpuLaunch, { D }: Dims, layout: AttentionLayout | null): A
   };
 }
 
+/** Operations of a sum over the dims for every query and every key that it sees. */
+function sumFlops({ B, Tq, Tk, H, D }: Dims, layout: AttentionLayout | null): number {
+  return 2 * H * D * (layout?.pairs ?? B * Tq * Tk);
+}
+
 function parametersOf({ B, Tq, Tk, H, K, D }: Dims): Record<string, number> {
   return { B, Tq, Tk, H, K, scale: 1 / Math.sqrt(D) };
 }
@@ -89,7 +94,7 @@ function attentionGradients(
   dy: tf.Tensor,
   [q, k, v, out, lse]: tf.Tensor[],
 ): tf.Tensor[] {
-  const { B, Tq, Tk, H, K, D } = dims;
+  const { B, Tq, Tk, H, K } = dims;
   return launchAll({
     name: "GpuAttentionBackward",
     inputs: { dy, q, k, v, out, lse },
@@ -119,13 +124,13 @@ function attentionGradients(
         l.operand(dy, "dy"),
         l.operand(statistics, "statistics"),
       ];
-      const flops = B * H * Tq * Tk * D;
+      const flops = sumFlops(dims, layout);
       l.dispatch(
         dqProgram(variant),
         [...operands, ...inLayout, l.buffer(dq)],
         parameters,
         overQueries,
-        { flops: 6 * flops },
+        { flops: 3 * flops },
       );
       const blocks = layout === null
         ? []
@@ -135,7 +140,7 @@ function attentionGradients(
         [...operands, ...inLayout, ...blocks, l.buffer(dk), l.buffer(dv)],
         parameters,
         [Math.ceil(Tk / lanes), K, B],
-        { flops: 8 * flops },
+        { flops: 4 * flops },
       );
       l.backend.disposeData(statistics.dataId);
       return [dq, dk, dv];
@@ -176,7 +181,7 @@ export function attention(
         [...operands, ...layoutBuffer(l, layout), l.buffer(out), l.buffer(lse)],
         parametersOf(dims),
         [Math.ceil(Tq / variant.lanes), H, B],
-        { flops: 4 * B * H * Tq * Tk * D },
+        { flops: 2 * sumFlops(dims, layout) },
       );
       return [out, lse];
     },

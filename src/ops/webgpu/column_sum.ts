@@ -40,7 +40,7 @@ export function sumRows(l: GpuLaunch, x: tf.TensorInfo, R: number, C: number): t
       [l.buffer(from), l.buffer(to)],
       { R: rows, C: columns, S },
       grid(columns * S, WORKGROUP),
-      { flops: rows * C },
+      { flops: rows * C, bytes: 4 * (rows + S) * C },
     );
   if (R <= CHUNKS) {
     stage(x, out, R, 1);

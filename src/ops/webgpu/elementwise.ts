@@ -9,7 +9,7 @@ import { cachedProgram, grid, type ParameterType } from "./program.ts";
 const WORKGROUP = 256;
 
 /** One output value from the input values of its place. */
-interface Elementwise {
+export interface Elementwise {
   readonly name: string;
   readonly inputs: readonly tf.Tensor[];
   /** WGSL that sets `y` from `x0`, `x1`, …; all are of type V. */
@@ -17,6 +17,8 @@ interface Elementwise {
   readonly declarations?: string;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
   readonly values?: Readonly<Record<string, number>>;
+  /** Operations of `body` for a value, for the count. */
+  readonly flops: number;
 }
 
 /** Records it, on four values a lane where the size allows. */
@@ -46,13 +48,13 @@ function record(l: GpuLaunch, op: Elementwise): tf.TensorInfo {
     [...inputs, out].map((tensor) => l.buffer(tensor)),
     { count: size / width, ...values },
     grid(size / width, WORKGROUP),
-    { flops: 10 * size },
+    { flops: op.flops * size },
   );
   return out;
 }
 
 /** Runs it as an op without a gradient. */
-function elementwise(op: Elementwise): tf.Tensor {
+export function elementwise(op: Elementwise): tf.Tensor {
   return launch({
     name: op.name,
     inputs: Object.fromEntries(op.inputs.map((tensor, i) => [`x${i}`, tensor])),
@@ -80,6 +82,7 @@ export function gelu(x: tf.Tensor): tf.Tensor {
         inputs: [x],
         declarations: GELU,
         body: "y = 0.5 * x0 * (1.0 + gelu_tanh(x0));",
+        flops: 15,
       }),
     ],
     gradient: (dy, [x]) => ({
@@ -91,6 +94,7 @@ export function gelu(x: tf.Tensor): tf.Tensor {
           body: `let t = gelu_tanh(x0);
       let slope = 0.7978845608028654 * (1.0 + 0.134145 * x0 * x0);
       y = x1 * (0.5 * (1.0 + t) + 0.5 * x0 * (1.0 - t * t) * slope);`,
+          flops: 25,
         }),
     }),
   });
@@ -106,6 +110,7 @@ export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
     inputs: [gate, up],
     declarations: SIGMOID,
     body: "y = x0 * sigmoid(x0) * x1;",
+    flops: 8,
   });
   return launch({
     name: "GpuSwiglu",
@@ -120,6 +125,7 @@ export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
           declarations: SIGMOID,
           body: `let s = sigmoid(x0);
       y = x2 * x1 * s * (1.0 + x0 * (1.0 - s));`,
+          flops: 12,
         }),
       up: () => elementwise(product(gate, dy)),
     }),
@@ -152,6 +158,7 @@ export function dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor {
         parameters: { key: "u32", threshold: "u32", keep: "f32" },
         values: { key, threshold: Math.ceil(rate * 2 ** 32), keep: 1 / (1 - rate) },
         body: `y = x0 * ${mask};`,
+        flops: 1,
       }),
     ],
     gradient: (dy) => ({ x: () => dropout(dy, rate, key) }),

@@ -153,7 +153,7 @@ export function headLogProbs(
           [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
           { R, V, columns: columns / 4, firstRow, scale },
           reduction.groups(R),
-          { flops: 4 * R * V },
+          { flops: 5 * R * V, bytes: 4 * R * (columns + 3) },
         ));
       return [logProbs, lse];
     },
@@ -174,7 +174,7 @@ export function headLogProbs(
                 [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
                 { R, V, columns: columns / 4, firstRow, scale },
                 reduction.groups(R),
-                { flops: 4 * R * V },
+                { flops: 5 * R * V, bytes: 4 * R * (2 * columns + 3) },
               );
               if (dHidden !== null) {
                 multiply(l, {

@@ -4,8 +4,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { countGpuBytes } from "../../device/memory.ts";
+import { type CountedDispatch, type CountingOptions, DispatchCounts } from "./dispatch_counts.ts";
 import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
-import { type Program, TEXTURE_WIDTH } from "./program.ts";
+import { packParameters, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 
 /** What is bound: a tensor's buffer, or a texture with its values. */
@@ -26,13 +27,14 @@ interface Pipeline {
   readonly number: number;
 }
 
-/** What was dispatched since {@linkcode GpuLaunch.startCounting}, by program. */
-export interface DispatchCount {
-  dispatches: number;
-  /** Bytes of everything bound, each binding once. */
-  bytes: number;
-  /** As the kernels state it. */
-  flops: number;
+/** What {@linkcode GpuLaunch.dispatch} may be told beside its work. */
+export interface DispatchOptions {
+  /** The parameters differ from step to step, so they are not remembered. */
+  readonly changing?: boolean;
+  /** What it computes, for the count: a multiplication and an addition are two. Default 0. */
+  readonly flops?: number;
+  /** What it moves, for the count. Default: everything bound, once. */
+  readonly bytes?: number;
 }
 
 /** Something whose integers are kept on the device, and that says when it needs them no more. */
@@ -47,7 +49,10 @@ export class GpuLaunch {
    * True where a CPU plays the GPU. Then textures are read several times faster than buffers, lanes
    * are few and workgroup memory with its barriers is dear.
    */
-  readonly isFallback: boolean;
+  get isFallback(): boolean {
+    return this.#isFallback && !this.#counts?.asHardware;
+  }
+  readonly #isFallback: boolean;
   readonly #device: GPUDevice;
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
@@ -58,11 +63,13 @@ export class GpuLaunch {
   /** What commands that wait may still read; destroyed after the next submission. */
   #retired: Resource[] = [];
   #nextNumber = 0;
-  #counts: Map<string, DispatchCount> | null = null;
+  /** Bytes of the operand that a texture holds. */
+  readonly #held = new WeakMap<GPUTexture, number>();
+  #counts: DispatchCounts | null = null;
 
   constructor(backend: TfjsWebgpuBackend, isFallback: boolean) {
     this.backend = backend;
-    this.isFallback = isFallback;
+    this.#isFallback = isFallback;
     this.#device = backend.device;
   }
 
@@ -86,8 +93,10 @@ export class GpuLaunch {
   /** A tensor of zeros. */
   zeros(shape: readonly number[]): tf.TensorInfo {
     const info = this.output(shape);
+    const buffer = this.buffer(info);
+    this.#counts?.add({ kernel: "clear", bytes: buffer.size, flops: 0 });
     this.#endPass();
-    this.backend.commandEncoder.clearBuffer(this.buffer(info));
+    this.backend.commandEncoder.clearBuffer(buffer);
     return info;
   }
 
@@ -115,6 +124,8 @@ export class GpuLaunch {
     if (!this.isFallback) return buffer;
     const texels = (count ?? tf.util.sizeFromShape(tensor.shape)) / 4;
     const texture = this.#texture(slot, Math.ceil(texels / TEXTURE_WIDTH));
+    this.#held.set(texture, texels * 16);
+    this.#counts?.add({ kernel: "copy into a texture", bytes: 2 * texels * 16, flops: 0 });
     this.#endPass();
     const { commandEncoder } = this.backend;
     const rows = Math.floor(texels / TEXTURE_WIDTH);
@@ -176,19 +187,22 @@ export class GpuLaunch {
    * @param resources in the order of the program's bindings
    * @param parameters by name; numbers
    * @param groups workgroups along x, y, z
-   * @param options `changing`: the parameters differ from step to step, so they are not remembered;
-   * `flops`: what it computes, for the count
    */
   dispatch(
     program: Program,
     resources: readonly Resource[],
     parameters: Readonly<Record<string, number>>,
     groups: readonly [number, number, number],
-    options: { changing?: boolean; flops?: number } = {},
+    options: DispatchOptions = {},
   ): void {
     const { backend } = this;
+    if (this.#counts !== null) {
+      const bytes = options.bytes ?? resources.reduce((sum, one) => sum + this.#heldBytes(one), 0);
+      this.#counts.add({ kernel: program.name, bytes, flops: options.flops ?? 0 });
+      if (this.#counts.asHardware) return;
+    }
     const pipeline = this.#pipeline(program);
-    const words = pack(program, parameters);
+    const words = packParameters(program, parameters);
     const bindGroup = options.changing
       ? this.#bind(pipeline, [...resources, this.#temporaryUniform(words)])
       : this.#recordedBindGroup(pipeline, resources, words);
@@ -198,7 +212,6 @@ export class GpuLaunch {
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(...groups);
-    this.#count(program, resources, options.flops ?? 0);
     if (++backend.dispatchCountInPass >= DISPATCHES_PER_SUBMISSION) {
       backend.endComputePassEncoder();
       backend.submitQueue();
@@ -208,26 +221,21 @@ export class GpuLaunch {
   }
 
   /** Begins to count dispatches. */
-  startCounting(): void {
-    this.#counts = new Map();
+  startCounting(options: CountingOptions = {}): void {
+    this.#counts?.end();
+    this.#counts = new DispatchCounts(this.backend, options);
   }
 
-  /** Ends counting. @returns the counts by the program's name */
-  stopCounting(): ReadonlyMap<string, DispatchCount> {
-    const counts = this.#counts ?? new Map();
+  /** Ends counting. @returns the dispatches in their order */
+  stopCounting(): readonly CountedDispatch[] {
+    const counts = this.#counts;
+    counts?.end();
     this.#counts = null;
-    return counts;
+    return counts?.dispatches ?? [];
   }
 
-  #count(program: Program, resources: readonly Resource[], flops: number): void {
-    if (this.#counts === null) return;
-    const count = this.#counts.get(program.name) ?? { dispatches: 0, bytes: 0, flops: 0 };
-    count.dispatches++;
-    count.flops += flops;
-    for (const resource of resources) {
-      count.bytes += bytesOf(resource);
-    }
-    this.#counts.set(program.name, count);
+  #heldBytes(resource: Resource): number {
+    return resource instanceof GPUBuffer ? resource.size : this.#held.get(resource) ?? 0;
   }
 
   #endPass(): void {
@@ -350,23 +358,6 @@ function bytesOf(resource: Resource): number {
 /** Bindings cannot be empty. */
 function nonEmpty(values: Int32Array): Int32Array<ArrayBuffer> {
   return values.length === 0 ? new Int32Array(1) : new Int32Array(values);
-}
-
-function pack(
-  { name, parameters: types }: Program,
-  values: Readonly<Record<string, number>>,
-): Uint32Array<ArrayBuffer> {
-  const entries = Object.entries(types);
-  // A uniform buffer's size is a multiple of 16 bytes.
-  const words = new Uint32Array(Math.max(4, Math.ceil(entries.length / 4) * 4));
-  const floats = new Float32Array(words.buffer);
-  entries.forEach(([key, type], i) => {
-    const value = values[key];
-    if (value === undefined) throw new Error(`The program ${name} lacks its parameter ${key}.`);
-    if (type === "u32") words[i] = value;
-    else floats[i] = value;
-  });
-  return words;
 }
 
 const launches = new WeakMap<TfjsWebgpuBackend, GpuLaunch>();

@@ -141,7 +141,7 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
         [...inputs, y, statistics].map((tensor) => l.buffer(tensor)),
         { R, columns, C, eps },
         reduction.groups(R),
-        { flops: 5 * x.size },
+        { flops: (centred ? 8 : 6) * x.size },
       );
       return [y, statistics];
     },
@@ -158,7 +158,7 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
               [dy, x, weight, statistics, dx].map((tensor) => l.buffer(tensor)),
               { R, columns, C },
               reduction.groups(R),
-              { flops: 10 * x.size },
+              { flops: 11 * x.size },
             );
             return [dx];
           },

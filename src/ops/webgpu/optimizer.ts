@@ -70,7 +70,7 @@ export function adamW(
       scale: gradientScale,
     },
     grid(count, WORKGROUP),
-    { changing: true, flops: 12 * parameter.size },
+    { changing: true, flops: 15 * parameter.size, bytes: 4 * 7 * parameter.size },
   );
   // What the host remembers of an earlier reading is no longer true.
   for (const { dataId } of written) l.backend.tensorMap.get(dataId).values = null;
@@ -118,7 +118,7 @@ export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
           [l.buffer(gradient), l.buffer(sums)],
           { count: gradient.size / (vectors ? 4 : 1), at: i * SUMMING_LANES },
           grid(SUMMING_LANES, 64),
-          { flops: 2 * gradient.size },
+          { flops: 2 * gradient.size, bytes: 4 * (gradient.size + SUMMING_LANES) },
         );
       });
       // One row of many columns: a whole workgroup's work on any adapter.
@@ -140,6 +140,7 @@ export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
         [l.buffer(sums), l.buffer(norm)],
         { R: 1, count: gradients.length * SUMMING_LANES },
         rows.groups(1),
+        { flops: gradients.length * SUMMING_LANES },
       );
       l.backend.disposeData(sums.dataId);
       return [norm];

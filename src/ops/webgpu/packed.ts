@@ -8,17 +8,13 @@ import { columnSum } from "./column_sum.ts";
 import { type GpuLaunch, launch } from "./launch.ts";
 import { multiply } from "./product.ts";
 import { cachedProgram, grid } from "./program.ts";
-import { recordUnpacking } from "./unpacking.ts";
+import { unpackOnGpu } from "./unpacking.ts";
 
 // N rows, I input features, O output features, V rows of a table, C channels
 
 /** A packed weight as float32; the caller's to free. No gradient. */
 export function unpack({ words, format, shape }: PackedWeight): tf.Tensor {
-  return launch({
-    name: "GpuUnpack",
-    inputs: { words },
-    run: (l) => [recordUnpacking(l, words, format, shape)],
-  });
+  return unpackOnGpu(words, format, shape);
 }
 
 /** y = x Wᵀ + b with a frozen W [O, I] in 16 bits: x [..., I] → [..., O]. */
@@ -91,6 +87,7 @@ function recordGather(
     [l.buffer(words), ids, l.buffer(out)],
     { columns, count: count * columns },
     grid(count * columns, 64),
+    { bytes: count * (6 * C + 4) },
   );
   return out;
 }

@@ -319,6 +319,8 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const cColumns = product.cColumns ?? N;
   const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
   const flops = 2 * M * N * K;
+  const bytes = 4 * (M * K + M * N * (accumulate ? 2 : 1) + (bias === undefined ? 0 : N)) +
+    (bPacked === undefined ? 4 : 2) * Math.min(K * N, bSize);
   const vectorised = isVectorised(product, [aColumns, bColumns, cColumns]);
   if (bPacked !== undefined && (l.isFallback || !vectorised)) {
     // Textures, and rows that are no multiples of four, have no words: widened for this product.
@@ -339,7 +341,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
         bLast: bSize - 1,
       },
       grid(M * N, 64),
-      { flops },
+      { flops, bytes },
     );
     return;
   }
@@ -368,6 +370,6 @@ export function multiply(l: GpuLaunch, product: Product): void {
       bLast: Math.floor(bSize / 4) - 1,
     },
     groups,
-    { flops },
+    { flops, bytes },
   );
 }

@@ -116,6 +116,24 @@ export function cachedProgram(name: string, source: () => Omit<ProgramSource, "n
   return found;
 }
 
+/** The parameters as the uniform buffer has them. @throws {Error} where one is missing */
+export function packParameters(
+  { name, parameters: types }: Program,
+  values: Readonly<Record<string, number>>,
+): Uint32Array<ArrayBuffer> {
+  const entries = Object.entries(types);
+  // A uniform buffer's size is a multiple of 16 bytes.
+  const words = new Uint32Array(Math.max(4, Math.ceil(entries.length / 4) * 4));
+  const floats = new Float32Array(words.buffer);
+  entries.forEach(([key, type], i) => {
+    const value = values[key];
+    if (value === undefined) throw new Error(`The program ${name} lacks its parameter ${key}.`);
+    if (type === "u32") words[i] = value;
+    else floats[i] = value;
+  });
+  return words;
+}
+
 /** Workgroups for `count` invocations, in a grid that no adapter's limit on a dimension refuses. */
 export function grid(count: number, workgroup: number): [number, number, number] {
   const groups = Math.max(1, Math.ceil(count / workgroup));

@@ -75,6 +75,7 @@ export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number)
         [l.buffer(values), l.integers(groups.packed), l.buffer(out)],
         { columns, U },
         grid(U * columns, WORKGROUP),
+        { flops: (ids.length - U) * C, bytes: 4 * ((ids.length + U) * C + groups.packed.length) },
       );
       return [out];
     },
@@ -114,6 +115,7 @@ export function gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
         [l.buffer(table), l.integers(ids), l.buffer(out)],
         { columns, count },
         grid(count, WORKGROUP),
+        { bytes: 4 * ids.length * (2 * C + 1) },
       );
       return [out];
     },
@@ -157,6 +159,7 @@ function recordReplacement(
     [...inputs.map((tensor) => l.buffer(tensor)), l.integers(sources), l.buffer(out)],
     { columns, count: N * columns },
     grid(N * columns, WORKGROUP),
+    { bytes: 4 * (2 * (N - (rows === null ? ids.length / 2 : 0)) * C + N) },
   );
   return out;
 }

@@ -46,4 +46,11 @@ export interface TfjsWebgpuBackend {
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;
+  /** Dispatches a program of tfjs's own. */
+  recordAndSubmit(
+    program: object,
+    output: tf.TensorInfo,
+    inputs: tf.TensorInfo[],
+    uniforms?: unknown,
+  ): void;
 }
