@@ -12,7 +12,7 @@ import {
   forwardProgram,
   statisticsProgram,
 } from "./attention_program.ts";
-import { type GpuLaunch, launch, launchAll, type Resource } from "./launch.ts";
+import { currentLaunch, type GpuLaunch, launch, launchAll, type Resource } from "./launch.ts";
 import { MAX_ITERATIONS } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
@@ -25,6 +25,9 @@ interface Dims {
   readonly K: number;
   readonly D: number;
 }
+
+/** What the gradients of keys and values bind, the most of all: operands, layout and results. */
+const BINDINGS = { operands: 5, buffers: 4 };
 
 /** Larger heads would not stay in registers. */
 const MAX_HEAD_DIM = 128;
@@ -151,8 +154,8 @@ function attentionGradients(
 /**
  * Attention: q [B, Tq, H, D], k and v [B, Tk, K, D] → [B, Tq, H·D].
  *
- * @returns null where the head dim is no multiple of 4 or too large, or a row too long for a loop:
- * the composite's business
+ * @returns null where the head dim is no multiple of 4 or too large, a row too long for a loop, or the
+ * adapter binds too little: the composite's business
  */
 export function attention(
   q: tf.Tensor4D,
@@ -164,6 +167,7 @@ export function attention(
   const [, Tk, K] = k.shape;
   if (D % 4 !== 0 || D > MAX_HEAD_DIM) return null;
   if (Math.max(Tk, Tq * H / K) > MAX_ITERATIONS) return null;
+  if (!currentLaunch().canBind(BINDINGS)) return null;
   layout?.assertFits(B, Tq, Tk);
   const dims: Dims = { B, Tq, Tk, H, K, D };
   return launch({

@@ -78,6 +78,15 @@ export class GpuLaunch {
     return this.#device.features.has("shader-f16");
   }
 
+  /** Whether a shader may bind so many operands, and buffers beside them. */
+  canBind({ operands, buffers }: { operands: number; buffers: number }): boolean {
+    const { maxStorageBuffersPerShaderStage, maxStorageTexturesPerShaderStage } =
+      this.#device.limits;
+    return this.isFallback
+      ? operands <= maxStorageTexturesPerShaderStage && buffers <= maxStorageBuffersPerShaderStage
+      : operands + buffers <= maxStorageBuffersPerShaderStage;
+  }
+
   /** The type of an operand that {@linkcode operand} binds. */
   get operandType(): "texture" | "vec4<f32>" {
     return this.isFallback ? "texture" : "vec4<f32>";

@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../packed_weight.ts";
-import type { GpuLaunch } from "./launch.ts";
+import { type GpuLaunch, launch } from "./launch.ts";
 import { cachedProgram, grid } from "./program.ts";
 import { WIDEN } from "./widen.ts";
 
@@ -49,4 +49,17 @@ export function recordUnpacking(
     grid(size / width, 256),
   );
   return out;
+}
+
+/** The same as an op; the tensor is the caller's to free. No gradient. */
+export function unpackOnGpu(
+  words: tf.Tensor,
+  format: PackedFormat,
+  shape: readonly number[],
+): tf.Tensor {
+  return launch({
+    name: "GpuUnpack",
+    inputs: { words },
+    run: (l) => [recordUnpacking(l, words, format, shape)],
+  });
 }
