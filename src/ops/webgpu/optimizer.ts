@@ -2,7 +2,7 @@
  * AdamW in place and the gradient norm in WGSL.
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
 import { currentLaunch, launch } from "./launch.ts";
 import { cachedProgram, grid } from "./program.ts";
