@@ -9,7 +9,7 @@ import type { Command } from "./command.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** The benchmarks. */
-export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory"] as const;
+export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory", "kernels"] as const;
 
 /** What `bench` was asked for. */
 export interface BenchOptions {
@@ -19,6 +19,12 @@ export interface BenchOptions {
   readonly backend: BackendChoice | undefined;
   /** A command whose numbers are compared with ours. */
   readonly against: string | undefined;
+  /** Compares the step with the same on stock tfjs. */
+  readonly stock: boolean;
+  /** What `kernels` reckons with where they are given: GB/s, TFLOP/s, microseconds. */
+  readonly bandwidth: number | undefined;
+  readonly tflops: number | undefined;
+  readonly launchUs: number | undefined;
   /** Times that ours and the command's take turns. */
   readonly rounds: number;
   /** Samples of each time. */
@@ -42,11 +48,16 @@ const options: readonly OptionSpec[] = [
     summary: "run this too, and print the ratios",
   },
   {
+    name: "stock",
+    kind: "flag",
+    summary: "step, on webgpu: run it on stock tfjs too, and print the ratios",
+  },
+  {
     name: "rounds",
     kind: "integer",
     value: "N",
     min: 1,
-    summary: "with --against: take turns so often (1)",
+    summary: "with --against or --stock: take turns so often (1)",
   },
   { name: "reps", kind: "integer", value: "N", min: 1, summary: "samples of each time (5)" },
   {
@@ -55,7 +66,28 @@ const options: readonly OptionSpec[] = [
     choices: ["wall", "cpu"],
     summary: "seconds that pass (wall), or processor seconds of all threads",
   },
-  { name: "lora", kind: "flag", summary: "step: time a LoRA step too" },
+  { name: "lora", kind: "flag", summary: "step, kernels: a LoRA step too" },
+  {
+    name: "bandwidth",
+    kind: "number",
+    value: "GB/s",
+    min: 1,
+    summary: "kernels: of a GPU's memory (504, an RTX 4070)",
+  },
+  {
+    name: "tflops",
+    kind: "number",
+    value: "TFLOP/s",
+    min: 0.01,
+    summary: "kernels: of a GPU in float32 (29.1, an RTX 4070)",
+  },
+  {
+    name: "launch-us",
+    kind: "number",
+    value: "US",
+    min: 0,
+    summary: "kernels: microseconds that a dispatch takes at least (5)",
+  },
   {
     name: "separate-rows",
     kind: "flag",
@@ -85,8 +117,17 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
   if (against !== undefined && (what === undefined || !comparable.includes(what))) {
     throw new UsageError(`--against wants one of ${comparable.join(", ")} to compare with`);
   }
+  const stock = parsed.flag("stock");
+  if (stock && what !== "step") throw new UsageError("--stock wants the benchmark step");
+  if (stock && against !== undefined) {
+    throw new UsageError("got --stock and --against; ours is compared with one of them at a time");
+  }
   return {
     what,
+    stock,
+    bandwidth: parsed.number("bandwidth"),
+    tflops: parsed.number("tflops"),
+    launchUs: parsed.number("launch-us"),
     model: parsed.text("model") === "230m" ? "230m" : "tiny",
     backend: parsed.text("backend") as BackendChoice | undefined,
     against,
@@ -103,19 +144,29 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
 export const command: Command = {
   name: "bench",
   summary: "run the benchmarks",
-  usage: "[ops|step|decode|grpo-step|memory] [options]",
+  usage: "[ops|step|decode|grpo-step|memory|kernels] [options]",
   options,
   async run(args) {
-    const { what, backend, against, json, ...request } = parseBenchArguments(args);
+    const { what, backend, against, json, ...given } = parseBenchArguments(args);
+    const { bandwidth, tflops, launchUs, ...request } = given;
     const { initBackend } = await import("../src/device/backend.ts");
     const { runBench } = await import("../src/bench/run_bench.ts");
     const { formatBenchReport } = await import("../src/bench/bench_table.ts");
     const { assertNoGpuErrors } = await import("../src/device/gpu_errors.ts");
-    const active = await initBackend({ backend: backend ?? "auto" });
+    const { TYPICAL_GPU } = await import("../src/bench/kernels_bench.ts");
+    const wanted = backend ?? (what === "kernels" || request.stock ? "webgpu" : "auto");
+    const active = await initBackend({ backend: wanted });
+    // Without a name all that the backend has.
+    const all = BENCHMARKS.filter((name) => name !== "kernels" || active.name === "webgpu");
     console.error(`backend ${active.reason}`);
     const report = await runBench({
       ...request,
-      what: what === undefined ? BENCHMARKS : [what],
+      what: what === undefined ? all : [what],
+      rates: {
+        bandwidth: bandwidth ?? TYPICAL_GPU.bandwidth,
+        tflops: tflops ?? TYPICAL_GPU.tflops,
+        launchUs: launchUs ?? TYPICAL_GPU.launchUs,
+      },
       against: against ?? null,
       onProgress: (line) => console.error(line),
     });

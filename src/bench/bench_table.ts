@@ -5,6 +5,7 @@
  */
 import { formatTable } from "../report/console_table.ts";
 import { higherIsBetter } from "./against.ts";
+import type { KernelsResult, StepKernels } from "./kernels_bench.ts";
 import type { BenchReport, WorkResult } from "./run_bench.ts";
 
 const LABELS: Record<string, string> = {
@@ -52,6 +53,32 @@ function workTable(title: string, { ours, theirs, ratios }: WorkResult): string 
   return formatTable(columns, rows);
 }
 
+function kernelTables({ step, lora_step, bandwidth, tflops, launchUs }: KernelsResult): string[] {
+  const table = (title: string, { rows, total }: StepKernels): string =>
+    formatTable(
+      [
+        { header: title },
+        ...["dispatches", "MB", "GFLOP", "ms", "share, %"].map(right),
+        { header: "limited by" },
+      ],
+      [...rows, { kernel: "all", ...total }].map((row) => [
+        row.kernel,
+        row.dispatches,
+        row.megabytes,
+        row.gflop,
+        row.ms,
+        100 * row.ms / total.ms,
+        row.limit,
+      ]),
+    );
+  return [
+    table("kernel of a step", step),
+    ...lora_step === undefined ? [] : [table("kernel of a LoRA step", lora_step)],
+    `counted, not timed: what a hardware adapter would run, at ${bandwidth} GB/s, ${tflops} TFLOP/s\n` +
+    `and ${launchUs} µs a dispatch at least\n`,
+  ];
+}
+
 function deviceLines(
   { device, load, model, parameters, reps, clock, against }: BenchReport,
 ): string[] {
@@ -74,7 +101,7 @@ function deviceLines(
 /** The report as lines of text. */
 export function formatBenchReport(report: BenchReport): string {
   const parts = [deviceLines(report).join("\n") + "\n"];
-  const { step, decode, grpo_step, ops, memory } = report;
+  const { step, decode, grpo_step, ops, memory, kernels } = report;
   if (ops) {
     const head = ["op", "shape"].map((header) => ({ header }));
     parts.push(formatTable(
@@ -94,7 +121,8 @@ export function formatBenchReport(report: BenchReport): string {
       ]),
       120,
     ));
-    parts.push("times in milliseconds; the composite's products are those of the backend\n");
+    const products = report.device.backend === "webgpu" ? "stock tfjs's" : "those of the backend";
+    parts.push(`times in milliseconds; the composite's products are ${products}\n`);
     parts.push(formatTable(
       [{ header: "product M, N, K" }, right("GFLOP/s"), right("of its gradient")],
       ops.products.map((row) => [row.size, row.gflops, row.gflops_backward]),
@@ -123,5 +151,6 @@ export function formatBenchReport(report: BenchReport): string {
     ));
     parts.push("mebibytes; in a step: the most that tensors hold beyond weights and moments\n");
   }
+  if (kernels) parts.push(...kernelTables(kernels));
   return parts.join("\n");
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as tf from "@tensorflow/tfjs";
 import { compare, medians, type Ratio, runAgainst } from "./against.ts";
 import {
   type BenchDims,
@@ -15,13 +16,15 @@ import { clockNamed } from "./clock.ts";
 import { benchDecode } from "./decode_bench.ts";
 import { type DeviceFacts, deviceFacts, loadAverage } from "./device_facts.ts";
 import { benchGrpoStep } from "./grpo_step_bench.ts";
+import { benchKernels, type GpuRates, type KernelsResult } from "./kernels_bench.ts";
 import { benchMemory, type MemoryRow } from "./memory_bench.ts";
 import { benchOps, benchProducts, type OpRow, type ProductRow } from "./ops_bench.ts";
 import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
+import { withoutGpuKernels } from "../ops/webgpu/enabled.ts";
 import type { TimingOptions } from "./timing.ts";
 
 /** The benchmarks. */
-export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory"] as const;
+export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory", "kernels"] as const;
 
 /** One of {@linkcode BENCHMARKS}. */
 export type BenchmarkName = typeof BENCHMARKS[number];
@@ -41,6 +44,10 @@ export interface BenchRequest {
   readonly sharePrefix: boolean;
   /** A command whose numbers are compared with ours. */
   readonly against: string | null;
+  /** Compares the step with the same on stock tfjs, on webgpu. */
+  readonly stock: boolean;
+  /** What `kernels` reckons with. */
+  readonly rates: GpuRates;
   /** Called with a line when something begins. */
   readonly onProgress?: (line: string) => void;
 }
@@ -64,29 +71,45 @@ export interface BenchReport {
   readonly parameters: number;
   readonly reps: number;
   readonly clock: "wall" | "cpu";
+  /** The other program, or what else ours was compared with. */
   readonly against: string | null;
   readonly step?: WorkResult;
   readonly decode?: WorkResult;
   readonly grpo_step?: WorkResult;
   readonly ops?: { readonly ops: readonly OpRow[]; readonly products: readonly ProductRow[] };
   readonly memory?: readonly MemoryRow[];
+  readonly kernels?: KernelsResult;
 }
 
-/** Ours and the other program's in turns. */
+/** How a report names what `stock` compares with. */
+const STOCK = "stock tfjs on the same adapter, in the same process";
+
+/** @throws {Error} where our kernels cannot be left out */
+function assertStock(): void {
+  if (tf.getBackend() === "webgpu") return;
+  throw new Error(
+    `Cannot compare with stock tfjs on the ${tf.getBackend()} backend: our kernels can be left out ` +
+      "on webgpu alone; use --backend webgpu",
+  );
+}
+
+/** Ours and the other's in turns. */
 async function inTurns(
   request: BenchRequest,
   name: string,
   ours: () => Promise<Measured>,
+  stock: (() => Promise<Measured>) | null = null,
 ): Promise<WorkResult> {
   const { against, onProgress } = request;
+  const other = stock ?? (against === null ? null : () => runAgainst(against));
   const rounds: { ours: Measured; theirs: Measured | null }[] = [];
-  const count = against === null ? 1 : request.rounds;
+  const count = other === null ? 1 : request.rounds;
   for (let round = 1; round <= count; round++) {
     const which = count > 1 ? `, round ${round} of ${count}` : "";
     onProgress?.(`${name}: ours${which}`);
     const measured = await ours();
-    if (against !== null) onProgress?.(`${name}: theirs${which}`);
-    rounds.push({ ours: measured, theirs: against === null ? null : await runAgainst(against) });
+    if (other !== null) onProgress?.(`${name}: theirs${which}`);
+    rounds.push({ ours: measured, theirs: other === null ? null : await other() });
   }
   const compared = rounds.flatMap(({ ours, theirs }) => theirs === null ? [] : [{ ours, theirs }]);
   return {
@@ -107,11 +130,10 @@ async function stepResult(
   const lora = request.lora ? await benchLoraStep(dims, timing) : {};
   const model = benchModel(dims);
   const work = new StepWork(model, dims);
+  const ours = async () => ({ ...await benchStep(work, timing), ...lora });
+  const stock = () => withoutGpuKernels(() => benchStep(work, timing));
   try {
-    return await inTurns(request, "step", async () => {
-      const full = await benchStep(work, timing);
-      return { ...full, ...lora };
-    });
+    return await inTurns(request, "step", ours, request.stock ? stock : null);
   } finally {
     work.dispose();
     model.dispose();
@@ -143,6 +165,7 @@ async function decodeResult(
  */
 export async function runBench(request: BenchRequest): Promise<BenchReport> {
   const { what, reps, sharePrefix, clock } = request;
+  if (request.stock) assertStock();
   const timing: TimingOptions = { reps, clock: clockNamed(clock) };
   const dims = benchDims(request.model);
   const before = loadAverage();
@@ -160,9 +183,12 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
     } else if (name === "ops") {
       request.onProgress?.("ops");
       found.ops = { ops: await benchOps(dims, timing), products: await benchProducts(timing) };
-    } else {
+    } else if (name === "memory") {
       request.onProgress?.("memory");
       found.memory = await benchMemory(dims);
+    } else {
+      request.onProgress?.("kernels");
+      found.kernels = await benchKernels(dims, request.rates, request.lora);
     }
   }
   return {
@@ -172,7 +198,7 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
     parameters,
     reps,
     clock,
-    against: request.against,
+    against: request.stock ? STOCK : request.against,
     ...found,
   };
 }

@@ -151,4 +151,8 @@ Deno.test("bench's command line: the same benchmarks, and --against where there 
   assertEquals([options.clock, options.rounds, options.reps], ["cpu", 3, 5]);
   assertThrows(() => parseBenchArguments(["ops", "--against", "x"]), UsageError, "--against");
   assertThrows(() => parseBenchArguments(["--against", "x"]), UsageError, "--against");
+  const { stock, bandwidth } = parseBenchArguments(["step", "--stock", "--bandwidth", "1008.5"]);
+  assertEquals([stock, bandwidth], [true, 1008.5]);
+  assertThrows(() => parseBenchArguments(["decode", "--stock"]), UsageError, "--stock");
+  assertThrows(() => parseBenchArguments(["step", "--stock", "--against", "x"]), UsageError, "one");
 });
