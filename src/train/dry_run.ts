@@ -7,16 +7,15 @@
 import * as tf from "@tensorflow/tfjs";
 import type { ResolvedConfig } from "../config/config_types.ts";
 import { type BackendChoice, initBackend } from "../device/backend.ts";
-import { parameterCount, weightBytes } from "../model/model_weights.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { peakGpuBytes } from "../device/memory.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { longestExamples } from "./longest_examples.ts";
 import { activationBytes, estimateStepMemory, type StepMemory } from "./memory_estimate.ts";
 import { Optimizer } from "./optimizer.ts";
-import { adapterParameters } from "./parameter_groups.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "./prepare_data.ts";
 import { prepareModel } from "./prepare_model.ts";
+import { modelBytes, sizeOf, stepMemoryOptions } from "./step_memory_options.ts";
 import { sftExampleMaker, sftGroups, sftMethod } from "./sft_setup.ts";
 import { precisionNote } from "./training_precision.ts";
 
@@ -40,6 +39,8 @@ export interface DryRunReport {
     readonly weights: number;
     readonly gradients: number;
     readonly pass: number;
+    /** Of buffers in use on the GPU, at the peak, without moments; 0 where there is none. */
+    readonly gpu: number;
     /** Of the whole process, as the system sees it. */
     readonly process: number;
   };
@@ -54,27 +55,6 @@ export interface DryRunOptions {
   readonly backend: BackendChoice;
   /** Gets a line as each part is resolved. */
   readonly onProgress?: (text: string) => void;
-}
-
-function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
-  let size = 0;
-  for (const tensor of tensors) size += tensor.size;
-  return size;
-}
-
-/**
- * Floats that adapters keep for the way back: what dropout left of their input, and the product with
- * A; of their output DoRA three forms, and a 16-bit pass a rounded one.
- */
-export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
-  const floats = { perToken: 0, perPatch: 0 };
-  for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
-    const [r, inputs] = loraA.shape as [number, number];
-    const forms = (magnitude === null ? 0 : 3) + (model.precision === "float32" ? 0 : 1);
-    const kept = r + (dropout > 0 ? inputs : 0) + forms * loraB.shape[0];
-    floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
-  }
-  return floats;
 }
 
 /**
@@ -92,8 +72,6 @@ export async function dryRunSFT(
   say(`backend ${backend.reason}`);
   const prepared = await prepareModel(config.model, training.seed, training);
   const { model } = prepared;
-  const adapterSize = sizeOf(adapterParameters(model).values());
-  const count = parameterCount(model) + adapterSize;
   say(`model ${prepared.origin}`);
   if (prepared.packedNote) say(prepared.packedNote);
   const precision = precisionNote(prepared.model.precision, backend.name);
@@ -109,19 +87,7 @@ export async function dryRunSFT(
     const data = await prepareData(config, "vqa");
     say(`data ${config.dataset.train_data_path}: ${data.train.length ?? "unknown"} examples`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const trained = sizeOf(parameters.values());
-    const trainsVision = groups.some(({ name }) => name === "vision_encoder") ||
-      [...parameters.keys()].some((name) => name.includes("vision_encoder."));
-    const settings = {
-      parameters: count,
-      packed: sizeOf(model.packedWeights.values()),
-      trained,
-      trainsVision,
-      accumulation: training.gradient_accumulation_steps,
-      checkpointing: training.gradient_checkpointing,
-      fused: backend.name === "wasm",
-      adapterFloats: adapterFloats(model),
-    };
+    const settings = stepMemoryOptions(model, parameters, training, backend);
     const batchSize = training.per_device_train_batch_size;
     const longest = await longestExamples(
       data.train,
@@ -170,17 +136,18 @@ export async function dryRunSFT(
     return {
       backend: backend.reason,
       model: prepared.origin,
-      parameters: count,
-      trained,
+      parameters: settings.parameters,
+      trained: settings.trained,
       examples: { train: data.train.length, evaluation: data.evaluation?.length ?? null },
       skipped: data.train.skipped.rows.length,
       looked,
       batch,
       estimate: estimateStepMemory(model.config, batch, settings),
       measured: {
-        weights: weightBytes(model) + 4 * adapterSize,
+        weights: modelBytes(model),
         gradients,
         pass: peakBytes,
+        gpu: peakGpuBytes(),
         process: Deno.memoryUsage().rss,
       },
       loss: result.losses.reduce((sum, loss) => sum + loss, 0),
@@ -198,12 +165,12 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 /** The report as lines for the terminal. */
 export function dryRunLines(report: DryRunReport): string[] {
   const { estimate, measured, batch, examples } = report;
-  const { weights, gradients, moments, activations, logits } = estimate;
+  const { weights, gradients, moments, activations, logits, generation, entropies } = estimate;
   const row = (part: string, estimated: number, seen?: number) =>
     `  ${part.padEnd(36)} ${mebibytes(estimated).padStart(12)} ${
       (seen === undefined ? "" : mebibytes(seen)).padStart(12)
     }`;
-  const total = weights + gradients + moments + activations + logits;
+  const optional = (part: string, estimated: number) => estimated > 0 ? [row(part, estimated)] : [];
   return [
     `model: ${report.model}, ${report.parameters} parameters, ${report.trained} of them train`,
     `data: ${examples.train ?? "unknown"} examples to train on, ${
@@ -218,10 +185,21 @@ export function dryRunLines(report: DryRunReport): string[] {
     row("moments of AdamW", moments),
     row("gradients", gradients, measured.gradients),
     row("activations of the longest batch", activations),
-    row("logits of a chunk", logits),
-    row("forward and backward, at the peak", gradients + activations + logits, measured.pass),
-    row("in all", total, measured.weights + moments + measured.pass),
-    `  the process holds ${mebibytes(measured.process)}`,
+    ...optional("logits of a chunk", logits),
+    ...optional("keys and values while sampling", generation),
+    ...optional("logits for entropies", entropies),
+    row("forward and backward, at the peak", estimate.pass, measured.pass),
+    ...optional("waiting for the GPU, textures", estimate.waiting),
+    ...(estimate.gpu > 0
+      ? [row("in all, on the GPU", estimate.gpu, measured.gpu > 0 ? measured.gpu + moments : 0)]
+      : [
+        row(
+          "in all",
+          weights + moments + estimate.pass,
+          measured.weights + moments + measured.pass,
+        ),
+      ]),
+    row("the whole process", estimate.process, measured.process),
     "nothing was trained and nothing written",
   ];
 }

@@ -13,28 +13,25 @@ import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import { datasetFromRows } from "../data/load_dataset.ts";
 import { initBackend } from "../device/backend.ts";
-import { parameterCount, weightBytes } from "../model/model_weights.ts";
+import { peakGpuBytes } from "../device/memory.ts";
 import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
 import { type DPODataset, DPOMethod } from "./dpo_method.ts";
 import { AdapterFreeReference } from "./dpo_reference.ts";
 import { dpoExampleMaker, dpoGroups, dpoMethodOptions, onlyAdaptersTrain } from "./dpo_setup.ts";
-import { adapterFloats, type DryRunOptions, type DryRunReport } from "./dry_run.ts";
+import type { DryRunOptions, DryRunReport } from "./dry_run.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { exampleSize } from "./longest_examples.ts";
 import { activationBytes, estimateStepMemory } from "./memory_estimate.ts";
 import { Optimizer } from "./optimizer.ts";
-import { adapterParameters } from "./parameter_groups.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel } from "./prepare_model.ts";
+import { modelBytes, sizeOf, stepMemoryOptions } from "./step_memory_options.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
 import { precisionNote } from "./training_precision.ts";
 
 /** Most pairs that are looked at. */
 const MOST_PAIRS = 5000;
-
-const sizeOf = (tensors: Iterable<{ readonly size: number }>): number =>
-  [...tensors].reduce((sum, { size }) => sum + size, 0);
 
 /** The model to measure: the starter's dims, fresh, stand for the starter. */
 function measuredModel(section: ModelSection): ModelSection {
@@ -114,18 +111,7 @@ export async function dryRunDPO(
     const data = await prepareData(config, "preference");
     onProgress(`data ${config.dataset.train_data_path}: ${data.train.length ?? "unknown"} pairs`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const adapterSize = sizeOf(adapterParameters(model).values());
-    const weights = parameterCount(model) + adapterSize;
-    const settings = {
-      parameters: weights,
-      packed: sizeOf(model.packedWeights.values()),
-      trained: sizeOf(parameters.values()),
-      trainsVision: [...parameters.keys()].some((name) => name.includes("vision_encoder.")),
-      accumulation: training.gradient_accumulation_steps,
-      checkpointing: training.gradient_checkpointing,
-      fused: backend.name === "wasm",
-      adapterFloats: adapterFloats(model),
-    };
+    const settings = stepMemoryOptions(model, parameters, training, backend);
     const longest = await longestPairs(
       data.train,
       prepared,
@@ -168,7 +154,7 @@ export async function dryRunDPO(
     return {
       backend: backend.reason,
       model: prepared.origin,
-      parameters: weights,
+      parameters: settings.parameters,
       trained: settings.trained,
       examples: { train: data.train.length, evaluation: data.evaluation?.length ?? null },
       skipped: data.train.skipped.rows.length + longest.dataset.skipped.rows.length,
@@ -176,9 +162,10 @@ export async function dryRunDPO(
       batch,
       estimate: estimateStepMemory(model.config, batch, settings),
       measured: {
-        weights: weightBytes(model) + 4 * adapterSize,
+        weights: modelBytes(model),
         gradients: 4 * sizeOf(accumulator.gradients.values()),
         pass: peakBytes,
+        gpu: peakGpuBytes(),
         process: Deno.memoryUsage().rss,
       },
       loss: result.losses.reduce((sum, loss) => sum + loss, 0),

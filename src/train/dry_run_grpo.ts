@@ -13,11 +13,11 @@ import { RowSkipped } from "../data/data_error.ts";
 import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
 import type { GrpoExample } from "../data/formats.ts";
 import { initBackend } from "../device/backend.ts";
-import { parameterCount, weightBytes } from "../model/model_weights.ts";
+import { peakGpuBytes } from "../device/memory.ts";
 import { forbiddenTokenIds } from "../generate/generate_text.ts";
 import { RandomStream } from "../random.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
-import { adapterFloats, type DryRunOptions, type DryRunReport } from "./dry_run.ts";
+import type { DryRunOptions, DryRunReport } from "./dry_run.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { completionBatch } from "./grpo_policy.ts";
 import { type GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
@@ -26,21 +26,23 @@ import type { Rollout, RolloutSequence } from "./grpo_rollout.ts";
 import { CompletionScorer } from "./grpo_scoring.ts";
 import { grpoGroups, grpoMethod } from "./grpo_setup.ts";
 import { exampleSize } from "./longest_examples.ts";
-import { activationBytes, estimateStepMemory } from "./memory_estimate.ts";
+import {
+  activationBytes,
+  entropyBytes,
+  estimateStepMemory,
+  generationBytes,
+} from "./memory_estimate.ts";
 import { Optimizer } from "./optimizer.ts";
-import { adapterParameters } from "./parameter_groups.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel } from "./prepare_model.ts";
+import { modelBytes, sizeOf, stepMemoryOptions } from "./step_memory_options.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
 import { TileCache } from "./tile_cache.ts";
 import { precisionNote } from "./training_precision.ts";
 
 /** Most prompts that are looked at. */
 const MOST_PROMPTS = 5000;
-
-const sizeOf = (tensors: Iterable<{ readonly size: number }>): number =>
-  [...tensors].reduce((sum, { size }) => sum + size, 0);
 
 /** The model to measure: the starter's dims, fresh, stand for the starter. */
 function measuredModel(section: ModelSection): ModelSection {
@@ -174,18 +176,7 @@ export async function dryRunGRPO(
     await using scorer = await CompletionScorer.start(config);
     onProgress(`rewards ${scorer.names.join(", ")}`);
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const adapterSize = sizeOf(adapterParameters(model).values());
-    const weights = parameterCount(model) + adapterSize;
-    const settings = {
-      parameters: weights,
-      packed: sizeOf(model.packedWeights.values()),
-      trained: sizeOf(parameters.values()),
-      trainsVision: [...parameters.keys()].some((name) => name.includes("vision_encoder.")),
-      accumulation: training.gradient_accumulation_steps,
-      checkpointing: training.gradient_checkpointing,
-      fused: backend.name === "wasm",
-      adapterFloats: adapterFloats(model),
-    };
+    const settings = stepMemoryOptions(model, parameters, training, backend);
     const { prompts, looked, skipped } = await longestPrompts(
       data.train,
       prepared,
@@ -242,17 +233,31 @@ export async function dryRunGRPO(
     return {
       backend: backend.reason,
       model: prepared.origin,
-      parameters: weights,
+      parameters: settings.parameters,
       trained: settings.trained,
       examples: { train: data.train.length, evaluation: data.evaluation?.length ?? null },
       skipped: data.train.skipped.rows.length + skipped,
       looked,
       batch,
-      estimate: estimateStepMemory(model.config, batch, settings),
+      estimate: estimateStepMemory(model.config, batch, settings, {
+        entropies: entropyBytes(
+          model.config,
+          prompts.length * config.grpo.num_generations * config.grpo.max_completion_length,
+          backend.name === "webgpu",
+        ),
+        generation: generationBytes(model.config, {
+          prompts: training.per_device_train_batch_size * training.gradient_accumulation_steps,
+          promptTokens: Math.max(...prompts.map(({ ids }) => ids.length)),
+          completions: config.grpo.num_generations,
+          newTokens: config.grpo.max_completion_length,
+          shared: backend.name === "wasm",
+        }),
+      }),
       measured: {
-        weights: weightBytes(model) + 4 * adapterSize,
+        weights: modelBytes(model),
         gradients: 4 * sizeOf(accumulator.gradients.values()),
         pass: peakBytes,
+        gpu: peakGpuBytes(),
         process: Deno.memoryUsage().rss,
       },
       loss: result.losses.reduce((sum, loss) => sum + loss, 0),

@@ -27,6 +27,10 @@ export interface StepMemoryOptions {
   readonly packed: number;
   /** Numbers in what trains. */
   readonly trained: number;
+  /** Of them, in the vision encoder. */
+  readonly trainedVision: number;
+  /** Of them, in the embedding and the head, whose gradients come first and stay. */
+  readonly trainedTable: number;
   readonly trainsVision: boolean;
   /** Micro-batches of an optimizer step. */
   readonly accumulation: number;
@@ -36,8 +40,20 @@ export interface StepMemoryOptions {
    * more: attention its matrix of [T, T] a head, the head chunks of 64 MiB of logits.
    */
   readonly fused: boolean;
+  /** What tensors lie on, where the webgpu backend runs; a software adapter's memory is ours. */
+  readonly gpu: "hardware" | "software" | null;
+  /** Bytes of the process beside weights, before the first step. */
+  readonly processBytes: number;
   /** Floats that adapters keep beside their layers: a token in the decoder, a patch in the ViT. */
   readonly adapterFloats: { readonly perToken: number; readonly perPatch: number };
+}
+
+/** What else a method of training holds, in bytes. */
+export interface MethodMemory {
+  /** While completions are sampled: keys, values and a step's logits. */
+  readonly generation?: number;
+  /** After the way back: logits and what is made of them, for entropies. */
+  readonly entropies?: number;
 }
 
 /** Bytes of each part of a training step. */
@@ -47,14 +63,30 @@ export interface StepMemory {
   readonly moments: number;
   readonly activations: number;
   readonly logits: number;
+  readonly generation: number;
+  readonly entropies: number;
+  /** The most that forward, backward and sampling hold at once beside weights and moments. */
+  readonly pass: number;
+  /** On a GPU: what is freed, but waits for its commands; textures; 0 elsewhere. */
+  readonly waiting: number;
+  /** In buffers of the GPU in use, at the peak; 0 where there is none. */
+  readonly gpu: number;
+  /** What the process holds, as metrics.jsonl's `peak_memory_bytes`. */
+  readonly process: number;
 }
+
+/** What compiled code and garbage add to the process in its first steps; seen, not derived. */
+const PROCESS_GROWTH = 40 * 2 ** 20;
+
+/** And the compiled shaders of a software adapter. */
+const SHADER_BYTES = 24 * 2 ** 20;
 
 /** Floats that a block of the decoder keeps for the way back, a row. */
 function decoderBlockFloats(config: VLMConfig, T: number, fused: boolean): number {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
   const K = lm_n_kv_heads * (C / H);
-  // Input, normed, q, attended, sum, normed: C each; k, v; gate, up, product.
-  const perToken = 6 * C + 2 * K + 3 * I;
+  // Seen, by varying each dim: C for input, normed, q, attended, sum and the like; k, v; gate, up.
+  const perToken = 10 * C + 2 * K + 2 * I;
   // What norms, rotation and SwiGLU keep in between was counted once, not derived.
   return T * perToken + (fused ? 0 : T * (8 * C + 3 * I) + 3 * H * T * T);
 }
@@ -93,36 +125,132 @@ export function activationBytes(
     config.lm_n_blocks,
   );
   const visionBlock = tiles * visionBlockFloats(config, fused);
-  // Of them q, k and v together, what is added and the output are gone once it has run.
-  const visionPassing = 6 * tiles * P * config.vit_hidden_dim;
-  const pictures = 2 * tiles * 3 * config.vit_img_size ** 2; // as they are, and as patches
+  const pictures = tiles * 3 * config.vit_img_size ** 2;
+  // While a block runs: pictures as they are and as patches, and what only the block itself needs.
+  const running = visionBlock + 2 * pictures;
   // A vision encoder that does not train is done before the decoder starts.
-  if (!trainsVision) return FLOAT_BYTES * Math.max(decoder + pictures / 2, visionBlock + pictures);
-  const vision = visionPassing + kept(
-    visionBlock - visionPassing,
+  if (!trainsVision) return FLOAT_BYTES * Math.max(decoder + pictures, running);
+  const vision = kept(
+    visionBlock - 5 * tiles * P * config.vit_hidden_dim,
     tiles * P * adapterFloats.perPatch,
     tiles * P * config.vit_hidden_dim,
     config.vit_n_blocks,
   );
-  return FLOAT_BYTES * (decoder + vision + pictures);
+  return FLOAT_BYTES * Math.max(decoder + vision + pictures, running);
 }
 
-/** Bytes of one optimizer step, by part. */
+/** The most that gradients and activations take at once. */
+function passBytes(
+  config: VLMConfig,
+  dims: StepDims,
+  activations: number,
+  options: StepMemoryOptions,
+): number {
+  const { trained, trainedVision, trainedTable, accumulation } = options;
+  // The way back frees activations block by block as gradients come.
+  const atFirst = activations + FLOAT_BYTES * trainedTable;
+  const decoder = activationBytes(config, { ...dims, tiles: 0 }, options);
+  const atVision = Math.max(0, activations - decoder) + FLOAT_BYTES * (trained - trainedVision);
+  const sum = accumulation > 1 ? FLOAT_BYTES * trained : 0;
+  return sum + Math.max(atFirst, atVision, FLOAT_BYTES * trained);
+}
+
+/** What waits for submission, and the textures that a software adapter's products read. */
+function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOptions): number {
+  if (options.gpu === null) return 0;
+  const { rows: B, tokens: T, tiles } = dims;
+  const block = FLOAT_BYTES * B * decoderBlockFloats(config, T, true);
+  if (options.gpu === "hardware") return block;
+  const P = patches(config);
+  const widest = Math.max(
+    B * T * Math.max(config.lm_inter_dim, config.lm_hidden_dim),
+    tiles * P * config.vit_inter_dim,
+    options.trainedTable / 2,
+  );
+  return block + FLOAT_BYTES * 2 * widest;
+}
+
+/**
+ * Bytes of one optimizer step, by part.
+ *
+ * @param dims the largest batch's
+ * @param method what the method of training holds beside
+ */
 export function estimateStepMemory(
   config: VLMConfig,
   dims: StepDims,
   options: StepMemoryOptions,
+  method: MethodMemory = {},
 ): StepMemory {
   const rows = dims.rows * dims.tokens;
+  const { gpu, trained, accumulation, processBytes } = options;
   const logits = options.fused
     ? 0
     : Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES) * 4;
+  const { generation = 0, entropies = 0 } = method;
+  const weights = FLOAT_BYTES * options.parameters -
+    (FLOAT_BYTES - PACKED_BYTES) * options.packed;
+  const moments = 2 * FLOAT_BYTES * trained;
+  const activations = activationBytes(config, dims, options);
+  // The sum so far, and the gradients that are added to it.
+  const gradients = FLOAT_BYTES * trained * (accumulation > 1 ? 2 : 1);
+  const pass = Math.max(
+    passBytes(config, dims, activations, options) + logits,
+    entropies > 0 ? entropies + gradients : 0,
+    generation,
+  );
+  const waiting = waitingBytes(config, dims, options);
+  const inUse = weights + moments + pass + waiting;
+  // Free buffers that are kept: see BufferPool.
+  const kept = gpu === "software" ? Math.max(16 * 2 ** 20, inUse / 4) + SHADER_BYTES : 0;
   return {
-    weights: FLOAT_BYTES * options.parameters - (FLOAT_BYTES - PACKED_BYTES) * options.packed,
-    // The sum so far, and the gradients that are added to it.
-    gradients: FLOAT_BYTES * options.trained * (options.accumulation > 1 ? 2 : 1),
-    moments: 2 * FLOAT_BYTES * options.trained,
-    activations: activationBytes(config, dims, options),
+    weights,
+    gradients,
+    moments,
+    activations,
     logits,
+    generation,
+    entropies,
+    pass,
+    waiting,
+    gpu: gpu === null ? 0 : inUse,
+    process: processBytes + PROCESS_GROWTH + (gpu === "hardware" ? 0 : inUse + kept),
   };
+}
+
+/**
+ * Bytes that hidden states behind labels take as logits, for their entropies: five forms, and on a
+ * GPU those that wait for their commands.
+ */
+export function entropyBytes(config: VLMConfig, tokens: number, onGpu: boolean): number {
+  return (onGpu ? 8 : 5) * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
+}
+
+/**
+ * Bytes of sampling: keys and values of prompts and completions, one block's pair of them twice as it
+ * moves to a larger buffer, and a step's logits.
+ *
+ * @param prompts that are answered side by side
+ * @param promptTokens of the longest
+ * @param completions of each prompt
+ * @param newTokens at most
+ * @param shared whether a prompt's keys and values are there once for all its completions
+ */
+export function generationBytes(
+  config: VLMConfig,
+  { prompts, promptTokens, completions, newTokens, shared }: {
+    readonly prompts: number;
+    readonly promptTokens: number;
+    readonly completions: number;
+    readonly newTokens: number;
+    readonly shared: boolean;
+  },
+): number {
+  const { lm_n_blocks, lm_hidden_dim, lm_n_heads, lm_n_kv_heads, lm_vocab_size } = config;
+  const width = lm_n_kv_heads * (lm_hidden_dim / lm_n_heads);
+  const tokens = prompts *
+    (shared ? promptTokens + completions * newTokens : completions * (promptTokens + newTokens));
+  const blocks = 2 * width * tokens;
+  const logits = 4 * prompts * completions * lm_vocab_size;
+  return FLOAT_BYTES * ((lm_n_blocks + 1) * blocks + logits);
 }

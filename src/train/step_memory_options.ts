@@ -1,0 +1,70 @@
+/**
+ * What the memory of a training step depends on, beside the batch.
+ *
+ * @module
+ */
+import type { TrainingSection } from "../config/config_types.ts";
+import type { ActiveBackend } from "../device/backend.ts";
+import { parameterCount, weightBytes } from "../model/model_weights.ts";
+import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { Parameters } from "./gradients.ts";
+import type { StepMemoryOptions } from "./memory_estimate.ts";
+import { adapterParameters } from "./parameter_groups.ts";
+
+/** Numbers in all of them. */
+export function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
+  let size = 0;
+  for (const tensor of tensors) size += tensor.size;
+  return size;
+}
+
+/**
+ * Floats that adapters keep for the way back: what dropout left of their input, and the product with
+ * A; of their output DoRA three forms, and a 16-bit pass a rounded one.
+ */
+export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
+  const floats = { perToken: 0, perPatch: 0 };
+  for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
+    const [r, inputs] = loraA.shape as [number, number];
+    const forms = (magnitude === null ? 0 : 3) + (model.precision === "float32" ? 0 : 1);
+    const kept = r + (dropout > 0 ? inputs : 0) + forms * loraB.shape[0];
+    floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
+  }
+  return floats;
+}
+
+/** Bytes of a model's weights and adapters. */
+export function modelBytes(model: VisionLanguageModel): number {
+  return weightBytes(model) + 4 * sizeOf(adapterParameters(model).values());
+}
+
+/**
+ * To be called when everything is there but the first step: what the process holds then, beside the
+ * weights, is a part of the estimate.
+ *
+ * @param parameters what trains
+ */
+export function stepMemoryOptions(
+  model: VisionLanguageModel,
+  parameters: Parameters,
+  training: Pick<TrainingSection, "gradient_accumulation_steps" | "gradient_checkpointing">,
+  { name, adapterInfo }: ActiveBackend,
+): StepMemoryOptions {
+  const named = (part: RegExp) =>
+    sizeOf([...parameters].flatMap(([name, tensor]) => part.test(name) ? [tensor] : []));
+  const trainedVision = named(/vision_encoder\./);
+  return {
+    parameters: parameterCount(model) + sizeOf(adapterParameters(model).values()),
+    packed: sizeOf(model.packedWeights.values()),
+    trained: sizeOf(parameters.values()),
+    trainedVision,
+    trainedTable: named(/decoder\.(head|token_embedding)\./),
+    trainsVision: trainedVision > 0,
+    accumulation: training.gradient_accumulation_steps,
+    checkpointing: training.gradient_checkpointing,
+    fused: name !== "cpu",
+    gpu: name !== "webgpu" ? null : adapterInfo?.software ? "software" : "hardware",
+    processBytes: Deno.memoryUsage().rss - modelBytes(model),
+    adapterFloats: adapterFloats(model),
+  };
+}
