@@ -160,6 +160,28 @@ kernelTest(
   },
 );
 
+kernelTest("tensors are cut and joined along any axis", async () => {
+  for (
+    const [shape, sizes, axis] of [
+      [[2, 3, 12], [4, 4, 4], 2],
+      [[2, 3, 7], [1, 4, 2], 2],
+      [[2, 6, 4], [1, 5], 1],
+      [[5, 8], [2, 3], 0],
+    ] as const
+  ) {
+    const x = randomTensor([...shape], 1);
+    const results = tf.tidy(() => {
+      const pieces = tf.split(x, [...sizes], axis);
+      return [...pieces, tf.concat(pieces, axis)];
+    });
+    const want = await withoutGpuKernels(() => Promise.resolve(tf.split(x, [...sizes], axis)));
+    const found = await readBack([...results, ...want, x]);
+    sizes.forEach((_, i) => assertEquals(found[i], found[sizes.length + 1 + i], `${shape} ${i}`));
+    assertEquals(found[sizes.length], found.at(-1), `${shape} joined`);
+    tf.dispose([x, ...results, ...want]);
+  }
+});
+
 kernelTest("norms equal their composites", async (k) => {
   for (const [rows, C] of [[1, 1], [3, 17], [65, 64], [9, 130], [70, 260]]) {
     const weight = () => randomTensor([C], 2, 1, 1);

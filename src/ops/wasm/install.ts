@@ -5,7 +5,7 @@
 import { findBlas } from "../../device/blas.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { wasmHeap, wasmThreads } from "../../device/wasm_heap.ts";
-import { installCopyKernels } from "./copy_kernels.ts";
+import { installWasmCopyKernels } from "./copy_kernels.ts";
 import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
 import { installIdentityKernel } from "./identity_kernel.ts";
 import { installMatMulKernels } from "./mat_mul_kernels.ts";
@@ -41,6 +41,6 @@ onBackendReady((backend) => {
   gemm = wasmGemm(loaded);
   installMatMulKernels(loaded, kernelGemm);
   installIdentityKernel();
-  installCopyKernels(loaded);
+  installWasmCopyKernels(loaded);
   installSegmentSumKernel(loaded);
 });

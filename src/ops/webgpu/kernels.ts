@@ -9,6 +9,7 @@ import type { PackedWeight, Weight } from "../packed_weight.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
+import { installGpuCopyKernels } from "./copy_kernels.ts";
 import { dropout, gelu, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
 import { headLogProbs } from "./head.ts";
@@ -84,6 +85,9 @@ let installed = false;
 onBackendReady(({ device, adapterInfo }) => {
   if (device === null) return;
   describeDevice(device, adapterInfo?.isFallback === true);
-  if (!installed) installMatMulKernel();
+  if (!installed) {
+    installMatMulKernel();
+    installGpuCopyKernels();
+  }
   installed = true;
 });
