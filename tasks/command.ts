@@ -7,7 +7,7 @@ import type { OptionSpec } from "./arguments.ts";
 
 /** What the command line gives a command beside its arguments. */
 export interface CommandContext {
-  /** Aborts at the first Ctrl-C, where the command has `savesOnInterrupt`. */
+  /** Aborts at the first Ctrl-C, where the command has `onInterrupt`. */
   readonly signal: AbortSignal;
 }
 
@@ -21,13 +21,16 @@ export interface Command {
   readonly options: readonly OptionSpec[];
   /** Further lines of help. */
   readonly notes?: string;
-  /** Whether the command saves its work when `signal` aborts. Otherwise Ctrl-C ends it at once. */
-  readonly savesOnInterrupt?: boolean;
+  /**
+   * What the command does when `signal` aborts, for the one who pressed Ctrl-C: `saving a
+   * checkpoint`. Where it is left out, Ctrl-C ends the command at once.
+   */
+  readonly onInterrupt?: string;
   /**
    * Runs it.
    *
    * @param args what follows the command's name
-   * @returns the exit code: 0 done, 1 failed, 130 interrupted after saving
+   * @returns the exit code: 0 done, 1 failed, 130 interrupted
    * @throws {UsageError} or `ConfigError` where nothing was started: exit code 2
    */
   run(args: readonly string[], context: CommandContext): Promise<number>;

@@ -96,8 +96,13 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
   };
 }
 
-/** What `--json` prints. */
-type Scores = Record<string, unknown>;
+/** What an evaluation found, or found so far where its signal was aborted. */
+interface Measured {
+  /** What `--json` prints. */
+  readonly scores: { readonly examples: number; readonly [name: string]: unknown };
+  readonly skipped: SkippedRows;
+  readonly table: string;
+}
 
 /** Lines of `--out`, written as they come. */
 class AnswerLines {
@@ -137,12 +142,14 @@ async function evaluateAsVqa(
   loaded: LoadedModel,
   asked: EvalOptions,
   lines: AnswerLines,
-): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  signal: AbortSignal,
+): Promise<Measured> {
   const dataset = await evaluationData(asked.data, "vqa", asked);
   const { examples, questions, exactMatch, byType } = await evaluateVqa(loaded, dataset, {
     withHistory: asked.withHistory,
     batchSize: asked.batchSize,
     maxNewTokens: asked.maxNewTokens,
+    signal,
     onProgress: progressLine("questions answered"),
     onAnswer: ({ question, expected, answer, correct, type }) =>
       lines.write({
@@ -188,10 +195,12 @@ async function evaluateAsPreference(
   loaded: LoadedModel,
   asked: EvalOptions,
   lines: AnswerLines,
-): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  signal: AbortSignal,
+): Promise<Measured> {
   const dataset = await evaluationData(asked.data, "preference", asked);
   const { examples, accuracy, margin } = await evaluatePreference(loaded, dataset, {
     batchSize: asked.batchSize,
+    signal,
     onProgress: progressLine("pairs scored"),
     onPair: ({ prompt, chosen, rejected, chosenLogProb, rejectedLogProb, correct }) =>
       lines.write({
@@ -220,7 +229,8 @@ async function evaluateAsRewards(
   loaded: LoadedModel,
   asked: EvalOptions,
   lines: AnswerLines,
-): Promise<{ scores: Scores; skipped: SkippedRows; table: string }> {
+  signal: AbortSignal,
+): Promise<Measured> {
   const dataset = await evaluationData(asked.data, "grpo", asked);
   const modules = asked.rewards.length > 0 ? asked.rewards : ["builtin:accuracy"];
   const { RewardSandbox } = await import("../src/rewards/reward_sandbox.ts");
@@ -228,6 +238,7 @@ async function evaluateAsRewards(
   const { examples, reward, rewards } = await evaluateRewards(loaded, dataset, sandbox, {
     batchSize: asked.batchSize,
     maxNewTokens: asked.maxNewTokens,
+    signal,
     onProgress: progressLine("answers scored"),
     onAnswer: ({ prompt, answer, reward, rewards }) =>
       lines.write({ question: prompt, answer, reward, rewards }),
@@ -254,7 +265,8 @@ const EVALUATIONS = {
   grpo: evaluateAsRewards,
 };
 
-async function evaluate(asked: EvalOptions): Promise<void> {
+/** @returns whether it came to its end */
+async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolean> {
   const format = asked.format ?? await formatOfData(asked.data, asked.split);
   const backend = await initBackend({ backend: asked.backend });
   console.error(`backend ${backend.reason}`);
@@ -266,8 +278,13 @@ async function evaluate(asked: EvalOptions): Promise<void> {
   });
   const started = performance.now();
   try {
-    const { scores, skipped, table } = await EVALUATIONS[format](loaded, asked, lines);
+    const measured = await EVALUATIONS[format](loaded, asked, lines, signal);
     const seconds = (performance.now() - started) / 1000;
+    if (signal.aborted) {
+      console.error(cutShort(measured, asked));
+      return false;
+    }
+    const { scores, skipped, table } = measured;
     for (const { place, reason } of skipped.rows.slice(0, 10)) {
       console.error(`skipped ${place}: ${reason}`);
     }
@@ -276,10 +293,19 @@ async function evaluate(asked: EvalOptions): Promise<void> {
     console.log(
       asked.json ? JSON.stringify({ ...scores, skipped: skipped.count, seconds }) : table.trimEnd(),
     );
+    return true;
   } finally {
     loaded.model.dispose();
     backend.dispose();
   }
+}
+
+/** What is there of an interrupted evaluation; nobody shall take it for the whole one. */
+function cutShort({ scores: { examples }, table }: Measured, { out }: EvalOptions): string {
+  if (examples === 0) return "eval: no row was measured; the same command begins again";
+  return `the first ${examples} rows alone:\n${table.trimEnd()}\n` +
+    (out === undefined ? "" : `${out} has their answers, and every line of it is whole\n`) +
+    "eval: the same command measures all rows from the beginning; --limit N measures the first N";
 }
 
 /** The command. */
@@ -288,8 +314,8 @@ export const command: Command = {
   summary: "measure a model on a data set",
   usage: "--model DIR --data F [options]",
   options,
-  async run(args) {
-    await evaluate(parseEvalArguments(args));
-    return 0;
+  onInterrupt: "ending after this batch",
+  async run(args, { signal }) {
+    return await evaluate(parseEvalArguments(args), signal) ? 0 : 130;
   },
 };

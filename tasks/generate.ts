@@ -124,7 +124,8 @@ async function readPicture(path: string): Promise<Uint8Array> {
   }
 }
 
-async function generate(asked: GenerateOptions): Promise<void> {
+/** @returns whether it came to its end */
+async function generate(asked: GenerateOptions, signal: AbortSignal): Promise<boolean> {
   const pictures = await Promise.all(asked.images.map(readPicture));
   const backend = await initBackend({ backend: asked.backend });
   console.error(`backend ${backend.reason}`);
@@ -151,6 +152,7 @@ async function generate(asked: GenerateOptions): Promise<void> {
       }
     };
     const started = performance.now();
+    signal.throwIfAborted();
     const [{ text, tokens, finishReason }] = await generateText(
       model,
       tokenizer,
@@ -166,16 +168,20 @@ async function generate(asked: GenerateOptions): Promise<void> {
         stop: asked.stop,
         seed: asked.seed,
         onText: asked.json ? undefined : (_, piece) => write(piece),
+        signal,
       },
     );
     const seconds = (performance.now() - started) / 1000;
-    write(
-      asked.json ? JSON.stringify({ text, tokens, finish_reason: finishReason }) + "\n" : "\n",
-    );
+    if (!asked.json) write("\n");
+    else if (!signal.aborted) {
+      write(JSON.stringify({ text, tokens, finish_reason: finishReason }) + "\n");
+    }
     console.error(
-      `${tokens.length} tokens in ${seconds.toFixed(1)} s ` +
-        `(${(tokens.length / seconds).toFixed(1)} tokens/s), ended by ${finishReason}`,
+      `${tokens.length} tokens in ${seconds.toFixed(1)} s (${
+        (tokens.length / seconds).toFixed(1)
+      } tokens/s), ended by ${signal.aborted ? "Ctrl-C" : finishReason}`,
     );
+    return !signal.aborted;
   } finally {
     model.dispose();
     backend.dispose();
@@ -188,8 +194,8 @@ export const command: Command = {
   summary: "ask a model about pictures",
   usage: "--model DIR --prompt T [options]",
   options,
-  async run(args) {
-    await generate(parseGenerateArguments(args));
-    return 0;
+  onInterrupt: "ending after this token",
+  async run(args, { signal }) {
+    return await generate(parseGenerateArguments(args), signal) ? 0 : 130;
   },
 };

@@ -86,22 +86,30 @@ const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
   ? ["SIGINT"]
   : ["SIGINT", "SIGTERM"];
 
-/** The first Ctrl-C lets the command save; the second ends the process. */
+/** The first Ctrl-C lets the command end well; the second ends the process. */
 async function runWithInterrupts(command: Command, args: readonly string[]): Promise<number> {
+  const { name, onInterrupt } = command;
   const controller = new AbortController();
-  const onInterrupt = () => {
-    if (controller.signal.aborted || !command.savesOnInterrupt) Deno.exit(INTERRUPTED);
-    console.error("\ninterrupted: saving a checkpoint; Ctrl-C again stops at once");
+  const { signal } = controller;
+  const unlisten = () => {
+    for (const stop of STOP_SIGNALS) Deno.removeSignalListener(stop, listener);
+  };
+  const listener = () => {
+    // Without a listener the next one ends the process even while a long batch computes.
+    unlisten();
+    if (onInterrupt === undefined) Deno.exit(INTERRUPTED);
+    console.error(`\ninterrupted: ${onInterrupt}; Ctrl-C again stops at once`);
     controller.abort(new DOMException("interrupted", "AbortError"));
   };
-  for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onInterrupt);
+  for (const stop of STOP_SIGNALS) Deno.addSignalListener(stop, listener);
   try {
-    return await command.run(args, { signal: controller.signal });
+    return await command.run(args, { signal });
   } catch (error) {
-    if (controller.signal.aborted && error === controller.signal.reason) return INTERRUPTED;
-    throw error;
+    if (!signal.aborted || error !== signal.reason) throw error;
+    console.error(`${name}: there was nothing to save yet; the same command begins again`);
+    return INTERRUPTED;
   } finally {
-    for (const signal of STOP_SIGNALS) Deno.removeSignalListener(signal, onInterrupt);
+    if (!signal.aborted) unlisten();
   }
 }
 

@@ -127,7 +127,13 @@ async function dryRunOf(trainer: TrainingType) {
 }
 
 /** Resolves everything, runs the longest batch once, and prints what it takes. */
-async function dryRun(train: TrainOptions, config: ResolvedConfig): Promise<number> {
+async function dryRun(
+  train: TrainOptions,
+  config: ResolvedConfig,
+  signal: AbortSignal,
+): Promise<number> {
+  // There is nothing to save.
+  signal.addEventListener("abort", () => Deno.exit(130));
   const { dryRunLines } = await import("../src/train/dry_run.ts");
   const run = await dryRunOf(config.training_type);
   const report = await run(config, {
@@ -167,12 +173,12 @@ export const command: Command = {
   summary: "train a model: SFT, DPO or GRPO",
   usage: "<sft|dpo|grpo> [options]",
   options,
-  savesOnInterrupt: true,
+  onInterrupt: "saving a checkpoint",
   async run(args, { signal }) {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
     await checkResumeFolder(train.resume);
-    if (train.dryRun) return await dryRun(train, config);
+    if (train.dryRun) return await dryRun(train, config, signal);
     const run = await runnerOf(config.training_type);
     const { status } = await run(config, {
       backend: backendOf(train, config),

@@ -95,6 +95,7 @@ async function answerLogProbs(
  *
  * @param loaded the model with its tokenizer and image processor
  * @param dataset a row that cannot be used is counted in its `skipped`
+ * @param options `signal` ends it between two batches; the scores are then those of the pairs so far
  * @throws {DataError} where more than 10 % of the rows cannot be used
  */
 export async function evaluatePreference(
@@ -140,7 +141,7 @@ export async function evaluatePreference(
     }
     if (pairs.length >= batchSize) await flush();
   }
-  if (pairs.length > 0) await flush();
+  if (pairs.length > 0 && !signal?.aborted) await flush();
   return {
     examples,
     accuracy: examples === 0 ? 0 : right / examples,

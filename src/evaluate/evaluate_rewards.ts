@@ -74,6 +74,7 @@ function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
  * @param loaded the model with its tokenizer and image processor
  * @param dataset a row that cannot be used is counted in its `skipped`
  * @param sandbox holds the reward functions
+ * @param options `signal` ends it between two tokens; the means are then those of the batches so far
  * @throws {DataError} where more than 10 % of the rows cannot be used
  * @throws {RewardFailureError} where a function failed several times in a row
  */

@@ -30,7 +30,7 @@ export interface EvaluateVqaOptions extends AnswerOptions {
 
 /** What was found. */
 export interface VqaScores extends MatchScore {
-  /** Rows that were used. */
+  /** Rows whose questions were asked. */
   readonly examples: number;
   readonly byType: ReadonlyMap<string, MatchScore>;
 }
@@ -45,6 +45,7 @@ const WINDOW_BATCHES = 8;
  *
  * @param loaded the model with its tokenizer and image processor
  * @param dataset rows not split into turns; a row that cannot be used is counted in its `skipped`
+ * @param options `signal` ends it between two batches; the scores are then those of the rows so far
  * @throws {DataError} where more than 10 % of the rows cannot be used
  */
 export async function evaluateVqa(
@@ -55,7 +56,7 @@ export async function evaluateVqa(
   const { withHistory = false, onAnswer, onProgress, batchSize = 64, signal, ...rest } = options;
   const builder = chatBuilder(loaded);
   const tally = new ExactMatchTally();
-  let window: Question[] = [], bytes = 0, done = 0, examples = 0;
+  let window: Question[] = [], bytes = 0, done = 0, rows = 0, examples = 0;
   const flush = async () => {
     const before = done;
     const answers = await answerQuestions(loaded.model, loaded.tokenizer, window, {
@@ -71,6 +72,8 @@ export async function evaluateVqa(
       await onAnswer?.({ question, expected, answer: answers[i], correct, type }, source);
     }
     done += window.length;
+    examples += rows;
+    rows = 0;
     window = [];
     bytes = 0;
   };
@@ -81,7 +84,7 @@ export async function evaluateVqa(
       const images = await processImages(loaded.imageProcessor, builder, example.images);
       window.push(...questionsOf(example, images, withHistory));
       bytes += images.reduce((sum, { tiles }) => sum + tiles.byteLength, 0);
-      examples++;
+      rows++;
     } catch (error) {
       if (!(error instanceof RowSkipped)) throw error;
       dataset.skipped.add(error.at(await dataset.place(i)));

@@ -42,6 +42,8 @@ export interface TrainerState {
   scaler?: LossScalerState;
   /** Steps without an update, since their gradients overflowed: the schedule did not go on then. */
   skipped_steps?: number;
+  /** Where Ctrl-C cut off the step's evaluation: a resumed run begins with it. */
+  unevaluated_step?: { epoch_ended: boolean };
 }
 
 /** A checkpoint that a run cannot go on from. */

@@ -241,7 +241,7 @@ export class DPOMethod implements TrainingMethod {
     });
   }
 
-  async evaluate(): Promise<EvaluationOutcome | null> {
+  async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
     if (this.evalDataset === null) return null;
     const started = performance.now();
     const counts = new PreferenceCounts();
@@ -249,7 +249,7 @@ export class DPOMethod implements TrainingMethod {
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     let pairs: DPOPair[] = [], examples: PreferenceExample[] = [];
     const flush = async () => {
-      if (pairs.length === 0) return;
+      signal?.throwIfAborted();
       const prepared = await this.#prepare(pairs, NOTHING_TRAINS);
       const { batch, features, reference } = prepared;
       const values = await readLogProbs(() => this.model.labelLogProbs(batch, {}, features)!);
@@ -273,7 +273,7 @@ export class DPOMethod implements TrainingMethod {
       examples.push(example);
       if (pairs.length === this.options.evalBatchSize) await flush();
     }
-    await flush();
+    if (pairs.length > 0) await flush();
     if (scored.length === 0) return null;
     this.#counts = counts;
     const inputs = lossInputs(

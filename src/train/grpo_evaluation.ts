@@ -39,20 +39,27 @@ export class GRPOEvaluator {
     readonly batchSize: number,
   ) {}
 
-  /** @returns null where no prompt can be used */
-  async evaluate(): Promise<EvaluationOutcome | null> {
+  /**
+   * Answers and scores every prompt.
+   *
+   * @param signal ends it between two tokens, with its reason as the error
+   * @returns null where no prompt can be used
+   */
+  async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
     const started = performance.now();
     const answered: Answered[] = [];
     let prompts: GRPOPrompt[] = [];
     const flush = async () => {
-      if (prompts.length === 0) return;
+      signal?.throwIfAborted();
       const { completions } = await this.sampler.sample({
         prompts,
         numGenerations: 1,
         promptsAtOnce: this.batchSize,
         firstId: 0,
         greedy: true,
+        signal,
       });
+      signal?.throwIfAborted(); // before cut answers are scored
       const { rewards } = await this.scorer.score(prompts, completions, {});
       prompts.forEach((prompt, i) =>
         answered.push({ prompt, completion: completions[i], rewards: rewards[i] })
@@ -63,7 +70,7 @@ export class GRPOEvaluator {
       prompts.push(prompt);
       if (prompts.length === this.batchSize) await flush();
     }
-    await flush();
+    if (prompts.length > 0) await flush();
     if (answered.length === 0) return null;
     const seconds = (performance.now() - started) / 1000;
     return {

@@ -287,8 +287,8 @@ export class GRPOMethod implements TrainingMethod {
   }
 
   /** The same policy is evaluated once, however often it is asked for. */
-  async evaluate(): Promise<EvaluationOutcome | null> {
-    this.#evaluated ??= await this.parts.evaluator?.evaluate() ?? null;
+  async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
+    this.#evaluated ??= await this.parts.evaluator?.evaluate(signal) ?? null;
     return this.#evaluated;
   }
 

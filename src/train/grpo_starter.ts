@@ -33,11 +33,13 @@ function partlyTaggedRows(): Row[] {
  *
  * @param outputDir `training.output_dir`
  * @param onProgress called after each step of SFT
+ * @param signal ends it, with its reason as the error
  * @returns the model's folder
  */
 export async function grpoStarterFolder(
   outputDir: string,
   onProgress?: (step: number, steps: number) => void,
+  signal?: AbortSignal,
 ): Promise<string> {
   const train = await datasetFromRows(partlyTaggedRows(), {
     format: "vqa",
@@ -48,5 +50,6 @@ export async function grpoStarterFolder(
     steps: GRPO_STARTER_STEPS,
     style: { name: "tags", train },
     onProgress,
+    signal,
   });
 }

@@ -32,6 +32,12 @@ export interface RunOptions {
   readonly callbacks?: readonly TrainerCallback[];
 }
 
+/** What a run shows at its end. */
+export interface ClosingResults {
+  readonly tables: readonly ResultTable[];
+  readonly next: readonly NextCommand[];
+}
+
 /** What a training method adds to the common run. */
 export interface RunSetup {
   readonly method: TrainingMethod;
@@ -43,11 +49,11 @@ export interface RunSetup {
   readonly facts: readonly FactGroup[];
   /** Sampled completions that are printed with each log; default 0. */
   readonly completionsToPrint?: number;
-  /** Called after the last step, before the report closes. */
-  readonly closing?: (result: TrainResult) => Promise<{
-    tables: readonly ResultTable[];
-    next: readonly NextCommand[];
-  }>;
+  /**
+   * Called after the last step, before the report closes; `signal` ends it, with its reason as the
+   * error.
+   */
+  readonly closing?: (result: TrainResult, signal?: AbortSignal) => Promise<ClosingResults>;
   /** Frees what the method holds. */
   readonly dispose?: () => void | Promise<void>;
 }
@@ -177,7 +183,17 @@ export async function runTraining(
         }),
       { existing: "update", last: "config.json" },
     );
-    const closing = await setup.closing?.(result);
+    const closing = await setup.closing?.(result, options.signal).catch((error) => {
+      if (options.signal?.aborted && error === options.signal.reason) return "interrupted" as const;
+      throw error;
+    });
+    if (closing === "interrupted") {
+      await trainer.save();
+      const message = `the trained model is whole in ${save.save_model_path}, but not measured` +
+        `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
+      await reporter.onEnd({ status: "interrupted", message });
+      return { ...result, status: "interrupted" };
+    }
     if (repo !== null) await pushModel(repo, save.save_model_path, setup.title);
     await reporter.onEnd({ status: "done", ...closing });
     return result;

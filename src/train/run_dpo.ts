@@ -87,10 +87,10 @@ async function setUpDPO(
         ],
       },
     ],
-    async closing({ status }) {
+    async closing({ status }, signal) {
       const saved = config.save.save_model_path;
       const data = dataset.eval_data_path ?? dataset.train_data_path;
-      if (status === "done") await method.evaluate();
+      if (status === "done") await method.evaluate(signal);
       const before = config.dpo.ref_model_name_or_path === null ? "before" : "reference";
       return {
         tables: method.counts ? [method.counts.table(before)] : [],
@@ -124,8 +124,8 @@ async function withStarter(config: ResolvedConfig, options: RunOptions): Promise
   const folder = await starterFolder(config.training.output_dir, {
     steps: STARTER_STEPS,
     onProgress: progress.update,
-  });
-  progress.finish();
+    signal: options.signal,
+  }).finally(progress.finish);
   return { ...config, model: { ...config.model, model_name_or_path: folder } };
 }
 

@@ -42,6 +42,7 @@ async function setUpGRPO(
   config: ResolvedConfig,
   prepared: PreparedModel,
   reporter: Reporter,
+  signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
   const { dataset, grpo, save } = config;
   const data = await prepareData(config, "grpo");
@@ -56,7 +57,7 @@ async function setUpGRPO(
       groups,
       onCompletions: (rows) => reporter.onCompletions(rows),
     });
-    const before = await method.evaluate();
+    const before = await method.evaluate(signal);
     return {
       method,
       groups,
@@ -72,8 +73,8 @@ async function setUpGRPO(
         ],
       }],
       completionsToPrint: grpo.log_completions ? grpo.num_completions_to_print : 0,
-      closing: async () => {
-        const after = before && await method.evaluate();
+      async closing(_, signal) {
+        const after = before && await method.evaluate(signal);
         const ask = `deno task generate --model ${save.save_model_path}`;
         return {
           tables: before && after ? [rewardTable(before.metrics, after.metrics)] : [],
@@ -112,12 +113,13 @@ export async function runGRPO(config: ResolvedConfig, options: RunOptions): Prom
           console.error(`making a model to start from: SFT step ${step} of ${steps}`);
         }
       },
+      options.signal,
     );
     started = { ...config, model: { ...config.model, model_name_or_path: folder } };
   }
   return await runTraining(
     started,
     options,
-    (prepared, reporter) => setUpGRPO(started, prepared, reporter),
+    (prepared, reporter) => setUpGRPO(started, prepared, reporter, options.signal),
   );
 }

@@ -17,7 +17,7 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
   const data = await prepareData(config, "vqa");
   const { train } = data;
   const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
-  const samples = heldOut && (() => answerSamples(prepared, heldOut));
+  const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
   return {
     method: sftMethod(prepared, training, train, data.evaluation, samples),
     groups: sftGroups(prepared, training),
@@ -30,12 +30,12 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
         ["held out", data.evaluation?.length ?? "none"],
       ],
     }],
-    async closing() {
+    async closing(_, signal) {
       const saved = config.save.save_model_path;
       const measurable = heldOut !== null && await hasShortAnswers(heldOut);
       const data = dataset.eval_data_path ?? dataset.train_data_path;
       return {
-        tables: measurable ? [await exactMatchTable(prepared, train, heldOut)] : [],
+        tables: measurable ? [await exactMatchTable(prepared, train, heldOut, signal)] : [],
         next: [
           {
             label: "ask it about a picture of yours",

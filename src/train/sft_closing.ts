@@ -23,10 +23,12 @@ const SAMPLE_TOKENS = 48;
  *
  * @param loaded the model as it is now
  * @param dataset held out
+ * @param signal ends it, with its reason as the error
  */
 export async function answerSamples(
   loaded: LoadedModel,
   dataset: Dataset<VqaExample>,
+  signal?: AbortSignal,
 ): Promise<EvaluationSample[]> {
   const count = Math.min(SAMPLES, dataset.length);
   const indices = Array.from({ length: count }, (_, i) => Math.floor((i * dataset.length) / count));
@@ -38,11 +40,13 @@ export async function answerSamples(
     let isFirst = true;
     await evaluateVqa(loaded, dataset.select([index]), {
       maxNewTokens: SAMPLE_TOKENS,
+      signal,
       onAnswer({ question, expected, answer, correct }) {
         if (isFirst) samples.push({ pictures, question, expected, answer, correct });
         isFirst = false;
       },
     });
+    signal?.throwIfAborted();
   }
   return samples;
 }
@@ -75,16 +79,19 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
  * @param loaded the trained model
  * @param train what it was trained on
  * @param heldOut what it never saw
+ * @param signal ends it, with its reason as the error
  */
 export async function exactMatchTable(
   loaded: LoadedModel,
   train: SFTDataset,
   heldOut: Dataset<VqaExample>,
+  signal?: AbortSignal,
 ): Promise<ResultTable> {
   const asked = heldOut.length <= MAX_QUESTIONS
     ? heldOut
     : heldOut.select(Array.from({ length: MAX_QUESTIONS }, (_, i) => i));
-  const scores = await evaluateVqa(loaded, asked, { batchSize: 128, maxNewTokens: 16 });
+  const scores = await evaluateVqa(loaded, asked, { batchSize: 128, maxNewTokens: 16, signal });
+  signal?.throwIfAborted();
   const blind = blindBaseline(
     await Array.fromAsync(questions(train)),
     await Array.fromAsync(questions(asked)),

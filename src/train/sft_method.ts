@@ -37,6 +37,9 @@ import {
 /** Questions for SFT, at random or in a stream. */
 export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
 
+/** Asks the model a few questions; `signal` ends it as it ends an evaluation. */
+export type AnswerSamples = (signal?: AbortSignal) => Promise<readonly EvaluationSample[]>;
+
 /** How SFT batches and averages. */
 export interface SFTOptions extends MicroBatchOptions {
   evalBatchSize: number;
@@ -78,7 +81,7 @@ export class SFTMethod implements TrainingMethod {
     readonly dataset: SFTDataset,
     readonly evalDataset: SFTDataset | null,
     readonly options: SFTOptions,
-    readonly answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
+    readonly answerSamples: AnswerSamples | null = null,
   ) {
     // A mean of the micro-batches' means depends on which examples meet in one.
     const { lossReduction, gradientAccumulationSteps } = options;
@@ -152,19 +155,19 @@ export class SFTMethod implements TrainingMethod {
     return { losses, tokens, padding, epoch: this.#microBatches.epoch, epochEnded };
   }
 
-  async evaluate(): Promise<EvaluationOutcome | null> {
+  async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
     if (this.evalDataset === null) return null;
     const started = performance.now();
     let sum = 0, count = 0, examples = 0;
     let batch: SFTExample[] = [];
     const flush = async () => {
-      if (batch.length === 0) return;
       for (const modelBatch of this.#toBatches(batch, 0)) {
         const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
         const [[value]] = await readBack([total]);
         total.dispose();
         modelBatch.dispose();
         sum -= value;
+        signal?.throwIfAborted();
       }
       count += labelCount(batch);
       examples += batch.length;
@@ -176,7 +179,7 @@ export class SFTMethod implements TrainingMethod {
       batch.push(made);
       if (batch.length === this.options.evalBatchSize) await flush();
     }
-    await flush();
+    if (batch.length > 0) await flush();
     if (count === 0) return null;
     const seconds = (performance.now() - started) / 1000;
     return {
@@ -185,7 +188,7 @@ export class SFTMethod implements TrainingMethod {
         eval_runtime: seconds,
         eval_samples_per_second: examples / seconds,
       },
-      samples: await this.answerSamples?.() ?? [],
+      samples: await this.answerSamples?.(signal) ?? [],
     };
   }
 

@@ -4,13 +4,12 @@
  * @module
  */
 import type { TrainingSection } from "../config/config_types.ts";
-import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 import { parameterGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
-import { type SFTDataset, SFTMethod } from "./sft_method.ts";
+import { type AnswerSamples, type SFTDataset, SFTMethod } from "./sft_method.ts";
 import { TileCache } from "./tile_cache.ts";
 
 /** What SFT needs of a prepared model. */
@@ -39,7 +38,7 @@ export function sftMethod(
   training: TrainingSection,
   train: SFTDataset,
   evaluation: SFTDataset | null,
-  answerSamples: (() => Promise<readonly EvaluationSample[]>) | null = null,
+  answerSamples: AnswerSamples | null = null,
 ): SFTMethod {
   const { model, tokenizer } = prepared;
   return new SFTMethod(model, sftExampleMaker(prepared, training), train, evaluation, {

@@ -29,6 +29,8 @@ export interface StarterOptions {
   readonly style?: { readonly name: string; readonly train: SFTDataset };
   /** Called after each step. */
   readonly onProgress?: (step: number, steps: number) => void;
+  /** Ends it between two steps, with its reason as the error; nothing is written then. */
+  readonly signal?: AbortSignal;
 }
 
 /** Steps over which the learning rate rises from 0. */
@@ -42,7 +44,7 @@ const WARMUP_STEPS = 10;
  * @returns the model, the caller's to free
  */
 export async function starterModel(options: StarterOptions): Promise<PreparedModel> {
-  const { steps, seed = 42, onProgress } = options;
+  const { steps, seed = 42, onProgress, signal } = options;
   const { file, text } = EMBEDDED_CONFIGS.sft;
   const config = parseConfig(text, {
     file,
@@ -86,6 +88,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
   const accumulator = new GradientAccumulator();
   try {
     for (let step = 0; step < steps; step++) {
+      signal?.throwIfAborted();
       const { parameters } = optimizer;
       const { losses } = await method.step({ accumulator, parameters, step });
       const { gradNorm } = await optimizer.measure(accumulator.gradients, losses);

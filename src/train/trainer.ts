@@ -8,15 +8,11 @@ import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../device/memory.ts";
 import type { MetricsRecord } from "../report/metrics_record.ts";
-import {
-  checkResumable,
-  loadCheckpoint,
-  loadWeights,
-  saveCheckpoint,
-  type TrainerState,
-} from "./checkpoint.ts";
+import { BestCheckpoint } from "./best_checkpoint.ts";
+import { checkResumable, loadCheckpoint, saveCheckpoint, type TrainerState } from "./checkpoint.ts";
 import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
 import { divergedError } from "./diverged_error.ts";
+import { dueWork } from "./due_work.ts";
 import { metricOf } from "./evaluation_metric.ts";
 import { findBadValue } from "./first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
@@ -36,6 +32,9 @@ import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_m
 
 export type { ProgressState, TrainerCallback, TrainerOptions, TrainResult };
 
+/** How a step's end leaves the run. */
+type StepEnd = "go on" | "stop" | "interrupted";
+
 /** A run of one training method. */
 export class Trainer {
   readonly optimizer: Optimizer;
@@ -54,8 +53,9 @@ export class Trainer {
   #epoch = 0;
   readonly #window = new MetricsWindow();
   #history: MetricsRecord[] = [];
-  #bestMetric: number | null = null;
-  #bestCheckpoint: string | null = null;
+  readonly #best: BestCheckpoint;
+  /** The last step where its evaluation was cut off; its checkpoint says so. */
+  #unevaluated: NonNullable<TrainerState["unevaluated_step"]> | null = null;
   #evaluation: Readonly<Record<string, number>> | null = null;
 
   /**
@@ -73,6 +73,7 @@ export class Trainer {
     }
     this.#method = method;
     this.#options = options;
+    this.#best = new BestCheckpoint(training);
     this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.optimizer = new Optimizer(groups, {
@@ -126,8 +127,8 @@ export class Trainer {
     this.#firstStep = state.global_step;
     this.#epoch = state.epoch;
     this.#history = state.log_history;
-    this.#bestMetric = state.best_metric;
-    this.#bestCheckpoint = state.best_model_checkpoint;
+    this.#best.restore(state);
+    this.#unevaluated = state.unevaluated_step ?? null;
     this.#window.restore(state.window);
     return this.#step;
   }
@@ -155,8 +156,9 @@ export class Trainer {
   async #train(): Promise<TrainResult> {
     const { training, signal } = this.#options;
     const parameters = this.optimizer.parameters;
-    let stop = false;
-    while (this.#step < this.totalSteps && !stop) {
+    let next: StepEnd = "go on";
+    if (this.#unevaluated !== null) next = await this.#endStep(this.#unevaluated.epoch_ended, true);
+    while (next === "go on" && this.#step < this.totalSteps) {
       if (signal?.aborted) return await this.#interrupted();
       const outcome = await this.#method.step({
         accumulator: this.#accumulator,
@@ -171,21 +173,46 @@ export class Trainer {
       });
       if (outcome instanceof StepAborted) return await this.#aborted(outcome);
       await this.#update(outcome);
-      const last = this.#step === this.totalSteps;
-      if (this.#isDue(training.logging_steps, last) || this.#isFirstLog()) await this.#log();
-      if (this.#isStrategyDue(training.eval_strategy, training.eval_steps, outcome)) {
-        await this.#evaluate();
-      }
-      for (const callback of this.#options.callbacks ?? []) {
-        const state = { step: this.#step, totalSteps: this.totalSteps, epoch: this.#epoch };
-        if (await callback.onStepEnd?.(state) === "stop") stop = true;
-      }
-      const due = this.#isStrategyDue(training.save_strategy, training.save_steps, outcome);
-      if (due || (training.save_strategy !== "no" && (last || stop))) await this.save();
+      next = await this.#endStep(outcome.epochEnded);
     }
+    if (next === "interrupted") return await this.#interrupted();
     await this.#checkWeights();
-    if (training.load_best_model_at_end) await this.#loadBest();
-    return this.#result(stop && this.#step < this.totalSteps ? "stopped" : "done");
+    if (training.load_best_model_at_end && !await this.#best.load(parameters)) {
+      this.#options.reporter.onWarning(
+        "load_best_model_at_end: no checkpoint was evaluated; the last weights stay",
+      );
+    }
+    return this.#result(next === "stop" && this.#step < this.totalSteps ? "stopped" : "done");
+  }
+
+  /**
+   * What follows an update: logs, evaluates, asks the callbacks, saves; each where it is due.
+   *
+   * @param resumed the step is a checkpoint's whose evaluation was cut off
+   */
+  async #endStep(epochEnded: boolean, resumed = false): Promise<StepEnd> {
+    const { training, signal, callbacks } = this.#options;
+    const [step, totalSteps] = [this.#step, this.totalSteps];
+    const due = dueWork(training, { step, totalSteps, epochEnded });
+    if (due.log) await this.#log(); // nothing where it was logged before
+    if (due.evaluate) {
+      try {
+        await this.#evaluate();
+      } catch (error) {
+        if (!signal?.aborted || error !== signal.reason) throw error;
+        this.#unevaluated = { epoch_ended: epochEnded };
+        return "interrupted";
+      }
+    }
+    this.#unevaluated = null;
+    let stop = false;
+    for (const callback of callbacks ?? []) {
+      const state = { step, totalSteps, epoch: this.#epoch };
+      if (await callback.onStepEnd?.(state) === "stop") stop = true;
+    }
+    const stops = stop && training.save_strategy !== "no";
+    if (due.save || stops || resumed) await this.save({ anew: resumed });
+    return stop ? "stop" : "go on";
   }
 
   /** Clips, updates, counts. */
@@ -251,19 +278,6 @@ export class Trainer {
     throw await this.#diverged(new NonFiniteError("after its update", bad.name), this.#step);
   }
 
-  #isDue(every: number, last: boolean): boolean {
-    return every > 0 && (this.#step % every === 0 || last);
-  }
-
-  #isFirstLog(): boolean {
-    return this.#options.training.logging_first_step && this.#step === 1;
-  }
-
-  #isStrategyDue(strategy: "no" | "steps" | "epoch", every: number, outcome: StepOutcome): boolean {
-    if (strategy === "epoch") return outcome.epochEnded || this.#step === this.totalSteps;
-    return strategy === "steps" && every > 0 && this.#step % every === 0;
-  }
-
   async #log(): Promise<void> {
     const { groups, reporter } = this.#options;
     if (this.#window.steps === 0) return;
@@ -292,10 +306,10 @@ export class Trainer {
     for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
   }
 
-  /** Evaluates, reports, and remembers the best. */
+  /** Evaluates and reports. */
   async #evaluate(): Promise<void> {
-    const { reporter, training, callbacks } = this.#options;
-    const outcome = await reporter.apart(() => this.#method.evaluate());
+    const { reporter, training, callbacks, signal } = this.#options;
+    const outcome = await reporter.apart(() => this.#method.evaluate(signal));
     assertNoGpuErrors();
     if (outcome === null) return;
     if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
@@ -309,31 +323,23 @@ export class Trainer {
     for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
   }
 
-  /** Evaluates now. */
-  async evaluate(): Promise<Readonly<Record<string, number>> | null> {
-    await this.#evaluate();
-    return this.#evaluation;
-  }
-
-  /** Writes a checkpoint now, and removes old ones. Where it is there already, nothing happens. */
-  async save(): Promise<string> {
+  /**
+   * Writes a checkpoint now, and removes old ones.
+   *
+   * @param options `anew`: also where the step has one already; otherwise nothing happens then
+   */
+  async save({ anew = false }: { readonly anew?: boolean } = {}): Promise<string> {
     const { training, reporter, callbacks, saveModel } = this.#options;
     const folder = `${training.output_dir}/checkpoint-${this.#step}`;
     const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>
       step === this.#step
     );
-    if (there) return folder;
+    if (there && !anew) return folder;
     await this.#checkWeights();
     assertNoGpuErrors();
     const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
     if (lastEvaluation?.step === this.#step && this.#evaluation) {
-      const metric = metricOf(this.#evaluation, training.metric_for_best_model);
-      const better = this.#bestMetric === null ||
-        (training.greater_is_better ? metric > this.#bestMetric : metric < this.#bestMetric);
-      if (better) {
-        this.#bestMetric = metric;
-        this.#bestCheckpoint = folder;
-      }
+      this.#best.offer(folder, this.#evaluation);
     }
     await reporter.apart(async () => {
       const save = async (folder: string) => {
@@ -341,11 +347,8 @@ export class Trainer {
         assertNoGpuErrors(); // What was read after an error may be anything.
       };
       await saveCheckpoint(training.output_dir, save, this.optimizer, this.#state());
-      await rotateCheckpoints(
-        training.output_dir,
-        training.save_total_limit,
-        this.#bestCheckpoint,
-      );
+      const { output_dir, save_total_limit } = training;
+      await rotateCheckpoints(output_dir, save_total_limit, this.#best.folder);
     });
     for (const callback of callbacks ?? []) await callback.onSave?.(folder);
     return folder;
@@ -353,21 +356,7 @@ export class Trainer {
 
   /** The checkpoint with the best metric so far. */
   get bestCheckpoint(): string | null {
-    return this.#bestCheckpoint;
-  }
-
-  /** Puts the best checkpoint's weights in place of the last ones. */
-  async #loadBest(): Promise<void> {
-    const { training, reporter } = this.#options;
-    // By its name: the output folder may have been moved since the checkpoint was written.
-    const name = this.#bestCheckpoint?.split(/[/\\]/).at(-1);
-    if (name === undefined) {
-      reporter.onWarning(
-        "load_best_model_at_end: no checkpoint was evaluated; the last weights stay",
-      );
-      return;
-    }
-    await loadWeights(`${training.output_dir}/${name}`, this.optimizer.parameters);
+    return this.#best.folder;
   }
 
   #state(): TrainerState {
@@ -375,8 +364,7 @@ export class Trainer {
       global_step: this.#step,
       epoch: this.#epoch,
       max_steps: this.totalSteps,
-      best_metric: this.#bestMetric,
-      best_model_checkpoint: this.#bestCheckpoint,
+      ...this.#best.state(),
       log_history: this.#history,
       method: this.#method.state(),
       schedule: this.#schedule.state(),
@@ -384,6 +372,7 @@ export class Trainer {
       window: this.#window.state(),
       ...(this.#scaler ? { scaler: this.#scaler.state() } : {}),
       skipped_steps: this.#skipped,
+      ...(this.#unevaluated ? { unevaluated_step: this.#unevaluated } : {}),
     };
   }
 

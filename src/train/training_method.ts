@@ -90,8 +90,14 @@ export interface TrainingMethod {
   readonly stepsPerEpoch: number | null;
   /** Computes the gradients of one optimizer step. */
   step(context: StepContext): Promise<StepOutcome>;
-  /** Null without evaluation data. */
-  evaluate(): Promise<EvaluationOutcome | null>;
+  /**
+   * Measures on the held-out data.
+   *
+   * @param signal ends it between two batches, with its reason as the error; the method is then as
+   *   it was before
+   * @returns null without evaluation data
+   */
+  evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null>;
   /** What the last step was computed on, as JSON, for the file that a diverged run leaves. */
   describeLastBatch(): unknown;
   /** The largest micro-batch of the last step, or of the one that failed; null: it had none yet. */

@@ -1,4 +1,7 @@
-/** Ctrl-C and `kill`: a checkpoint first, then exit code 130, and a resumed run that ends the same. */
+/**
+ * Ctrl-C and `kill`: a checkpoint first, then exit code 130, and a resumed run that ends the same;
+ * within an evaluation too.
+ */
 import { assert, assertEquals } from "@std/assert";
 import { checkpointProblem, listCheckpoints } from "../../src/train/checkpoint_folder.ts";
 import { assertFails, type Outcome, tinyTraining } from "./command_line.ts";
@@ -12,19 +15,20 @@ const settings = [
   "training.gradient_accumulation_steps=2",
 ];
 
-/**
- * Runs `train sft`; each time that the pattern of a signal shows up in stderr, the signal is sent.
- */
+type Signals = readonly [pattern: RegExp, signal: Deno.Signal][];
+
+/** Runs `train sft` as {@linkcode command}. */
 async function run(
   output: string,
   options: readonly string[] = [],
-  signals: readonly [pattern: RegExp, signal: Deno.Signal][] = [],
+  signals: Signals = [],
 ): Promise<Outcome> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--quiet", MAIN, ...tinyTraining(output, settings, options)],
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
+  return await command(tinyTraining(output, settings, options), signals);
+}
+
+/** Runs a command; each time that the pattern of a signal shows up in stderr, the signal is sent. */
+async function command(args: readonly string[], signals: Signals = []): Promise<Outcome> {
+  const child = start(args);
   let stderr = "";
   let sent = 0;
   for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
@@ -34,6 +38,14 @@ async function run(
   const { code } = await child.status;
   assertEquals(sent, signals.length, stderr);
   return { code, stdout: "", stderr };
+}
+
+function start(args: readonly string[]): Deno.ChildProcess {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--quiet", MAIN, ...args],
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
 }
 
 const hash = async (path: string): Promise<string> =>
@@ -83,6 +95,75 @@ Deno.test({
           return { step, loss, grad_norm, epoch };
         });
       assertEquals(await records(stopped), await records(whole));
+    } finally {
+      await Deno.remove(root, { recursive: true });
+    }
+  },
+});
+
+/** Runs a command, and sends one Ctrl-C when a file has more than so many lines. */
+async function interruptAfterLines(args: readonly string[], file: string): Promise<Outcome> {
+  const child = start(args);
+  const linesOf = () => Deno.readTextFile(file).then((text) => text.split("\n").length, () => 0);
+  const poll = setInterval(async () => {
+    if (await linesOf() < 2) return;
+    clearInterval(poll);
+    child.kill("SIGINT");
+  }, 20);
+  try {
+    const stderr = await new Response(child.stderr).text();
+    return { code: (await child.status).code, stdout: "", stderr };
+  } finally {
+    clearInterval(poll);
+  }
+}
+
+Deno.test({
+  name:
+    "Ctrl-C within an evaluation ends it after its batch: in training with the step saved and " +
+    "at its end with the model whole, and eval tells what it has (no signals on Windows)",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const root = await Deno.makeTempDir({ prefix: "interrupted evaluation " });
+    const output = `${root}/run`;
+    // All 900 held-out questions, one by one: seconds, which one batch is not.
+    const train = (...options: string[]) => [
+      ...tinyTraining(output, [
+        "dataset.max_samples=null",
+        "training.max_steps=4",
+        "training.logging_steps=1",
+        "training.eval_strategy=steps",
+        "training.eval_steps=2",
+        "training.per_device_eval_batch_size=1",
+      ]),
+      ...options,
+    ];
+    try {
+      const within = await command(train(), [[/step 2\/4/, "SIGINT"]]);
+      assertFails(within, 130, `--resume: step 2 is saved in ${output}`);
+      assert(!within.stderr.includes("eval_loss"), within.stderr);
+      const [saved] = await listCheckpoints(output);
+      assertEquals([saved.step, await checkpointProblem(saved.path)], [2, null]);
+
+      const atEnd = await command(train("--resume", "--set", "training.eval_steps=4"), [
+        [/step 4: eval_loss/, "SIGINT"],
+      ]);
+      assertFails(atEnd, 130, `${output}/final_model`, "the same command and --resume");
+      assert(!atEnd.stderr.includes("Exact match on"), atEnd.stderr);
+
+      const out = `${root}/answers.jsonl`;
+      const model = ["--model", `${output}/final_model`, "--backend=wasm"];
+      const measure = ["eval", ...model, "--data=builtin:shapes", "--batch-size=1", "--out", out];
+      const measured = await interruptAfterLines(measure, out);
+      assertFails(measured, 130, /the first \d+ rows alone/, "exact match", out, "--limit");
+      const lines = (await Deno.readTextFile(out)).split("\n");
+      assertEquals(lines.pop(), "");
+      for (const line of lines) assert("answer" in JSON.parse(line), line);
+      assert(lines.length < 900, `${lines.length}`);
+
+      const whole = await command(train("--resume"));
+      assertEquals(whole.code, 0, whole.stderr);
+      assert(whole.stderr.includes("Exact match on held-out pictures"), whole.stderr);
     } finally {
       await Deno.remove(root, { recursive: true });
     }

@@ -20,7 +20,7 @@ const commands: readonly Command[] = [
   {
     ...base,
     name: "save",
-    savesOnInterrupt: true,
+    onInterrupt: "saving a checkpoint",
     async run(_args, { signal }) {
       console.log("ready");
       while (!signal.aborted) await sleep(10);
