@@ -247,7 +247,6 @@ void gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float
 }
 
 // The exported product: `batch` of them, each operand a fixed stride apart (0 repeats it).
-// bias [n] may be 0; activation as in activate_rows().
 EXPORT(nano_gemm)
 void nano_gemm(i32 batch, i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, i32 a_batch,
                const float *b, i32 b_row, i32 b_col, i32 b_batch, float *c, i32 ldc, i32 c_batch,
@@ -269,4 +268,13 @@ void nano_add_bias(i32 rows, i32 columns, float *x, const float *bias) {
     for (; j + 4 <= columns; j += 4) store4(x + j, add(load4(x + j), load4(bias + j)));
     for (; j < columns; j++) x[j] += bias[j];
   }
+}
+
+// x[i] *= factor, in place.
+EXPORT(nano_scale)
+void nano_scale(i32 n, float factor, float *x) {
+  v4 f = splat(factor);
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(x + i, mul(load4(x + i), f));
+  for (; i < n; i++) x[i] *= factor;
 }

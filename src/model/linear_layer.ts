@@ -4,8 +4,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "../ops/add.ts";
 import { dropout, type DropoutKeys } from "../ops/dropout.ts";
+import { gelu } from "../ops/gelu.ts";
 import { linear } from "../ops/linear.ts";
 import { halfFormat } from "../ops/precision.ts";
 import { castHalf } from "../ops/round_half.ts";
@@ -23,22 +23,21 @@ export interface ForwardContext extends ModelTensors {
 }
 
 /**
- * LoRA: y + scaling · (x Aᵀ) Bᵀ. DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of
- * W + scaling · B A, through which no gradient flows (PEFT's DoraLinearLayer).
+ * DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of W + scaling · B A, through which
+ * no gradient flows (PEFT's DoraLinearLayer).
+ *
+ * @param dropped what the side branch reads where dropout is on
  */
-function adapt(
-  context: ForwardContext,
-  adapter: Adapter,
+function decompose(
+  { loraA, loraB, scaling }: Adapter,
+  magnitude: tf.Tensor,
   x: tf.Tensor,
-  y: tf.Tensor,
+  dropped: tf.Tensor | undefined,
   base: Weight,
   bias: tf.Tensor | undefined,
 ): tf.Tensor {
-  const { loraA, loraB, magnitude, scaling } = adapter;
-  const drops = context.dropoutKeys !== null && adapter.dropout > 0;
-  const input = drops ? dropout(x, adapter.dropout, context.dropoutKeys!.next()) : x;
-  const side = scale(linear(linear(input, loraA), loraB), scaling); // [..., out]
-  if (magnitude === null) return add(y, side);
+  const y = linear(x, base, bias); // [..., out]
+  const side = scale(linear(linear(dropped ?? x, loraA), loraB), scaling); // [..., out]
   const norms = tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const [A, B] = inputs as [tf.Tensor2D, tf.Tensor2D];
     const own = base instanceof PackedWeight ? unpackWeight(base) : base; // [out, in]
@@ -49,14 +48,14 @@ function adapt(
     };
   })(loraA, loraB);
   const ratio = magnitude.div(norms); // [out]
-  if (!drops) {
+  if (dropped === undefined) {
     const plain = bias ? y.sub(bias) : y;
     const scaled = plain.add(side).mul(ratio); // [..., out]
     return bias ? scaled.add(bias) : scaled;
   }
   // PEFT drops the inputs of the weight's own product too once dropout is on.
-  const dropped = linear(input, base); // [..., out]
-  return y.add(ratio.sub(1).mul(dropped)).add(ratio.mul(side));
+  const own = linear(dropped, base); // [..., out]
+  return y.add(ratio.sub(1).mul(own)).add(ratio.mul(side));
 }
 
 /**
@@ -65,15 +64,28 @@ function adapt(
  * @param context the model's tensors
  * @param name for example `decoder.blocks.0.mlp.up_proj`
  * @param x [..., in]
+ * @param activation of the result; default: none
  * @returns [..., out]
  */
-export function linearLayer(context: ForwardContext, name: string, x: tf.Tensor): tf.Tensor {
+export function linearLayer(
+  context: ForwardContext,
+  name: string,
+  x: tf.Tensor,
+  activation?: "gelu",
+): tf.Tensor {
   const base = matrix(context, `${name}.weight`);
   const bias = context.weights.get(`${name}.bias`);
-  const y = linear(x, base, bias);
+  const activates = activation === "gelu";
   const adapter = context.adapters.get(name);
-  // The sum with an adapter's part is 16 bits wide where its terms are.
-  return adapter ? castHalf(adapt(context, adapter, x, y, base, bias), halfFormat()) : y;
+  if (adapter === undefined) return linear(x, base, bias, { gelu: activates });
+  const { magnitude } = adapter;
+  const keys = adapter.dropout > 0 ? context.dropoutKeys : null;
+  const dropped = keys === null ? undefined : dropout(x, adapter.dropout, keys.next());
+  if (magnitude === null) {
+    return linear(x, base, bias, { branch: { ...adapter, input: dropped }, gelu: activates });
+  }
+  const y = castHalf(decompose(adapter, magnitude, x, dropped, base, bias), halfFormat());
+  return activates ? gelu(y) : y;
 }
 
 /**

@@ -6,7 +6,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { add } from "../ops/add.ts";
 import { attention } from "../ops/attention.ts";
-import { gelu } from "../ops/gelu.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
@@ -56,7 +55,7 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
     .map((part) => part.reshape([N, P, H, C / H]) as tf.Tensor4D); // [N, P, H, D]
   const attended = attention(q, k, v, null); // [N, P, C]
   const middle = add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
-  const inner = gelu(linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle))); // [N, P, 4C]
+  const inner = linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle), "gelu"); // [N, P, 4C]
   return add(middle, linearLayer(context, `${name}.mlp.fc2`, inner)); // [N, P, C]
 }
 

@@ -1,13 +1,18 @@
 /**
  * Fully connected layer, y = x Wᵀ + b, with W in PyTorch's layout [out, in]
- * (torch.nn.functional.linear).
+ * (torch.nn.functional.linear), LoRA's side branch (Hu et al., 2021) and tanh-GELU.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { add } from "./add.ts";
+import type { LinearExtras } from "./fused_linear.ts";
+import { gelu } from "./gelu.ts";
 import { halfLinear } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { halfFormat } from "./precision.ts";
+import { castHalf } from "./round_half.ts";
+import { scale } from "./scale.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { withGradient } from "./with_gradient.ts";
@@ -52,18 +57,51 @@ export function packedLinearComposite(
 }
 
 /**
- * y = x Wᵀ + b.
+ * The layer of separate ops: what runs in 16-bit passes, each of which is rounded by itself, and on
+ * backends without kernels of ours.
+ *
+ * @param x [..., I]
+ * @param weight [O, I]
+ * @param bias [O], if there is one
+ * @returns [..., O]
+ */
+export function separateLinear(
+  x: tf.Tensor,
+  weight: Weight,
+  bias: tf.Tensor | undefined,
+  { branch, gelu: activates = false }: LinearExtras,
+): tf.Tensor {
+  let y = linear(x, weight, bias);
+  if (branch !== undefined) {
+    const { loraA, loraB, scaling, input = x } = branch;
+    const side = scale(linear(linear(input, loraA), loraB), scaling); // [..., O]
+    // The sum is 16 bits wide where its terms are.
+    y = castHalf(add(y, side), halfFormat());
+  }
+  return activates ? gelu(y) : y;
+}
+
+/**
+ * y = x Wᵀ + b, with LoRA's side branch y = x Wᵀ + b + s · (x Aᵀ) Bᵀ, and its tanh-GELU.
  *
  * @param x [..., I]
  * @param weight [O, I]; a packed one is frozen
  * @param bias [O], if there is one
+ * @param extras the side branch and the activation, if there are any
  * @returns [..., O]
  */
-export function linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor): tf.Tensor {
+export function linear(
+  x: tf.Tensor,
+  weight: Weight,
+  bias?: tf.Tensor,
+  extras?: LinearExtras,
+): tf.Tensor {
   const half = halfFormat();
+  const fused = half === null ? fusedKernels() : null;
+  if (fused !== null) return fused.linear(x, weight, bias, extras);
+  if (extras?.branch || extras?.gelu) return separateLinear(x, weight, bias, extras);
   if (half !== null) return halfLinear(half, x, weight, bias, linear);
-  if (weight instanceof PackedWeight) {
-    return fusedKernels()?.packedLinear(x, weight, bias) ?? packedLinearComposite(x, weight, bias);
-  }
-  return fusedKernels()?.linear(x, weight, bias) ?? linearComposite(x, weight, bias);
+  return weight instanceof PackedWeight
+    ? packedLinearComposite(x, weight, bias)
+    : linearComposite(x, weight, bias);
 }

@@ -4,11 +4,12 @@ import { findBlas } from "../../src/device/blas.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { type WasmHeap, wasmHeap } from "../../src/device/wasm_heap.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
+import { fusedLinear } from "../../src/ops/fused_linear.ts";
 import { gelu, swiglu } from "../../src/ops/wasm/activations.ts";
 import { attention } from "../../src/ops/wasm/attention.ts";
 import { type Gemm, wasmGemm } from "../../src/ops/wasm/gemm.ts";
 import { startKernelThreads } from "../../src/ops/wasm/kernel_threads.ts";
-import { linear } from "../../src/ops/wasm/linear.ts";
+import { linearKernels } from "../../src/ops/wasm/linear.ts";
 import { type KernelModule, loadKernelModule } from "../../src/ops/wasm/module.ts";
 import { layerNorm, rmsNorm } from "../../src/ops/wasm/norms.ts";
 import { adamW } from "../../src/ops/wasm/optimizer.ts";
@@ -194,8 +195,16 @@ Deno.test("fused ops on any number of threads have the bits of one thread", asyn
       ["layer norm", (m) => (x, w, b) => layerNorm(m, x, w, b, 1e-5), [[301, 333], [333], [333]]],
       [
         "linear",
-        (m) => (x, w, b) => linear(m, wasmGemm(m), x, w, b),
+        (m) => (x, w, b) => fusedLinear(linearKernels(m, wasmGemm(m)), x, w, b),
         [[2, 301, 333], [130, 333], [130]],
+      ],
+      [
+        "linear with a side branch and GELU",
+        (m) => (x, w, b, loraA, loraB) => {
+          const extras = { branch: { loraA, loraB, scaling: 0.7 }, gelu: true };
+          return fusedLinear(linearKernels(m, wasmGemm(m)), x, w, b, extras);
+        },
+        [[2, 301, 333], [131, 333], [131], [17, 333], [131, 17]],
       ],
     ];
   const alone = loadKernelModule(heap);

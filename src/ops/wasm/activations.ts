@@ -8,7 +8,12 @@ import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
 
 /** Runs `kernel(size, ...addresses)`, whose values do not depend on each other. */
-function runElements(module: KernelModule, kernel: string, size: number, at: number[]): void {
+export function runElements(
+  module: KernelModule,
+  kernel: string,
+  size: number,
+  at: number[],
+): void {
   runRange(module, kernel, size, 1, (start, size) => [size, ...at.map((x) => x + 4 * start)]);
 }
 
@@ -30,13 +35,22 @@ function elementwise(
   });
 }
 
-/** tanh-GELU of any shape. */
-export function gelu(module: KernelModule, x: tf.Tensor): tf.Tensor {
+/**
+ * tanh-GELU of any shape.
+ *
+ * @param activated its value, where a product has computed it already
+ */
+export function gelu(
+  module: KernelModule,
+  x: tf.Tensor,
+  activated?: tf.TensorInfo,
+): tf.Tensor {
   return launch(module, {
     name: "NanoGelu",
     inputs: { x },
     saveInputs: ["x"],
     run: (l) => {
+      if (activated !== undefined) return [activated];
       const y = l.output(x.shape);
       runElements(module, "nano_gelu", x.size, [x, y].map(l.address));
       return [y];

@@ -5,22 +5,22 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../attention_layout.ts";
 import * as activations from "./activations.ts";
+import { fusedLinear, type LinearExtras } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
 import { attention } from "./attention.ts";
 import { roundHalf, swigluHalf } from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
-import { columnSum, linear } from "./linear.ts";
+import { columnSum, linearKernels } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
 import { adamW, adamWHost, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
-import { gatherPackedRows, packedLinear, unpack } from "./packed.ts";
+import { gatherPackedRows, unpack } from "./packed.ts";
 import * as rows from "./row_ops.ts";
 
 /** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
 export interface WasmKernels {
-  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
-  packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor;
+  linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor, extras?: LinearExtras): tf.Tensor;
   unpack(weight: PackedWeight): tf.Tensor;
   gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D;
   columnSum(x: tf.Tensor): tf.Tensor;
@@ -74,9 +74,10 @@ let kernels: WasmKernels | null = null;
 export function wasmKernels(): WasmKernels | null {
   const module = kernelModule();
   if (module === null || tf.getBackend() !== "wasm") return null;
-  kernels ??= {
-    linear: (x, weight, bias) => linear(module, kernelGemm, x, weight, bias),
-    packedLinear: (x, weight, bias) => packedLinear(module, kernelGemm, x, weight, bias),
+  if (kernels !== null) return kernels;
+  const ofLinear = linearKernels(module, kernelGemm);
+  kernels = {
+    linear: (x, weight, bias, extras) => fusedLinear(ofLinear, x, weight, bias, extras),
     unpack: (weight) => unpack(module, weight),
     gatherPackedRows: (table, ids) => gatherPackedRows(module, table, ids),
     columnSum: (x) => columnSum(module, x),

@@ -1,14 +1,16 @@
 /**
- * y = x Wᵀ + b on the wasm heap.
+ * What fully connected layers (`../fused_linear.ts`) are made of on the wasm heap.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { LinearKernels, LinearProduct } from "../fused_linear.ts";
+import { PackedWeight } from "../packed_weight.ts";
+import { gelu, runElements } from "./activations.ts";
 import type { GemmFunction } from "./gemm.ts";
-import { launch } from "./launch.ts";
+import { type Launch, launch, launchAll } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
+import { multiplyPacked } from "./packed.ts";
 import { runRange } from "./parts.ts";
-
-// N rows, I input features, O output features
 
 /** Sum over all but the last dimension: [..., C] → [C]. */
 export function columnSum(module: KernelModule, x: tf.Tensor): tf.Tensor {
@@ -24,98 +26,49 @@ export function columnSum(module: KernelModule, x: tf.Tensor): tf.Tensor {
   });
 }
 
-/** dx = dy W: [..., O] and [O, I] → [..., I]. Written. */
-function linearDx(
-  module: KernelModule,
-  gemm: GemmFunction,
-  dy: tf.Tensor,
-  weight: tf.Tensor,
-): tf.Tensor {
-  const [O, I] = weight.shape;
-  return launch(module, {
-    name: "NanoLinearDx",
-    inputs: { dy, weight },
-    run: (l) => {
-      const out = l.output([...dy.shape.slice(0, -1), I]);
-      // deno-fmt-ignore
-      gemm({
-        batch: 1, m: dy.size / O, n: I, k: O,
-        a: l.address(dy), aRow: O, aColumn: 1, aBatch: 0,
-        b: l.address(weight), bRow: I, bColumn: 1, bBatch: 0,
-        c: l.address(out), cRow: I, cBatch: 0, accumulate: false,
-      });
-      return [out];
-    },
-  });
-}
-
-/** dW = dyᵀ x: [..., O] and [..., I] → [O, I]. Written. */
-function linearDw(
-  module: KernelModule,
-  gemm: GemmFunction,
-  dy: tf.Tensor,
-  x: tf.Tensor,
-  [O, I]: number[],
-): tf.Tensor {
-  return launch(module, {
-    name: "NanoLinearDw",
-    inputs: { dy, x },
-    run: (l) => {
-      const out = l.output([O, I]);
-      // deno-fmt-ignore
-      gemm({
-        batch: 1, m: O, n: I, k: dy.size / O,
-        a: l.address(dy), aRow: 1, aColumn: O, aBatch: 0,
-        b: l.address(x), bRow: I, bColumn: 1, bBatch: 0,
-        c: l.address(out), cRow: I, cBatch: 0, accumulate: false,
-      });
-      return [out];
-    },
-  });
-}
-
-/** y = x Wᵀ + b: x [..., I], weight [O, I], bias [O] → [..., O]. */
-export function linear(
-  module: KernelModule,
-  gemm: GemmFunction,
-  x: tf.Tensor,
-  weight: tf.Tensor,
-  bias?: tf.Tensor,
-): tf.Tensor {
-  const [O, I] = weight.shape;
-  if (x.shape[x.rank - 1] !== I) {
-    throw new Error(
-      `Cannot run a linear layer [${weight.shape}] on [${x.shape}]: the last dim must be ${I}.`,
-    );
+/** What follows the product: scale, bias and GELU, each value of C once more in the cache. */
+function finish(l: Launch, { M, N, c, scale = 1, bias, activated }: LinearProduct): void {
+  const { module } = l;
+  const at = l.address(c);
+  if (scale !== 1) {
+    runRange(module, "nano_scale", M * N, 1, (start, size) => [size, scale, at + 4 * start]);
   }
-  const rows = x.size / I;
-  return launch(module, {
-    name: bias === undefined ? "NanoLinear" : "NanoLinearBias",
-    inputs: bias === undefined ? { x, weight } : { x, weight, bias },
-    saveInputs: ["x", "weight"],
-    run: (l) => {
-      const out = l.output([...x.shape.slice(0, -1), O]);
-      // deno-fmt-ignore
-      gemm({
-        batch: 1, m: rows, n: O, k: I,
-        a: l.address(x), aRow: I, aColumn: 1, aBatch: 0,
-        b: l.address(weight), bRow: 1, bColumn: I, bBatch: 0,
-        c: l.address(out), cRow: O, cBatch: 0, accumulate: false,
-      });
-      if (bias !== undefined) {
-        runRange(module, "nano_add_bias", rows, O, (row, count) => [
-          count,
-          O,
-          l.address(out) + 4 * O * row,
-          l.address(bias),
-        ]);
+  const rows = (kernel: string, others: readonly tf.TensorInfo[], to: readonly tf.TensorInfo[]) =>
+    runRange(module, kernel, M, N, (row, count) => [
+      count,
+      N,
+      at + 4 * N * row,
+      ...others.map(l.address),
+      ...to.map((tensor) => l.address(tensor) + 4 * N * row),
+    ]);
+  if (activated === undefined) {
+    if (bias !== undefined) rows("nano_add_bias", [bias], []);
+  } else if (bias === undefined) {
+    runElements(module, "nano_gelu", M * N, [at, l.address(activated)]);
+  } else rows("nano_bias_gelu", [bias], [activated]);
+}
+
+/** The kernels that layers run on. */
+export function linearKernels(module: KernelModule, gemm: GemmFunction): LinearKernels<Launch> {
+  return {
+    prefix: "Nano",
+    launchAll: (op) => launchAll(module, op),
+    output: (l, shape) => l.output(shape),
+    multiply: (l, product) => {
+      const { kind, M, N, K, a, b, c, accumulate = false } = product;
+      if (b instanceof PackedWeight) multiplyPacked(l, gemm, { ...product, b });
+      else {
+        // deno-fmt-ignore
+        gemm({
+          batch: 1, m: M, n: N, k: K, accumulate,
+          a: l.address(a), aRow: kind === "tn" ? 1 : K, aColumn: kind === "tn" ? M : 1, aBatch: 0,
+          b: l.address(b), bRow: kind === "nt" ? 1 : N, bColumn: kind === "nt" ? K : 1, bBatch: 0,
+          c: l.address(c), cRow: N, cBatch: 0,
+        });
       }
-      return [out];
+      finish(l, product);
     },
-    gradient: (dy, [x, weight]) => ({
-      x: () => linearDx(module, gemm, dy, weight),
-      weight: () => linearDw(module, gemm, dy, x, [O, I]),
-      bias: () => columnSum(module, dy),
-    }),
-  });
+    columnSum: (x) => columnSum(module, x),
+    gelu: (x, activated) => gelu(module, x, activated),
+  };
 }

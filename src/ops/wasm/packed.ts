@@ -4,13 +4,13 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { LinearProduct } from "../fused_linear.ts";
 import { type PackedFormat, PackedWeight, type Weight } from "../packed_weight.ts";
 import type { GemmFunction } from "./gemm.ts";
-import { launch } from "./launch.ts";
-import { columnSum } from "./linear.ts";
+import { type Launch, launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 
-// N rows, I input features, O output features, V rows of a table, C channels
+// O output features, I input features, V rows of a table, C channels
 
 /** `FORMAT_…` of kernels/src/packed.h. */
 const FORMATS: Record<PackedFormat, number> = { BF16: 1, F16: 2 };
@@ -67,88 +67,44 @@ function blockOf(
   return { address: blockAddress(module, rows * I), rows };
 }
 
-/** dx = dy W: [..., O] and packed [O, I] → [..., I]. Written. */
-function packedLinearDx(
-  module: KernelModule,
+/**
+ * C (=|+=) A op(W): `nt`, A [M, K] and packed W [N, K]; `nn`, A [M, K] and packed W [K, N]. Neither
+ * scale nor bias nor activation.
+ *
+ * @throws {Error} for another kind
+ */
+export function multiplyPacked(
+  l: Launch,
   gemm: GemmFunction,
-  dy: tf.Tensor,
-  weight: PackedWeight,
-): tf.Tensor {
-  const [O, I] = weight.shape;
-  return launch(module, {
-    name: "NanoPackedLinearDx",
-    inputs: { dy, words: weight.words },
-    run: (l) => {
-      const out = l.output([...dy.shape.slice(0, -1), I]);
-      const block = blockOf(module, weight.shape);
-      eachBlock(
-        module,
-        formatCode(weight),
-        weight.shape,
-        l.address(weight.words),
-        block,
-        (first, rows) =>
-          // deno-fmt-ignore
-          gemm({
-            batch: 1, m: dy.size / O, n: I, k: rows,
-            a: l.address(dy) + 4 * first, aRow: O, aColumn: 1, aBatch: 0,
-            b: block.address, bRow: I, bColumn: 1, bBatch: 0,
-            c: l.address(out), cRow: I, cBatch: 0, accumulate: first > 0,
-          }),
-      );
-      return [out];
-    },
-  });
-}
-
-/** y = x Wᵀ + b: x [..., I], packed weight [O, I], bias [O] → [..., O]. */
-export function packedLinear(
-  module: KernelModule,
-  gemm: GemmFunction,
-  x: tf.Tensor,
-  weight: PackedWeight,
-  bias?: tf.Tensor,
-): tf.Tensor {
-  const [O, I] = weight.shape;
-  if (x.shape[x.rank - 1] !== I) {
-    throw new Error(
-      `Cannot run a linear layer [${weight.shape}] on [${x.shape}]: the last dim must be ${I}.`,
-    );
-  }
-  const N = x.size / I;
+  { kind, M, N, K, a, b: weight, c, accumulate = false }: LinearProduct & {
+    readonly b: PackedWeight;
+  },
+): void {
+  if (kind === "tn") throw new Error("Cannot multiply a packed weight by a transposed matrix.");
+  const { module } = l;
   const format = formatCode(weight);
-  const { words } = weight;
-  return launch(module, {
-    name: bias === undefined ? "NanoPackedLinear" : "NanoPackedLinearBias",
-    inputs: bias === undefined ? { x, words } : { x, words, bias },
-    run: (l) => {
-      const out = l.output([...x.shape.slice(0, -1), O]);
-      if (N <= FEW_ROWS) {
-        // deno-fmt-ignore
-        module.kernel("nano_packed_rows")(
-          format, N, O, I, l.address(x), l.address(words), l.address(out),
-        );
-      } else {
-        const block = blockOf(module, weight.shape);
-        eachBlock(module, format, weight.shape, l.address(words), block, (first, rows) =>
-          // deno-fmt-ignore
-          gemm({
-            batch: 1, m: N, n: rows, k: I,
-            a: l.address(x), aRow: I, aColumn: 1, aBatch: 0,
-            b: block.address, bRow: 1, bColumn: I, bBatch: 0,
-            c: l.address(out) + 4 * first, cRow: O, cBatch: 0, accumulate: false,
-          }));
-      }
-      if (bias !== undefined) {
-        module.kernel("nano_add_bias")(N, O, l.address(out), l.address(bias));
-      }
-      return [out];
-    },
-    gradient: (dy) => ({
-      x: () => packedLinearDx(module, gemm, dy, weight),
-      bias: () => columnSum(module, dy),
-    }),
-  });
+  if (kind === "nt" && M <= FEW_ROWS && !accumulate) {
+    // deno-fmt-ignore
+    module.kernel("nano_packed_rows")(
+      format, M, N, K, l.address(a), l.address(weight.words), l.address(c),
+    );
+    return;
+  }
+  const block = blockOf(module, weight.shape);
+  const at = { a: l.address(a), c: l.address(c) };
+  const shared = { batch: 1, m: M, aRow: K, aColumn: 1, aBatch: 0, bBatch: 0, cRow: N, cBatch: 0 };
+  eachBlock(module, format, weight.shape, l.address(weight.words), block, (first, rows) =>
+    gemm(
+      kind === "nt"
+        ? {
+          ...{ ...shared, n: rows, k: K, a: at.a, c: at.c + 4 * first, accumulate },
+          ...{ b: block.address, bRow: 1, bColumn: K },
+        }
+        : {
+          ...{ ...shared, n: N, k: rows, a: at.a + 4 * first, c: at.c },
+          ...{ b: block.address, bRow: N, bColumn: 1, accumulate: accumulate || first > 0 },
+        },
+    ));
 }
 
 /** A packed weight as float32. No gradient. */

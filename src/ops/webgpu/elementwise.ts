@@ -62,22 +62,26 @@ export function elementwise(op: Elementwise): tf.Tensor {
   });
 }
 
-/** √(2/π), and the cube's factor. */
-const GELU = `
+/** Of GELU, for values of type V: √(2/π), and the cube's factor. */
+export const GELU = `
 fn gelu_tanh(x: V) -> V {
   let inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
   // 1 − 2 / (e^2u + 1), which neither overflows nor needs the driver's tanh.
   return 1.0 - 2.0 / (exp(clamp(2.0 * inner, V(-80.0), V(80.0))) + 1.0);
 }`;
 
-/** tanh-GELU of any shape. */
-export function gelu(x: tf.Tensor): tf.Tensor {
+/**
+ * tanh-GELU of any shape.
+ *
+ * @param activated its value, where a product has computed it already
+ */
+export function gelu(x: tf.Tensor, activated?: tf.TensorInfo): tf.Tensor {
   return launch({
     name: "GpuGelu",
     inputs: { x },
     saveInputs: ["x"],
     run: (l) => [
-      record(l, {
+      activated ?? record(l, {
         name: "gelu",
         inputs: [x],
         declarations: GELU,

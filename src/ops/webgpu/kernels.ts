@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
 import type { AttentionLayout } from "../attention_layout.ts";
+import type { LinearExtras } from "../fused_linear.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
@@ -19,13 +20,12 @@ import { linear } from "./linear.ts";
 import { installMatMulKernel } from "./mat_mul_kernel.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
-import { gatherPackedRows, gatherPackedRowsAt, packedLinear, unpack } from "./packed.ts";
+import { gatherPackedRows, gatherPackedRowsAt, unpack } from "./packed.ts";
 import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.ts";
 
 /** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
 export interface GpuKernels {
-  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
-  packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor;
+  linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor, extras?: LinearExtras): tf.Tensor;
   unpack(weight: PackedWeight): tf.Tensor;
   /** Null where a row is no multiple of four numbers. */
   gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null;
@@ -69,9 +69,10 @@ export interface GpuKernels {
 }
 
 const KERNELS: GpuKernels = {
-  ...{ linear, columnSum, rmsNorm, layerNorm, gelu, swiglu, rope, attention, headLogProbs },
+  ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
+  gelu: (x) => gelu(x),
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
-  ...{ adamW, gradientNorm, packedLinear, unpack },
+  ...{ adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt },
 };
 

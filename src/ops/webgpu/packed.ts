@@ -4,58 +4,15 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { PackedWeight } from "../packed_weight.ts";
-import { columnSum } from "./column_sum.ts";
 import { type GpuLaunch, launch } from "./launch.ts";
-import { multiply } from "./product.ts";
 import { cachedProgram, grid } from "./program.ts";
 import { unpackOnGpu } from "./unpacking.ts";
 
-// N rows, I input features, O output features, V rows of a table, C channels
+// V rows of a table, C channels
 
 /** A packed weight as float32; the caller's to free. No gradient. */
 export function unpack({ words, format, shape }: PackedWeight): tf.Tensor {
   return unpackOnGpu(words, format, shape);
-}
-
-/** y = x Wᵀ + b with a frozen W [O, I] in 16 bits: x [..., I] → [..., O]. */
-export function packedLinear(x: tf.Tensor, weight: PackedWeight, bias?: tf.Tensor): tf.Tensor {
-  const [O, I] = weight.shape;
-  const { words, format } = weight;
-  if (x.shape[x.rank - 1] !== I) {
-    throw new Error(
-      `Cannot run a linear layer [${weight.shape}] on [${x.shape}]: the last dim must be ${I}.`,
-    );
-  }
-  const packed = { format, shape: weight.shape };
-  return launch({
-    name: bias === undefined ? "GpuPackedLinear" : "GpuPackedLinearBias",
-    inputs: bias === undefined ? { x, words } : { x, words, bias },
-    saveInputs: ["words"],
-    run: (l) => {
-      const c = l.output([...x.shape.slice(0, -1), O]);
-      multiply(l, {
-        ...{ kind: "nt", M: x.size / I, N: O, K: I },
-        ...{ a: x, b: words, bPacked: packed, c, bias },
-      });
-      return [c];
-    },
-    gradient: (dy, [words]) => ({
-      x: () =>
-        launch({
-          name: "GpuPackedLinearDx",
-          inputs: { dy, words },
-          run: (l) => {
-            const c = l.output([...dy.shape.slice(0, -1), I]);
-            multiply(l, {
-              ...{ kind: "nn", M: dy.size / O, N: I, K: O },
-              ...{ a: dy, b: words, bPacked: packed, c },
-            });
-            return [c];
-          },
-        }),
-      bias: () => columnSum(dy),
-    }),
-  });
 }
 
 /** Records a gather: the rows of a packed table [V, C] at `count` ids. */

@@ -7,7 +7,15 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../packed_weight.ts";
 import { roundedOperands } from "../precision.ts";
-import type { GpuLaunch, Resource } from "./launch.ts";
+import type { GpuLaunch } from "./launch.ts";
+import {
+  type Epilogue,
+  epilogueBindings,
+  epilogueDeclarations,
+  epilogueName,
+  epilogueResources,
+  storeSum,
+} from "./product_store.ts";
 import { THIN_ROWS, thinGroups, thinProgram } from "./thin_product.ts";
 import { recordUnpacking } from "./unpacking.ts";
 import { type BindingType, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
@@ -35,6 +43,10 @@ export interface Product {
   readonly bias?: tf.TensorInfo;
   /** Adds to what C holds. */
   readonly accumulate?: boolean;
+  /** Times A B, before anything is added. */
+  readonly scale?: number;
+  /** Where GELU(C) goes: shaped as C. */
+  readonly activated?: tf.TensorInfo;
   /** First row of A (`tn`: of its K rows) that takes part. */
   readonly aRow?: number;
   /** First row of B that takes part. */
@@ -58,17 +70,15 @@ const PARAMETERS = {
   bOffset: "u32",
   cOffset: "u32",
   bLast: "u32",
+  scale: "f32",
 } as const;
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
 /** What follows the sums: `value(row, column4)` for each block of four columns that a lane holds. */
-function store(row: string, column: string, value: string, bias: boolean, add: boolean): string {
+function store(row: string, column: string, value: string, epilogue: Epilogue): string {
   const at = `p.cOffset + ${row} * p.cStride + ${column}`;
-  const sum = [value];
-  if (bias) sum.push(`load_bias(${column})`);
-  if (add) sum.push(`c[${at}]`);
-  return `if (${row} < p.M && ${column} * 4u < p.N) { c[${at}] = ${sum.join(" + ")}; }`;
+  return `if (${row} < p.M && ${column} * 4u < p.N) { ${storeSum(epilogue, at, column, value)} }`;
 }
 
 /** Columns of the result that a lane keeps, where a CPU plays the GPU. */
@@ -82,8 +92,7 @@ interface Variant {
   readonly operand: BindingType;
   /** The type of B, where it differs. */
   readonly operandB: BindingType;
-  readonly bias: boolean;
-  readonly add: boolean;
+  readonly epilogue: Epilogue;
   /** Tiles in workgroup memory, or how many rows of the result a lane keeps in registers. */
   readonly shape: "tiles" | 8 | 16;
   /** Whether tiles keep their values in float16, which they are rounded to already. */
@@ -93,7 +102,7 @@ interface Variant {
 }
 
 /** A lane has 8 or 16 rows of C, a workgroup 8 times as many rows and 16 columns. */
-function registerBody({ kind, bias, add, depth }: Variant, rowsOfLane: number): string {
+function registerBody({ kind, epilogue, depth }: Variant, rowsOfLane: number): string {
   const rows = range(rowsOfLane);
   const blocks = range(COLUMNS / 4);
   const lines: string[] = [
@@ -154,7 +163,7 @@ function registerBody({ kind, bias, add, depth }: Variant, rowsOfLane: number): 
       ? `((row4 + ${Math.floor(r / 4) * LANES}u) * 4u + ${r % 4}u)`
       : `(row + ${r * LANES}u)`;
     for (const n of blocks) {
-      lines.push(store(row, `(column + ${n}u)`, `c${r}_${n}`, bias, add));
+      lines.push(store(row, `(column + ${n}u)`, `c${r}_${n}`, epilogue));
     }
   }
   return lines.join("\n");
@@ -165,7 +174,7 @@ const TILE = 64;
 const DEPTH = 16;
 
 /** 16 × 16 lanes with 4 × 4 results each; tiles of A and B pass through workgroup memory. */
-function tileBody({ kind, bias, add, half }: Variant): string {
+function tileBody({ kind, epilogue, half }: Variant): string {
   const toTile = half ? "f16" : "";
   const read = (value: string): string => half ? `f32(${value})` : value;
   const b4 = range(4).map((j) => read(`b_tile[at + ${j}u]`)).join(", ");
@@ -212,56 +221,56 @@ function tileBody({ kind, bias, add, half }: Variant): string {
     for (var r = 0u; r < 4u; r++) {
       let row = m0 + ty * 4u + r;
       let column = n0 / 4u + tx;
-      ${store("row", "column", "sums[r]", bias, add)}
+      ${store("row", "column", "sums[r]", epilogue)}
     }`;
 }
 
 function vectorProgram(variant: Variant): Program {
-  const { kind, operand, operandB, bias, add, shape, depth, half } = variant;
-  const extras = `${bias ? " bias" : ""}${add ? " add" : ""}${half ? " f16" : ""}`;
+  const { kind, operand, operandB, epilogue, shape, depth, half } = variant;
+  const extras = `${epilogueName(epilogue)}${half ? " f16" : ""}`;
   const tiles = shape === "tiles";
   return cachedProgram(`product ${kind} ${operand} ${operandB} ${shape} ${depth}${extras}`, () => ({
     bindings: [
       { name: "a", type: operand },
       { name: "b", type: operandB },
-      ...bias ? [{ name: "bias", type: "vec4<f32>" } as const] : [],
-      { name: "c", type: "vec4<f32>", write: true },
+      ...epilogueBindings(epilogue, "vec4<f32>"),
     ],
     parameters: PARAMETERS,
     workgroup: tiles ? 256 : LANES,
     usesF16: half,
-    declarations: tiles
-      ? ["a", "b"].map((name) =>
+    declarations: [
+      epilogueDeclarations(epilogue, "vec4<f32>"),
+      ...(tiles ? ["a", "b"] : []).map((name) =>
         `var<workgroup> ${name}_tile: array<${half ? "f16" : "f32"}, ${TILE * DEPTH}>;`
-      ).join("\n")
-      : "",
+      ),
+    ].join("\n"),
     body: tiles ? tileBody(variant) : registerBody(variant, shape),
   }));
 }
 
 /** One result a lane, for dims that are no multiples of 4. Strides and offsets count values. */
-function scalarProgram(kind: ProductKind, bias: boolean, add: boolean): Program {
+function scalarProgram(kind: ProductKind, epilogue: Epilogue): Program {
   const a = kind === "tn" ? "k * p.aStride + row" : "row * p.aStride + k";
   const b = kind === "nt" ? "column * p.bStride + k" : "k * p.bStride + column";
-  return cachedProgram(`product ${kind} scalar${bias ? " bias" : ""}${add ? " add" : ""}`, () => ({
+  return cachedProgram(`product ${kind} scalar${epilogueName(epilogue)}`, () => ({
     bindings: [
       { name: "a", type: "f32" },
       { name: "b", type: "f32" },
-      ...bias ? [{ name: "bias", type: "f32" } as const] : [],
-      { name: "c", type: "f32", write: true },
+      ...epilogueBindings(epilogue, "f32"),
     ],
     parameters: PARAMETERS,
     workgroup: 64,
+    declarations: epilogueDeclarations(epilogue, "f32"),
     body: `
       if (index >= p.M * p.N) { return; }
       let row = index / p.N;
       let column = index % p.N;
-      var sum = ${bias ? "load_bias(column)" : "0.0"};
+      var sum = 0.0;
       for (var k = 0u; k < p.K; k++) {
         sum += load_a(p.aOffset + ${a}) * load_b(min(p.bOffset + ${b}, p.bLast));
       }
       let at = p.cOffset + row * p.cStride + column;
-      c[at] = ${add ? "c[at] + " : ""}sum;`,
+      ${storeSum(epilogue, "at", "column", "sum")}`,
   }));
 }
 
@@ -272,7 +281,7 @@ function isVectorised({ kind, N, K }: Product, [a, b, c]: readonly number[]): bo
 }
 
 /** What shaders of all shapes are given. */
-type Operands = Pick<Variant, "operand" | "operandB" | "bias" | "add">;
+type Operands = Pick<Variant, "operand" | "operandB" | "epilogue">;
 type Chosen = [program: Program, groups: [number, number, number]];
 
 /** The shader for few rows. */
@@ -307,11 +316,13 @@ export function multiply(l: GpuLaunch, product: Product): void {
         bRow: (product.bRow ?? 0) + start,
         bias: start === 0 ? product.bias : undefined,
         accumulate: product.accumulate || start > 0,
+        activated: start + MAX_ITERATIONS < product.K ? undefined : product.activated,
       });
     }
     return;
   }
   const { kind, M, N, K, a, b, bPacked, c, bias, accumulate = false } = product;
+  const { activated, scale = 1 } = product;
   const { aRow = 0, bRow = 0, cRow = 0 } = product;
   if (M === 0 || N === 0) return;
   const aColumns = product.aColumns ?? (kind === "tn" ? M : K);
@@ -320,7 +331,11 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
   const flops = 2 * M * N * K;
   const bytes = 4 * (M * K + M * N * (accumulate ? 2 : 1) + (bias === undefined ? 0 : N)) +
-    (bPacked === undefined ? 4 : 2) * Math.min(K * N, bSize);
+    (bPacked === undefined ? 4 : 2) * Math.min(K * N, bSize) + (activated ? 4 * M * N : 0);
+  const epilogue = {
+    ...{ scaled: scale !== 1, bias: bias !== undefined },
+    ...{ add: accumulate, gelu: activated !== undefined },
+  };
   const vectorised = isVectorised(product, [aColumns, bColumns, cColumns]);
   if (bPacked !== undefined && (l.isFallback || !vectorised)) {
     // Textures, and rows that are no multiples of four, have no words: widened for this product.
@@ -330,15 +345,14 @@ export function multiply(l: GpuLaunch, product: Product): void {
     return;
   }
   if (!vectorised) {
-    const resources: Resource[] = [l.buffer(a), l.buffer(b)];
-    if (bias !== undefined) resources.push(l.buffer(bias));
     l.dispatch(
-      scalarProgram(kind, bias !== undefined, accumulate),
-      [...resources, l.buffer(c)],
+      scalarProgram(kind, epilogue),
+      [l.buffer(a), l.buffer(b), ...epilogueResources(l, c, bias, activated)],
       {
         ...{ M, N, K, aStride: aColumns, bStride: bColumns, cStride: cColumns },
         ...{ aOffset: aRow * aColumns, bOffset: bRow * bColumns, cOffset: cRow * cColumns },
         bLast: bSize - 1,
+        scale,
       },
       grid(M * N, 64),
       { flops, bytes },
@@ -351,23 +365,23 @@ export function multiply(l: GpuLaunch, product: Product): void {
     l.operand(a, "a", aRow * aColumns, rowsOfA * aColumns),
     bPacked === undefined ? l.operand(b, "b") : l.buffer(b),
   ];
-  if (bias !== undefined) resources.push(l.buffer(bias));
   const operands = {
     ...{ operand: l.operandType, operandB: bPacked?.format ?? l.operandType },
-    ...{ bias: bias !== undefined, add: accumulate },
+    epilogue,
   };
   const [program, groups] = kind === "nt" && M <= THIN_ROWS
     ? thin(l, operands, M, N)
     : square(l, operands, product);
   l.dispatch(
     program,
-    [...resources, l.buffer(c)],
+    [...resources, ...epilogueResources(l, c, bias, activated)],
     {
       ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
       aOffset: l.isFallback ? 0 : aRow * aColumns / 4,
       bOffset: bRow * bColumns / 4,
       cOffset: cRow * cColumns / 4,
       bLast: Math.floor(bSize / 4) - 1,
+      scale,
     },
     groups,
     { flops, bytes },

@@ -3,6 +3,13 @@
  * Most lanes of a product by tiles would compute rows that there are not.
  * @module
  */
+import {
+  type Epilogue,
+  epilogueBindings,
+  epilogueDeclarations,
+  epilogueName,
+  storeSum,
+} from "./product_store.ts";
 import { type BindingType, cachedProgram, grid, type Program } from "./program.ts";
 
 /** Rows at most. */
@@ -16,8 +23,7 @@ export interface ThinVariant {
   readonly rows: number;
   readonly operand: BindingType;
   readonly operandB: BindingType;
-  readonly bias: boolean;
-  readonly add: boolean;
+  readonly epilogue: Epilogue;
   /** Whether a CPU plays the GPU. */
   readonly isFallback: boolean;
 }
@@ -77,29 +83,27 @@ export function thinProgram(
   variant: ThinVariant,
   parameters: Program["parameters"],
 ): Program {
-  const { rows, operand, operandB, bias, add, isFallback } = variant;
-  const extras = `${bias ? " bias" : ""}${add ? " add" : ""}${isFallback ? " lanes" : ""}`;
+  const { rows, operand, operandB, epilogue, isFallback } = variant;
+  const extras = `${epilogueName(epilogue)}${isFallback ? " lanes" : ""}`;
   const store = (r: number, sum: string): string => {
     const at = `p.cOffset + ${r}u * p.cStride + column`;
-    const value = `${sum}${bias ? " + load_bias(column)" : ""}${add ? ` + c[${at}]` : ""}`;
-    return `if (${r}u < p.M) { c[${at}] = ${value}; }`;
+    return `if (${r}u < p.M) { ${storeSum(epilogue, at, "column", sum)} }`;
   };
   return cachedProgram(`thin product ${rows} ${operand} ${operandB}${extras}`, () => ({
     bindings: [
       { name: "a", type: operand },
       { name: "b", type: operandB },
-      ...bias ? [{ name: "bias", type: "vec4<f32>" } as const] : [],
-      { name: "c", type: "vec4<f32>", write: true },
+      ...epilogueBindings(epilogue, "vec4<f32>"),
     ],
     parameters,
     workgroup: isFallback ? 8 : WORKGROUP,
-    declarations: isFallback ? "" : `
+    declarations: epilogueDeclarations(epilogue, "vec4<f32>") + (isFallback ? "" : `
 var<workgroup> partial: array<f32, ${rows * WORKGROUP}>;
 fn column_sum(first: u32, row: u32) -> f32 {
   var sum = 0.0;
   for (var i = 0u; i < ${LANES_OF_COLUMN}u; i++) { sum += partial[row * ${WORKGROUP}u + first + i]; }
   return sum;
-}`,
+}`),
     body: isFallback ? laneBody(variant, store) : workgroupBody(variant, store),
   }));
 }

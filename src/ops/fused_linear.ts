@@ -1,0 +1,244 @@
+/**
+ * A fully connected layer as one op, written once for the backends that have a product of their own:
+ * y = x Wᵀ + s · (x Aᵀ) Bᵀ + b, and its tanh-GELU, without a tensor of [N, O] beside the result.
+ *
+ * The side branch is LoRA's (Hu et al., 2021, eq. 3). Its second product adds to the first one's
+ * result; h = s · x Aᵀ is kept for the way back:
+ *
+ * - dx = dy W + g A with g = s · dy B, added the same way
+ * - dA = gᵀ x, dB = dyᵀ h, dW = dyᵀ x, db = Σ dy
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { firstOutput, type FusedOp, sharedGradients, wantsGradient } from "./fused_op.ts";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
+
+// N rows, I input features, O output features, r rank
+
+/** LoRA's side branch: scaling · (input Aᵀ) Bᵀ. */
+export interface LowRankBranch {
+  /** A, [r, I]. */
+  readonly loraA: tf.Tensor;
+  /** B, [O, r]. */
+  readonly loraB: tf.Tensor;
+  /** α / r, or α / √r. */
+  readonly scaling: number;
+  /** What the branch reads where that is not x itself, as with dropout: shaped as x. */
+  readonly input?: tf.Tensor;
+}
+
+/** A product C = scale · op(A) op(B), with what follows in the same pass over C. */
+export interface LinearProduct {
+  /** `nt`: A [M, K], B [N, K]; `nn`: A [M, K], B [K, N]; `tn`: A [K, M], B [K, N]. */
+  readonly kind: "nt" | "nn" | "tn";
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: tf.TensorInfo;
+  /** Packed: not `tn`. */
+  readonly b: tf.TensorInfo | PackedWeight;
+  readonly c: tf.TensorInfo;
+  /** Adds to what C holds; then there is no scale. */
+  readonly accumulate?: boolean;
+  readonly scale?: number;
+  /** [N], added to every row. */
+  readonly bias?: tf.TensorInfo;
+  /** Where GELU(C) goes. */
+  readonly activated?: tf.TensorInfo;
+}
+
+/** What a backend has for the op. */
+export interface LinearKernels<Tools> {
+  /** Of its kernels' names. */
+  readonly prefix: string;
+  launchAll(op: FusedOp<Tools>): tf.Tensor[];
+  /** A new tensor, its values undefined. */
+  output(tools: Tools, shape: readonly number[]): tf.TensorInfo;
+  multiply(tools: Tools, product: LinearProduct): void;
+  /** [..., C] → [C]. */
+  columnSum(x: tf.Tensor): tf.Tensor;
+  /** The op GELU of `x` whose value is there already. */
+  gelu(x: tf.Tensor, activated: tf.TensorInfo): tf.Tensor;
+}
+
+/** What else the layer does. */
+export interface LinearExtras {
+  readonly branch?: LowRankBranch;
+  /** Whether to return GELU(y). */
+  readonly gelu?: boolean;
+}
+
+function checkShapes(x: tf.Tensor, weight: Weight, branch: LowRankBranch | undefined): void {
+  const [O, I] = weight.shape;
+  if (x.shape[x.rank - 1] !== I) {
+    throw new Error(
+      `Cannot run a linear layer [${weight.shape}] on [${x.shape}]: the last dim must be ${I}.`,
+    );
+  }
+  if (branch === undefined) return;
+  const { loraA: { shape: a }, loraB: { shape: b }, input } = branch;
+  if (a[1] !== I || b[0] !== O || a[0] !== b[1]) {
+    throw new Error(
+      `Cannot add a side branch of A [${a}] and B [${b}] to a linear layer [${weight.shape}]: ` +
+        `they must be [r, ${I}] and [${O}, r].`,
+    );
+  }
+  if (input !== undefined && input.shape.join() !== x.shape.join()) {
+    throw new Error(
+      `Cannot add a side branch: its input is [${input.shape}], the layer's is [${x.shape}].`,
+    );
+  }
+}
+
+/** op(A) op(B) as an op without a gradient. */
+function productOp<Tools>(
+  kernels: LinearKernels<Tools>,
+  shape: readonly number[],
+  product: Omit<LinearProduct, "a" | "b" | "c"> & { readonly a: tf.Tensor; readonly b: Weight },
+): tf.Tensor {
+  const { a, b } = product;
+  return firstOutput(kernels.launchAll({
+    name: `${kernels.prefix}LinearProduct`,
+    inputs: { a, b: b instanceof PackedWeight ? b.words : b },
+    run: (tools) => {
+      const c = kernels.output(tools, shape);
+      kernels.multiply(tools, { ...product, c });
+      return [c];
+    },
+  }));
+}
+
+/** g A, with dy W where there is a weight, and g: [..., I] and [N, r]. Written. */
+function branchBack<Tools>(
+  kernels: LinearKernels<Tools>,
+  dy: tf.Tensor,
+  weight: Weight | null,
+  { loraA, loraB, scaling }: LowRankBranch,
+): tf.Tensor[] {
+  const [r, I] = loraA.shape;
+  const O = loraB.shape[0];
+  const N = dy.size / O;
+  const words = weight instanceof PackedWeight ? weight.words : weight;
+  return kernels.launchAll({
+    name: `${kernels.prefix}LinearBranchBack`,
+    inputs: { dy, loraA, loraB, ...(words === null ? {} : { weight: words }) },
+    run: (tools) => {
+      const dx = kernels.output(tools, [...dy.shape.slice(0, -1), I]);
+      const g = kernels.output(tools, [N, r]);
+      const { multiply } = kernels;
+      multiply(tools, { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, c: g, scale: scaling });
+      const c = dx;
+      if (weight !== null) multiply(tools, { kind: "nn", M: N, N: I, K: O, a: dy, b: weight, c });
+      const accumulate = weight !== null;
+      multiply(tools, { kind: "nn", M: N, N: I, K: r, a: g, b: loraA, c, accumulate });
+      return [dx, g];
+    },
+  });
+}
+
+/**
+ * The layer as one op of the backend.
+ *
+ * @param x [..., I]
+ * @param weight [O, I]; a packed one is frozen
+ * @param bias [O], if there is one
+ * @returns [..., O]
+ * @throws {Error} where shapes disagree
+ */
+export function fusedLinear<Tools>(
+  kernels: LinearKernels<Tools>,
+  x: tf.Tensor,
+  weight: Weight,
+  bias?: tf.Tensor,
+  { branch, gelu = false }: LinearExtras = {},
+): tf.Tensor {
+  checkShapes(x, weight, branch);
+  const [O, I] = weight.shape;
+  const N = x.size / I;
+  const r = branch?.loraA.shape[0] ?? 0;
+  const packed = weight instanceof PackedWeight;
+  const trains = !packed && wantsGradient(weight);
+  let activated: tf.TensorInfo | undefined;
+
+  const forward = (tools: Tools): tf.TensorInfo[] => {
+    const c = kernels.output(tools, [...x.shape.slice(0, -1), O]);
+    if (gelu) activated = kernels.output(tools, c.shape);
+    const last = { bias, activated };
+    const { multiply } = kernels;
+    const base = { kind: "nt", M: N, N: O, K: I, a: x, b: weight, c } as const;
+    if (branch === undefined) {
+      multiply(tools, { ...base, ...last });
+      return [c];
+    }
+    const { loraA, loraB, scaling, input = x } = branch;
+    const h = kernels.output(tools, [N, r]);
+    multiply(tools, { kind: "nt", M: N, N: r, K: I, a: input, b: loraA, c: h, scale: scaling });
+    multiply(tools, base);
+    const side = { kind: "nt", M: N, N: O, K: r, a: h, b: loraB, c } as const;
+    multiply(tools, { ...side, ...last, accumulate: true });
+    return [c, h];
+  };
+
+  // Gradients are asked for in this order.
+  const inputs = {
+    x,
+    ...(packed ? { words: weight.words } : { weight }),
+    ...(bias && { bias }),
+    ...(branch?.input && { input: branch.input }),
+    ...(branch && { loraA: branch.loraA, loraB: branch.loraB }),
+  };
+  const saveInputs = [
+    ...(trains || (branch !== undefined && branch.input === undefined) ? ["x"] : []),
+    ...(packed ? [] : ["weight"]),
+    ...(branch?.input ? ["input"] : []),
+    ...(branch ? ["loraA", "loraB"] : []),
+  ];
+  const z = firstOutput(kernels.launchAll({
+    name: `${kernels.prefix}Linear ${Object.keys(inputs)} keeps ${saveInputs}`,
+    inputs,
+    saveInputs,
+    saveOutputs: [false, branch !== undefined],
+    run: forward,
+    gradient: (dy, saved) => {
+      const kept = Object.fromEntries(saveInputs.map((name, i) => [name, saved[i]]));
+      const W: Weight = packed ? weight : kept.weight;
+      const dx = () => productOp(kernels, x.shape, { kind: "nn", M: N, N: I, K: O, a: dy, b: W });
+      const sums = {
+        weight: () =>
+          productOp(kernels, [O, I], { kind: "tn", M: O, N: I, K: N, a: dy, b: kept.x }),
+        bias: () => kernels.columnSum(dy),
+      };
+      if (branch === undefined) return { x: dx, ...sums };
+      const { loraA, loraB, input } = kept;
+      const own = { loraA, loraB, scaling: branch.scaling };
+      const both = sharedGradients(() => branchBack(kernels, dy, input ? null : W, own));
+      let wentBack = false;
+      const ofBranch = () => {
+        wentBack = true;
+        return both(0)();
+      };
+      return {
+        ...sums,
+        ...(input ? { x: dx, input: ofBranch } : { x: ofBranch }),
+        loraA: () => {
+          const scale = branch.scaling;
+          const g = wentBack // [N, r]
+            ? both(1)()
+            : productOp(kernels, [N, r], { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, scale });
+          const b = input ?? kept.x;
+          return productOp(kernels, [r, I], { kind: "tn", M: r, N: I, K: N, a: g, b });
+        },
+        loraB: () => {
+          const h = saved[saveInputs.length]; // [N, r]
+          return productOp(kernels, [O, r], { kind: "tn", M: O, N: r, K: N, a: dy, b: h });
+        },
+      };
+    },
+  }));
+  if (activated === undefined) return z;
+  // One pass made both; on the tape they are two ops, so that the gradient of z is there but once.
+  const y = kernels.gelu(z, activated);
+  z.dispose();
+  return y;
+}
