@@ -12,7 +12,7 @@ import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 /** What is bound: a tensor's buffer, or a texture with its values. */
 export type Resource = GPUBuffer | GPUTexture;
 
-/** Dispatches before a submission: long enough to cost little, short enough to keep the queue fed. */
+/** Dispatches of a submission, or some more: enough to cost little, few enough to feed the queue. */
 const DISPATCHES_PER_SUBMISSION = 64;
 
 /** Recorded bind groups and uniform buffers beyond this are forgotten, all at once. */
@@ -221,12 +221,20 @@ export class GpuLaunch {
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(...groups);
-    if (++backend.dispatchCountInPass >= DISPATCHES_PER_SUBMISSION) {
-      backend.endComputePassEncoder();
-      backend.submitQueue();
-      for (const resource of this.#retired) resource.destroy();
-      this.#retired = [];
-    }
+    backend.dispatchCountInPass++;
+  }
+
+  /**
+   * Submits what has been recorded once there is enough of it. Called after each op and never within
+   * one: what an op holds for a while (integers, scratch) goes back to the pool at a submission.
+   */
+  submitIfDue(): void {
+    const { backend } = this;
+    if (backend.dispatchCountInPass < DISPATCHES_PER_SUBMISSION) return;
+    backend.endComputePassEncoder();
+    backend.submitQueue();
+    for (const resource of this.#retired) resource.destroy();
+    this.#retired = [];
   }
 
   /** Begins to count dispatches. */
@@ -396,5 +404,7 @@ export function launch<T extends tf.Tensor>(op: FusedOp<GpuLaunch>): T {
 
 /** Runs an op and returns all its outputs. */
 export function launchAll(op: FusedOp<GpuLaunch>): tf.Tensor[] {
-  return runOp(op, "webgpu", currentLaunch);
+  const outputs = runOp(op, "webgpu", currentLaunch);
+  currentLaunch().submitIfDue();
+  return outputs;
 }

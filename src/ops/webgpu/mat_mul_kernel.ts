@@ -38,6 +38,7 @@ export function installMatMulKernel(): void {
       const c = l.output([...outer.slice(0, -2), M, N]);
       const kind = transposeA ? "tn" : transposeB ? "nt" : "nn";
       multiply(l, { kind, M, N, K, a, b, c });
+      l.submitIfDue();
       return c;
     },
   });

@@ -72,6 +72,7 @@ export function adamW(
     grid(count, WORKGROUP),
     { changing: true, flops: 15 * parameter.size, bytes: 4 * 7 * parameter.size },
   );
+  l.submitIfDue();
   // What the host remembers of an earlier reading is no longer true.
   for (const { dataId } of written) l.backend.tensorMap.get(dataId).values = null;
   return true;
