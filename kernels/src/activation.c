@@ -34,23 +34,6 @@ void nano_gelu_dx(i32 n, const float *x, const float *dy, float *dx) {
   if (i < n) store_part(dx + i, mul(load_part(dy + i, n - i), gelu_slope4(load_part(x + i, n - i))), n - i);
 }
 
-// z[r, c] += bias[c] in place, y = gelu(z), in one pass over z.
-EXPORT(nano_bias_gelu)
-void nano_bias_gelu(i32 rows, i32 columns, float *z, const float *bias, float *y) {
-  for (i32 r = 0; r < rows; r++, z += columns, y += columns) {
-    i32 j = 0;
-    for (; j + 4 <= columns; j += 4) {
-      v4 sum = add(load4(z + j), load4(bias + j));
-      store4(z + j, sum), store4(y + j, gelu4(sum));
-    }
-    if (j < columns) {
-      i32 c = columns - j;
-      v4 sum = add(load_part(z + j, c), load_part(bias + j, c));
-      store_part(z + j, sum, c), store_part(y + j, gelu4(sum), c);
-    }
-  }
-}
-
 INLINE v4 sigmoid4(v4 x) {
   return div4(splat(1.0f), add(splat(1.0f), exp4(wasm_f32x4_neg(x))));
 }

@@ -26,26 +26,23 @@ export function columnSum(module: KernelModule, x: tf.Tensor): tf.Tensor {
   });
 }
 
-/** What follows the product: scale, bias and GELU, each value of C once more in the cache. */
+/**
+ * What follows the product: scale, bias and GELU, a kernel each. In one pass bias and GELU were not
+ * faster: the exponential is what they cost.
+ */
 function finish(l: Launch, { M, N, c, scale = 1, bias, activated }: LinearProduct): void {
   const { module } = l;
   const at = l.address(c);
   if (scale !== 1) {
     runRange(module, "nano_scale", M * N, 1, (start, size) => [size, scale, at + 4 * start]);
   }
-  const rows = (kernel: string, others: readonly tf.TensorInfo[], to: readonly tf.TensorInfo[]) =>
-    runRange(module, kernel, M, N, (row, count) => [
-      count,
-      N,
-      at + 4 * N * row,
-      ...others.map(l.address),
-      ...to.map((tensor) => l.address(tensor) + 4 * N * row),
-    ]);
-  if (activated === undefined) {
-    if (bias !== undefined) rows("nano_add_bias", [bias], []);
-  } else if (bias === undefined) {
+  if (bias !== undefined) {
+    const row = l.address(bias);
+    runRange(module, "nano_add_bias", M, N, (first, rows) => [rows, N, at + 4 * N * first, row]);
+  }
+  if (activated !== undefined) {
     runElements(module, "nano_gelu", M * N, [at, l.address(activated)]);
-  } else rows("nano_bias_gelu", [bias], [activated]);
+  }
 }
 
 /** The kernels that layers run on. */
