@@ -329,7 +329,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const bColumns = kind === "nt" ? K : N;
   const cColumns = product.cColumns ?? N;
   const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
-  const flops = 2 * M * N * K;
+  const flops = 2 * M * N * K + (activated ? 15 * M * N : 0);
   const bytes = 4 * (M * K + M * N * (accumulate ? 2 : 1) + (bias === undefined ? 0 : N)) +
     (bPacked === undefined ? 4 : 2) * Math.min(K * N, bSize) + (activated ? 4 * M * N : 0);
   const epilogue = {
