@@ -7,6 +7,7 @@ import { parseModelOverrides } from "../src/config/override.ts";
 import type { VLMConfig } from "../src/model/config.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths, namedModel } from "./named_paths.ts";
 import { required } from "./required.ts";
 
 /** What `convert` was asked for. */
@@ -67,6 +68,10 @@ export const command: Command = {
     const { language, vision, vlmConfig, initPositionEmbedding, seed, out } = parseConvertArguments(
       args,
     );
+    await checkNamedPaths([
+      ["--language", "model", language],
+      ...namedModel("--vision", vision),
+    ]);
     const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
     const { convert } = await import("../src/train/convert_folder.ts");
     const { config, parameters, hasTokenizer } = await convert({

@@ -15,6 +15,7 @@ import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { formatTable } from "../src/report/console_table.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
 import { required } from "./required.ts";
 
 const FORMATS = ["vqa", "preference", "grpo"] as const;
@@ -316,6 +317,13 @@ export const command: Command = {
   options,
   onInterrupt: "ending after this batch",
   async run(args, { signal }) {
-    return await evaluate(parseEvalArguments(args), signal) ? 0 : 130;
+    const asked = parseEvalArguments(args);
+    await checkNamedPaths([
+      ["--model", "model", asked.model],
+      ...namedModel("--adapter", asked.adapter),
+      ["--data", "data", asked.data],
+      ...asked.rewards.map((module): Named => ["--reward", "module", module]),
+    ]);
+    return await evaluate(asked, signal) ? 0 : 130;
   },
 };

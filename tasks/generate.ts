@@ -10,6 +10,7 @@ import { loadModel } from "../src/model/pretrained.ts";
 import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
 import { required } from "./required.ts";
 
 /** What `generate` was asked for. */
@@ -110,23 +111,9 @@ export function parseGenerateArguments(args: readonly string[]): GenerateOptions
   };
 }
 
-/** The bytes of a picture. */
-async function readPicture(path: string): Promise<Uint8Array> {
-  try {
-    return await Deno.readFile(path);
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound
-      ? "there is no such file"
-      : error instanceof Error
-      ? error.message
-      : String(error);
-    throw new Error(`Cannot read the picture ${path}: ${reason}`);
-  }
-}
-
 /** @returns whether it came to its end */
 async function generate(asked: GenerateOptions, signal: AbortSignal): Promise<boolean> {
-  const pictures = await Promise.all(asked.images.map(readPicture));
+  const pictures = await Promise.all(asked.images.map((path) => Deno.readFile(path)));
   const backend = await initBackend({ backend: asked.backend });
   console.error(`backend ${backend.reason}`);
   const { model, tokenizer, imageProcessor } = await loadModel(asked.model, {
@@ -196,6 +183,12 @@ export const command: Command = {
   options,
   onInterrupt: "ending after this token",
   async run(args, { signal }) {
-    return await generate(parseGenerateArguments(args), signal) ? 0 : 130;
+    const asked = parseGenerateArguments(args);
+    await checkNamedPaths([
+      ["--model", "model", asked.model],
+      ...namedModel("--adapter", asked.adapter),
+      ...asked.images.map((image): Named => ["--image", "file", image]),
+    ]);
+    return await generate(asked, signal) ? 0 : 130;
   },
 };

@@ -6,6 +6,7 @@
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths } from "./named_paths.ts";
 import { required } from "./required.ts";
 
 /** What `merge` was asked for. */
@@ -51,6 +52,7 @@ export const command: Command = {
   options,
   async run(args) {
     const { model, adapter, out, backend } = parseMergeArguments(args);
+    await checkNamedPaths([["--model", "model", model], ["--adapter", "model", adapter]]);
     const { initBackend } = await import("../src/device/backend.ts");
     const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
     const { mergeAndVerify } = await import("../src/train/merge_verified.ts");

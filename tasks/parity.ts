@@ -6,6 +6,7 @@
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths } from "./named_paths.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What `parity` was asked for. */
@@ -80,6 +81,8 @@ export const command: Command = {
   usage: "DIR [options]",
   options,
   async run(args) {
-    return await replay(parseParityArguments(args));
+    const asked = parseParityArguments(args);
+    await checkNamedPaths([["DIR", "folder", asked.folder]]);
+    return await replay(asked);
   },
 };

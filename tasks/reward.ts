@@ -8,6 +8,7 @@ import { RewardModuleError } from "../src/rewards/module_graph.ts";
 import { type CallOutcome, SandboxedModule } from "../src/rewards/sandboxed_module.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths } from "./named_paths.ts";
 import { rewardRows, rowsToContext, type SampleRow } from "./reward_rows.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -198,6 +199,7 @@ export const command: Command = {
 sample rows are scored. check prints scores and what was refused; bench scores 64 rows 50 times.`,
   async run(args) {
     const asked = parseRewardArguments(args);
+    await checkNamedPaths([["MODULE", "module", asked.module]]);
     let rows = await rewardRows(asked.data);
     if (asked.action === "bench") {
       rows = Array.from({ length: BENCH_ROWS }, (_, i) => rows[i % rows.length]);

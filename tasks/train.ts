@@ -13,6 +13,7 @@ import { EMBEDDED_CONFIGS } from "../src/config/embedded.ts";
 import { loadConfig, parseConfig } from "../src/config/load_config.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkNamedPaths, namesOfConfig } from "./named_paths.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What `train` was asked for. */
@@ -178,6 +179,7 @@ export const command: Command = {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
     await checkResumeFolder(train.resume);
+    await checkNamedPaths(namesOfConfig(config));
     if (train.dryRun) return await dryRun(train, config, signal);
     const run = await runnerOf(config.training_type);
     const { status } = await run(config, {

@@ -80,8 +80,15 @@ function datasetProblems({ training_type, dataset }: ResolvedConfig): Finding[] 
   return problems;
 }
 
-function trainingProblems({ training }: ResolvedConfig): Finding[] {
+function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
   const problems: Finding[] = [];
+  const last = model.use_lora ? "lr_lora" : "lr_language_backbone";
+  if ([training.lr_mp, training.lr_vision_backbone, training[last]].every((rate) => rate === 0)) {
+    problems.push({
+      key: "training",
+      text: `every learning rate is 0; set lr_mp, lr_vision_backbone or ${last} above 0`,
+    });
+  }
   if (training.bf16 && training.fp16) {
     problems.push({
       key: "training.fp16",
@@ -227,14 +234,6 @@ function warningsOf(config: ResolvedConfig): Finding[] {
       key: "model.vlm_config",
       text: "not read: the checkpoint brings its own (model_name_or_path is not initialize)",
     });
-  }
-  const rates = [
-    training.lr_mp,
-    training.lr_vision_backbone,
-    model.use_lora ? training.lr_lora : training.lr_language_backbone,
-  ];
-  if (rates.every((rate) => rate === 0)) {
-    warnings.push({ key: "training", text: "every learning rate is 0: nothing will change" });
   }
   if (config.training_type === "grpo" && grpo.delta !== null && grpo.delta <= 1 + grpo.epsilon) {
     const text =

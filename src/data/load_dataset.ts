@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { HubError } from "../hub/hub_error.ts";
+import { isDataHubId } from "../hub/hub_id.ts";
 import { Dataset, type ExampleRules } from "./dataset.ts";
 import { DataError } from "./data_error.ts";
 import { fingerprintFiles } from "./fingerprint.ts";
@@ -131,7 +132,7 @@ async function findFiles(
   path: string,
   resolveFiles: (id: string) => Promise<DataFiles> = hubDataFiles,
 ): Promise<DataFiles> {
-  if (isHubId(path) && !await exists(path)) {
+  if (isDataHubId(path) && !await exists(path)) {
     try {
       return await resolveFiles(path);
     } catch (error) {
@@ -141,12 +142,6 @@ async function findFiles(
     }
   }
   return await localDataFiles(path);
-}
-
-/** Whether a text can be the id of a repository: `name` or `owner/name`, perhaps `@revision`. */
-export function isHubId(text: string): boolean {
-  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?(@.+)?$/.test(text) &&
-    !/\.(parquet|jsonl?|csv)$/i.test(text);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -8,8 +8,9 @@ import type { Dataset } from "../data/dataset.ts";
 import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded_dataset.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "../data/formats.ts";
 import { hubDataFiles } from "../data/hub_files.ts";
-import { isHubId, loadDataset } from "../data/load_dataset.ts";
+import { loadDataset } from "../data/load_dataset.ts";
 import { localDataFiles, openSplit } from "../data/open_source.ts";
+import { isDataHubId } from "../hub/hub_id.ts";
 
 /** What to load. */
 export interface EvaluationDataOptions {
@@ -48,7 +49,7 @@ const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
 export async function formatOfData(path: string, split?: string): Promise<DatasetFormat> {
   if (path === BUILTIN_SHAPES) return "vqa";
   const isLocal = await Deno.stat(path).then(() => true, () => false);
-  const files = isLocal || !isHubId(path) ? await localDataFiles(path) : await hubDataFiles(path);
+  const files = isLocal || !isDataHubId(path) ? await localDataFiles(path) : await hubDataFiles(path);
   const { source } = await openSplit(files, split ?? "train");
   for (const format of FORMATS) {
     try {

@@ -3,6 +3,7 @@ import { downloadSnapshot } from "./download_snapshot.ts";
 import { checkPath } from "./hub_cache.ts";
 import type { HubClient } from "./hub_client.ts";
 import { HubError } from "./hub_error.ts";
+import { parseHubId } from "./hub_id.ts";
 
 /** Small files of a model folder that are taken where they are there. */
 const SIDE_FILES = new Set([
@@ -43,8 +44,8 @@ export async function resolveModelFolder(
   options: ResolveModelOptions = {},
 ): Promise<string> {
   if (await isFolder(idOrPath)) return idOrPath;
-  const match = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:@(.+))?$/.exec(idOrPath);
-  if (match === null) {
+  const id = parseHubId(idOrPath);
+  if (id === null) {
     throw new HubError(
       "not found",
       `Cannot load the model ${idOrPath}: there is no such folder, and it is no Hub id (owner/name)`,
@@ -54,9 +55,9 @@ export async function resolveModelFolder(
   const { weights = true, onProgress } = options;
   let names: string[] = [];
   const folder = await downloadSnapshot({
-    repo: match[1],
+    repo: id.repo,
     type: "model",
-    revision: checkPath(options.revision ?? match[2] ?? "main"),
+    revision: checkPath(options.revision ?? id.revision ?? "main"),
     client,
     onProgress,
     patterns: (paths) => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { DataError, RowSkipped } from "../../src/data/data_error.ts";
-import { datasetFromRows, isHubId, loadDataset } from "../../src/data/load_dataset.ts";
+import { datasetFromRows, loadDataset } from "../../src/data/load_dataset.ts";
 import { builtinTransform } from "../../src/data/preprocessing/builtin_transforms.ts";
 import type { Cell, Row } from "../../src/data/row.ts";
 import { loadTrainAndEval } from "../../src/data/train_eval.ts";
@@ -267,11 +267,4 @@ Deno.test("builtin:dataset_preprocessing_sft and _grpo turn problem and solution
     DataError,
     "nearest: builtin:dataset_preprocessing_sft",
   );
-});
-
-Deno.test("isHubId() tells ids from paths to files", () => {
-  assert(isHubId("lmms-lab/multimodal-open-r1-8k-verified"));
-  assert(!isHubId("./data/train"));
-  assert(!isHubId("data/train.parquet"));
-  assert(!isHubId("/data/train"));
 });

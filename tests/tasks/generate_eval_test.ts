@@ -56,7 +56,7 @@ fixtureTest(
 );
 
 fixtureTest(
-  "generate says what is wrong with a picture or a model, exit code 1",
+  "generate says what is wrong with a picture or a model: 2 where it is not there, 1 where it is damaged",
   async (directory) => {
     const folder = await Deno.makeTempDir();
     await Deno.writeFile(`${folder}/bad.png`, new Uint8Array([0x89, 0x50, 0x4e, 0x47, 1, 2, 3]));
@@ -67,7 +67,7 @@ fixtureTest(
       run("generate", "--model", `${folder}/no/model`, "--prompt", "hi"),
       run("generate", "--prompt", "hi"),
     ]);
-    assertEquals([missing.code, corrupt.code, nowhere.code, unnamed.code], [1, 1, 1, 2]);
+    assertEquals([missing.code, corrupt.code, nowhere.code, unnamed.code], [2, 1, 2, 2]);
     assertStringIncludes(missing.err, "none.png: there is no such file");
     assertStringIncludes(corrupt.err, "bad.png: Cannot decode");
     assertStringIncludes(nowhere.err, "there is no such folder");
@@ -105,7 +105,7 @@ fixtureTest("eval prints one JSON object and writes a line a question", async (d
 });
 
 fixtureTest(
-  "eval refuses data that is not there or of another format, exit code 1",
+  "eval refuses data that is not there with exit code 2, and data of another format with 1",
   async (directory) => {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/odd.jsonl`, '{"picture": 1}\n');
@@ -115,7 +115,7 @@ fixtureTest(
       run(...model, `${folder}/odd.jsonl`),
       run("eval", "--model", `${directory}/model`),
     ]);
-    assertEquals([missing.code, odd.code, unnamed.code], [1, 1, 2]);
+    assertEquals([missing.code, odd.code, unnamed.code], [2, 1, 2]);
     assertStringIncludes(missing.err, "none.jsonl");
     assertStringIncludes(odd.err, "Cannot tell what");
     await Deno.remove(folder, { recursive: true });

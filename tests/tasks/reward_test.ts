@@ -79,6 +79,7 @@ Deno.test("a wrong command line or data file exits 2", async () => {
       [["check", "builtin:format", "--data", temp.path("rows.jsonl")], "rows.jsonl:1"],
       [["check", "builtin:format", "--data", temp.path("none.jsonl")], "no such file"],
       [["check", "builtin:nothing"], "no such built-in reward"],
+      [["check", temp.path("none.ts")], "none.ts: there is no such file"],
       [["check", "builtin:format", "--integrity=sha1-x"], "sha256-"],
       [["check", "builtin:format", "--memory", "5"], "memory"],
     ] as const

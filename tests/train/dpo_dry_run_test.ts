@@ -24,8 +24,11 @@ Deno.test("a dry run of DPO runs the longest pairs once and estimates their memo
     }
     // Nothing is written.
     assertEquals([...Deno.readDirSync(folder)], []);
+    const frozen = tinyConfig();
+    // A file that says so is turned down before.
+    Object.assign(frozen.training, { lr_mp: 0, lr_vision_backbone: 0, lr_language_backbone: 0 });
     await assertRejects(
-      () => dryRunDPO(tinyConfig(["training.learning_rate=0"]), { backend: "wasm" }),
+      () => dryRunDPO(frozen, { backend: "wasm" }),
       Error,
       "every learning rate is 0",
     );

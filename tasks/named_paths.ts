@@ -1,0 +1,91 @@
+/**
+ * The files and folders that a command line or config names: whatever is not there is told before
+ * anything starts.
+ *
+ * @module
+ */
+import { isFreshModel } from "../src/config/config_checks.ts";
+import type { ResolvedConfig } from "../src/config/config_types.ts";
+import { isDataHubId, parseHubId } from "../src/hub/hub_id.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What stands behind a name. */
+export type NamedKind =
+  /** A model's or adapter's folder, or a Hub id. */
+  | "model"
+  /** A data file or folder, or a Hub id. */
+  | "data"
+  | "file"
+  | "folder"
+  /** A path, or a specifier of code from elsewhere. */
+  | "module";
+
+/** One name, and who gave it: an option or a key. */
+export type Named = readonly [by: string, kind: NamedKind, name: string];
+
+/**
+ * Sees that files and folders are there. What may be a Hub id and is no path is the Hub's to know.
+ *
+ * @throws {UsageError} for the first that is not
+ */
+export async function checkNamedPaths(names: readonly Named[]): Promise<void> {
+  for (const [by, kind, name] of names) {
+    if (isElsewhere(kind, name)) continue;
+    const info = await Deno.stat(name).catch((error) => {
+      // What may not be looked at is told by whoever reads it.
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+        return null;
+      }
+      return undefined;
+    });
+    if (info === undefined) continue;
+    const isFolder = kind === "model" || kind === "folder";
+    if (info !== null && (kind === "data" || info.isDirectory === isFolder)) continue;
+    const wanted = isFolder ? "folder" : kind === "data" ? "file or folder" : "file";
+    const orId = kind === "model" || kind === "data" ? ", and it is no Hub id (owner/name)" : "";
+    throw new UsageError(`${by}: ${name}: there is no such ${wanted}${orId}`);
+  }
+}
+
+/** A model that need not be named. */
+export function namedModel(by: string, name: string | null | undefined): Named[] {
+  return name === null || name === undefined ? [] : [[by, "model", name]];
+}
+
+function isElsewhere(kind: NamedKind, name: string): boolean {
+  // A folder of that name is taken before the Hub's repository.
+  if (kind === "model") return name.startsWith("builtin:") || parseHubId(name) !== null;
+  if (kind === "data") return name.startsWith("builtin:") || isDataHubId(name);
+  return kind === "module" && /^(builtin|https?|jsr|npm|file):/.test(name);
+}
+
+/** What a config names. */
+export function namesOfConfig(config: ResolvedConfig): Named[] {
+  const { model, dataset, training, dpo } = config;
+  const { vlm_config } = model;
+  const fresh = isFreshModel(config);
+  const names: Named[] = [["dataset.train_data_path", "data", dataset.train_data_path]];
+  if (!fresh) names.push(["model.model_name_or_path", "model", model.model_name_or_path]);
+  else {
+    names.push(...namedModel("model.vlm_config.lm_tokenizer", vlm_config.lm_tokenizer));
+    if (model.load_backbone) {
+      names.push(...namedModel("model.vlm_config.lm_model_type", vlm_config.lm_model_type));
+      names.push(...namedModel("model.vlm_config.vit_model_type", vlm_config.vit_model_type));
+    }
+  }
+  if (dataset.eval_data_path !== null && training.eval_strategy !== "no") {
+    names.push(["dataset.eval_data_path", "data", dataset.eval_data_path]);
+  }
+  if (dataset.preprocessing_fn !== null) {
+    names.push(["dataset.preprocessing_fn", "module", dataset.preprocessing_fn]);
+  }
+  if (config.training_type === "dpo" && !dpo.reference_free) {
+    names.push(...namedModel("dpo.ref_model_name_or_path", dpo.ref_model_name_or_path));
+  }
+  if (config.training_type === "grpo") {
+    for (const module of dataset.reward_functions_fn) {
+      names.push(["dataset.reward_functions_fn", "module", module]);
+    }
+  }
+  return names;
+}

@@ -1,0 +1,93 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { parseConfig } from "../../src/config/load_config.ts";
+import { checkNamedPaths, namesOfConfig } from "../../tasks/named_paths.ts";
+import { UsageError } from "../../tasks/usage_error.ts";
+
+Deno.test("a path that is not there is a usage error, whoever named it; what may be a Hub id is not", async () => {
+  const root = await Deno.makeTempDir();
+  const file = `${root}/file.jsonl`, none = `${root}/none`;
+  try {
+    await Deno.writeTextFile(file, "{}\n");
+    await checkNamedPaths([
+      ["--model", "model", root],
+      ["--model", "model", "owner/name@revision"],
+      ["--model", "model", "builtin:shapes"],
+      ["--data", "data", file],
+      ["--data", "data", root],
+      ["--data", "data", "name"],
+      ["--data", "data", "builtin:shapes"],
+      ["--image", "file", file],
+      ["--reward", "module", file],
+      ["--reward", "module", "builtin:accuracy"],
+      ["--reward", "module", "https://example.org/reward.ts"],
+      ["DIR", "folder", root],
+    ]);
+    for (
+      const [kind, name, says] of [
+        ["model", none, "there is no such folder"],
+        ["model", file, "there is no such folder"],
+        ["data", none, "there is no such file or folder"],
+        ["data", "none.jsonl", "there is no such file or folder"],
+        ["file", `${file}/below`, "there is no such file"],
+        ["file", root, "there is no such file"],
+        ["module", "none.ts", "there is no such file"],
+        ["folder", none, "there is no such folder"],
+      ] as const
+    ) {
+      const error = await assertRejects(() => checkNamedPaths([["--by", kind, name]]), UsageError);
+      assertEquals(error.message.includes(`--by: ${name}: ${says}`), true, error.message);
+    }
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+Deno.test("namesOfConfig() has every path that a run would open, and no other", () => {
+  const keys = (type: "sft" | "dpo" | "grpo", ...overrides: string[]) =>
+    namesOfConfig(
+      parseConfig("", {
+        trainingType: type,
+        overrides: [
+          "dataset.train_data_path=./train",
+          "dataset.eval_data_path=./eval",
+          "model.model_name_or_path=./model",
+          `dataset.dataset_format=${{ sft: "vqa", dpo: "preference", grpo: "grpo" }[type]}`,
+          ...overrides,
+        ],
+      }),
+    ).map(([by, , name]) => `${by} ${name}`).sort();
+  const common = ["dataset.eval_data_path ./eval", "dataset.train_data_path ./train"];
+  const evaluated = "training.eval_strategy=steps";
+  const model = "model.model_name_or_path ./model";
+  assertEquals(keys("sft", evaluated), [...common, model]);
+  assertEquals(keys("sft", "training.eval_strategy=no"), [common[1], model]);
+  assertEquals(
+    keys("dpo", evaluated, "dpo.ref_model_name_or_path=./ref"),
+    [...common, "dpo.ref_model_name_or_path ./ref", model].sort(),
+  );
+  assertEquals(
+    keys(
+      "grpo",
+      evaluated,
+      "dataset.reward_functions_fn=[./a.ts]",
+      "dataset.preprocessing_fn=b.ts",
+    ),
+    [...common, "dataset.preprocessing_fn b.ts", "dataset.reward_functions_fn ./a.ts", model]
+      .sort(),
+  );
+  assertEquals(
+    keys(
+      "sft",
+      evaluated,
+      "model.model_name_or_path=initialize",
+      "model.load_backbone=true",
+      "model.vlm_config.lm_tokenizer=./tokenizer",
+      "model.vlm_config.lm_model_type=./llama",
+    ),
+    [
+      ...common,
+      "model.vlm_config.lm_model_type ./llama",
+      "model.vlm_config.lm_tokenizer ./tokenizer",
+    ],
+  );
+});
