@@ -2,16 +2,16 @@
  * Ops in WGSL that compute each value from the values at the same place.
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { type GpuLaunch, launch } from "./launch.ts";
 import { cachedProgram, grid, type ParameterType } from "./program.ts";
 
 const WORKGROUP = 256;
 
 /** One output value from the input values of its place. */
-export interface Elementwise {
+export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly name: string;
-  readonly inputs: readonly tf.Tensor[];
+  readonly inputs: readonly Input[];
   /** WGSL that sets `y` from `x0`, `x1`, …; all are of type V. */
   readonly body: string;
   readonly declarations?: string;
@@ -22,12 +22,17 @@ export interface Elementwise {
 }
 
 /** Records it, on four values a lane where the size allows. */
-function record(l: GpuLaunch, op: Elementwise): tf.TensorInfo {
+function record(
+  l: GpuLaunch,
+  op: Elementwise<tf.TensorInfo>,
+  written?: tf.TensorInfo,
+): tf.TensorInfo {
   const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
-  const { size, shape } = inputs[0];
+  const { shape } = inputs[0];
+  const size = tf.util.sizeFromShape(shape);
   const width = size % 4 === 0 ? 4 : 1;
   const type = width === 4 ? "vec4<f32>" : "f32";
-  const out = l.output(shape);
+  const out = written ?? l.output(shape);
   const program = cachedProgram(`${name} ${type}`, () => ({
     bindings: [
       ...inputs.map((_, i) => ({ name: `x${i}`, type } as const)),
@@ -70,6 +75,12 @@ fn gelu_tanh(x: V) -> V {
   return 1.0 - 2.0 / (exp(clamp(2.0 * inner, V(-80.0), V(80.0))) + 1.0);
 }`;
 
+/** Records the tanh-GELU of `x`. */
+export function recordGelu(l: GpuLaunch, x: tf.TensorInfo, out?: tf.TensorInfo): tf.TensorInfo {
+  const body = "y = 0.5 * x0 * (1.0 + gelu_tanh(x0));";
+  return record(l, { name: "gelu", inputs: [x], declarations: GELU, body, flops: 15 }, out);
+}
+
 /**
  * tanh-GELU of any shape.
  *
@@ -80,15 +91,7 @@ export function gelu(x: tf.Tensor, activated?: tf.TensorInfo): tf.Tensor {
     name: "GpuGelu",
     inputs: { x },
     saveInputs: ["x"],
-    run: (l) => [
-      activated ?? record(l, {
-        name: "gelu",
-        inputs: [x],
-        declarations: GELU,
-        body: "y = 0.5 * x0 * (1.0 + gelu_tanh(x0));",
-        flops: 15,
-      }),
-    ],
+    run: (l) => [activated ?? recordGelu(l, x)],
     gradient: (dy, [x]) => ({
       x: () =>
         elementwise({

@@ -6,7 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { fusedLinear, type LinearExtras, type LinearKernels } from "../fused_linear.ts";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
 import { columnSum } from "./column_sum.ts";
-import { gelu } from "./elementwise.ts";
+import { gelu, recordGelu } from "./elementwise.ts";
 import { type GpuLaunch, launchAll } from "./launch.ts";
 import { multiply } from "./product.ts";
 
@@ -14,13 +14,15 @@ const KERNELS: LinearKernels<GpuLaunch> = {
   prefix: "Gpu",
   launchAll,
   output: (l, shape) => l.output(shape),
-  multiply: (l, { b, ...product }) =>
-    multiply(
-      l,
-      b instanceof PackedWeight
-        ? { ...product, b: b.words, bPacked: { format: b.format, shape: b.shape } }
-        : { ...product, b },
-    ),
+  multiply: (l, { b, activated, ...product }) => {
+    // A CPU that plays the GPU holds so many sums in a lane that GELU is faster by itself.
+    const inStore = l.isFallback ? undefined : activated;
+    const operand = b instanceof PackedWeight
+      ? { b: b.words, bPacked: { format: b.format, shape: b.shape } }
+      : { b };
+    multiply(l, { ...product, ...operand, activated: inStore });
+    if (activated !== undefined && inStore === undefined) recordGelu(l, product.c, activated);
+  },
   columnSum,
   gelu,
 };
