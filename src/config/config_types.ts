@@ -5,6 +5,7 @@
  * @module
  */
 import type { VLMConfig } from "../model/config.ts";
+import type { ScheduleName } from "./schedule_arguments.ts";
 
 /** The three trainers. */
 export type TrainingType = "sft" | "dpo" | "grpo";
@@ -53,19 +54,8 @@ export interface DatasetSection {
   split_turns: boolean;
 }
 
-/** The names of Transformers' learning-rate schedules. */
-export type SchedulerName =
-  | "linear"
-  | "cosine"
-  | "cosine_with_restarts"
-  | "polynomial"
-  | "constant"
-  | "constant_with_warmup"
-  | "inverse_sqrt"
-  | "reduce_lr_on_plateau"
-  | "cosine_with_min_lr"
-  | "cosine_warmup_with_min_lr"
-  | "warmup_stable_decay";
+/** The names of the learning-rate schedules: Transformers', and nanoVLM's own. */
+export type SchedulerName = ScheduleName;
 
 /** When to save or to evaluate. */
 export type IntervalStrategy = "no" | "steps" | "epoch";
@@ -95,7 +85,7 @@ export interface TrainingSection {
   max_grad_norm: number;
   lr_scheduler_type: SchedulerName;
   /** Arguments of the schedule, named as in Transformers (`num_cycles`, `min_lr_rate`, …). */
-  lr_scheduler_kwargs: Record<string, number | string>;
+  lr_scheduler_kwargs: Record<string, number | string | boolean>;
   bf16: boolean;
   fp16: boolean;
   gradient_checkpointing: boolean;

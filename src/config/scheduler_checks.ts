@@ -1,47 +1,17 @@
 /**
- * Which arguments each learning-rate schedule takes.
+ * Whether a learning-rate schedule has the arguments, and the evaluations, that it takes.
  *
  * @module
  */
-import type { ResolvedConfig, SchedulerName } from "./config_types.ts";
+import type { ResolvedConfig } from "./config_types.ts";
 import { nearestName } from "./nearest.ts";
-
-/** Transformers' `get_*_schedule` functions and their arguments beside the step counts. */
-const SCHEDULER_ARGUMENTS: Readonly<Record<SchedulerName, readonly string[]>> = {
-  linear: [],
-  cosine: ["num_cycles"],
-  cosine_with_restarts: ["num_cycles"],
-  polynomial: ["lr_end", "power"],
-  constant: [],
-  constant_with_warmup: [],
-  inverse_sqrt: ["timescale"],
-  reduce_lr_on_plateau: [
-    "mode",
-    "factor",
-    "patience",
-    "threshold",
-    "threshold_mode",
-    "cooldown",
-    "min_lr",
-    "eps",
-  ],
-  cosine_with_min_lr: ["num_cycles", "min_lr", "min_lr_rate"],
-  cosine_warmup_with_min_lr: ["num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"],
-  warmup_stable_decay: [
-    "num_decay_steps",
-    "num_stable_steps",
-    "warmup_type",
-    "decay_type",
-    "min_lr_ratio",
-    "num_cycles",
-  ],
-};
+import { METRIC_SCHEDULES, SCHEDULE_ARGUMENTS } from "./schedule_arguments.ts";
 
 /** Mistakes in `lr_scheduler_kwargs`, as Transformers would raise them. */
 export function schedulerProblems({ training }: ResolvedConfig): { key: string; text: string }[] {
   const { lr_scheduler_type: name, lr_scheduler_kwargs: given, eval_strategy } = training;
   const problems: { key: string; text: string }[] = [];
-  const known = SCHEDULER_ARGUMENTS[name];
+  const known: readonly string[] = SCHEDULE_ARGUMENTS[name];
   for (const argument of Object.keys(given)) {
     if (known.includes(argument)) continue;
     const nearest = nearestName(argument, known);
@@ -60,10 +30,10 @@ export function schedulerProblems({ training }: ResolvedConfig): { key: string; 
   if (name === "warmup_stable_decay" && !("num_decay_steps" in given)) {
     problems.push({ key, text: `the schedule ${name} needs num_decay_steps` });
   }
-  if (name === "reduce_lr_on_plateau" && eval_strategy === "no") {
+  if (METRIC_SCHEDULES.includes(name) && eval_strategy === "no") {
     problems.push({
       key: "training.lr_scheduler_type",
-      text: "reduce_lr_on_plateau watches the evaluation; set eval_strategy to steps or epoch",
+      text: `${name} watches the evaluation; set eval_strategy to steps or epoch`,
     });
   }
   return problems;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ResolvedConfig, TrainingSection } from "./config_types.ts";
+import { SCHEDULE_NAMES } from "./schedule_arguments.ts";
 import { HF_ARGUMENTS, LAB_MAIN, OURS } from "./sources.ts";
 import { either, mapOf, nullable } from "./composite_types.ts";
 import { boolean, integer, number, oneOf, text } from "./scalar_types.ts";
@@ -161,25 +162,15 @@ export const trainingKeys: Table<TrainingSection> = {
     meaning: "Gradients are clipped to this global norm; 0 turns clipping off.",
   },
   lr_scheduler_type: {
-    type: oneOf([
-      "linear",
-      "cosine",
-      "cosine_with_restarts",
-      "polynomial",
-      "constant",
-      "constant_with_warmup",
-      "inverse_sqrt",
-      "reduce_lr_on_plateau",
-      "cosine_with_min_lr",
-      "cosine_warmup_with_min_lr",
-      "warmup_stable_decay",
-    ]),
+    type: oneOf(SCHEDULE_NAMES),
     default: same("cosine" as const),
     source: `${LAB_MAIN} (its GRPO ignores the key)`,
-    meaning: "Transformers' schedule of that name, stepped once an optimizer step.",
+    meaning:
+      "Transformers' schedule of that name, or nanoVLM's own (`nanovlm_cosine`), stepped once an " +
+      "optimizer step.",
   },
   lr_scheduler_kwargs: {
-    type: mapOf(either(number(), text())),
+    type: mapOf(either(number(), either(boolean(), text()))),
     default: same({}),
     source: HF_ARGUMENTS,
     meaning:

@@ -3,26 +3,9 @@
  *
  * @module
  */
+import { SCHEDULE_NAMES, type ScheduleName } from "../config/schedule_arguments.ts";
 
-/** Every schedule there is: Transformers' names, and nanoVLM's own train.py as the last one. */
-export const SCHEDULE_NAMES = [
-  "linear",
-  "cosine",
-  "cosine_with_restarts",
-  "polynomial",
-  "constant",
-  "constant_with_warmup",
-  "inverse_sqrt",
-  "reduce_lr_on_plateau",
-  "cosine_with_min_lr",
-  "cosine_warmup_with_min_lr",
-  "warmup_stable_decay",
-  "greedy",
-  "nanovlm_cosine",
-] as const;
-
-/** The name of a schedule, as `training.lr_scheduler_type` holds it. */
-export type ScheduleName = typeof SCHEDULE_NAMES[number];
+export { SCHEDULE_NAMES, type ScheduleName };
 
 /** Further numbers and words of a schedule, as `training.lr_scheduler_kwargs` holds them. */
 export type ScheduleArguments = Record<string, number | string | boolean | null | undefined>;

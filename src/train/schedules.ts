@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { SCHEDULE_ARGUMENTS } from "../config/schedule_arguments.ts";
 import { GreedySchedule } from "./greedy_schedule.ts";
 import {
   type LearningRateSchedule,
@@ -79,7 +80,7 @@ export function createSchedule(options: ScheduleOptions): LearningRateSchedule {
   const { name } = options;
   const args = options.arguments ?? {};
   const groupRates = options.groupLearningRates ?? [options.baseLearningRate];
-  const allowed = ALLOWED_ARGUMENTS[name];
+  const allowed: readonly string[] | undefined = SCHEDULE_ARGUMENTS[name];
   if (allowed === undefined) {
     throw new RangeError(
       `Cannot make a learning-rate schedule: "${name}" is not one; want ${
@@ -108,41 +109,6 @@ export function createSchedule(options: ScheduleOptions): LearningRateSchedule {
     restore: (): void => {},
   };
 }
-
-const METRIC_ARGUMENTS = ["mode", "factor", "patience", "threshold", "threshold_mode", "cooldown"];
-
-const ALLOWED_ARGUMENTS: Record<ScheduleName, readonly string[]> = {
-  linear: [],
-  cosine: ["num_cycles"],
-  cosine_with_restarts: ["num_cycles"],
-  polynomial: ["lr_end", "power"],
-  constant: [],
-  constant_with_warmup: [],
-  inverse_sqrt: ["timescale"],
-  reduce_lr_on_plateau: [...METRIC_ARGUMENTS, "min_lr", "eps", "verbose"],
-  cosine_with_min_lr: ["num_cycles", "min_lr", "min_lr_rate"],
-  cosine_warmup_with_min_lr: ["num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"],
-  warmup_stable_decay: [
-    "num_decay_steps",
-    "num_stable_steps",
-    "warmup_type",
-    "decay_type",
-    "min_lr_ratio",
-    "num_cycles",
-  ],
-  greedy: [
-    ...METRIC_ARGUMENTS,
-    "warmup",
-    "min_lr",
-    "max_lr",
-    "eps",
-    "verbose",
-    "smooth",
-    "window_size",
-    "reset_start",
-  ],
-  nanovlm_cosine: [],
-};
 
 function stepFormula(options: ScheduleOptions, args: ScheduleArguments): (step: number) => number {
   const { name, warmupSteps: warmup, totalSteps: total, baseLearningRate } = options;

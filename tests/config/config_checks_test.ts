@@ -48,6 +48,18 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "training: { lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: { min_lr: 1, min_lr_rate: 1 } }",
     "training.lr_scheduler_kwargs",
   ],
+  [
+    "a schedule that waits for evaluations which never come",
+    "sft",
+    "training: { lr_scheduler_type: greedy, lr_scheduler_kwargs: { smooth: true }, eval_strategy: no }",
+    "training.lr_scheduler_type",
+  ],
+  [
+    "a run in which nothing trains",
+    "sft",
+    "training: { lr_mp: 0, lr_vision_backbone: 0, lr_language_backbone: 0, lr_lora: 1 }",
+    "training",
+  ],
   ["an upload to nowhere", "sft", "save: { push_to_hub: true }", "save.push_to_hub"],
   [
     "fewer weights than losses",
@@ -186,4 +198,20 @@ Deno.test("parseConfig() refuses DPO settings that its losses and references can
     "dpo.reference_free",
     "dpo.loss_weights",
   ]);
+});
+
+Deno.test("under LoRA the adapters' rate counts, and the decoder's own does not", () => {
+  const fault = (last: string) =>
+    configFault(leastConfig("sft"), {
+      overrides: [
+        "model.use_lora=true",
+        "training.lr_mp=0",
+        "training.lr_vision_backbone=0",
+        last,
+      ],
+    });
+  assertEquals(fault("training.lr_lora=0").problems.map(({ key }) => key), ["training"]);
+  parseConfig(leastConfig("sft"), {
+    overrides: ["model.use_lora=true", "training.lr_mp=0", "training.lr_language_backbone=0"],
+  });
 });

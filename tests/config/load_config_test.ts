@@ -85,7 +85,7 @@ Deno.test("parseConfig() reports every mistake at once, in the order of the line
     "no such key; did you mean seed?",
     'got "cosin" (a string), want one of linear, cosine, cosine_with_restarts, polynomial, constant, ' +
     "constant_with_warmup, inverse_sqrt, reduce_lr_on_plateau, cosine_with_min_lr, " +
-    "cosine_warmup_with_min_lr, warmup_stable_decay; did you mean cosine?",
+    "cosine_warmup_with_min_lr, warmup_stable_decay, greedy, nanovlm_cosine; did you mean cosine?",
     "got -1 (a number), want an integer 1 or more",
     "got 1.5 (a number), want a number from 0 to 1",
     'got "500" (a string), want an integer 1 or more, without quotes',
