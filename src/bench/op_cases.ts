@@ -70,6 +70,33 @@ function linearCase(name: string, N: number, I: number, O: number): OpCase {
   };
 }
 
+function linearGeluCase(name: string, N: number, I: number, O: number): OpCase {
+  return {
+    ...linearCase(name, N, I, O),
+    fused: ([x, w, b]) => linear(x, w, b, { gelu: true }),
+    composite: ([x, w, b]) => geluComposite(linearComposite(x, w, b)),
+  };
+}
+
+/** With LoRA's side branch of rank r; the layer's own weight is frozen. */
+function loraCase(name: string, [N, I, O, r]: [number, number, number, number]): OpCase {
+  const weight = normal([O, I]);
+  const frozen = tf.tidy(() => tf.variable(weight, false));
+  weight.dispose();
+  return {
+    name,
+    shape: `${N}×${I} → ${O}, r ${r}`,
+    inputs: () => [normal([N, I]), normal([r, I]), normal([O, r])],
+    fused: ([x, loraA, loraB]) =>
+      linear(x, frozen, undefined, { branch: { loraA, loraB, scaling: 2 } }),
+    composite: ([x, loraA, loraB]) =>
+      linearComposite(x, frozen).add(linearComposite(linearComposite(x, loraA), loraB).mul(2)),
+    flops: 2 * N * (I * O + r * (I + O)),
+    differentiable: true,
+    dispose: () => frozen.dispose(),
+  };
+}
+
 /** The ops of a training step of the model. */
 export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
   const {
@@ -98,6 +125,8 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
   return [
     linearCase("linear (ViT)", B * P, Cv, Iv),
     linearCase("linear (decoder)", N, C, I),
+    linearGeluCase("linear, GELU (ViT)", B * P, Cv, Iv),
+    loraCase("linear, LoRA (decoder)", [N, C, I, 16]),
     attentionCase("attention (ViT)", [B, P, Hv, Hv, Cv / Hv], null),
     attentionCase("attention (decoder)", [B, T, H, K, D], causal),
     {
