@@ -1,4 +1,4 @@
-import { writeFileAtomically } from "./atomic_file.ts";
+import { writeTextAtomically } from "../atomic_write.ts";
 import type { CompletionRow } from "./completions_writer.ts";
 import type { EvaluationSample } from "./evaluation_sample.ts";
 import type { MetricsRecord } from "./metrics_record.ts";
@@ -93,7 +93,7 @@ export class ReportFile {
    * Writes the page, unless it was written a moment ago.
    *
    * @param force writes it in any case
-   * @throws {RunFileError} where it cannot be written; the older page is then untouched
+   * @throws {SaveError} where it cannot be written; the older page is then untouched
    */
   async write(force = false): Promise<void> {
     const began = performance.now();
@@ -101,7 +101,7 @@ export class ReportFile {
     await this.#drawCompletions();
     this.contents.updatedAt = Date.now();
     this.#library ??= await loadChartLibrary();
-    writeFileAtomically(this.path, await renderReport(this.contents, this.#library), "the report");
+    await writeTextAtomically(this.path, await renderReport(this.contents, this.#library));
     const ended = performance.now();
     this.#nextWriteAt = ended + Math.max(5000, 20 * (ended - began));
   }

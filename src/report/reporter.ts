@@ -84,12 +84,12 @@ export class Reporter {
   /**
    * Opens the files, and cuts off what was written after the checkpoint that the run goes on from.
    *
-   * @throws {RunFileError} where a file cannot be written
+   * @throws {RunFileError} or `SaveError` where a file cannot be written
    */
   async onStart(info: RunInfo): Promise<void> {
     this.#info = info;
     this.#step = info.resumedFromStep ?? 0;
-    this.#directory.writeConfig(info.configYaml);
+    await this.#directory.writeConfig(info.configYaml);
     this.#metrics = new MetricsWriter(this.#directory.metricsPath, info.resumedFromStep);
     for (const record of this.#metrics.earlier) this.#report.add({ ...record });
     if (info.tensorBoard !== false) {

@@ -1,4 +1,4 @@
-import { writeFileAtomically } from "./atomic_file.ts";
+import { writeTextAtomically } from "../atomic_write.ts";
 import { RunFileError } from "./run_file_error.ts";
 
 /** What to do where the output folder already holds a run. */
@@ -101,10 +101,10 @@ export class RunDirectory {
    * Keeps the resolved configuration with the run.
    *
    * @param yaml the file's text
-   * @throws {RunFileError} where it cannot be written
+   * @throws {SaveError} where it cannot be written
    */
-  writeConfig(yaml: string): void {
-    writeFileAtomically(this.configPath, yaml, "the resolved config");
+  async writeConfig(yaml: string): Promise<void> {
+    await writeTextAtomically(this.configPath, yaml);
   }
 }
 

@@ -7,10 +7,10 @@ import { inTemporaryFolder } from "./temporary_folder.ts";
 const skipped = whyNoDisk === null ? "" : ` (skipped: ${whyNoDisk})`;
 
 Deno.test("RunDirectory makes the folder with its parents and leaves nothing else in it", async () => {
-  await inTemporaryFolder((dir) => {
+  await inTemporaryFolder(async (dir) => {
     const run = RunDirectory.open(`${dir}/a/b`);
     assertEquals([...Deno.readDirSync(`${dir}/a/b`)], []);
-    run.writeConfig("training_type: sft\n");
+    await run.writeConfig("training_type: sft\n");
     assertEquals(Deno.readTextFileSync(run.configPath), "training_type: sft\n");
     assertEquals([...Deno.readDirSync(run.path)].map((e) => e.name), ["config.resolved.yaml"]);
   });

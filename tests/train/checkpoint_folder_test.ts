@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { readSafetensors, writeSafetensors } from "../../src/model/safetensors.ts";
 import { RandomStream } from "../../src/random.ts";
-import { recoverFolder, SaveError, writeFolderAtomically } from "../../src/train/atomic_folder.ts";
+import { recoverFolder, SaveError, writeFolderAtomically } from "../../src/atomic_write.ts";
 import {
   checkpointProblem,
   listCheckpoints,

@@ -2,7 +2,7 @@
  * Saves for ever, until it is killed: checkpoints of rising steps, and one folder over and over.
  * Each file of a generation is full of its number.
  */
-import { writeFolderAtomically } from "../../src/train/atomic_folder.ts";
+import { writeFolderAtomically } from "../../src/atomic_write.ts";
 import {
   newestCheckpoint,
   prepareOutputFolder,
