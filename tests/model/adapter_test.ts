@@ -10,34 +10,17 @@ import {
   saveAdapterFolder,
 } from "../../src/model/adapter_files.ts";
 import { modulesToSave } from "../../src/model/adapter_targets.ts";
-import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
 import { initializeWeights } from "../../src/model/initialize.ts";
 import { mergedReader, mergeWeight } from "../../src/model/merge.ts";
 import { type HostTensor, readSafetensors } from "../../src/model/safetensors.ts";
 import { openWeights, readConfig, weightSpecs } from "../../src/model/weights.ts";
 import { fixtureTest } from "../parity/shared_fixtures.ts";
+import { tinyConfig } from "./tiny_config.ts";
 
 const root = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
 
-const tiny: VLMConfig = {
-  ...defaultVLMConfig(),
-  vit_hidden_dim: 8,
-  vit_inter_dim: 12,
-  vit_patch_size: 4,
-  vit_img_size: 16,
-  vit_n_heads: 2,
-  vit_n_blocks: 2,
-  lm_hidden_dim: 16,
-  lm_inter_dim: 20,
-  lm_n_heads: 4,
-  lm_n_kv_heads: 2,
-  lm_n_blocks: 2,
-  lm_vocab_size: 30,
-  mp_pixel_shuffle_factor: 2,
-  mp_image_token_length: 4,
-};
-const base = new Map(initializeWeights(tiny, 3));
+const base = new Map(initializeWeights(tinyConfig, 3));
 const readBase = (name: string): Float32Array => base.get(name)?.data ?? new Float32Array();
 
 function largestError(got: ArrayLike<number>, wanted: HostTensor | undefined): number {
@@ -98,7 +81,7 @@ for (const kind of ["lora", "dora"]) {
 
 Deno.test("matchTargetModules() follows PEFT's rules for lists, strings and exclusions", () => {
   const modules = (targets: Partial<LoraConfig>): string[] =>
-    matchTargetModules(tiny, { ...defaultLoraConfig(), ...targets }).modules;
+    matchTargetModules(tinyConfig, { ...defaultLoraConfig(), ...targets }).modules;
   assertEquals(modules({ target_modules: ["MP.proj"] }), ["MP.proj"]);
   assertEquals(modules({ target_modules: ["decoder.blocks.1.attn.q_proj"] }).length, 1);
   assertEquals(modules({ target_modules: ["proj"] }), ["MP.proj"]);
@@ -143,7 +126,7 @@ Deno.test("loraScaling() knows rsLoRA and the patterns of single layers", () => 
 Deno.test("initializeAdapter() starts as the base model, LoRA and DoRA alike", async () => {
   for (const use_dora of [false, true]) {
     const config = { ...defaultLoraConfig(), r: 2, use_dora };
-    const adapter = await initializeAdapter(tiny, config, 5, readBase);
+    const adapter = await initializeAdapter(tinyConfig, config, 5, readBase);
     assertEquals(adapter.adapters.size, 12);
     for (const [module, one] of adapter.adapters) {
       const before = readBase(`${module}.weight`);
@@ -153,11 +136,11 @@ Deno.test("initializeAdapter() starts as the base model, LoRA and DoRA alike", a
       const bound = 1 / Math.sqrt(one.loraA.shape[1]);
       assert(one.loraA.data.every((x) => Math.abs(x) <= bound));
     }
-    const again = await initializeAdapter(tiny, config, 5, readBase);
+    const again = await initializeAdapter(tinyConfig, config, 5, readBase);
     assertEquals(again.adapters, adapter.adapters);
   }
   const gaussian = await initializeAdapter(
-    tiny,
+    tinyConfig,
     { ...defaultLoraConfig(), r: 4, init_lora_weights: "gaussian" },
     5,
     readBase,
@@ -169,13 +152,13 @@ Deno.test("initializeAdapter() starts as the base model, LoRA and DoRA alike", a
 
 Deno.test("saveAdapterFolder() carries weights trained beside the adapter, and readAdapter() gives them back", async () => {
   const config = { ...defaultLoraConfig(), r: 2 };
-  const adapter = await initializeAdapter(tiny, config, 5, readBase);
+  const adapter = await initializeAdapter(tinyConfig, config, 5, readBase);
   for (const [name, tensor] of base) {
     if (!name.startsWith("decoder.")) adapter.trained.set(name, tensor);
   }
   const out = `${root}/trained`;
-  await saveAdapterFolder(out, tiny, adapter);
-  const read = await readAdapter(out, tiny);
+  await saveAdapterFolder(out, tinyConfig, adapter);
+  const read = await readAdapter(out, tinyConfig);
   assertEquals(read.config.modules_to_save, ["vision_encoder", "MP"]);
   const sorted = <Item>(map: Map<string, Item>): [string, Item][] =>
     [...map].sort(([a], [b]) => a < b ? -1 : 1);
@@ -186,7 +169,7 @@ Deno.test("saveAdapterFolder() carries weights trained beside the adapter, and r
     dtype: "F32" as const,
     data: new Float32Array(512).fill(7),
   });
-  const merged = mergedReader(tiny, { ...read, trained: changed }, (name) => {
+  const merged = mergedReader(tinyConfig, { ...read, trained: changed }, (name) => {
     const tensor = base.get(name);
     assert(tensor);
     return tensor;
@@ -195,39 +178,47 @@ Deno.test("saveAdapterFolder() carries weights trained beside the adapter, and r
 });
 
 Deno.test("modulesToSave() names parts where it can and modules where an adapter is among them", () => {
-  const vision = weightSpecs(tiny, ["vision_encoder"]).map(({ name }) => name);
-  assertEquals(modulesToSave(tiny, [], []), []);
-  assertEquals(modulesToSave(tiny, [...vision, "MP.proj.weight"], []), ["vision_encoder", "MP"]);
+  const vision = weightSpecs(tinyConfig, ["vision_encoder"]).map(({ name }) => name);
+  assertEquals(modulesToSave(tinyConfig, [], []), []);
+  assertEquals(modulesToSave(tinyConfig, [...vision, "MP.proj.weight"], []), [
+    "vision_encoder",
+    "MP",
+  ]);
   const wrapped = [
     "vision_encoder.blocks.0.attn.out_proj",
     "vision_encoder.blocks.1.attn.out_proj",
   ];
   const beside = vision.filter((name) => !name.includes("out_proj"));
-  const saved = modulesToSave(tiny, beside, wrapped);
+  const saved = modulesToSave(tinyConfig, beside, wrapped);
   assert(saved.includes("vision_encoder.patch_embedding"));
   assert(saved.includes("vision_encoder.blocks.1.mlp.fc2"));
   assertEquals(saved.length, 1 + 2 * 5 + 1);
   assertThrows(
-    () => modulesToSave(tiny, vision, wrapped),
+    () => modulesToSave(tinyConfig, vision, wrapped),
     AdapterError,
     "PEFT keeps an adapted layer's own weights",
   );
   assertThrows(
-    () => modulesToSave(tiny, ["vision_encoder.layer_norm.bias"], []),
+    () => modulesToSave(tinyConfig, ["vision_encoder.layer_norm.bias"], []),
     AdapterError,
     "the rest of vision_encoder.layer_norm is not trained",
   );
 });
 
 Deno.test("readAdapter() refuses adapters that do not fit, each with its reason", async () => {
-  const adapter = await initializeAdapter(tiny, { ...defaultLoraConfig(), r: 2 }, 5, readBase);
+  const adapter = await initializeAdapter(
+    tinyConfig,
+    { ...defaultLoraConfig(), r: 2 },
+    5,
+    readBase,
+  );
   const out = `${root}/refused`;
-  await saveAdapterFolder(out, tiny, adapter);
+  await saveAdapterFolder(out, tinyConfig, adapter);
   const configPath = `${out}/adapter_config.json`;
   const config = JSON.parse(await Deno.readTextFile(configPath));
   const refuse = async (change: Record<string, unknown>, message: string): Promise<void> => {
     await Deno.writeTextFile(configPath, JSON.stringify({ ...config, ...change }));
-    await assertRejects(() => readAdapter(out, tiny), AdapterError, message);
+    await assertRejects(() => readAdapter(out, tinyConfig), AdapterError, message);
   };
   await refuse({ peft_type: "IA3" }, "only LORA");
   await refuse({ r: 4 }, "is [2,16], this model wants [4,16]");
@@ -241,24 +232,28 @@ Deno.test("readAdapter() refuses adapters that do not fit, each with its reason"
   await refuse({ rank_pattern: { q_proj: "a" } }, "rank_pattern.q_proj");
   await Deno.writeTextFile(configPath, JSON.stringify(config));
   await assertRejects(
-    () => readAdapter(out, { ...tiny, lm_hidden_dim: 32 }),
+    () => readAdapter(out, { ...tinyConfig, lm_hidden_dim: 32 }),
     AdapterError,
     "is it of another model?",
   );
   await assertRejects(
-    () => readAdapter(out, { ...tiny, lm_n_blocks: 1 }),
+    () => readAdapter(out, { ...tinyConfig, lm_n_blocks: 1 }),
     AdapterError,
     "the model has no layer decoder.blocks.1",
   );
-  await assertRejects(() => readAdapter(root, tiny), AdapterError, "no such file");
+  await assertRejects(() => readAdapter(root, tinyConfig), AdapterError, "no such file");
 });
 
 Deno.test("mergedReader() refuses an adapted head that is tied", async () => {
   const config = { ...defaultLoraConfig(), target_modules: ["head"] };
-  const adapter = await initializeAdapter(tiny, config, 5, readBase);
+  const adapter = await initializeAdapter(tinyConfig, config, 5, readBase);
   assertThrows(
     () =>
-      mergedReader(tiny, adapter, () => ({ shape: [], dtype: "F32", data: new Float32Array() })),
+      mergedReader(
+        tinyConfig,
+        adapter,
+        () => ({ shape: [], dtype: "F32", data: new Float32Array() }),
+      ),
     AdapterError,
     "tied to the token embedding",
   );

@@ -8,7 +8,6 @@ import {
   saveAdapterFolder,
 } from "../../src/model/adapter_files.ts";
 import { modulesToSave } from "../../src/model/adapter_targets.ts";
-import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
 import { initializeWeights, uniformTensor } from "../../src/model/initialize.ts";
 import { mergedReader } from "../../src/model/merge.ts";
 import {
@@ -20,6 +19,7 @@ import {
 import { saveModelFolder } from "../../src/model/weights.ts";
 import { RandomStream } from "../../src/random.ts";
 import { fixturesDirectory } from "../parity/shared_fixtures.ts";
+import { tinyConfig } from "./tiny_config.ts";
 
 /** `NANOVLM_TEST_PYTHON` names a Python with torch, safetensors and peft; else `python3`. */
 const python = Deno.env.get("NANOVLM_TEST_PYTHON") ?? "python3";
@@ -46,28 +46,11 @@ async function runPython(...args: string[]): Promise<void> {
   assert(success, new TextDecoder().decode(stderr));
 }
 
-const tiny: VLMConfig = {
-  ...defaultVLMConfig(),
-  vit_hidden_dim: 8,
-  vit_inter_dim: 12,
-  vit_patch_size: 4,
-  vit_img_size: 16,
-  vit_n_heads: 2,
-  vit_n_blocks: 2,
-  lm_hidden_dim: 16,
-  lm_inter_dim: 20,
-  lm_n_heads: 4,
-  lm_n_kv_heads: 2,
-  lm_n_blocks: 2,
-  lm_vocab_size: 30,
-  mp_pixel_shuffle_factor: 2,
-  mp_image_token_length: 4,
-};
-const base = new Map(initializeWeights(tiny, 3));
+const base = new Map(initializeWeights(tinyConfig, 3));
 const baseFolder = `${root}/base`;
 await saveModelFolder(
   baseFolder,
-  tiny,
+  tinyConfig,
   [...base].map(([name, { shape, data }]) => ({ name, shape, data })),
 );
 const baseFile = `${baseFolder}/model.safetensors`;
@@ -127,7 +110,7 @@ const kinds: [string, Partial<LoraConfig>, boolean][] = [
 ];
 for (const [kind, change, trains] of kinds) {
   const config: LoraConfig = { ...defaultLoraConfig(), r: 4, lora_alpha: 8, ...change };
-  const wrapped = matchTargetModules(tiny, config).modules;
+  const wrapped = matchTargetModules(tinyConfig, config).modules;
   // An adapted layer's own weight and bias are frozen, as PEFT has it.
   const beside = !trains
     ? []
@@ -140,7 +123,7 @@ for (const [kind, change, trains] of kinds) {
     ignore: !hasPeft,
     async fn() {
       const read = (name: string): Float32Array => base.get(name)?.data ?? new Float32Array();
-      const adapter = await initializeAdapter(tiny, config, 5, read);
+      const adapter = await initializeAdapter(tinyConfig, config, 5, read);
       for (const [module, one] of adapter.adapters) {
         one.loraB.data.set(noise(one.loraB.shape, module));
       }
@@ -151,7 +134,7 @@ for (const [kind, change, trains] of kinds) {
       await compareMerged(
         `${root}/ours-${kind}`,
         adapter,
-        (folder) => saveAdapterFolder(folder, tiny, adapter),
+        (folder) => saveAdapterFolder(folder, tinyConfig, adapter),
       );
     },
   });
@@ -168,11 +151,11 @@ for (const [kind, change, trains] of kinds) {
         use_rslora: config.use_rslora,
         rank_pattern: config.rank_pattern ?? {},
         alpha_pattern: config.alpha_pattern ?? {},
-        modules_to_save: trains ? modulesToSave(tiny, beside, wrapped) : null,
+        modules_to_save: trains ? modulesToSave(tinyConfig, beside, wrapped) : null,
       };
       const folder = `${root}/theirs-${kind}`;
       await runPython("adapter", baseFile, JSON.stringify(theirs), folder);
-      const adapter = await readAdapter(folder, tiny);
+      const adapter = await readAdapter(folder, tinyConfig);
       assertEquals([...adapter.trained.keys()].sort(), beside.sort());
       await compareMerged(folder, adapter, () => Promise.resolve());
     },
@@ -188,7 +171,7 @@ async function compareMerged(
   await save(folder);
   const merged = `${folder}-merged.safetensors`;
   await runPython("merge", baseFile, folder, merged);
-  const read = mergedReader(tiny, adapter, (name) => {
+  const read = mergedReader(tinyConfig, adapter, (name) => {
     const tensor = base.get(name);
     assert(tensor, name);
     return tensor;

@@ -19,29 +19,14 @@ import {
   WeightsError,
   weightSpecs,
 } from "../../src/model/weights.ts";
+import { tinyConfig } from "./tiny_config.ts";
 
 const shared = new URL("../../../shared/fixtures/", import.meta.url).pathname;
 const hasShared = await Deno.stat(shared).then(() => true, () => false);
 const root = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
 
-const tiny: VLMConfig = {
-  ...defaultVLMConfig(),
-  vit_hidden_dim: 8,
-  vit_inter_dim: 12,
-  vit_patch_size: 4,
-  vit_img_size: 16,
-  vit_n_heads: 2,
-  vit_n_blocks: 1,
-  lm_hidden_dim: 16,
-  lm_inter_dim: 20,
-  lm_n_heads: 4,
-  lm_n_kv_heads: 2,
-  lm_n_blocks: 2,
-  lm_vocab_size: 30,
-  mp_pixel_shuffle_factor: 2,
-  mp_image_token_length: 4,
-};
+const tiny: VLMConfig = { ...tinyConfig, vit_n_blocks: 1 };
 
 function fresh(config: VLMConfig): { name: string; shape: number[]; data: Float32Array }[] {
   return [...initializeWeights(config, 3)].map(([name, { shape, data }]) => ({

@@ -1,6 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { requestGpu } from "../../src/device/adapter.ts";
 import { evaluatePreference } from "../../src/evaluate/evaluate_preference.ts";
 import { DPO_LOSS_TYPES, dpoLoss } from "../../src/losses/dpo.ts";
 import { GradientAccumulator, lossGradients } from "../../src/train/gradients.ts";
@@ -9,6 +8,7 @@ import { readBack } from "../../src/device/read_back.ts";
 import { pairBatch } from "../../src/train/dpo_examples.ts";
 import { splitByDecay } from "../../src/train/decay_groups.ts";
 import { examplesInOrder } from "../../src/train/micro_batches.ts";
+import { gpuTest } from "../gpu_adapter.ts";
 import { LAB_DPO } from "../config/lab_configs.ts";
 import { parseConfig } from "../../src/config/load_config.ts";
 import {
@@ -83,18 +83,9 @@ Deno.test("DPO's gradient is that of the loss, each answer alone and unpadded", 
   assert(largestDifference(got.gradients, expected) < 2e-4);
 });
 
-const gpu = await requestGpu();
-const noGpu = "reason" in gpu ? gpu.reason : null;
-if ("device" in gpu) gpu.destroy();
-if (noGpu !== null) console.error(`DPO on a GPU is not tested: ${noGpu}`);
-
-Deno.test({
-  name: "DPO has the same loss and gradient on a GPU, where values arrive after the tape is gone",
-  ignore: noGpu !== null,
-  // A GPU device keeps a poller alive that Deno's sanitizers take for a leak.
-  sanitizeOps: false,
-  sanitizeResources: false,
-  async fn() {
+gpuTest(
+  "DPO has the same loss and gradient on a GPU, where values arrive after the tape is gone",
+  async () => {
     const config = tinyConfig([...LORA, "dpo.disable_dropout=false"]);
     using there = await tinyRun(config, { backend: "webgpu" });
     const a = await there.gradients();
@@ -103,7 +94,7 @@ Deno.test({
     assertAlmostEquals(a.loss, b.loss, 1e-5);
     assert(largestDifference(a.gradients, b.gradients) < 1e-3);
   },
-});
+);
 
 Deno.test("DPO gives the same numbers with and without a shared prefix", async () => {
   using together = await tinyRun(tinyConfig());

@@ -21,6 +21,8 @@ import { type PreparedModel, prepareModel } from "../../src/train/prepare_model.
 import type { StepOutcome } from "../../src/train/training_method.ts";
 import type * as tf from "@tensorflow/tfjs";
 
+export { largestDifference } from "./largest_difference.ts";
+
 /** A fresh model of one small block each. */
 export function tinyModel(): ResolvedConfig["model"] {
   const { model } = parseConfig(EMBEDDED_CONFIGS.sft.text);
@@ -152,25 +154,4 @@ export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {})
       prepared.model.dispose();
     },
   };
-}
-
-/** The largest difference of two sets of tensors, relative to each tensor's largest value. */
-export function largestDifference(
-  a: ReadonlyMap<string, Float32Array>,
-  b: ReadonlyMap<string, Float32Array>,
-): number {
-  let largest = a.size === b.size ? 0 : Infinity;
-  for (const [name, values] of a) {
-    // A ViT key bias has no gradient but rounding: adding to every key changes no attention.
-    if (name.endsWith("attn.qkv_proj.bias")) continue;
-    const others = b.get(name);
-    if (others === undefined || others.length !== values.length) return Infinity;
-    let scale = 1e-12, difference = 0;
-    values.forEach((value, i) => {
-      scale = Math.max(scale, Math.abs(value));
-      difference = Math.max(difference, Math.abs(value - others[i]));
-    });
-    largest = Math.max(largest, difference / scale);
-  }
-  return largest;
 }

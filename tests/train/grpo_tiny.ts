@@ -16,6 +16,8 @@ import type { StepOutcome } from "../../src/train/training_method.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import type { ReportedCompletion } from "../../src/report/report_file.ts";
 
+export { largestDifference } from "./largest_difference.ts";
+
 /** A config of GRPO on a fresh model of two small blocks. */
 export function tinyConfig(overrides: readonly string[] = []): ResolvedConfig {
   const sft = parseConfig(EMBEDDED_CONFIGS.sft.text);
@@ -130,23 +132,4 @@ export async function tinyRun(
       prepared.model.dispose();
     },
   };
-}
-
-/** The largest difference of two sets of tensors, relative to each tensor's largest value. */
-export function largestDifference(
-  a: ReadonlyMap<string, Float32Array>,
-  b: ReadonlyMap<string, Float32Array>,
-): number {
-  let largest = a.size === b.size ? 0 : Infinity;
-  for (const [name, values] of a) {
-    const others = b.get(name);
-    if (others === undefined || others.length !== values.length) return Infinity;
-    let scale = 1e-12, difference = 0;
-    values.forEach((value, i) => {
-      scale = Math.max(scale, Math.abs(value));
-      difference = Math.max(difference, Math.abs(value - others[i]));
-    });
-    largest = Math.max(largest, difference / scale);
-  }
-  return largest;
 }
