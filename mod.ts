@@ -23,6 +23,7 @@ export {
   type PassOptions,
   VisionLanguageModel,
 } from "./src/model/vision_language_model.ts";
+export type { AdaptableModel } from "./src/model/adaptable_model.ts";
 export { type PackedFormat, PackedWeight, type Weight } from "./src/ops/packed_weight.ts";
 export type { Ids, ImageTiles, ModelInputs } from "./src/model/batch.ts";
 export type { InitializeOptions } from "./src/model/initialize.ts";

@@ -10,13 +10,13 @@ import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
 import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
 import { type Precision, withPrecision } from "../ops/precision.ts";
-import type { PackedWeight, Weight } from "../ops/packed_weight.ts";
 import { rotaryAngles } from "../ops/rope.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
 import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
 import type { TextGeneration } from "../generate/generate_text.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { AdaptableModel } from "./adaptable_model.ts";
 import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
 import type { VLMConfig } from "./config.ts";
 import { deviceAdapter } from "./device_adapter.ts";
@@ -27,14 +27,11 @@ import {
   languageModel,
   rotaryOptions,
 } from "./language_model.ts";
-import type { ForwardContext } from "./linear_layer.ts";
-import { holdWeights } from "./model_weights.ts";
 import { modalityProjector } from "./modality_projector.ts";
 import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
 import { openPretrained, type OpenPretrainedOptions } from "./pretrained_folder.ts";
 import { saveModel } from "./save_pretrained.ts";
 import { visionTransformer } from "./vision_transformer.ts";
-import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
 export type { HostWeights, PackedHostWeights };
 
@@ -61,10 +58,7 @@ export interface ForwardOutput {
 }
 
 /** One nanoVLM on the current tfjs backend. */
-export class VisionLanguageModel {
-  readonly #weights = new Map<string, tf.Variable>();
-  readonly #packed = new Map<string, PackedWeight>();
-  readonly #adapters = new Map<string, Adapter>();
+export class VisionLanguageModel extends AdaptableModel {
   /** Of the folder that the model came from; saved with it. */
   tokenizer: Tokenizer | null = null;
   /** Of the folder that the model came from; saved with it. */
@@ -120,76 +114,6 @@ export class VisionLanguageModel {
   }
 
   /**
-   * @param config the architecture
-   * @param weights by nanoVLM's names; the model's tensors are made from them, and those in 16 bits
-   *   stay so and cannot be trained
-   * @param imageTokenId id of the token that stands for one projected patch
-   */
-  constructor(
-    readonly config: VLMConfig,
-    weights: Iterable<[string, HostWeights | PackedHostWeights]>,
-    readonly imageTokenId: number,
-  ) {
-    holdWeights(config, weights, this.#weights, this.#packed);
-  }
-
-  /**
-   * The weights in float32, by nanoVLM's names; with a tied head, `decoder.head.weight` alone.
-   * Frozen ones that are kept in 16 bits are {@linkcode packedWeights}.
-   */
-  get weights(): ReadonlyMap<string, tf.Variable> {
-    return this.#weights;
-  }
-
-  /** Frozen matrices in 16 bits, by nanoVLM's names; none of them is in {@linkcode weights}. */
-  get packedWeights(): ReadonlyMap<string, PackedWeight> {
-    return this.#packed;
-  }
-
-  /** The adapters by the name of the layer that they adapt. */
-  get adapters(): ReadonlyMap<string, Adapter> {
-    return this.#adapters;
-  }
-
-  /**
-   * Puts an adapter on a linear layer; the model owns its tensors from then on.
-   *
-   * @param layer for example `decoder.blocks.0.attn.q_proj`
-   * @throws {Error} where the layer does not exist or has one already
-   */
-  setAdapter(layer: string, adapter: Adapter): void {
-    if (!this.#weights.has(`${layer}.weight`) && !this.#packed.has(`${layer}.weight`)) {
-      throw new Error(`Cannot adapt ${layer}: the model has no such layer`);
-    }
-    if (this.#adapters.has(layer)) throw new Error(`Cannot adapt ${layer}: it has an adapter`);
-    this.#adapters.set(layer, adapter);
-  }
-
-  get #tensors(): ModelTensors {
-    return { weights: this.#weights, packed: this.#packed, adapters: this.#adapters };
-  }
-
-  #context(options: PassOptions): ForwardContext {
-    return {
-      ...this.#tensors,
-      adapters: options.withoutAdapters ? new Map() : this.#adapters,
-      dropoutKeys: options.dropoutKeys ?? null,
-      checkpointing: options.checkpointing ?? false,
-    };
-  }
-
-  /** The token-embedding table, [V, C]; the head's own tensor where they are tied. */
-  get #table(): Weight {
-    const name = this.config.lm_tie_weights ? "decoder.head" : "decoder.token_embedding";
-    return matrix(this.#tensors, `${name}.weight`);
-  }
-
-  /** The language-model head, [V, C]. */
-  get head(): Weight {
-    return matrix(this.#tensors, "decoder.head.weight");
-  }
-
-  /**
    * Images to patch features: the vision encoder alone.
    *
    * @param images [N, 3, S, S], values in 0 … 1
@@ -198,7 +122,7 @@ export class VisionLanguageModel {
   imageFeatures(images: tf.Tensor4D, options: PassOptions = {}): tf.Tensor3D {
     const features = withPrecision(
       this.precision,
-      () => visionTransformer(this.#context(options), this.config, images, options.observe),
+      () => visionTransformer(this.context(options), this.config, images, options.observe),
     );
     options.observe?.("vision_encoder", features);
     return features as tf.Tensor3D;
@@ -213,7 +137,7 @@ export class VisionLanguageModel {
   projectFeatures(features: tf.Tensor3D, options: PassOptions = {}): tf.Tensor2D {
     const projected = withPrecision(
       this.precision,
-      () => modalityProjector(this.#context(options), this.config, features),
+      () => modalityProjector(this.context(options), this.config, features),
     );
     options.observe?.("MP", projected);
     return projected.reshape([-1, this.config.lm_hidden_dim]); // [N·L, C]
@@ -248,7 +172,7 @@ export class VisionLanguageModel {
           `(${this.config.mp_image_token_length} each)`,
       );
     }
-    const text = embedding(this.#table, inputIds); // [B·T, C]
+    const text = embedding(this.table, inputIds); // [B·T, C]
     if (imageEmbeddings === null) return text;
     return replaceRows(text, imageEmbeddings, Int32Array.from(positions)); // [B·T, C]
   }
@@ -260,7 +184,7 @@ export class VisionLanguageModel {
    * @returns [S, C]
    */
   embedTokens(ids: tf.Tensor1D): tf.Tensor2D {
-    return embeddingOnDevice(this.#table, ids);
+    return embeddingOnDevice(this.table, ids);
   }
 
   /**
@@ -295,7 +219,7 @@ export class VisionLanguageModel {
   #decoder(embeddings: tf.Tensor3D, options: PassOptions, inputs: DecoderInputs): tf.Tensor3D {
     return withPrecision(
       this.precision,
-      () => languageModel(this.#context(options), this.config, embeddings, inputs),
+      () => languageModel(this.context(options), this.config, embeddings, inputs),
     );
   }
 
@@ -432,19 +356,5 @@ export class VisionLanguageModel {
    */
   async savePretrained(dir: string): Promise<void> {
     await saveModel(this, dir);
-  }
-
-  /** Frees all tensors of the model. */
-  dispose(): void {
-    for (const tensor of this.#weights.values()) tensor.dispose();
-    for (const packed of this.#packed.values()) packed.dispose();
-    for (const { loraA, loraB, magnitude } of this.#adapters.values()) {
-      loraA.dispose();
-      loraB.dispose();
-      magnitude?.dispose();
-    }
-    this.#weights.clear();
-    this.#packed.clear();
-    this.#adapters.clear();
   }
 }
