@@ -18,16 +18,31 @@ export function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
   return size;
 }
 
+/** Layers of a decoder block that read one tensor between them. */
+const SHARED_INPUTS = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"], ["down_proj"]];
+
 /**
  * Floats that adapters keep for the way back: what dropout left of their input, and the product with
- * A; of their output DoRA three forms, and a 16-bit pass a rounded one.
+ * A; of their output DoRA three forms, and a 16-bit pass a rounded one. The input itself is not kept
+ * where every layer that reads it is frozen and its adapter reads what dropout left.
+ *
+ * @param trains whether the weight of that layer trains
  */
-export function adapterFloats(model: VisionLanguageModel): { perToken: number; perPatch: number } {
+function adapterFloats(
+  model: VisionLanguageModel,
+  trains: (layer: string) => boolean,
+): { perToken: number; perPatch: number } {
   const floats = { perToken: 0, perPatch: 0 };
+  const readsCopy = (layer: string): boolean =>
+    (model.adapters.get(layer)?.dropout ?? 0) > 0 && !trains(layer);
   for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
     const [r, inputs] = loraA.shape as [number, number];
     const forms = (magnitude === null ? 0 : 3) + (model.precision === "float32" ? 0 : 1);
-    const kept = r + (dropout > 0 ? inputs : 0) + forms * loraB.shape[0];
+    const [part, ...path] = layer.split(".").reverse();
+    const readers = SHARED_INPUTS.find(([first]) => first === part) ?? [];
+    const prefix = path.reverse().join(".");
+    const spared = readers.length > 0 && readers.every((name) => readsCopy(`${prefix}.${name}`));
+    const kept = r + (dropout > 0 ? inputs : 0) - (spared ? inputs : 0) + forms * loraB.shape[0];
     floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
   }
   return floats;
@@ -65,6 +80,6 @@ export function stepMemoryOptions(
     fused: name !== "cpu",
     gpu: name !== "webgpu" ? null : adapterInfo?.software ? "software" : "hardware",
     processBytes: Deno.memoryUsage().rss - modelBytes(model),
-    adapterFloats: adapterFloats(model),
+    adapterFloats: adapterFloats(model, (layer) => parameters.has(`${layer}.weight`)),
   };
 }
