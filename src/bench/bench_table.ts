@@ -80,20 +80,22 @@ function kernelTables({ step, lora_step, bandwidth, tflops, launchUs }: KernelsR
 }
 
 function deviceLines(
-  { device, load, model, parameters, reps, clock, against }: BenchReport,
+  { device, load, model, parameters, reps, clock, against, ...found }: BenchReport,
 ): string[] {
+  const { step, decode, grpo_step, ops } = found;
   const products = device.blas === null
     ? device.blas_missing === null ? "" : `, our own products (${device.blas_missing})`
     : "";
+  const isTimed = [step, decode, grpo_step, ops].some((result) => result !== undefined);
+  const counted = clock === "cpu" ? "processor seconds of all threads" : "seconds that pass";
+  const times = isTimed ? `; median of ${reps}, ${counted}` : "";
   const busy = load.before === null
     ? ""
     : `; load ${load.before.toFixed(1)} before, ${(load.after ?? 0).toFixed(1)} after`;
   return [
     `backend ${device.reason}${products}`,
     `machine ${device.cpu ?? device.system}, ${device.cores} cores${busy}; Deno ${device.deno}`,
-    `model   ${model}, ${parameters.toLocaleString("en-US")} parameters; median of ${reps}, ${
-      clock === "cpu" ? "processor seconds of all threads" : "seconds that pass"
-    }`,
+    `model   ${model}, ${parameters.toLocaleString("en-US")} parameters${times}`,
     ...against === null ? [] : [`against ${against}`],
   ];
 }
