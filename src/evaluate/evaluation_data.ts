@@ -49,7 +49,9 @@ const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
 export async function formatOfData(path: string, split?: string): Promise<DatasetFormat> {
   if (path === BUILTIN_SHAPES) return "vqa";
   const isLocal = await Deno.stat(path).then(() => true, () => false);
-  const files = isLocal || !isDataHubId(path) ? await localDataFiles(path) : await hubDataFiles(path);
+  const files = isLocal || !isDataHubId(path)
+    ? await localDataFiles(path)
+    : await hubDataFiles(path);
   const { source } = await openSplit(files, split ?? "train");
   for (const format of FORMATS) {
     try {
