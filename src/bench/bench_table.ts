@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { memoryPlot } from "./memory_plot.ts";
 import { formatTable } from "../report/console_table.ts";
 import { higherIsBetter } from "./against.ts";
 import type { KernelsResult, StepKernels } from "./kernels_bench.ts";
@@ -152,6 +153,7 @@ export function formatBenchReport(report: BenchReport): string {
       ]),
     ));
     parts.push("mebibytes; in a step: the most that tensors hold beyond weights and moments\n");
+    parts.push(memoryPlot(memory));
   }
   if (kernels) parts.push(...kernelTables(kernels));
   return parts.join("\n");
