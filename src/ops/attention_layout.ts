@@ -134,3 +134,32 @@ export class AttentionLayout {
     this.#whenDisposed = [];
   }
 }
+
+/** The dims of attention. */
+export interface AttentionDims {
+  readonly B: number;
+  readonly Tq: number;
+  readonly Tk: number;
+  /** Query heads. */
+  readonly H: number;
+  /** Key/value heads. */
+  readonly K: number;
+  /** Head dim. */
+  readonly D: number;
+}
+
+/**
+ * The dims of q [B, Tq, H, D] and k [B, Tk, K, D].
+ *
+ * @throws {Error} where the layout was made for others
+ */
+export function attentionDims(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  layout: AttentionLayout | null,
+): AttentionDims {
+  const [B, Tq, H, D] = q.shape;
+  const [, Tk, K] = k.shape;
+  layout?.assertFits(B, Tq, Tk);
+  return { B, Tq, Tk, H, K, D };
+}

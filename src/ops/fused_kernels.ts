@@ -2,13 +2,11 @@
  * The fused kernels of whichever backend runs.
  * @module
  */
-import { type WasmKernels, wasmKernels } from "./wasm/kernels.ts";
-import { type GpuKernels, gpuKernels } from "./webgpu/kernels.ts";
+import type { FusedKernels } from "./kernel_interface.ts";
+import { wasmKernels } from "./wasm/kernels.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 
-/**
- * The kernels of tfjs's current backend; null where it has none and the composite runs. A kernel
- * that gives null for its arguments leaves them to the composite too.
- */
-export function fusedKernels(): WasmKernels | GpuKernels | null {
+/** The kernels of tfjs's current backend; null where it has none and the composite runs. */
+export function fusedKernels(): FusedKernels | null {
   return wasmKernels() ?? gpuKernels();
 }

@@ -27,15 +27,19 @@ export interface FusedOp<Tools> {
 /** tfjs types attributes as plain values, yet hands on what it is given. */
 interface FusedAttributes<Tools> {
   readonly op: FusedOp<Tools>;
+  readonly tools: () => Tools;
 }
 
 const registered = new Set<string>();
 
-function register<Tools>(op: FusedOp<Tools>, backendName: string, tools: () => Tools): void {
+function register<Tools>(op: FusedOp<Tools>, backendName: string): void {
   tf.registerKernel({
     kernelName: op.name,
     backendName,
-    kernelFunc: ({ attrs }) => (attrs as unknown as FusedAttributes<Tools>).op.run(tools()),
+    kernelFunc: ({ attrs }) => {
+      const { op, tools } = attrs as unknown as FusedAttributes<Tools>;
+      return op.run(tools());
+    },
   });
   tf.registerGradient({
     kernelName: op.name,
@@ -63,9 +67,9 @@ export function runOp<Tools>(
 ): tf.Tensor[] {
   if (!registered.has(op.name)) {
     registered.add(op.name);
-    register(op, backendName, tools);
+    register(op, backendName);
   }
-  const attributes: FusedAttributes<Tools> = { op };
+  const attributes: FusedAttributes<Tools> = { op, tools };
   const outputs: tf.Tensor | tf.Tensor[] = tf.engine().runKernel(
     op.name,
     op.inputs,
@@ -109,4 +113,26 @@ export function sharedGradients(compute: () => tf.Tensor[]): (index: number) => 
     wanted.dispose();
     return result;
   };
+}
+
+/**
+ * Gradients of two inputs that cost less together, of which tfjs asks for the first before the
+ * second, if for both.
+ *
+ * @param compute those of the two that are wanted
+ * @param both whether the second will be asked for once the first has been
+ */
+export function pairedGradients(
+  compute: (first: boolean, second: boolean) => tf.Tensor[],
+  both: boolean,
+): [first: () => tf.Tensor, second: () => tf.Tensor] {
+  const get = sharedGradients(() => compute(true, both));
+  let computed = false;
+  return [
+    () => {
+      computed = both;
+      return get(0)();
+    },
+    () => computed ? get(1)() : compute(false, true)[0],
+  ];
 }

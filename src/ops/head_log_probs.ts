@@ -8,6 +8,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
+import { wantsGradient } from "./fused_op.ts";
 import { roundWeight } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { type HalfFormat, halfFormat } from "./precision.ts";
@@ -63,7 +64,7 @@ export function headLogProbsComposite(
   const N = targets.length;
   const V = head.shape[0];
   const step = chunkRows(V);
-  const trainsHead = half?.headIsTrained ?? (!(head instanceof tf.Variable) || head.trainable);
+  const trainsHead = half?.headIsTrained ?? wantsGradient(head);
   return withGradient([hidden, head], (save) => {
     const logProbs: tf.Tensor[] = [];
     const normalisers: tf.Tensor[] = [];
@@ -164,8 +165,7 @@ function halfHeadLogProbs(
   targets: Int32Array,
   temperature: number,
 ): tf.Tensor1D {
-  const trained = !(head instanceof PackedWeight) &&
-    (!(head instanceof tf.Variable) || head.trainable);
+  const trained = !(head instanceof PackedWeight) && wantsGradient(head);
   const half: HalfHead = { format, headIsTrained: trained };
   const h = castHalf(hidden, format);
   const W = trained ? castHalf(head as tf.Tensor2D, format) : roundWeight(head, format);

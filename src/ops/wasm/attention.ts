@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { AttentionLayout } from "../attention_layout.ts";
+import { type AttentionDims, attentionDims, type AttentionLayout } from "../attention_layout.ts";
 import { type Launch, launch, launchAll, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { type AttentionPart, attentionParts } from "./parts.ts";
@@ -16,22 +16,13 @@ const SCORE_FLOATS = 128 * 1024;
 /** Multiplications below which another thread does not pay. */
 const THREADED_WORK = 1e6;
 
-interface Dims {
-  readonly B: number;
-  readonly Tq: number;
-  readonly Tk: number;
-  readonly H: number;
-  readonly K: number;
-  readonly D: number;
-}
-
 /** Queries at a time: a multiple of the product's four rows. */
-function blockRows({ Tq, Tk, H, K }: Dims): number {
+function blockRows({ Tq, Tk, H, K }: AttentionDims): number {
   const rows = Math.max(4, Math.min(128, Math.floor(SCORE_FLOATS / Tk) & ~3));
   return Tq === 1 ? Math.max(rows, H / K) : rows;
 }
 
-function scratchFloats(module: KernelModule, dims: Dims, matrices: number): number {
+function scratchFloats(module: KernelModule, dims: AttentionDims, matrices: number): number {
   const scores = blockRows(dims) * Math.ceil(dims.Tk / 4) * 4;
   return module.kernel("nano_gemm_scratch_floats")() + matrices * scores;
 }
@@ -48,7 +39,7 @@ function withLayout<T>(
 }
 
 /** Calls that together do all of it: one, or several for several threads. */
-function partsOf(module: KernelModule, { B, Tq, Tk, H, K, D }: Dims): AttentionPart[] {
+function partsOf(module: KernelModule, { B, Tq, Tk, H, K, D }: AttentionDims): AttentionPart[] {
   const small = B * H * Tq * Tk * D < THREADED_WORK;
   return attentionParts(B, K, small ? 1 : module.threads);
 }
@@ -59,35 +50,58 @@ function layoutFrom(addresses: readonly number[], row: number, Tq: number): numb
   return addresses.map((at, i) => at === 0 ? 0 : at + 4 * row * (i < 2 ? 1 : Tq));
 }
 
+/**
+ * Runs a kernel on each part.
+ *
+ * @param queries tensors with a row of queries each, whose addresses follow that of lse
+ * @param keys tensors with a row of keys each, whose addresses follow those
+ * @param matrices blocks of scores that it works in
+ */
+function runKernel(
+  l: Launch,
+  kernel: string,
+  dims: AttentionDims,
+  layout: AttentionLayout | null,
+  { q, k, v, out, lse }: Record<"q" | "k" | "v" | "out" | "lse", tf.TensorInfo>,
+  [queries, keys]: readonly [readonly tf.TensorInfo[], readonly tf.TensorInfo[]],
+  matrices: number,
+): void {
+  const { module } = l;
+  const { Tq, Tk, H, K, D } = dims;
+  withLayout(l, layout, (layoutAddresses) => {
+    const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
+      const at = (x: tf.TensorInfo, floats: number): number => l.address(x) + row * floats * 4;
+      const ofQueries = (x: tf.TensorInfo): number => at(x, Tq * H * D);
+      const ofKeys = (x: tf.TensorInfo): number => at(x, Tk * K * D);
+      // deno-fmt-ignore
+      return [
+        rows, Tq, Tk, H, K, D, ofQueries(q), ofKeys(k), ofKeys(v),
+        ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), ofQueries(out),
+        at(lse, H * Tq), ...queries.map(ofQueries), ...keys.map(ofKeys),
+        head, head + heads, blockRows(dims), 0,
+      ];
+    });
+    const floats = scratchFloats(module, dims, matrices);
+    module.runParts(kernel, calls, { parameter: calls[0].length - 1, floats });
+  });
+}
+
 /** Gradients of q, k and v at once: three outputs shaped as they are. */
 function attentionGradients(
   module: KernelModule,
-  dims: Dims,
+  dims: AttentionDims,
   layout: AttentionLayout | null,
   dy: tf.Tensor,
   [q, k, v, out, lse]: tf.Tensor[],
 ): tf.Tensor[] {
-  const { Tq, Tk, H, K, D } = dims;
   return launchAll(module, {
     name: "NanoAttentionBackward",
     inputs: { dy, q, k, v, out, lse },
     run: (l) => {
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
-      const [queries, keys] = [Tq * H * D * 4, Tk * K * D * 4]; // Bytes of a row.
-      withLayout(l, layout, (layoutAddresses) => {
-        const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
-          const at = (x: tf.TensorInfo, bytes: number): number => l.address(x) + row * bytes;
-          // deno-fmt-ignore
-          return [
-            rows, Tq, Tk, H, K, D, at(q, queries), at(k, keys), at(v, keys),
-            ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), at(out, queries),
-            at(lse, H * Tq * 4), at(dy, queries), at(dq, queries), at(dk, keys), at(dv, keys),
-            head, head + heads, blockRows(dims), 0,
-          ];
-        });
-        const scratch = { parameter: calls[0].length - 1, floats: scratchFloats(module, dims, 2) };
-        module.runParts("nano_attention_backward", calls, scratch);
-      });
+      const tensors = { q, k, v, out, lse };
+      const others = [[dy, dq], [dk, dv]] as const;
+      runKernel(l, "nano_attention_backward", dims, layout, tensors, others, 2);
       return [dq, dk, dv];
     },
   });
@@ -101,10 +115,8 @@ export function attention(
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
 ): tf.Tensor3D {
-  const [B, Tq, H, D] = q.shape;
-  const [, Tk, K] = k.shape;
-  const dims: Dims = { B, Tq, Tk, H, K, D };
-  layout?.assertFits(B, Tq, Tk);
+  const dims = attentionDims(q, k, layout);
+  const { B, Tq, H, D } = dims;
   return launch(module, {
     name: "NanoAttention",
     inputs: { q, k, v },
@@ -113,20 +125,7 @@ export function attention(
     run: (l) => {
       const out = l.output([B, Tq, H * D]);
       const lse = l.output([B, H, Tq]);
-      const [queries, keys] = [Tq * H * D * 4, Tk * K * D * 4]; // Bytes of a row.
-      withLayout(l, layout, (layoutAddresses) => {
-        const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
-          const at = (x: tf.TensorInfo, bytes: number): number => l.address(x) + row * bytes;
-          // deno-fmt-ignore
-          return [
-            rows, Tq, Tk, H, K, D, at(q, queries), at(k, keys), at(v, keys),
-            ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), at(out, queries),
-            at(lse, H * Tq * 4), head, head + heads, blockRows(dims), 0,
-          ];
-        });
-        const scratch = { parameter: calls[0].length - 1, floats: scratchFloats(module, dims, 1) };
-        module.runParts("nano_attention", calls, scratch);
-      });
+      runKernel(l, "nano_attention", dims, layout, { q, k, v, out, lse }, [[], []], 1);
       return [out, lse];
     },
     gradient: (dy, saved) => {

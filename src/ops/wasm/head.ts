@@ -6,7 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
 import type { HalfFormat } from "../precision.ts";
 import { roundingCode } from "./half.ts";
-import { launch, launchAll, sharedGradients, wantsGradient } from "./launch.ts";
+import { launch, launchAll, pairedGradients, wantsGradient } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { formatCode } from "./packed.ts";
 
@@ -75,15 +75,8 @@ export function headLogProbs(
           },
         });
       // The logits are computed again once for all gradients that are wanted.
-      const get = sharedGradients(() => compute(true, headIsTrained));
-      let computed = false;
-      return {
-        hidden: () => {
-          computed = headIsTrained;
-          return get(0)();
-        },
-        head: () => computed ? get(1)() : compute(false, true)[0],
-      };
+      const [ofHidden, ofHead] = pairedGradients(compute, headIsTrained);
+      return { hidden: ofHidden, head: ofHead };
     },
   });
 }

@@ -3,9 +3,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { AdamWStep } from "../adamw.ts";
 import type { AttentionLayout } from "../attention_layout.ts";
+import type { FusedKernels } from "../kernel_interface.ts";
 import * as activations from "./activations.ts";
-import { fusedLinear, type LinearExtras } from "../fused_linear.ts";
+import { fusedLinear } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
 import { attention } from "./attention.ts";
 import { roundHalf, swigluHalf } from "./half.ts";
@@ -14,29 +16,20 @@ import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linearKernels } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
-import { adamW, adamWHost, type AdamWNumbers, gradientNorm } from "./optimizer.ts";
+import { adamW, adamWHost, gradientNorm } from "./optimizer.ts";
 import { gatherPackedRows, unpack } from "./packed.ts";
 import * as rows from "./row_ops.ts";
 
-/** The fused ops. Shapes as in `src/ops`; every one but the optimizer's has its gradient. */
-export interface WasmKernels {
-  linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor, extras?: LinearExtras): tf.Tensor;
-  unpack(weight: PackedWeight): tf.Tensor;
+/** The fused ops on the wasm heap: they take every shape, and some more than other backends do. */
+export interface WasmKernels extends FusedKernels {
   gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D;
-  columnSum(x: tf.Tensor): tf.Tensor;
-  rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
-  layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
-  gelu(x: tf.Tensor): tf.Tensor;
-  swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
-  swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
-  roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
-  rope(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D;
   attention(
     q: tf.Tensor4D,
     k: tf.Tensor4D,
     v: tf.Tensor4D,
     layout: AttentionLayout | null,
   ): tf.Tensor3D;
+  /** `half`: in a 16-bit pass. */
   headLogProbs(
     hidden: tf.Tensor2D,
     head: Weight,
@@ -44,28 +37,16 @@ export interface WasmKernels {
     temperature: number,
     half?: HalfHead,
   ): tf.Tensor1D;
-  gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
-  scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
-  replaceRows(x: tf.Tensor2D, values: tf.Tensor2D, ids: Int32Array): tf.Tensor2D;
-  patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D;
-  pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
-  dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
-  argmaxRows(x: tf.Tensor): tf.Tensor1D;
-  adamW(
-    parameter: tf.Tensor,
-    gradient: tf.Tensor,
-    firstMoment: tf.Tensor,
-    secondMoment: tf.Tensor,
-    numbers: AdamWNumbers,
-  ): boolean;
+  swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
+  roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
+  /** `adamW` with moments outside the heap. */
   adamWHost(
     parameter: tf.Tensor,
     gradient: tf.Tensor,
     firstMoment: Float32Array,
     secondMoment: Float32Array,
-    numbers: AdamWNumbers,
+    numbers: AdamWStep,
   ): boolean;
-  gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;
 }
 
 let kernels: WasmKernels | null = null;

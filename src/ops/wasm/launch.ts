@@ -6,7 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
 import type { KernelModule } from "./module.ts";
 
-export { sharedGradients, wantsGradient } from "../fused_op.ts";
+export { pairedGradients, sharedGradients, wantsGradient } from "../fused_op.ts";
 
 /** What the body of a kernel works with. */
 export interface Launch {

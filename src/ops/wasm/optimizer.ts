@@ -3,22 +3,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { AdamWStep } from "../adamw.ts";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
-
-/** The numbers of one AdamW update. */
-export interface AdamWNumbers {
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly eps: number;
-  /** From 1. */
-  readonly step: number;
-  /** Multiplied into the gradient first. */
-  readonly gradientScale: number;
-}
 
 /** Whether a tensor's values are its own: no clone, no tensor it was assigned from, shares them. */
 function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {
@@ -30,7 +18,7 @@ function update(
   module: KernelModule,
   size: number,
   addresses: readonly number[],
-  numbers: AdamWNumbers,
+  numbers: AdamWStep,
 ): void {
   const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
   const rate = learningRate / (1 - beta1 ** step);
@@ -59,7 +47,7 @@ export function adamW(
   gradient: tf.Tensor,
   firstMoment: tf.Tensor,
   secondMoment: tf.Tensor,
-  numbers: AdamWNumbers,
+  numbers: AdamWStep,
 ): boolean {
   const tensors = [parameter, gradient, firstMoment, secondMoment];
   const written = [parameter, firstMoment, secondMoment];
@@ -82,7 +70,7 @@ export function adamWHost(
   gradient: tf.Tensor,
   firstMoment: Float32Array,
   secondMoment: Float32Array,
-  numbers: AdamWNumbers,
+  numbers: AdamWStep,
 ): boolean {
   if (!ownsValues(module, parameter)) return false;
   const { address } = launchOn(module);

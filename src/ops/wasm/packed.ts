@@ -4,6 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "../row_ids.ts";
 import type { LinearProduct } from "../fused_linear.ts";
 import { type PackedFormat, PackedWeight, type Weight } from "../packed_weight.ts";
 import type { GemmFunction } from "./gemm.ts";
@@ -132,9 +133,7 @@ export function gatherPackedRows(
 ): tf.Tensor2D {
   const [V, C] = table.shape;
   const { words } = table;
-  for (const id of ids) {
-    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
-  }
+  checkRowIds(ids, V);
   return launch(module, {
     name: "NanoGatherPackedRows",
     inputs: { words },

@@ -3,6 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "../row_ids.ts";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 
@@ -67,9 +68,7 @@ export function gatherRows(
   ids: Int32Array,
 ): tf.Tensor2D {
   const [V, C] = table.shape;
-  for (const id of ids) {
-    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
-  }
+  checkRowIds(ids, V);
   return launch(module, {
     name: "NanoGatherRows",
     inputs: { table },

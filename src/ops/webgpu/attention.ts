@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { AttentionLayout } from "../attention_layout.ts";
+import { type AttentionDims, attentionDims, type AttentionLayout } from "../attention_layout.ts";
 import { sharedGradients } from "../fused_op.ts";
 import {
   type AttentionVariant,
@@ -17,22 +17,17 @@ import { MAX_ITERATIONS } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
 
-interface Dims {
-  readonly B: number;
-  readonly Tq: number;
-  readonly Tk: number;
-  readonly H: number;
-  readonly K: number;
-  readonly D: number;
-}
-
 /** What the gradients of keys and values bind, the most of all: operands, layout and results. */
 const BINDINGS = { operands: 5, buffers: 4 };
 
 /** Larger heads would not stay in registers. */
 const MAX_HEAD_DIM = 128;
 
-function variantOf(l: GpuLaunch, { D }: Dims, layout: AttentionLayout | null): AttentionVariant {
+function variantOf(
+  l: GpuLaunch,
+  { D }: AttentionDims,
+  layout: AttentionLayout | null,
+): AttentionVariant {
   return {
     D4: D / 4,
     operand: l.operandType,
@@ -42,11 +37,11 @@ function variantOf(l: GpuLaunch, { D }: Dims, layout: AttentionLayout | null): A
 }
 
 /** Operations of a sum over the dims for every query and every key that it sees. */
-function sumFlops({ B, Tq, Tk, H, D }: Dims, layout: AttentionLayout | null): number {
+function sumFlops({ B, Tq, Tk, H, D }: AttentionDims, layout: AttentionLayout | null): number {
   return 2 * H * D * (layout?.pairs ?? B * Tq * Tk);
 }
 
-function parametersOf({ B, Tq, Tk, H, K, D }: Dims): Record<string, number> {
+function parametersOf({ B, Tq, Tk, H, K, D }: AttentionDims): Record<string, number> {
   return { B, Tq, Tk, H, K, scale: 1 / Math.sqrt(D) };
 }
 
@@ -92,7 +87,7 @@ function layoutBuffer(l: GpuLaunch, layout: AttentionLayout | null): Resource[] 
 
 /** Gradients of q, k and v at once: three outputs shaped as they are. */
 function attentionGradients(
-  dims: Dims,
+  dims: AttentionDims,
   layout: AttentionLayout | null,
   dy: tf.Tensor,
   [q, k, v, out, lse]: tf.Tensor[],
@@ -163,13 +158,11 @@ export function attention(
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
 ): tf.Tensor3D | null {
-  const [B, Tq, H, D] = q.shape;
-  const [, Tk, K] = k.shape;
+  const dims = attentionDims(q, k, layout);
+  const { B, Tq, Tk, H, K, D } = dims;
   if (D % 4 !== 0 || D > MAX_HEAD_DIM) return null;
   if (Math.max(Tk, Tq * H / K) > MAX_ITERATIONS) return null;
   if (!currentLaunch().canBind(BINDINGS)) return null;
-  layout?.assertFits(B, Tq, Tk);
-  const dims: Dims = { B, Tq, Tk, H, K, D };
   return launch({
     name: "GpuAttention",
     inputs: { q, k, v },

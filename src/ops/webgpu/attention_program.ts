@@ -4,7 +4,7 @@
  * (Milakov and Gimelshein, 2018; Dao et al., 2022).
  * @module
  */
-import { type BindingType, cachedProgram, type Program } from "./program.ts";
+import { type Binding, type BindingType, cachedProgram, type Program } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, G = H / K, D head dim
 
@@ -37,6 +37,13 @@ const each = (D4: number, line: string): string =>
 /** The sum over all dims of a product, e.g. `dot(q#, k#)`. */
 const sum = (D4: number, term: string): string =>
   range(D4).map((d) => term.replaceAll("#", String(d))).join(" + ");
+
+const operands = ({ operand }: AttentionVariant, ...names: string[]): Binding[] =>
+  names.map((name) => ({ name, type: operand }));
+
+/** What there is of the layout. */
+const integers = ({ hasLayout }: AttentionVariant, ...names: string[]): Binding[] =>
+  hasLayout ? names.map((name) => ({ name, type: "i32" })) : [];
 
 const named = (what: string, variant: AttentionVariant): string =>
   `attention ${what} D${variant.D4 * 4} ${variant.operand} ${variant.lanes}${
@@ -84,13 +91,11 @@ const queryOf = (lanes: number, D4: number): string => `
 
 /** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [B, Tq, H]. */
 export function forwardProgram(variant: AttentionVariant): Program {
-  const { D4, operand, lanes, hasLayout } = variant;
+  const { D4, lanes, hasLayout } = variant;
   return cachedProgram(named("forward", variant), () => ({
     bindings: [
-      { name: "q", type: operand },
-      { name: "k", type: operand },
-      { name: "v", type: operand },
-      ...hasLayout ? [{ name: "visible", type: "i32" } as const] : [],
+      ...operands(variant, "q", "k", "v"),
+      ...integers(variant, "visible"),
       { name: "out", type: "vec4<f32>", write: true },
       { name: "lse", type: "f32", write: true },
     ],
@@ -131,7 +136,7 @@ export function statisticsProgram(variant: AttentionVariant): Program {
       { name: "out", type: "vec4<f32>" },
       { name: "dy", type: "vec4<f32>" },
       { name: "lse", type: "f32" },
-      ...hasLayout ? [{ name: "visible", type: "i32" } as const] : [],
+      ...integers(variant, "visible"),
       { name: "statistics", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
@@ -144,15 +149,11 @@ export function statisticsProgram(variant: AttentionVariant): Program {
 
 /** dq [B, Tq, H, D]. */
 export function dqProgram(variant: AttentionVariant): Program {
-  const { D4, operand, lanes, hasLayout } = variant;
+  const { D4, lanes, hasLayout } = variant;
   return cachedProgram(named("dq", variant), () => ({
     bindings: [
-      { name: "q", type: operand },
-      { name: "k", type: operand },
-      { name: "v", type: operand },
-      { name: "dy", type: operand },
-      { name: "statistics", type: operand },
-      ...hasLayout ? [{ name: "visible", type: "i32" } as const] : [],
+      ...operands(variant, "q", "k", "v", "dy", "statistics"),
+      ...integers(variant, "visible"),
       { name: "dq", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
@@ -180,17 +181,11 @@ export function dqProgram(variant: AttentionVariant): Program {
  * `blocks` [B, ⌈Tk / lanes⌉, 2] telling first and last of each run of keys.
  */
 export function dkvProgram(variant: AttentionVariant): Program {
-  const { D4, operand, lanes, hasLayout } = variant;
+  const { D4, lanes, hasLayout } = variant;
   return cachedProgram(named("dkv", variant), () => ({
     bindings: [
-      { name: "q", type: operand },
-      { name: "k", type: operand },
-      { name: "v", type: operand },
-      { name: "dy", type: operand },
-      { name: "statistics", type: operand },
-      ...hasLayout
-        ? [{ name: "visible", type: "i32" } as const, { name: "blocks", type: "i32" } as const]
-        : [],
+      ...operands(variant, "q", "k", "v", "dy", "statistics"),
+      ...integers(variant, "visible", "blocks"),
       { name: "dk", type: "vec4<f32>", write: true },
       { name: "dv", type: "vec4<f32>", write: true },
     ],

@@ -4,7 +4,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid, type Program } from "./program.ts";
+import { cachedProgram, grid, type LaneValue, laneValue, type Program } from "./program.ts";
 
 // R rows, C columns, S chunks of rows
 
@@ -13,7 +13,7 @@ const CHUNKS = 32;
 const WORKGROUP = 32;
 
 /** [R, C] → [S, C]: chunk s sums the rows s, s + S, s + 2 S, … */
-function partialSums(type: "f32" | "vec4<f32>"): Program {
+function partialSums(type: LaneValue["type"]): Program {
   return cachedProgram(`column sum ${type}`, () => ({
     bindings: [{ name: "x", type }, { name: "y", type, write: true }],
     parameters: { R: "u32", C: "u32", S: "u32" },
@@ -30,9 +30,9 @@ function partialSums(type: "f32" | "vec4<f32>"): Program {
 
 /** Records the sum over the rows of `x` [R, C] and returns it, [C]. */
 export function sumRows(l: GpuLaunch, x: tf.TensorInfo, R: number, C: number): tf.TensorInfo {
-  const width = C % 4 === 0 ? 4 : 1;
+  const { width, type } = laneValue(C);
   const columns = C / width;
-  const program = partialSums(width === 4 ? "vec4<f32>" : "f32");
+  const program = partialSums(type);
   const out = l.output([C]);
   const stage = (from: tf.TensorInfo, to: tf.TensorInfo, rows: number, S: number): void =>
     l.dispatch(

@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid, type ParameterType } from "./program.ts";
+import { cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
 
 const WORKGROUP = 256;
 
@@ -30,8 +30,7 @@ function record(
   const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
   const { shape } = inputs[0];
   const size = tf.util.sizeFromShape(shape);
-  const width = size % 4 === 0 ? 4 : 1;
-  const type = width === 4 ? "vec4<f32>" : "f32";
+  const { width, type } = laneValue(size);
   const out = written ?? l.output(shape);
   const program = cachedProgram(`${name} ${type}`, () => ({
     bindings: [
@@ -151,7 +150,7 @@ fn kept(i: u32) -> f32 { return select(p.keep, 0.0, mix_word(i ^ p.key) < p.thre
 
 /** Dropout with the mask that the counter gives: any shape. */
 export function dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor {
-  const mask = x.size % 4 === 0
+  const mask = laneValue(x.size).width === 4
     ? `V(${[0, 1, 2, 3].map((j) => `kept(4u * index + ${j}u)`).join(", ")})`
     : "kept(index)";
   return launch({

@@ -3,10 +3,10 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { sharedGradients, wantsGradient } from "../fused_op.ts";
+import { pairedGradients, wantsGradient } from "../fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
-import { multiply, type Product } from "./product.ts";
+import { multiply, operandB, type Product } from "./product.ts";
 import { cachedProgram, type Program } from "./program.ts";
 import { type RowReduction, rowReduction } from "./row_reduction.ts";
 
@@ -89,35 +89,22 @@ function gradientProgram(rows: RowReduction): Program {
   }));
 }
 
-/** The head's weight as products take it. */
-interface Head {
-  /** [V, C] */
-  readonly shape: readonly number[];
-  readonly operand: Pick<Product, "b" | "bPacked">;
-}
-
-function headOf(weight: Weight, tensor: tf.Tensor): Head {
-  const { shape } = weight;
-  if (!(weight instanceof PackedWeight)) return { shape, operand: { b: tensor } };
-  return { shape, operand: { b: tensor, bPacked: { format: weight.format, shape } } };
-}
-
 /** Computes logits chunk by chunk and gives each to `use`: its first row and how many rows. */
 function overChunks(
   l: GpuLaunch,
   hidden: tf.TensorInfo,
-  head: Head,
+  V: number,
+  head: Pick<Product, "b" | "bPacked">,
   use: (logits: tf.TensorInfo, firstRow: number, rows: number, columns: number) => void,
 ): void {
   const [N, C] = hidden.shape;
-  const [V] = head.shape;
   const columns = Math.ceil(V / 4) * 4;
   const step = Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / columns)));
   const logits = l.output([step, columns]);
   for (let aRow = 0; aRow < N; aRow += step) {
     const M = Math.min(step, N - aRow);
     multiply(l, {
-      ...{ kind: "nt", M, N: V, K: C, a: hidden, ...head.operand, c: logits },
+      ...{ kind: "nt", M, N: V, K: C, a: hidden, ...head, c: logits },
       ...{ aRow, cColumns: columns },
     });
     use(logits, aRow, M, columns);
@@ -147,7 +134,7 @@ export function headLogProbs(
       const lse = l.output([N]);
       const ids = l.integers(targets);
       const reduction = rowReduction(l.isFallback, V / 4);
-      overChunks(l, hidden, headOf(head, weight), (logits, firstRow, R, columns) =>
+      overChunks(l, hidden, V, operandB(head, weight), (logits, firstRow, R, columns) =>
         l.dispatch(
           logProbsProgram(reduction),
           [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
@@ -165,10 +152,10 @@ export function headLogProbs(
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
             const dHead = wantsHead ? l.output([V, C]) : null;
-            const { operand } = headOf(head, weight);
+            const operand = operandB(head, weight);
             const ids = l.integers(targets);
             const reduction = rowReduction(l.isFallback, V / 4);
-            overChunks(l, hidden, headOf(head, weight), (logits, firstRow, R, columns) => {
+            overChunks(l, hidden, V, operand, (logits, firstRow, R, columns) => {
               l.dispatch(
                 gradientProgram(reduction),
                 [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
@@ -193,15 +180,8 @@ export function headLogProbs(
           },
         });
       // The logits are computed again once for all gradients that are wanted.
-      const get = sharedGradients(() => compute(true, headIsTrained));
-      let computed = false;
-      return {
-        hidden: () => {
-          computed = headIsTrained;
-          return get(0)();
-        },
-        weight: () => computed ? get(1)() : compute(false, true)[0],
-      };
+      const [ofHidden, ofHead] = pairedGradients(compute, headIsTrained);
+      return { hidden: ofHidden, weight: ofHead };
     },
   });
 }

@@ -4,11 +4,11 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { fusedLinear, type LinearExtras, type LinearKernels } from "../fused_linear.ts";
-import { PackedWeight, type Weight } from "../packed_weight.ts";
+import type { Weight } from "../packed_weight.ts";
 import { columnSum } from "./column_sum.ts";
 import { gelu, recordGelu } from "./elementwise.ts";
 import { type GpuLaunch, launchAll } from "./launch.ts";
-import { multiply } from "./product.ts";
+import { multiply, operandB } from "./product.ts";
 
 const KERNELS: LinearKernels<GpuLaunch> = {
   prefix: "Gpu",
@@ -17,10 +17,7 @@ const KERNELS: LinearKernels<GpuLaunch> = {
   multiply: (l, { b, activated, ...product }) => {
     // A CPU that plays the GPU holds so many sums in a lane that GELU is faster by itself.
     const inStore = l.isFallback ? undefined : activated;
-    const operand = b instanceof PackedWeight
-      ? { b: b.words, bPacked: { format: b.format, shape: b.shape } }
-      : { b };
-    multiply(l, { ...product, ...operand, activated: inStore });
+    multiply(l, { ...product, ...operandB(b), activated: inStore });
     if (activated !== undefined && inStore === undefined) recordGelu(l, product.c, activated);
   },
   columnSum,

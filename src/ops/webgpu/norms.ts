@@ -5,17 +5,19 @@
 import type * as tf from "@tensorflow/tfjs";
 import { columnSum, sumRows } from "./column_sum.ts";
 import { launch } from "./launch.ts";
-import { cachedProgram, grid, type Program } from "./program.ts";
+import {
+  cachedProgram,
+  grid,
+  type LaneValue,
+  laneValue,
+  type Program,
+  sumOfLane,
+} from "./program.ts";
 import { type RowReduction, rowReduction } from "./row_reduction.ts";
 
 // R rows, C columns; statistics are [R, 2]: the mean (0 for RMSNorm) and 1 / the spread
 
-type Value = "f32" | "vec4<f32>";
-
-const valueOf = (C: number): Value => C % 4 === 0 ? "vec4<f32>" : "f32";
-const widthOf = (value: Value): number => value === "f32" ? 1 : 4;
-const sumOf = (value: Value, x: string): string =>
-  value === "f32" ? x : `dot(${x}, vec4<f32>(1.0))`;
+type Value = LaneValue["type"];
 
 function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Program {
   const name = `${centred ? "layer" : "rms"} norm ${value} ${rows.workgroup}`;
@@ -37,7 +39,7 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
       centred
         ? `var sum = ${value}();
       for (var c = first; c < p.columns; c += step) { sum += load_x(at + c); }
-      mean = total(${sumOf(value, "sum")}, lane) / p.C;`
+      mean = total(${sumOfLane(value, "sum")}, lane) / p.C;`
         : ""
     }
       var squares = ${value}();
@@ -45,7 +47,7 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
         let d = load_x(at + c) - mean;
         squares += d * d;
       }
-      let inverse = inverseSqrt(total(${sumOf(value, "squares")}, lane) / p.C + p.eps);
+      let inverse = inverseSqrt(total(${sumOfLane(value, "squares")}, lane) / p.C + p.eps);
       for (var c = first; c < p.columns; c += step) {
         y[at + c] = (load_x(at + c) - mean) * inverse * load_weight(c)${
       centred ? " + load_bias(c)" : ""
@@ -82,8 +84,8 @@ function dxProgram(rows: RowReduction, value: Value, centred: boolean): Program 
         sum += g;
         products += g * (load_x(at + c) - mean);
       }
-      let slope = total(${sumOf(value, "products")}, lane) / p.C * inverse * inverse;
-      let offset = ${centred ? `total(${sumOf(value, "sum")}, lane) / p.C` : "0.0"};
+      let slope = total(${sumOfLane(value, "products")}, lane) / p.C * inverse * inverse;
+      let offset = ${centred ? `total(${sumOfLane(value, "sum")}, lane) / p.C` : "0.0"};
       for (var c = first; c < p.columns; c += step) {
         let g = load_dy(at + c) * load_weight(c);
         dx[at + c] = inverse * (g - offset - (load_x(at + c) - mean) * slope);
@@ -122,8 +124,8 @@ function dWeightProgram(value: Value): Program {
 function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: number): tf.Tensor {
   const C = weight.size;
   const R = x.size / C;
-  const value = valueOf(C);
-  const columns = C / widthOf(value);
+  const { width, type: value } = laneValue(C);
+  const columns = C / width;
   const centred = bias !== null;
   const name = centred ? "GpuLayerNorm" : "GpuRmsNorm";
   return launch({

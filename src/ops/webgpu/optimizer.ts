@@ -5,7 +5,14 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
 import { currentLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid } from "./program.ts";
+import {
+  cachedProgram,
+  grid,
+  type LaneValue,
+  laneValue,
+  type Program,
+  sumOfLane,
+} from "./program.ts";
 import { rowReduction } from "./row_reduction.ts";
 
 const WORKGROUP = 256;
@@ -26,8 +33,7 @@ export function adamW(
   const written = [parameter, firstMoment, secondMoment];
   if (!written.every(({ dataId }) => l.backend.refCount(dataId) === 1)) return false;
   const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
-  const width = parameter.size % 4 === 0 ? 4 : 1;
-  const type = width === 4 ? "vec4<f32>" : "f32";
+  const { width, type } = laneValue(parameter.size);
   const program = cachedProgram(`adamw ${type}`, () => ({
     bindings: [
       { name: "gradient", type },
@@ -81,6 +87,22 @@ export function adamW(
 /** Lanes that sum a gradient's squares, each for itself. */
 const SUMMING_LANES = 1024;
 
+/** x → the sum of the squares that each of {@link SUMMING_LANES} lanes met. */
+function sumsOfSquares(type: LaneValue["type"]): Program {
+  return cachedProgram(`sums of squares ${type}`, () => ({
+    bindings: [{ name: "x", type }, { name: "sums", type: "f32", write: true }],
+    parameters: { count: "u32", at: "u32" },
+    workgroup: 64,
+    body: `
+      var sum = ${type}();
+      for (var i = index; i < p.count; i += ${SUMMING_LANES}u) {
+        let x = load_x(i);
+        sum += x * x;
+      }
+      sums[p.at + index] = ${sumOfLane(type, "sum")};`,
+  }));
+}
+
 /** √Σ g² over all tensors, as a scalar on the device. */
 export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
   return launch({
@@ -88,36 +110,12 @@ export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
     inputs: Object.fromEntries(gradients.map((gradient, i) => [`g${i}`, gradient])),
     run: (l) => {
       const sums = l.output([gradients.length * SUMMING_LANES]);
-      const program = cachedProgram("sums of squares", () => ({
-        bindings: [{ name: "x", type: "f32" }, { name: "sums", type: "f32", write: true }],
-        parameters: { count: "u32", at: "u32" },
-        workgroup: 64,
-        body: `
-      var sum = 0.0;
-      for (var i = index; i < p.count; i += ${SUMMING_LANES}u) {
-        let x = load_x(i);
-        sum += x * x;
-      }
-      sums[p.at + index] = sum;`,
-      }));
-      const fours = cachedProgram("sums of squares of four", () => ({
-        bindings: [{ name: "x", type: "vec4<f32>" }, { name: "sums", type: "f32", write: true }],
-        parameters: { count: "u32", at: "u32" },
-        workgroup: 64,
-        body: `
-      var sum = vec4<f32>();
-      for (var i = index; i < p.count; i += ${SUMMING_LANES}u) {
-        let x = load_x(i);
-        sum += x * x;
-      }
-      sums[p.at + index] = dot(sum, vec4<f32>(1.0));`,
-      }));
       gradients.forEach((gradient, i) => {
-        const vectors = gradient.size % 4 === 0;
+        const { width, type } = laneValue(gradient.size);
         l.dispatch(
-          vectors ? fours : program,
+          sumsOfSquares(type),
           [l.buffer(gradient), l.buffer(sums)],
-          { count: gradient.size / (vectors ? 4 : 1), at: i * SUMMING_LANES },
+          { count: gradient.size / width, at: i * SUMMING_LANES },
           grid(SUMMING_LANES, 64),
           { flops: 2 * gradient.size, bytes: 4 * (gradient.size + SUMMING_LANES) },
         );

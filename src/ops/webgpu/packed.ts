@@ -3,6 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "../row_ids.ts";
 import type { PackedWeight } from "../packed_weight.ts";
 import { type GpuLaunch, launch } from "./launch.ts";
 import { cachedProgram, grid } from "./program.ts";
@@ -52,9 +53,7 @@ function recordGather(
 /** A frozen table [V, C] in 16 bits at `ids` [n] → [n, C]. */
 export function gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null {
   const [V, C] = table.shape;
-  for (const id of ids) {
-    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
-  }
+  checkRowIds(ids, V);
   if (C % 4 !== 0) return null;
   const { words } = table;
   return launch({

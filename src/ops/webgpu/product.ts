@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { PackedFormat } from "../packed_weight.ts";
+import { type PackedFormat, PackedWeight } from "../packed_weight.ts";
 import { roundedOperands } from "../precision.ts";
 import type { GpuLaunch } from "./launch.ts";
 import {
@@ -57,6 +57,15 @@ export interface Product {
   readonly cColumns?: number;
   /** Columns of A in memory, where they are more than K (`tn`: than M). */
   readonly aColumns?: number;
+}
+
+/** A weight as B of a product. `tensor` holds its numbers or words; by default, the weight's own. */
+export function operandB(
+  weight: tf.TensorInfo | PackedWeight,
+  tensor: tf.TensorInfo = weight instanceof PackedWeight ? weight.words : weight,
+): Pick<Product, "b" | "bPacked"> {
+  if (!(weight instanceof PackedWeight)) return { b: tensor };
+  return { b: tensor, bPacked: { format: weight.format, shape: weight.shape } };
 }
 
 const PARAMETERS = {

@@ -5,6 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../precision.ts";
 import { elementwise } from "./elementwise.ts";
+import { laneValue } from "./program.ts";
 
 /** The bits of a float32 that is no NaN, rounded, in WGSL. */
 const ROUNDED: Record<HalfFormat, string> = {
@@ -27,7 +28,7 @@ const ROUNDED: Record<HalfFormat, string> = {
 
 /** The values of `x` in a 16-bit format, as float32. No gradient. */
 export function roundHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  const parts = x.size % 4 === 0
+  const parts = laneValue(x.size).width === 4
     ? `V(${["x", "y", "z", "w"].map((part) => `round_one(x0.${part})`).join(", ")})`
     : "round_one(x0)";
   return elementwise({

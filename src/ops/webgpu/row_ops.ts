@@ -3,17 +3,13 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "../row_ids.ts";
 import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid } from "./program.ts";
+import { cachedProgram, grid, laneValue } from "./program.ts";
 
 // N rows, C channels, U distinct ids
 
 const WORKGROUP = 64;
-
-/** How many values a lane moves, and their type. */
-function chunk(C: number): { width: number; type: "f32" | "vec4<f32>" } {
-  return C % 4 === 0 ? { width: 4, type: "vec4<f32>" } : { width: 1, type: "f32" };
-}
 
 /** Positions of each distinct id: they lie at `offsets[u]` … `offsets[u + 1]` of `positions`. */
 function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
@@ -41,7 +37,7 @@ function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
 /** Row id of the result is the sum of the rows of `values` [n, C] that have it: [rows, C]. */
 export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D {
   const C = values.shape[values.rank - 1];
-  const { width, type } = chunk(C);
+  const { width, type } = laneValue(C);
   return launch({
     name: "GpuScatterAddRows",
     inputs: { values },
@@ -85,10 +81,8 @@ export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number)
 /** table [V, C] at `ids` [n] → [n, C]; the gradient is {@link scatterAddRows}. */
 export function gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
   const [V, C] = table.shape;
-  for (const id of ids) {
-    if (id < 0 || id >= V) throw new RangeError(`Cannot take row ${id}: the table has ${V} rows.`);
-  }
-  const { width, type } = chunk(C);
+  checkRowIds(ids, V);
+  const { width, type } = laneValue(C);
   return launch({
     name: "GpuGatherRows",
     inputs: { table },
@@ -131,7 +125,7 @@ function recordReplacement(
   ids: Int32Array,
 ): tf.TensorInfo {
   const [N, C] = x.shape;
-  const { width, type } = chunk(C);
+  const { width, type } = laneValue(C);
   const sources = new Int32Array(N).fill(-1);
   ids.forEach((id, i) => sources[id] = i);
   const out = l.output([N, C]);

@@ -5,7 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../packed_weight.ts";
 import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid } from "./program.ts";
+import { cachedProgram, grid, laneValue } from "./program.ts";
 import { WIDEN } from "./widen.ts";
 
 /** Words [⌈size / 2⌉] as float32 of that shape. */
@@ -41,7 +41,7 @@ export function recordUnpacking(
       let half = (load_words(index / 2u) >> (16u * (index % 2u))) & 0xffffu;
       out[index] = bitcast<f32>(widen(half));`,
   }));
-  const width = size % 4 === 0 ? 4 : 1;
+  const { width } = laneValue(size);
   l.dispatch(
     width === 4 ? fours : single,
     [l.buffer(words), l.buffer(out)],

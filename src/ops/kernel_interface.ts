@@ -1,0 +1,53 @@
+/**
+ * What the fused kernels of every backend offer.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { AdamWStep } from "./adamw.ts";
+import type { AttentionLayout } from "./attention_layout.ts";
+import type { LinearExtras } from "./fused_linear.ts";
+import type { PackedWeight, Weight } from "./packed_weight.ts";
+
+/**
+ * Shapes as in `src/ops`; every kernel but the optimizer's has its gradient. Null: the arguments are
+ * the composite's business.
+ */
+export interface FusedKernels {
+  linear(x: tf.Tensor, weight: Weight, bias?: tf.Tensor, extras?: LinearExtras): tf.Tensor;
+  unpack(weight: PackedWeight): tf.Tensor;
+  gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null;
+  columnSum(x: tf.Tensor): tf.Tensor;
+  rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
+  layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
+  gelu(x: tf.Tensor): tf.Tensor;
+  swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
+  rope(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D;
+  attention(
+    q: tf.Tensor4D,
+    k: tf.Tensor4D,
+    v: tf.Tensor4D,
+    layout: AttentionLayout | null,
+  ): tf.Tensor3D | null;
+  headLogProbs(
+    hidden: tf.Tensor2D,
+    head: Weight,
+    targets: Int32Array,
+    temperature: number,
+  ): tf.Tensor1D;
+  gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
+  scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
+  replaceRows(x: tf.Tensor2D, values: tf.Tensor2D, ids: Int32Array): tf.Tensor2D;
+  patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D;
+  pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
+  dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
+  argmaxRows(x: tf.Tensor): tf.Tensor1D;
+  /** False, with nothing done, where a tensor's values are not its own. */
+  adamW(
+    parameter: tf.Tensor,
+    gradient: tf.Tensor,
+    firstMoment: tf.Tensor,
+    secondMoment: tf.Tensor,
+    numbers: AdamWStep,
+  ): boolean;
+  gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;
+}
