@@ -13,20 +13,13 @@ import { withPrecision } from "../../src/ops/precision.ts";
 import { unpackWeight } from "../../src/ops/unpack_weight.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
 import { describeDevice } from "../../src/ops/webgpu/launch.ts";
-import { RandomStream } from "../../src/random.ts";
 import { gpuTest } from "../gpu_adapter.ts";
 import { assertClose } from "./assert_close.ts";
+import { randomTensor } from "./random_tensor.ts";
 
 // N rows, I input features, O output features, r rank
 
 const SCALING = 0.7;
-
-function randomTensor(shape: number[], seed: number, scale = 1): tf.Tensor {
-  const stream = new RandomStream(seed, "test");
-  const size = shape.reduce((a, b) => a * b, 1);
-  const values = Float32Array.from({ length: size }, () => (stream.nextFloat() * 2 - 1) * scale);
-  return tf.tensor(values, shape);
-}
 
 /** What a layer has beside its weight; the rest of the tensors are not there. */
 interface Layer {

@@ -2,7 +2,9 @@ import { assert } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { attentionComposite } from "../../src/ops/attention.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
-import { assertSameOp, kernels, type Op, randomTensor, SIZES } from "./wasm_op.ts";
+import { type Op, randomTensor } from "./random_tensor.ts";
+import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
+import { branchedLayout } from "./branched_layout.ts";
 
 const ATTENTION_DIMS = [
   [1, 1, 1, 1, 1, 1],
@@ -78,23 +80,8 @@ Deno.test("cached decoding over left-padded rows equals its composite", async ()
 
 Deno.test("attention over a prefix and branches equals its composite", async () => {
   const k = await kernels();
-  // Two rows: padding, a prefix read causally, then branches of unequal lengths.
   for (const [prefix, branches] of [[5, [3, 1, 7]], [60, [9, 40]], [1, [1, 1]]] as const) {
-    const starts = Int32Array.from([0, Math.min(2, prefix - 1)]);
-    const T = prefix + branches.reduce((a, b) => a + b, 0);
-    const prefixEnds = new Int32Array(2).fill(prefix);
-    const branchStarts = new Int32Array(2 * T);
-    const ends = new Int32Array(2 * T);
-    for (let b = 0; b < 2; b++) {
-      for (let i = 0; i < T; i++) {
-        let start = prefix;
-        for (const length of branches) if (i >= start + length) start += length;
-        branchStarts[b * T + i] = start;
-        ends[b * T + i] = i + 1;
-        if (i < prefix) branchStarts[b * T + i] = T;
-      }
-    }
-    const layout = new AttentionLayout(2, T, T, starts, prefixEnds, branchStarts, ends);
+    const layout = branchedLayout(prefix, branches);
     assertSameAttention(k, `prefix ${prefix} + ${branches}`, [3, 1, 20], layout);
   }
 });

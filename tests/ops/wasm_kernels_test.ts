@@ -9,7 +9,8 @@ import { rmsNormComposite } from "../../src/ops/rms_norm.ts";
 import { ropeComposite, rotaryAngles } from "../../src/ops/rope.ts";
 import { swigluComposite } from "../../src/ops/swiglu.ts";
 import { assertClose } from "./assert_close.ts";
-import { assertSameOp, kernels, type Op, randomTensor, SIZES } from "./wasm_op.ts";
+import { type Op, randomTensor } from "./random_tensor.ts";
+import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
 
 Deno.test("linear equals its composite, values and gradients", async () => {
   const k = await kernels();

@@ -3,25 +3,11 @@ import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { type WasmKernels, wasmKernels } from "../../src/ops/wasm/kernels.ts";
-import { RandomStream } from "../../src/random.ts";
 import { assertClose } from "./assert_close.ts";
+import { type Op, randomTensor } from "./random_tensor.ts";
 
 /** Awkward sizes: below, at and above what a vector or a tile holds. */
 export const SIZES = [1, 3, 17, 63, 65, 130];
-
-/** An op of tensors alone. */
-export type Op = (...inputs: tf.Tensor[]) => tf.Tensor;
-
-/** Values around `shift`, at most `scale` away; the same for the same seed. */
-export function randomTensor(shape: number[], seed: number, scale = 1, shift = 0): tf.Tensor {
-  const stream = new RandomStream(seed, "test");
-  const size = shape.reduce((a, b) => a * b, 1);
-  const values = Float32Array.from(
-    { length: size },
-    () => (stream.nextFloat() * 2 - 1) * scale + shift,
-  );
-  return tf.tensor(values, shape);
-}
 
 /** The kernels, on a wasm backend. */
 export async function kernels(): Promise<WasmKernels> {

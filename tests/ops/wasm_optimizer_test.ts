@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { assertClose } from "./assert_close.ts";
-import { kernels, randomTensor, SIZES } from "./wasm_op.ts";
+import { randomTensor } from "./random_tensor.ts";
+import { kernels, SIZES } from "./wasm_op.ts";
 
 Deno.test("adamW equals the formula, and refuses values that are shared", async () => {
   const k = await kernels();

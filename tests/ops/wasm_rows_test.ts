@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { dropoutComposite } from "../../src/ops/dropout.ts";
 import { replaceRowsComposite } from "../../src/ops/select_rows.ts";
-import { assertSameOp, kernels, randomTensor, SIZES } from "./wasm_op.ts";
+import { randomTensor } from "./random_tensor.ts";
+import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
 
 Deno.test("rows are gathered, and scattered back with duplicates added", async () => {
   const k = await kernels();

@@ -1,164 +1,23 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { type ActiveBackend, initBackend } from "../../src/device/backend.ts";
-import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { adamwComposite } from "../../src/ops/adamw.ts";
-import { attentionComposite } from "../../src/ops/attention.ts";
-import { AttentionLayout } from "../../src/ops/attention_layout.ts";
 import { dropoutComposite } from "../../src/ops/dropout.ts";
 import { embeddingComposite } from "../../src/ops/embedding.ts";
 import { geluComposite } from "../../src/ops/gelu.ts";
 import { gradientNormComposite } from "../../src/ops/gradient_norm.ts";
 import { headLogProbsComposite } from "../../src/ops/head_log_probs.ts";
 import { layerNormComposite } from "../../src/ops/layer_norm.ts";
-import { linearComposite } from "../../src/ops/linear.ts";
 import { patchesComposite } from "../../src/ops/patches.ts";
 import { pixelShuffleComposite } from "../../src/ops/pixel_shuffle.ts";
 import { rmsNormComposite } from "../../src/ops/rms_norm.ts";
 import { ropeComposite, rotaryAngles } from "../../src/ops/rope.ts";
 import { replaceRowsComposite } from "../../src/ops/select_rows.ts";
 import { swigluComposite } from "../../src/ops/swiglu.ts";
-import { withRoundedOperands } from "../../src/ops/precision.ts";
-import { roundHalf } from "../../src/ops/round_half.ts";
-import { queryRanges } from "../../src/ops/webgpu/attention.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
-import { type GpuKernels, gpuKernels } from "../../src/ops/webgpu/kernels.ts";
-import { describeDevice } from "../../src/ops/webgpu/launch.ts";
-import { RandomStream } from "../../src/random.ts";
-import { gpuTest } from "../gpu_adapter.ts";
 import { assertClose } from "./assert_close.ts";
-
-type Op = (...inputs: tf.Tensor[]) => tf.Tensor;
-
-/** The two families of kernels: tiles in workgroup memory, and textures for a CPU as a GPU. */
-const FAMILIES = [["textures", true], ["tiles", false]] as const;
-
-function randomTensor(shape: number[], seed: number, scale = 1, shift = 0): tf.Tensor {
-  const stream = new RandomStream(seed, "test");
-  const size = shape.reduce((a, b) => a * b, 1);
-  const values = Float32Array.from(
-    { length: size },
-    () => (stream.nextFloat() * 2 - 1) * scale + shift,
-  );
-  return tf.tensor(values, shape);
-}
-
-/** Runs `body` with the kernels of both families, whatever the adapter is. */
-function kernelTest(name: string, body: (k: GpuKernels) => Promise<void>): void {
-  for (const [family, isFallback] of FAMILIES) {
-    gpuTest(`webgpu, ${family}: ${name}`, async () => {
-      clearGpuErrors();
-      const backend: ActiveBackend = await initBackend({ backend: "webgpu" });
-      try {
-        describeDevice(backend.device!, isFallback);
-        const kernels = gpuKernels();
-        assert(kernels !== null);
-        const before = tf.memory().numTensors;
-        await body(kernels);
-        assertEquals(tf.memory().numTensors, before, "tensors are left behind");
-        assertNoGpuErrors();
-      } finally {
-        backend.dispose();
-        await initBackend({ backend: "wasm" });
-      }
-    });
-  }
-}
-
-/** Compares values and the gradients of every input, for a random gradient of the output. */
-async function assertSameOp(
-  name: string,
-  fused: Op,
-  composite: Op,
-  inputs: tf.Tensor[],
-  tolerance = 2e-5,
-): Promise<void> {
-  const run = (op: Op): tf.Tensor[] =>
-    tf.tidy(() => {
-      const y = op(...inputs);
-      return [y, ...tf.grads(op)(inputs, randomTensor(y.shape, 99))];
-    });
-  const got = run(fused);
-  const oracles = await withoutGpuKernels(() => Promise.resolve(run(composite)));
-  assertEquals(got.map(({ shape }) => shape), oracles.map(({ shape }) => shape), name);
-  const results = [...got, ...oracles];
-  const values = await readBack(results);
-  tf.dispose([...results, ...inputs]);
-  const half = values.length / 2;
-  assert(values[0].some((value) => value !== 0), `${name} gives zeros`);
-  for (let i = 0; i < half; i++) {
-    const what = i === 0 ? name : `${name}, gradient ${i - 1}`;
-    assertClose(values[i], values[half + i], tolerance, what);
-  }
-}
-
-const LINEAR_DIMS = [
-  ...[[1, 64, 36], [2, 8, 4], [5, 132, 20], [8, 36, 68]], // few rows
-  ...[[1, 1, 1], [3, 17, 5], [7, 4, 4], [65, 68, 20], [130, 64, 132], [9, 30, 64], [33, 64, 1026]],
-];
-
-kernelTest("linear equals its composite", async (k) => {
-  for (const [rows, I, O] of LINEAR_DIMS) {
-    await assertSameOp(
-      `linear [${rows}, ${I}] → ${O}`,
-      (x, w, b) => k.linear(x, w, b),
-      linearComposite as Op,
-      [randomTensor([rows, I], 1), randomTensor([O, I], 2), randomTensor([O], 3)],
-    );
-  }
-  await assertSameOp(
-    "linear without a bias, more dims",
-    (x, w) => k.linear(x, w),
-    (x, w) => linearComposite(x, w),
-    [randomTensor([2, 5, 8], 1), randomTensor([12, 8], 2)],
-  );
-});
-
-kernelTest("a weight's gradient sums over more rows than a loop may have turns", async (k) => {
-  const rows = 40_000;
-  await assertSameOp(
-    `linear [${rows}, 4] → 4`,
-    (x, w) => k.linear(x, w),
-    (x, w) => linearComposite(x, w),
-    [randomTensor([rows, 4], 1), randomTensor([4, 4], 2)],
-    1e-4,
-  );
-});
-
-kernelTest("tf.matMul of matrices runs on our products, whichever is transposed", async () => {
-  for (const [M, N, K] of [[5, 8, 12], [70, 20, 36], [3, 5, 7]]) {
-    for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]]) {
-      const a = randomTensor(transposeA ? [K, M] : [M, K], 1) as tf.Tensor2D;
-      const b = randomTensor(transposeB ? [N, K] : [K, N], 2) as tf.Tensor2D;
-      const results = tf.tidy(() => [
-        tf.matMul(a, b, transposeA, transposeB),
-        tf.matMul(a.expandDims(0), b.expandDims(0), transposeA, transposeB).squeeze([0]),
-      ]);
-      const stock = await withoutGpuKernels(() =>
-        Promise.resolve(tf.matMul(a, b, transposeA, transposeB))
-      );
-      assertEquals(results.map(({ shape }) => shape), [[M, N], [M, N]]);
-      const [first, second, want] = await readBack([...results, stock]);
-      assertClose(first, want, 1e-5, `${M} ${N} ${K} ${transposeA} ${transposeB}`);
-      assertEquals(second, first);
-      tf.dispose([a, b, stock, ...results]);
-    }
-  }
-});
-
-kernelTest(
-  "operands that are rounded to float16 give the same bits in tiles of float16",
-  async (k) => {
-    const inputs = [randomTensor([70, 36], 1), randomTensor([20, 36], 2)];
-    const rounded = tf.tidy(() => inputs.map((x) => roundHalf(x, "fp16")));
-    const wide = k.linear(rounded[0], rounded[1]);
-    const narrow = withRoundedOperands("fp16", () => k.linear(rounded[0], rounded[1]));
-    const [want, got] = await readBack([wide, narrow]);
-    assertEquals(got, want);
-    tf.dispose([...inputs, ...rounded, wide, narrow]);
-  },
-);
+import { type Op, randomTensor } from "./random_tensor.ts";
+import { assertSameOp, kernelTest } from "./webgpu_op.ts";
 
 kernelTest("tensors are cut and joined along any axis", async () => {
   for (
@@ -238,95 +97,6 @@ kernelTest("rope equals its composite", async (k) => {
     );
     tf.dispose([angles.cos, angles.sin]);
   }
-});
-
-/** Zeros where a query sees nothing: there the composite means nothing. */
-function maskRows(y: tf.Tensor, layout: AttentionLayout): tf.Tensor {
-  const seen = Float32Array.from(
-    { length: layout.batch * layout.queries },
-    (_, i) => {
-      const ranges = layout.ranges(Math.floor(i / layout.queries), i % layout.queries);
-      return ranges.some(([start, end]) => end > start) ? 1 : 0;
-    },
-  );
-  return y.mul(tf.tensor(seen, [layout.batch, layout.queries, 1]));
-}
-
-async function assertSameAttention(
-  k: GpuKernels,
-  name: string,
-  [B, Tq, Tk, H, K, D]: number[],
-  layout: AttentionLayout | null,
-): Promise<void> {
-  layout?.mask(); // Made and kept now, not in a tidy.
-  const run = (op: GpuKernels["attention"]): Op => (q, key, v) => {
-    const y = op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout);
-    assert(y !== null);
-    return layout === null ? y : maskRows(y, layout);
-  };
-  await assertSameOp(name, run(k.attention), run(attentionComposite), [
-    randomTensor([B, Tq, H, D], 1, 3),
-    randomTensor([B, Tk, K, D], 2),
-    randomTensor([B, Tk, K, D], 3),
-  ]);
-  layout?.dispose();
-}
-
-/** A row with padding, a prefix read causally, and branches of unequal lengths; and one without. */
-function branchedLayout(prefix: number, branches: readonly number[]): AttentionLayout {
-  const starts = Int32Array.from([0, Math.min(2, prefix - 1)]);
-  const T = prefix + branches.reduce((a, b) => a + b, 0);
-  const branchStarts = new Int32Array(2 * T);
-  const ends = new Int32Array(2 * T);
-  for (let b = 0; b < 2; b++) {
-    for (let i = 0; i < T; i++) {
-      let start = prefix;
-      for (const length of branches) if (i >= start + length) start += length;
-      branchStarts[b * T + i] = i < prefix ? T : start;
-      ends[b * T + i] = i + 1;
-    }
-  }
-  const prefixEnds = new Int32Array(2).fill(prefix);
-  return new AttentionLayout(2, T, T, starts, prefixEnds, branchStarts, ends);
-}
-
-kernelTest("attention equals its composite, whatever the layout", async (k) => {
-  const whole = [[1, 1, 1, 1, 1, 4], [2, 1, 65, 6, 2, 16], [1, 70, 66, 2, 1, 32]];
-  for (const dims of whole) await assertSameAttention(k, `all keys [${dims}]`, dims, null);
-  for (const T of [1, 17, 67]) {
-    const layout = AttentionLayout.causal(Int32Array.from([0, Math.floor(T / 3), T - 1]), T);
-    await assertSameAttention(k, `causal ${T}`, [3, T, T, 4, 2, 12], layout);
-  }
-  const decode = AttentionLayout.decode(Int32Array.from([0, 32]), 65);
-  await assertSameAttention(k, "decode", [2, 1, 65, 6, 2, 8], decode);
-  for (const [prefix, branches] of [[5, [3, 1, 7]], [60, [9, 40]], [1, [1, 1]]] as const) {
-    const layout = branchedLayout(prefix, branches);
-    const T = layout.queries;
-    await assertSameAttention(k, `${prefix} + ${branches}`, [2, T, T, 3, 1, 20], layout);
-  }
-});
-
-kernelTest(
-  "attention leaves odd head dims to the composite, and refuses a wrong layout",
-  async (k) => {
-    const x = randomTensor([1, 2, 1, 6], 1) as tf.Tensor4D;
-    assertEquals(k.attention(x, x, x, null), null);
-    const y = randomTensor([1, 2, 1, 8], 1) as tf.Tensor4D;
-    const layout = AttentionLayout.causal(new Int32Array(1), 3);
-    await assertRejects(
-      () => Promise.resolve().then(() => k.attention(y, y, y, layout)),
-      Error,
-      "Cannot attend: the layout is for [1, 3, 3], the tensors are [1, 2, 2]",
-    );
-    tf.dispose([x, y]);
-  },
-);
-
-Deno.test("each run of keys knows which queries may see it", () => {
-  const layout = branchedLayout(5, [3, 4]);
-  // Keys 0–3 are seen by every query, keys 4–7 by all from the fourth on (branch 2 sees key 4),
-  // keys 8–11 by branch 2 alone.
-  assertEquals([...queryRanges(layout, 4)].slice(0, 6), [0, 12, 4, 12, 8, 12]);
 });
 
 kernelTest("head log-probabilities equal the composite's", async (k) => {

@@ -1,0 +1,77 @@
+import { assertEquals } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../../src/device/read_back.ts";
+import { linearComposite } from "../../src/ops/linear.ts";
+import { withRoundedOperands } from "../../src/ops/precision.ts";
+import { roundHalf } from "../../src/ops/round_half.ts";
+import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
+import { assertClose } from "./assert_close.ts";
+import { type Op, randomTensor } from "./random_tensor.ts";
+import { assertSameOp, kernelTest } from "./webgpu_op.ts";
+
+const LINEAR_DIMS = [
+  ...[[1, 64, 36], [2, 8, 4], [5, 132, 20], [8, 36, 68]], // few rows
+  ...[[1, 1, 1], [3, 17, 5], [7, 4, 4], [65, 68, 20], [130, 64, 132], [9, 30, 64], [33, 64, 1026]],
+];
+
+kernelTest("linear equals its composite", async (k) => {
+  for (const [rows, I, O] of LINEAR_DIMS) {
+    await assertSameOp(
+      `linear [${rows}, ${I}] → ${O}`,
+      (x, w, b) => k.linear(x, w, b),
+      linearComposite as Op,
+      [randomTensor([rows, I], 1), randomTensor([O, I], 2), randomTensor([O], 3)],
+    );
+  }
+  await assertSameOp(
+    "linear without a bias, more dims",
+    (x, w) => k.linear(x, w),
+    (x, w) => linearComposite(x, w),
+    [randomTensor([2, 5, 8], 1), randomTensor([12, 8], 2)],
+  );
+});
+
+kernelTest("a weight's gradient sums over more rows than a loop may have turns", async (k) => {
+  const rows = 40_000;
+  await assertSameOp(
+    `linear [${rows}, 4] → 4`,
+    (x, w) => k.linear(x, w),
+    (x, w) => linearComposite(x, w),
+    [randomTensor([rows, 4], 1), randomTensor([4, 4], 2)],
+    1e-4,
+  );
+});
+
+kernelTest("tf.matMul of matrices runs on our products, whichever is transposed", async () => {
+  for (const [M, N, K] of [[5, 8, 12], [70, 20, 36], [3, 5, 7]]) {
+    for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]]) {
+      const a = randomTensor(transposeA ? [K, M] : [M, K], 1) as tf.Tensor2D;
+      const b = randomTensor(transposeB ? [N, K] : [K, N], 2) as tf.Tensor2D;
+      const results = tf.tidy(() => [
+        tf.matMul(a, b, transposeA, transposeB),
+        tf.matMul(a.expandDims(0), b.expandDims(0), transposeA, transposeB).squeeze([0]),
+      ]);
+      const stock = await withoutGpuKernels(() =>
+        Promise.resolve(tf.matMul(a, b, transposeA, transposeB))
+      );
+      assertEquals(results.map(({ shape }) => shape), [[M, N], [M, N]]);
+      const [first, second, want] = await readBack([...results, stock]);
+      assertClose(first, want, 1e-5, `${M} ${N} ${K} ${transposeA} ${transposeB}`);
+      assertEquals(second, first);
+      tf.dispose([a, b, stock, ...results]);
+    }
+  }
+});
+
+kernelTest(
+  "operands that are rounded to float16 give the same bits in tiles of float16",
+  async (k) => {
+    const inputs = [randomTensor([70, 36], 1), randomTensor([20, 36], 2)];
+    const rounded = tf.tidy(() => inputs.map((x) => roundHalf(x, "fp16")));
+    const wide = k.linear(rounded[0], rounded[1]);
+    const narrow = withRoundedOperands("fp16", () => k.linear(rounded[0], rounded[1]));
+    const [want, got] = await readBack([wide, narrow]);
+    assertEquals(got, want);
+    tf.dispose([...inputs, ...rounded, wide, narrow]);
+  },
+);
