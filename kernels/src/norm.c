@@ -18,10 +18,10 @@ void nano_rms_norm(i32 rows, i32 C, const float *x, const float *gamma, float ep
   }
 }
 
-// dx = rstd * (dy * gamma - x * rstd^2 * mean(dy * gamma * x))
+// dx (=, or += where `adds`) rstd * (dy * gamma - x * rstd^2 * mean(dy * gamma * x))
 EXPORT(nano_rms_norm_dx)
 void nano_rms_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, const float *rstd,
-                      const float *dy, float *dx) {
+                      const float *dy, i32 adds, float *dx) {
   for (i32 r = 0; r < rows; r++, x += C, dy += C, dx += C) {
     v4 s = splat(0.0f);
     i32 j = 0;
@@ -29,11 +29,12 @@ void nano_rms_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, const
     float dot = sum4(s);
     for (; j < C; j++) dot += dy[j] * gamma[j] * x[j];
     float a = rstd[r], b = -a * a * a * dot / (float)C;
-    v4 va = splat(a), vb = splat(b);
+    v4 va = splat(a), vb = splat(b), zero = splat(0.0f);
     for (j = 0; j + 4 <= C; j += 4) {
-      store4(dx + j, madd(load4(x + j), vb, mul(mul(load4(dy + j), load4(gamma + j)), va)));
+      v4 d = madd(load4(x + j), vb, mul(mul(load4(dy + j), load4(gamma + j)), va));
+      store4(dx + j, add(adds ? load4(dx + j) : zero, d));
     }
-    for (; j < C; j++) dx[j] = dy[j] * gamma[j] * a + x[j] * b;
+    for (; j < C; j++) dx[j] = (adds ? dx[j] : 0.0f) + (dy[j] * gamma[j] * a + x[j] * b);
   }
 }
 
@@ -78,10 +79,10 @@ void nano_layer_norm(i32 rows, i32 C, const float *x, const float *gamma, const 
   }
 }
 
-// With h = (x - mean) * rstd and g = dy * gamma: dx = rstd * (g - mean(g) - h * mean(g * h))
+// With h = (x - mean) * rstd and g = dy * gamma: dx (=, or += where `adds`) rstd * (g - mean(g) - h * mean(g * h))
 EXPORT(nano_layer_norm_dx)
 void nano_layer_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, const float *mean,
-                        const float *rstd, const float *dy, float *dx) {
+                        const float *rstd, const float *dy, i32 adds, float *dx) {
   for (i32 r = 0; r < rows; r++, x += C, dy += C, dx += C) {
     v4 c = splat(mean[r]), scale = splat(rstd[r]), s = splat(0.0f), t = splat(0.0f);
     i32 j = 0;
@@ -95,14 +96,15 @@ void nano_layer_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, con
       sum += g, dot += g * (x[j] - mean[r]) * rstd[r];
     }
     sum /= (float)C, dot /= (float)C;
-    v4 vs = splat(sum), vd = splat(dot);
+    v4 vs = splat(sum), vd = splat(dot), zero = splat(0.0f);
     for (j = 0; j + 4 <= C; j += 4) {
       v4 g = mul(load4(dy + j), load4(gamma + j)), h = mul(sub(load4(x + j), c), scale);
-      store4(dx + j, mul(scale, sub(sub(g, vs), mul(h, vd))));
+      v4 d = mul(scale, sub(sub(g, vs), mul(h, vd)));
+      store4(dx + j, add(adds ? load4(dx + j) : zero, d));
     }
     for (; j < C; j++) {
       float h = (x[j] - mean[r]) * rstd[r];
-      dx[j] = rstd[r] * (dy[j] * gamma[j] - sum - h * dot);
+      dx[j] = (adds ? dx[j] : 0.0f) + rstd[r] * (dy[j] * gamma[j] - sum - h * dot);
     }
   }
 }

@@ -33,6 +33,14 @@ INLINE void copy(i32 n, const float *x, float *y) {
 EXPORT(nano_fill)
 void nano_fill(i32 n, float *x, float value) { fill(x, n, value); }
 
+// y += x
+EXPORT(nano_add_to)
+void nano_add_to(i32 n, const float *x, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(y + i, add(load4(y + i), load4(x + i)));
+  for (; i < n; i++) y[i] += x[i];
+}
+
 EXPORT(nano_copy)
 void nano_copy(i32 n, const float *x, float *y) { copy(n, x, y); }
 

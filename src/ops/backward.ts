@@ -2,18 +2,22 @@
  * Reverse-mode differentiation over tfjs's tape, with the memory given back on the way.
  *
  * tfjs's own `grads` keeps every saved activation and every intermediate gradient until the end,
- * which is twice the memory of the activations; here each is freed once its node has gone back.
+ * which is twice the memory of the activations; here each is freed once its node has gone back. A
+ * gradient of a tensor that has one already is added to it in place, by the kernel that computes it
+ * where that can.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fusedKernels } from "./fused_kernels.ts";
+import type { Gradients, GradientSums } from "./fused_op.ts";
 
 /** A recorded op, as tfjs 4.22 records it. */
 interface TapeNode {
   readonly inputs: Record<string, tf.Tensor>;
   readonly outputs: tf.Tensor[];
   readonly saved: tf.Tensor[];
-  readonly gradient?: (dys: (tf.Tensor | null)[]) => Record<string, () => tf.Tensor>;
+  readonly gradient?: (dys: (tf.Tensor | null)[]) => Gradients;
   readonly kernelName: string;
 }
 
@@ -70,8 +74,15 @@ class GradientMap {
 
   /** Takes a gradient over; one that something else holds already is cloned. */
   add(id: number, gradient: tf.Tensor): void {
-    const own = this.#owned.has(gradient.id) ? gradient.clone() : gradient;
     const before = this.#gradients.get(id);
+    if (before === gradient) return; // It was added in place.
+    const own = this.#owned.has(gradient.id) ? gradient.clone() : gradient;
+    const kernels = fusedKernels();
+    if (before !== undefined && kernels !== null && this.sum(id) !== undefined) {
+      kernels.addTo(before, own);
+      own.dispose();
+      return;
+    }
     const sum = before === undefined ? own : tf.add(before, own);
     if (before !== undefined) {
       this.#free(before);
@@ -79,6 +90,12 @@ class GradientMap {
     }
     this.#owned.add(sum.id);
     this.#gradients.set(id, sum);
+  }
+
+  /** A gradient that may be added to in place: no other tensor has its values. */
+  sum(id: number): tf.Tensor | undefined {
+    const gradient = this.#gradients.get(id);
+    return gradient && tf.backend().refCount(gradient.dataId) === 1 ? gradient : undefined;
   }
 
   get(id: number): tf.Tensor | null {
@@ -109,9 +126,14 @@ function goBack(node: TapeNode, names: readonly string[], map: GradientMap): voi
     throw new Error(`Cannot go back through ${node.kernelName}: it has no gradient.`);
   }
   const gradients = node.gradient(node.outputs.map((output) => map.get(output.id)));
+  const ids = names.map((name) => node.inputs[name].id);
+  // An input that has two names has one sum, which cannot be two outputs of a kernel.
+  const sums: GradientSums = new Set(ids).size < ids.length
+    ? {}
+    : Object.fromEntries(names.map((name, i) => [name, map.sum(ids[i])]));
   for (const name of names) {
     const input = node.inputs[name];
-    const gradient = tf.tidy(() => gradients[name]());
+    const gradient = tf.tidy(() => gradients[name](sums));
     if (!tf.util.arraysEqual(gradient.shape, input.shape)) {
       throw new Error(
         `Cannot go back through ${node.kernelName}: the gradient of ${name} is [${gradient.shape}], ` +
@@ -128,12 +150,15 @@ function goBack(node: TapeNode, names: readonly string[], map: GradientMap): voi
  * @param f runs once; what it makes and does not return is freed
  * @param inputs the tensors to differentiate by; `f` must use these very objects
  * @param dy gradient of the value; default: ones
+ * @param sums what the gradient of each input is added to, if anything; taken over, and void where
+ *   this throws. Each input is there but once then.
  * @throws {Error} where an op on the way has no gradient
  */
 export function valueAndGradients<T extends tf.Tensor>(
   f: () => T,
   inputs: readonly tf.Tensor[],
   dy?: tf.Tensor,
+  sums: readonly (tf.Tensor | undefined)[] = [],
 ): ValueAndGradients<T> {
   const { value, tape } = record(f);
   try {
@@ -144,6 +169,9 @@ export function valueAndGradients<T extends tf.Tensor>(
     });
     const gradients = tf.tidy("backward", () => {
       const map = new GradientMap();
+      sums.forEach((sum, i) => {
+        if (sum !== undefined) map.add(inputs[i].id, sum);
+      });
       map.add(value.id, dy === undefined ? tf.ones(value.shape) : dy.clone());
       for (let i = tape.length - 1; i >= 0; i--) {
         const node = tape[i];

@@ -11,7 +11,13 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { firstOutput, type FusedOp, sharedGradients, wantsGradient } from "./fused_op.ts";
+import {
+  firstOutput,
+  type FusedOp,
+  type GradientFunction,
+  sharedGradients,
+  wantsGradient,
+} from "./fused_op.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 
 // N rows, I input features, O output features, r rank
@@ -53,8 +59,8 @@ export interface LinearKernels<Tools> {
   /** Of its kernels' names. */
   readonly prefix: string;
   launchAll(op: FusedOp<Tools>): tf.Tensor[];
-  /** A new tensor, its values undefined. */
-  output(tools: Tools, shape: readonly number[]): tf.TensorInfo;
+  /** A new tensor, its values undefined; or the sum that a product adds to. */
+  target(tools: Tools, shape: readonly number[], sum?: tf.TensorInfo): tf.TensorInfo;
   multiply(tools: Tools, product: LinearProduct): void;
   /** [..., C] → [C]. */
   columnSum(x: tf.Tensor): tf.Tensor;
@@ -91,30 +97,32 @@ function checkShapes(x: tf.Tensor, weight: Weight, branch: LowRankBranch | undef
   }
 }
 
-/** op(A) op(B) as an op without a gradient. */
+/** op(A) op(B) as an op without a gradient, added to `sum` where there is one. */
 function productOp<Tools>(
   kernels: LinearKernels<Tools>,
   shape: readonly number[],
   product: Omit<LinearProduct, "a" | "b" | "c"> & { readonly a: tf.Tensor; readonly b: Weight },
+  sum?: tf.Tensor,
 ): tf.Tensor {
   const { a, b } = product;
   return firstOutput(kernels.launchAll({
     name: `${kernels.prefix}LinearProduct`,
     inputs: { a, b: b instanceof PackedWeight ? b.words : b },
     run: (tools) => {
-      const c = kernels.output(tools, shape);
-      kernels.multiply(tools, { ...product, c });
+      const c = kernels.target(tools, shape, sum);
+      kernels.multiply(tools, { ...product, c, accumulate: sum !== undefined });
       return [c];
     },
   }));
 }
 
-/** g A, with dy W where there is a weight, and g: [..., I] and [N, r]. Written. */
+/** g A, with dy W where there is a weight, added to `sum` if there is one, and g: [..., I], [N, r]. */
 function branchBack<Tools>(
   kernels: LinearKernels<Tools>,
   dy: tf.Tensor,
   weight: Weight | null,
   { loraA, loraB, scaling }: LowRankBranch,
+  sum?: tf.Tensor,
 ): tf.Tensor[] {
   const [r, I] = loraA.shape;
   const O = loraB.shape[0];
@@ -124,13 +132,16 @@ function branchBack<Tools>(
     name: `${kernels.prefix}LinearBranchBack`,
     inputs: { dy, loraA, loraB, ...(words === null ? {} : { weight: words }) },
     run: (tools) => {
-      const dx = kernels.output(tools, [...dy.shape.slice(0, -1), I]);
-      const g = kernels.output(tools, [N, r]);
+      const dx = kernels.target(tools, [...dy.shape.slice(0, -1), I], sum);
+      const g = kernels.target(tools, [N, r]);
       const { multiply } = kernels;
       multiply(tools, { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, c: g, scale: scaling });
       const c = dx;
-      if (weight !== null) multiply(tools, { kind: "nn", M: N, N: I, K: O, a: dy, b: weight, c });
-      const accumulate = weight !== null;
+      const product = { kind: "nn", M: N, N: I, K: O, a: dy, c } as const;
+      if (weight !== null) {
+        multiply(tools, { ...product, b: weight, accumulate: sum !== undefined });
+      }
+      const accumulate = weight !== null || sum !== undefined;
       multiply(tools, { kind: "nn", M: N, N: I, K: r, a: g, b: loraA, c, accumulate });
       return [dx, g];
     },
@@ -162,8 +173,8 @@ export function fusedLinear<Tools>(
   let activated: tf.TensorInfo | undefined;
 
   const forward = (tools: Tools): tf.TensorInfo[] => {
-    const c = kernels.output(tools, [...x.shape.slice(0, -1), O]);
-    if (gelu) activated = kernels.output(tools, c.shape);
+    const c = kernels.target(tools, [...x.shape.slice(0, -1), O]);
+    if (gelu) activated = kernels.target(tools, c.shape);
     const last = { bias, activated };
     const { multiply } = kernels;
     const base = { kind: "nt", M: N, N: O, K: I, a: x, b: weight, c } as const;
@@ -172,7 +183,7 @@ export function fusedLinear<Tools>(
       return [c];
     }
     const { loraA, loraB, scaling, input = x } = branch;
-    const h = kernels.output(tools, [N, r]);
+    const h = kernels.target(tools, [N, r]);
     multiply(tools, { kind: "nt", M: N, N: r, K: I, a: input, b: loraA, c: h, scale: scaling });
     multiply(tools, base);
     const side = { kind: "nt", M: N, N: O, K: r, a: h, b: loraB, c } as const;
@@ -203,35 +214,42 @@ export function fusedLinear<Tools>(
     gradient: (dy, saved) => {
       const kept = Object.fromEntries(saveInputs.map((name, i) => [name, saved[i]]));
       const W: Weight = packed ? weight : kept.weight;
-      const dx = () => productOp(kernels, x.shape, { kind: "nn", M: N, N: I, K: O, a: dy, b: W });
-      const sums = {
-        weight: () =>
-          productOp(kernels, [O, I], { kind: "tn", M: O, N: I, K: N, a: dy, b: kept.x }),
+      const dx: GradientFunction = (sums) =>
+        productOp(kernels, x.shape, { kind: "nn", M: N, N: I, K: O, a: dy, b: W }, sums?.x);
+      const overRows = {
+        weight: (sums) => {
+          const product = { kind: "tn", M: O, N: I, K: N, a: dy, b: kept.x } as const;
+          return productOp(kernels, [O, I], product, sums?.weight);
+        },
         bias: () => kernels.columnSum(dy),
-      };
-      if (branch === undefined) return { x: dx, ...sums };
+      } satisfies Record<string, GradientFunction>;
+      if (branch === undefined) return { x: dx, ...overRows };
       const { loraA, loraB, input } = kept;
       const own = { loraA, loraB, scaling: branch.scaling };
-      const both = sharedGradients(() => branchBack(kernels, dy, input ? null : W, own));
+      const both = sharedGradients((sums) =>
+        branchBack(kernels, dy, input ? null : W, own, input ? sums.input : sums.x)
+      );
       let wentBack = false;
-      const ofBranch = () => {
+      const ofBranch: GradientFunction = (sums) => {
         wentBack = true;
-        return both(0)();
+        return both(0)(sums);
       };
       return {
-        ...sums,
+        ...overRows,
         ...(input ? { x: dx, input: ofBranch } : { x: ofBranch }),
-        loraA: () => {
+        loraA: (sums) => {
           const scale = branch.scaling;
           const g = wentBack // [N, r]
             ? both(1)()
             : productOp(kernels, [N, r], { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, scale });
           const b = input ?? kept.x;
-          return productOp(kernels, [r, I], { kind: "tn", M: r, N: I, K: N, a: g, b });
+          const product = { kind: "tn", M: r, N: I, K: N, a: g, b } as const;
+          return productOp(kernels, [r, I], product, sums?.loraA);
         },
-        loraB: () => {
+        loraB: (sums) => {
           const h = saved[saveInputs.length]; // [N, r]
-          return productOp(kernels, [O, r], { kind: "tn", M: O, N: r, K: N, a: dy, b: h });
+          const product = { kind: "tn", M: O, N: r, K: N, a: dy, b: h } as const;
+          return productOp(kernels, [O, r], product, sums?.loraB);
         },
       };
     },

@@ -5,8 +5,17 @@
  */
 import * as tf from "@tensorflow/tfjs";
 
+/** What gradients have summed up to so far, by the name of the input; each has values of its own. */
+export type GradientSums = Readonly<Record<string, tf.Tensor | undefined>>;
+
+/**
+ * Computes the gradient of an input: a new tensor or, with the gradient added to it in place, the
+ * input's sum.
+ */
+export type GradientFunction = (sums?: GradientSums) => tf.Tensor;
+
 /** Gradients by the name of the input, each computed only where it is needed. */
-export type Gradients = Record<string, () => tf.Tensor>;
+export type Gradients = Record<string, GradientFunction>;
 
 /** One op: how it runs, what it keeps, how it goes back. `Tools` is what its backend works with. */
 export interface FusedOp<Tools> {
@@ -96,18 +105,28 @@ const unclaimed = new Set<tf.Tensor>();
  * Gradients that one kernel computes together, as tfjs asks for them one by one: `compute` runs
  * when the first is asked for, the others wait. Those that nobody asked for are freed when the
  * next op goes back.
+ *
+ * @param compute all of them, each a new tensor or the sum that it was added to
  */
-export function sharedGradients(compute: () => tf.Tensor[]): (index: number) => () => tf.Tensor {
+export function sharedGradients(
+  compute: (sums: GradientSums) => tf.Tensor[],
+): (index: number) => GradientFunction {
   for (const tensor of unclaimed) tensor.dispose();
   unclaimed.clear();
   let all: tf.Tensor[] | null = null;
-  return (index) => () => {
+  const added = new Set<tf.Tensor>();
+  return (index) => (sums = {}) => {
     if (all === null) {
-      // tfjs runs every gradient function in a scope of its own, which would free the others.
-      all = compute().map((tensor) => tf.keep(tensor));
-      for (const tensor of all) unclaimed.add(tensor);
+      const before = new Set(Object.values(sums));
+      all = compute(sums);
+      for (const tensor of all) {
+        if (before.has(tensor)) added.add(tensor);
+        // tfjs runs every gradient function in a scope of its own, which would free the others.
+        else unclaimed.add(tf.keep(tensor));
+      }
     }
     const wanted = all[index];
+    if (added.has(wanted)) return wanted;
     unclaimed.delete(wanted);
     const result = wanted.clone();
     wanted.dispose();
@@ -123,16 +142,16 @@ export function sharedGradients(compute: () => tf.Tensor[]): (index: number) => 
  * @param both whether the second will be asked for once the first has been
  */
 export function pairedGradients(
-  compute: (first: boolean, second: boolean) => tf.Tensor[],
+  compute: (first: boolean, second: boolean, sums: GradientSums) => tf.Tensor[],
   both: boolean,
-): [first: () => tf.Tensor, second: () => tf.Tensor] {
-  const get = sharedGradients(() => compute(true, both));
+): [first: GradientFunction, second: GradientFunction] {
+  const get = sharedGradients((sums) => compute(true, both, sums));
   let computed = false;
   return [
-    () => {
+    (sums) => {
       computed = both;
-      return get(0)();
+      return get(0)(sums);
     },
-    () => computed ? get(1)() : compute(false, true)[0],
+    (sums = {}) => computed ? get(1)(sums) : compute(false, true, sums)[0],
   ];
 }

@@ -17,6 +17,8 @@ export interface FusedKernels {
   unpack(weight: PackedWeight): tf.Tensor;
   gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D | null;
   columnSum(x: tf.Tensor): tf.Tensor;
+  /** sum += x in place; `sum` has values of its own. */
+  addTo(sum: tf.Tensor, x: tf.Tensor): void;
   rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
   gelu(x: tf.Tensor): tf.Tensor;

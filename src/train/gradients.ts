@@ -15,18 +15,21 @@ export type Parameters = ReadonlyMap<string, tf.Variable>;
  * @param loss makes the scalar; run once, inside tfjs's tape
  * @param parameters the tensors that get gradients
  * @param lossScale multiplied into the gradients from the start, where it is not 1 (fp16)
- * @returns the loss and a gradient for each parameter that the loss depends on, all on the device
- *   and the caller's to free
+ * @param sums gradients that these are added to; taken over, and void where this throws
+ * @returns the loss and a gradient for each parameter that the loss depends on or that has a sum,
+ *   all on the device and the caller's to free
  */
 export function lossGradients(
   loss: () => tf.Scalar,
   parameters: Parameters,
   lossScale = 1,
+  sums: ReadonlyMap<string, tf.Tensor> = new Map(),
 ): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
   const variables = [...parameters.values()];
   for (const variable of variables) variable.trainable = true;
   const start = lossScale === 1 ? undefined : tf.scalar(lossScale);
-  const { value, gradients: found } = valueAndGradients(loss, variables, start);
+  const before = [...parameters.keys()].map((name) => sums.get(name));
+  const { value, gradients: found } = valueAndGradients(loss, variables, start, before);
   start?.dispose();
   const gradients = new Map<string, tf.Tensor>();
   [...parameters.keys()].forEach((name, i) => {
@@ -43,6 +46,21 @@ export class GradientAccumulator {
   /** The sum so far, by parameter. */
   get gradients(): ReadonlyMap<string, tf.Tensor> {
     return this.#sum;
+  }
+
+  /**
+   * Runs `loss`, goes back through it and adds its gradients as they are computed, so that there is
+   * one gradient for each parameter however many micro-batches there are.
+   *
+   * @param loss makes the scalar; run once, inside tfjs's tape
+   * @param parameters the tensors that get gradients
+   * @param lossScale multiplied into the gradients (fp16)
+   * @returns the loss, on the device and the caller's to free
+   */
+  addLoss(loss: () => tf.Scalar, parameters: Parameters, lossScale = 1): tf.Scalar {
+    const result = lossGradients(loss, parameters, lossScale, this.#sum);
+    for (const [name, gradient] of result.gradients) this.#sum.set(name, gradient);
+    return result.loss;
   }
 
   /** Adds gradients and takes them over. */

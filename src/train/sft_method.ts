@@ -15,7 +15,7 @@ import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
-import { lossGradients, type Parameters } from "./gradients.ts";
+import type { Parameters } from "./gradients.ts";
 import { likeLengthParts, longestFirst, paddingOf, partCost } from "./like_lengths.ts";
 import {
   examplesInOrder,
@@ -134,7 +134,7 @@ export class SFTMethod implements TrainingMethod {
         await turnEventLoop();
         const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
         const features = this.#frozenFeatures(batch, parameters);
-        const { loss, gradients } = lossGradients(
+        const loss = accumulator.addLoss(
           () =>
             this.model.labelLogProbs(batch, {
               dropoutKeys,
@@ -148,7 +148,6 @@ export class SFTMethod implements TrainingMethod {
         tokens += batch.tokens * batch.batchSize - padded;
         batch.dispose();
         features?.dispose();
-        accumulator.add(gradients);
         losses.push(loss);
       }
     }

@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { launch } from "./launch.ts";
+import { launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
 
@@ -33,6 +33,11 @@ function elementwise(
       return [out];
     },
   });
+}
+
+/** sum += x, of one shape. */
+export function addTo(module: KernelModule, sum: tf.Tensor, x: tf.Tensor): void {
+  runElements(module, "nano_add_to", x.size, [x, sum].map(launchOn(module).address));
 }
 
 /**

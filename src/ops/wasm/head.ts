@@ -3,6 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { GradientSums } from "../fused_op.ts";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
 import type { HalfFormat } from "../precision.ts";
 import { roundingCode } from "./half.ts";
@@ -54,14 +55,19 @@ export function headLogProbs(
       return [logProbs, lse];
     },
     gradient: (dy, [hidden, head, lse]) => {
-      const compute = (wantsHidden: boolean, wantsHead: boolean): tf.Tensor[] =>
+      const compute = (
+        wantsHidden: boolean,
+        wantsHead: boolean,
+        { head: sum }: GradientSums,
+      ): tf.Tensor[] =>
         launchAll(module, {
           name: "NanoHeadBackward",
           inputs: { dy, hidden, head, lse },
           run: (l) => {
             const outputs: tf.TensorInfo[] = [];
             if (wantsHidden) outputs.push(l.output([N, C]));
-            if (wantsHead) outputs.push(l.output([V, C]));
+            if (wantsHead) outputs.push(l.target([V, C], sum));
+            const adds = sum === undefined ? 0 : 1;
             const dHidden = wantsHidden ? l.address(outputs[0]) : 0;
             const dHead = wantsHead ? l.address(outputs[outputs.length - 1]) : 0;
             const scratch = module.scratch(scratchFloats);
@@ -69,7 +75,7 @@ export function headLogProbs(
               // deno-fmt-ignore
               module.kernel("nano_head_backward")(
                 N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
-                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, 0, rounding, scratch,
+                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, adds, rounding, scratch,
               ));
             return outputs;
           },

@@ -65,6 +65,7 @@ export function wasmKernels(): WasmKernels | null {
     rmsNorm: (x, weight, eps) => rmsNorm(module, x, weight, eps),
     layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
     gelu: (x) => activations.gelu(module, x),
+    addTo: (sum, x) => activations.addTo(module, sum, x),
     swiglu: (gate, up) => activations.swiglu(module, gate, up),
     swigluHalf: (gate, up, format) => swigluHalf(module, gate, up, format),
     roundHalf: (x, format) => roundHalf(module, x, format),

@@ -15,6 +15,8 @@ export interface Launch {
   address(tensor: tf.TensorInfo): number;
   /** A new tensor, its values undefined. */
   output(shape: readonly number[], dtype?: "float32" | "int32"): tf.TensorInfo;
+  /** The sum that a kernel adds to; where there is none, a new tensor. */
+  target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo;
   /** Puts integers on the heap while `use` runs, and gives it their addresses. */
   withIntegers<T>(arrays: readonly Int32Array[], use: (addresses: number[]) => T): T;
 }
@@ -26,6 +28,7 @@ export function launchOn(module: KernelModule): Launch {
     module,
     address: (tensor) => backend.dataIdMap.get(tensor.dataId).memoryOffset,
     output: (shape, dtype = "float32") => backend.makeOutput(shape, dtype),
+    target: (shape, sum) => sum ?? backend.makeOutput(shape, "float32"),
     withIntegers<T>(arrays: readonly Int32Array[], use: (addresses: number[]) => T): T {
       const total = arrays.reduce((sum, array) => sum + array.length, 0);
       const block = module.heap.malloc(total * 4);

@@ -50,7 +50,7 @@ export function linearKernels(module: KernelModule, gemm: GemmFunction): LinearK
   return {
     prefix: "Nano",
     launchAll: (op) => launchAll(module, op),
-    output: (l, shape) => l.output(shape),
+    target: (l, shape, sum) => l.target(shape, sum),
     multiply: (l, product) => {
       const { kind, M, N, K, a, b, c, accumulate = false } = product;
       if (b instanceof PackedWeight) multiplyPacked(l, gemm, { ...product, b });

@@ -34,15 +34,16 @@ export function rmsNorm(
       return [y, rstd];
     },
     gradient: (dy, [x, weight, rstd]) => ({
-      x: () =>
+      x: (sums) =>
         launch(module, {
           name: "NanoRmsNormDx",
           inputs: { dy, x, weight, rstd },
           run: (l) => {
-            const dx = l.output(x.shape);
+            const dx = l.target(x.shape, sums?.x);
+            const adds = sums?.x === undefined ? 0 : 1;
             runRange(module, "nano_rms_norm_dx", rows, C, (row, count) => {
               const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
-              return [count, C, xs, l.address(weight), l.address(rstd) + 4 * row, dys, dxs];
+              return [count, C, xs, l.address(weight), l.address(rstd) + 4 * row, dys, adds, dxs];
             });
             return [dx];
           },
@@ -91,16 +92,17 @@ export function layerNorm(
       return [y, mean, rstd];
     },
     gradient: (dy, [x, weight, mean, rstd]) => ({
-      x: () =>
+      x: (sums) =>
         launch(module, {
           name: "NanoLayerNormDx",
           inputs: { dy, x, weight, mean, rstd },
           run: (l) => {
-            const dx = l.output(x.shape);
+            const dx = l.target(x.shape, sums?.x);
+            const adds = sums?.x === undefined ? 0 : 1;
             runRange(module, "nano_layer_norm_dx", rows, C, (row, count) => {
               const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
               const [means, rstds] = [mean, rstd].map((t) => l.address(t) + 4 * row);
-              return [count, C, xs, l.address(weight), means, rstds, dys, dxs];
+              return [count, C, xs, l.address(weight), means, rstds, dys, adds, dxs];
             });
             return [dx];
           },

@@ -36,12 +36,13 @@ export function rope(
   });
 }
 
-/** Zeros [rows, C] with `values` [n, C] added at `ids` [n], in order; ids may repeat. */
+/** `sum`, or zeros [rows, C], with `values` [n, C] added at `ids` [n], in order; ids may repeat. */
 export function scatterAddRows(
   module: KernelModule,
   values: tf.Tensor,
   ids: Int32Array,
   rows: number,
+  sum?: tf.Tensor,
 ): tf.Tensor2D {
   const C = values.size / Math.max(1, ids.length);
   return launch(module, {
@@ -49,8 +50,8 @@ export function scatterAddRows(
     inputs: { values },
     run: (l) => {
       const width = values.shape[values.rank - 1];
-      const out = l.output([rows, width]);
-      module.kernel("nano_fill")(rows * width, l.address(out), 0);
+      const out = l.target([rows, width], sum);
+      if (sum === undefined) module.kernel("nano_fill")(rows * width, l.address(out), 0);
       l.withIntegers([ids], ([address]) =>
         // deno-fmt-ignore
         module.kernel("nano_scatter_add_rows")(
@@ -81,7 +82,7 @@ export function gatherRows(
         ));
       return [out];
     },
-    gradient: (dy) => ({ table: () => scatterAddRows(module, dy, ids, V) }),
+    gradient: (dy) => ({ table: (sums) => scatterAddRows(module, dy, ids, V, sums?.table) }),
   });
 }
 

@@ -3,7 +3,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { type GpuLaunch, launch } from "./launch.ts";
+import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
 
 const WORKGROUP = 256;
@@ -63,6 +63,19 @@ export function elementwise(op: Elementwise): tf.Tensor {
     name: op.name,
     inputs: Object.fromEntries(op.inputs.map((tensor, i) => [`x${i}`, tensor])),
     run: (l) => [record(l, op)],
+  });
+}
+
+/** sum += x, of one shape. */
+export function addTo(sum: tf.Tensor, x: tf.Tensor): void {
+  launchAll({
+    name: "GpuAddTo",
+    inputs: { x },
+    run: (l) => {
+      const body = "y = out[index] + x0;";
+      record(l, { name: "add to", inputs: [x], body, flops: 1 }, l.target(sum.shape, sum));
+      return [];
+    },
   });
 }
 

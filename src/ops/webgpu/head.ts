@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { pairedGradients, wantsGradient } from "../fused_op.ts";
+import { type GradientSums, pairedGradients, wantsGradient } from "../fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
 import { multiply, operandB, type Product } from "./product.ts";
@@ -145,13 +145,17 @@ export function headLogProbs(
       return [logProbs, lse];
     },
     gradient: (dy, [hidden, weight, lse]) => {
-      const compute = (wantsHidden: boolean, wantsHead: boolean): tf.Tensor[] =>
+      const compute = (
+        wantsHidden: boolean,
+        wantsHead: boolean,
+        { weight: sum }: GradientSums,
+      ): tf.Tensor[] =>
         launchAll({
           name: "GpuHeadBackward",
           inputs: { dy, hidden, weight, lse },
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
-            const dHead = wantsHead ? l.output([V, C]) : null;
+            const dHead = wantsHead ? l.target([V, C], sum) : null;
             const operand = operandB(head, weight);
             const ids = l.integers(targets);
             const reduction = rowReduction(l.isFallback, V / 4);
@@ -172,7 +176,11 @@ export function headLogProbs(
               if (dHead !== null) {
                 multiply(l, {
                   ...{ kind: "tn", M: V, N: C, K: R, a: logits, b: hidden, c: dHead },
-                  ...{ aColumns: columns, bRow: firstRow, accumulate: firstRow > 0 },
+                  ...{
+                    aColumns: columns,
+                    bRow: firstRow,
+                    accumulate: sum !== undefined || firstRow > 0,
+                  },
                 });
               }
             });

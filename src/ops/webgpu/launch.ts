@@ -99,6 +99,19 @@ export class GpuLaunch {
     return info;
   }
 
+  /** The sum that a kernel adds to; where there is none, a new tensor. */
+  target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo {
+    if (sum === undefined) return this.output(shape);
+    this.forgetHostCopy(sum);
+    return sum;
+  }
+
+  /** To be called where a kernel writes into a tensor that there is already. */
+  forgetHostCopy(tensor: tf.TensorInfo): void {
+    this.backend.uploadToGPU(tensor.dataId);
+    this.backend.tensorMap.get(tensor.dataId).values = null;
+  }
+
   /** A tensor of zeros. */
   zeros(shape: readonly number[]): tf.TensorInfo {
     const info = this.output(shape);

@@ -13,7 +13,7 @@ import { multiply, operandB } from "./product.ts";
 const KERNELS: LinearKernels<GpuLaunch> = {
   prefix: "Gpu",
   launchAll,
-  output: (l, shape) => l.output(shape),
+  target: (l, shape, sum) => l.target(shape, sum),
   multiply: (l, { b, activated, ...product }) => {
     // A CPU that plays the GPU holds so many sums in a lane that GELU is faster by itself.
     const inStore = l.isFallback ? undefined : activated;

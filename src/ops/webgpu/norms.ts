@@ -60,8 +60,9 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
   }));
 }
 
-function dxProgram(rows: RowReduction, value: Value, centred: boolean): Program {
-  const name = `${centred ? "layer" : "rms"} norm dx ${value} ${rows.workgroup}`;
+/** `adds`: to what dx holds. */
+function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boolean): Program {
+  const name = `${centred ? "layer" : "rms"} norm dx ${value} ${rows.workgroup} ${adds}`;
   return cachedProgram(name, () => ({
     bindings: [
       { name: "dy", type: value },
@@ -88,7 +89,7 @@ function dxProgram(rows: RowReduction, value: Value, centred: boolean): Program 
       let offset = ${centred ? `total(${sumOfLane(value, "sum")}, lane) / p.C` : "0.0"};
       for (var c = first; c < p.columns; c += step) {
         let g = load_dy(at + c) * load_weight(c);
-        dx[at + c] = inverse * (g - offset - (load_x(at + c) - mean) * slope);
+        dx[at + c] ${adds ? "+=" : "="} inverse * (g - offset - (load_x(at + c) - mean) * slope);
       }`,
   }));
 }
@@ -148,15 +149,15 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
       return [y, statistics];
     },
     gradient: (dy, [x, weight, statistics]) => ({
-      x: () =>
+      x: (sums) =>
         launch({
           name: `${name}Dx`,
           inputs: { dy, x, weight, statistics },
           run: (l) => {
             const reduction = rowReduction(l.isFallback, columns);
-            const dx = l.output(x.shape);
+            const dx = l.target(x.shape, sums?.x);
             l.dispatch(
-              dxProgram(reduction, value, centred),
+              dxProgram(reduction, value, centred, sums?.x !== undefined),
               [dy, x, weight, statistics, dx].map((tensor) => l.buffer(tensor)),
               { R, columns, C },
               reduction.groups(R),

@@ -34,15 +34,20 @@ function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
   return { ids: [...places.keys()], packed };
 }
 
-/** Row id of the result is the sum of the rows of `values` [n, C] that have it: [rows, C]. */
-export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D {
+/** `sum`, or zeros [rows, C], with the rows of `values` [n, C] added at `ids` [n]; ids may repeat. */
+export function scatterAddRows(
+  values: tf.Tensor,
+  ids: Int32Array,
+  rows: number,
+  sum?: tf.Tensor,
+): tf.Tensor2D {
   const C = values.shape[values.rank - 1];
   const { width, type } = laneValue(C);
   return launch({
     name: "GpuScatterAddRows",
     inputs: { values },
     run: (l) => {
-      const out = l.zeros([rows, C]);
+      const out = sum === undefined ? l.zeros([rows, C]) : l.target([rows, C], sum);
       if (ids.length === 0) return [out];
       const groups = groupById(ids);
       const U = groups.ids.length;
@@ -63,7 +68,7 @@ export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number)
         let i = u32(load_groups_of(2u * p.U + 1u + u32(at)));
         sum += load_values(i * p.columns + column);
       }
-      out[u32(load_groups_of(u)) * p.columns + column] = sum;`,
+      out[u32(load_groups_of(u)) * p.columns + column] += sum;`,
       }));
       const columns = C / width;
       l.dispatch(
@@ -71,7 +76,7 @@ export function scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number)
         [l.buffer(values), l.integers(groups.packed), l.buffer(out)],
         { columns, U },
         grid(U * columns, WORKGROUP),
-        { flops: (ids.length - U) * C, bytes: 4 * ((ids.length + U) * C + groups.packed.length) },
+        { flops: ids.length * C, bytes: 4 * ((ids.length + 2 * U) * C + groups.packed.length) },
       );
       return [out];
     },
@@ -113,7 +118,7 @@ export function gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
       );
       return [out];
     },
-    gradient: (dy) => ({ table: () => scatterAddRows(dy, ids, V) }),
+    gradient: (dy) => ({ table: (sums) => scatterAddRows(dy, ids, V, sums?.table) }),
   });
 }
 
