@@ -113,7 +113,7 @@ export async function benchGrpoStep(
     );
     const { gradNorm } = await optimizer.measure(done.gradients, [done.loss]);
     optimizer.step(done.gradients, gradNorm, 1);
-    tf.dispose([...done.gradients.values(), done.loss, done.hidden, features]);
+    tf.dispose([...done.gradients.values(), done.loss, done.states, features]);
     batch.dispose();
   };
 

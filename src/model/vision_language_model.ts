@@ -47,6 +47,8 @@ export interface PassOptions {
   withoutAdapters?: boolean;
   /** Called with the name and output of each part. */
   observe?: (name: string, output: tf.Tensor) => void;
+  /** Called with what log-probabilities come from: the states of the labelled tokens, [M, C]. */
+  observeLabelled?: (states: tf.Tensor2D) => void;
 }
 
 /** What {@linkcode VisionLanguageModel.forward} returns. */
@@ -275,7 +277,7 @@ export class VisionLanguageModel extends AdaptableModel {
     // The others need not pass the end of the last block; who observes wants to see them all.
     const few = rows.length <= batch.labels.length / 2 && options.observe === undefined;
     const hidden = this.hiddenStates(batch, options, imageFeatures, few ? rows : undefined);
-    return this.#labelLogProbs(hidden, batch.labels, rows, temperature);
+    return this.#labelLogProbs(hidden, batch.labels, rows, temperature, options.observeLabelled);
   }
 
   /** @param hidden [B, T, C], or [1, M, C] of the labelled rows alone */
@@ -284,9 +286,11 @@ export class VisionLanguageModel extends AdaptableModel {
     labels: Int32Array,
     rows: Int32Array,
     temperature: number,
+    observe?: PassOptions["observeLabelled"],
   ): tf.Tensor1D {
     const states = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
     const chosen = states.shape[0] === rows.length ? states : selectRows(states, rows); // [M, C]
+    observe?.(chosen);
     const targets = rows.map((row) => labels[row]);
     return withPrecision(
       this.precision,

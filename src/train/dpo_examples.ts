@@ -13,6 +13,7 @@ import type {
   PreferenceExample as PreferenceIds,
 } from "../text/chat_example.ts";
 import type { PlacedExample } from "./example_stream.ts";
+import { likeLengthParts, partCost } from "./like_lengths.ts";
 import type { TileCache } from "./tile_cache.ts";
 
 /** One pair for DPO. */
@@ -129,6 +130,26 @@ export function pairBatch(
   { config, imageTokenId }: VisionLanguageModel,
 ): ModelBatch {
   return batchRows(packPairs(pairs, sharePrefix, imageTokenId), padTokenId, config);
+}
+
+/**
+ * Cuts a batch of pairs into parts of like length, as {@linkcode likeLengthParts} does; a pair stays
+ * whole.
+ *
+ * @param trained numbers that train
+ * @returns the pairs' numbers, part by part
+ */
+export function pairParts(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  { config, imageTokenId }: VisionLanguageModel,
+  trained: number,
+): number[][] {
+  const lengths = pairs.map((pair) => {
+    const rows = packPairs([pair], sharePrefix, imageTokenId);
+    return rows.length * Math.max(...rows.map(({ inputIds }) => inputIds.length));
+  });
+  return likeLengthParts(lengths, partCost(trained, config));
 }
 
 /** Log-probabilities of answers, summed over their tokens, [B] each. */

@@ -8,17 +8,21 @@ import * as tf from "@tensorflow/tfjs";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
+import { turnEventLoop } from "../device/event_loop.ts";
+import { readBack } from "../device/read_back.ts";
 import { dpoLoss, type DpoOptions } from "../losses/dpo.ts";
 import type { ModelBatch } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import { AnswerLogits } from "./answer_logits.ts";
 import { pairSample, PreferenceCounts } from "./dpo_evaluation.ts";
 import {
   type DPOExampleMaker,
   type DPOPair,
   pairBatch,
   type PairLogProbs,
+  pairParts,
   spreadPairs,
   sumPairs,
 } from "./dpo_examples.ts";
@@ -26,6 +30,7 @@ import { chosenTokens, joinPairs, lossInputs } from "./dpo_loss_inputs.ts";
 import type { DPOReference } from "./dpo_reference.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import type { Parameters } from "./gradients.ts";
+import { LabelledStates } from "./labelled_states.ts";
 import { longestFirst, paddingOf } from "./like_lengths.ts";
 import { logProbGradients, readLogProbs } from "./log_prob_gradients.ts";
 import {
@@ -35,7 +40,9 @@ import {
   type MicroBatchOptions,
 } from "./micro_batches.ts";
 import {
+  type BatchSize,
   type EvaluationOutcome,
+  largestBatch,
   type MethodState,
   StepAborted,
   type StepContext,
@@ -66,7 +73,7 @@ export interface DPOMethodOptions extends MicroBatchOptions {
 /** How many pairs an evaluation shows in the report. */
 const SAMPLES = 8;
 
-/** A micro-batch with everything but the policy's gradient. */
+/** Pairs that go through the model together, with everything but the policy's gradient. */
 interface Prepared {
   readonly pairs: readonly DPOPair[];
   readonly batch: ModelBatch;
@@ -80,7 +87,8 @@ export class DPOMethod implements TrainingMethod {
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
   #epoch = 0;
   #microSteps = 0;
-  #lastBatchSize = { rows: 0, tokens: 0, tiles: 0 };
+  /** Of the last step's parts, or of the last evaluation's. */
+  #sizes: BatchSize[] = [];
   #counts: PreferenceCounts | null = null;
   #lastBatches: readonly (readonly DPOPair[])[] = [];
 
@@ -123,7 +131,7 @@ export class DPOMethod implements TrainingMethod {
     const batch = pairBatch(pairs, sharePrefix, padTokenId, this.model);
     const { images } = batch;
     const tiles = images?.shape[0] ?? 0;
-    this.#lastBatchSize = { rows: batch.batchSize, tokens: batch.tokens, tiles };
+    this.#sizes.push({ rows: batch.batchSize, tokens: batch.tokens, tiles });
     // An adapted encoder is another one without its adapters.
     const differs = [...parameters.keys(), ...this.model.adapters.keys()]
       .some((name) => name.includes("vision_encoder."));
@@ -135,13 +143,29 @@ export class DPOMethod implements TrainingMethod {
   }
 
   /** The policy's token log-probabilities; the same values each time it is called. */
-  #policy({ batch, features }: Prepared, microStep: number): () => tf.Tensor1D {
+  #policy(
+    { batch, features }: Prepared,
+    pass: number,
+    observeLabelled?: PassOptions["observeLabelled"],
+  ): () => tf.Tensor1D {
     const { disableDropout, seed, gradientCheckpointing } = this.options;
     return () =>
       this.model.labelLogProbs(batch, {
-        dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, microStep),
+        dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
         checkpointing: gradientCheckpointing,
+        observeLabelled,
       }, features)!;
+  }
+
+  /** The optimal-transport losses sort over a batch, so that each gradient needs all values. */
+  get #transports(): boolean {
+    return this.options.loss.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
+  }
+
+  /** Pairs in parts of like length; their numbers, part by part. */
+  #cut(pairs: readonly DPOPair[], trained: number): number[][] {
+    if (this.#transports) return [[...pairs.keys()]];
+    return pairParts(pairs, this.options.sharePrefix, this.model, trained);
   }
 
   async step(
@@ -150,51 +174,70 @@ export class DPOMethod implements TrainingMethod {
     const start = this.#data.cursor;
     const { batches, epochEnded } = await this.#data.next(more);
     this.#lastBatches = batches;
+    this.#sizes = [];
     const { loss: lossOptions, lossReduction } = this.options;
     const whole = { pairs: batches.flat().length, chosenTokens: chosenTokens(batches.flat()) };
-    // The optimal-transport losses sort over the batch, so that each gradient needs all values.
-    const coupled = batches.length > 1 && lossReduction === "token" &&
-      lossOptions.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
+    const coupled = batches.length > 1 && lossReduction === "token" && this.#transports;
     const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
 
-    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    let tokens = 0, padding = 0, loss = 0;
-    for (const [k, pairs] of batches.entries()) {
-      if (signal?.aborted) {
-        this.#data.seek(start);
-        throw new StepAborted();
-      }
-      const prepared = await this.#prepare(pairs, parameters);
-      const { batch, features, reference } = prepared;
+    const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+    const parts = batches.flatMap((pairs) => {
       const wholeBatch = lossReduction === "token" ? whole : {
         pairs: pairs.length * batches.length,
         chosenTokens: chosenTokens(pairs) * batches.length,
       };
-      const { values, gradients } = await logProbGradients(
-        this.#policy(prepared, this.#microSteps + k),
-        (values) => {
-          if (slopes) return slopes[k];
-          const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
-          const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
-          loss += result.loss;
-          return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
-        },
-        parameters,
-        lossScale,
-      );
-      accumulator.add(gradients);
-      policies.push(sumPairs(pairs, values));
-      if (reference) references.push(reference);
-      const padded = paddingOf(batch);
-      padding += padded;
-      tokens += batch.tokens * batch.batchSize - padded;
-      batch.dispose();
-      features?.dispose();
+      return this.#cut(pairs, trained).map((part) => ({
+        pairs: part.map((i) => pairs[i]),
+        wholeBatch,
+      }));
+    });
+    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    using logits = new AnswerLogits(this.model);
+    const meanLogits: tf.Tensor1D[] = [];
+    let tokens = 0, padding = 0, loss = 0;
+    try {
+      for (const [k, { pairs, wholeBatch }] of parts.entries()) {
+        await turnEventLoop();
+        if (signal?.aborted) {
+          this.#data.seek(start);
+          throw new StepAborted();
+        }
+        const prepared = await this.#prepare(pairs, parameters);
+        const { batch, features, reference } = prepared;
+        const kept = new LabelledStates();
+        const { values, gradients } = await logProbGradients(
+          this.#policy(prepared, this.#microSteps + k, kept.observe),
+          (values) => {
+            if (slopes) return slopes[k];
+            const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
+            const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
+            loss += result.loss;
+            return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
+          },
+          parameters,
+          lossScale,
+        );
+        accumulator.add(gradients);
+        const states = kept.take();
+        meanLogits.push(logits.means(states));
+        policies.push(sumPairs(pairs, values));
+        if (reference) references.push(reference);
+        const padded = paddingOf(batch);
+        padding += padded;
+        tokens += batch.tokens * batch.batchSize - padded;
+        states.dispose();
+        batch.dispose();
+        features?.dispose();
+      }
+      const read = await readBack(meanLogits);
+      parts.forEach(({ pairs }, k) => logits.add(pairs, read[k]));
+    } finally {
+      tf.dispose(meanLogits);
     }
-    this.#microSteps += batches.length;
+    this.#microSteps += parts.length;
     this.#epoch = this.#data.epoch;
     const inputs = lossInputs(
-      batches.flat(),
+      parts.flatMap(({ pairs }) => pairs),
       joinPairs(policies),
       this.reference ? joinPairs(references) : null,
     );
@@ -203,7 +246,7 @@ export class DPOMethod implements TrainingMethod {
       losses: [tf.scalar(slopes ? wholeLoss : loss)],
       tokens,
       padding,
-      metrics,
+      metrics: { ...metrics, ...logits.metrics },
       epoch: this.#epoch,
       epochEnded,
     };
@@ -244,36 +287,35 @@ export class DPOMethod implements TrainingMethod {
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
     if (this.evalDataset === null) return null;
     const started = performance.now();
+    this.#sizes = [];
     const counts = new PreferenceCounts();
+    using logits = new AnswerLogits(this.model);
     const samples: EvaluationSample[] = [];
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    let pairs: DPOPair[] = [], examples: PreferenceExample[] = [];
+    let queue: { example: PreferenceExample; made: DPOPair }[] = [];
     const flush = async () => {
-      signal?.throwIfAborted();
-      const prepared = await this.#prepare(pairs, NOTHING_TRAINS);
-      const { batch, features, reference } = prepared;
-      const values = await readLogProbs(() => this.model.labelLogProbs(batch, {}, features)!);
-      batch.dispose();
-      features?.dispose();
-      const policy = sumPairs(pairs, values);
-      counts.add(examples, policy, reference);
-      examples.slice(0, SAMPLES - samples.length).forEach((example, i) => {
-        samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
-      });
-      scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
-      policies.push(policy);
-      if (reference) references.push(reference);
-      pairs = [];
-      examples = [];
+      for (const part of this.#cut(queue.map(({ made }) => made), 0)) {
+        signal?.throwIfAborted();
+        const pairs = part.map((i) => queue[i].made);
+        const examples = part.map((i) => queue[i].example);
+        const { policy, reference } = await this.#score(pairs, logits);
+        counts.add(examples, policy, reference);
+        examples.slice(0, SAMPLES - samples.length).forEach((example, i) => {
+          samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
+        });
+        scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
+        policies.push(policy);
+        if (reference) references.push(reference);
+      }
+      queue = [];
     };
     const make = (placed: PlacedExample<PreferenceExample>) => this.maker.make(placed);
     const ahead = this.options.evalBatchSize, rows = examplesInOrder(this.evalDataset, true);
-    for await (const { example, made } of madeAhead(rows, this.evalDataset, make, ahead)) {
-      pairs.push(made);
-      examples.push(example);
-      if (pairs.length === this.options.evalBatchSize) await flush();
+    for await (const one of madeAhead(rows, this.evalDataset, make, ahead)) {
+      queue.push(one);
+      if (queue.length === this.options.evalBatchSize) await flush();
     }
-    if (pairs.length > 0) await flush();
+    if (queue.length > 0) await flush();
     if (scored.length === 0) return null;
     this.#counts = counts;
     const inputs = lossInputs(
@@ -283,7 +325,8 @@ export class DPOMethod implements TrainingMethod {
     );
     const { loss, metrics } = dpoLoss(inputs, this.options.loss);
     const seconds = (performance.now() - started) / 1000;
-    const named = Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]);
+    const named = Object.entries({ ...metrics, ...logits.metrics })
+      .map(([name, value]) => [`eval_${name}`, value]);
     return {
       metrics: {
         eval_loss: loss,
@@ -296,14 +339,33 @@ export class DPOMethod implements TrainingMethod {
     };
   }
 
+  /** Pairs through policy and reference, nothing trained; their logits are counted. */
+  async #score(
+    pairs: readonly DPOPair[],
+    logits: AnswerLogits,
+  ): Promise<{ policy: PairLogProbs; reference: PairLogProbs | null }> {
+    const { batch, features, reference } = await this.#prepare(pairs, NOTHING_TRAINS);
+    const tensors = tf.tidy(() => {
+      let means: tf.Tensor1D;
+      const observeLabelled = (states: tf.Tensor2D) => {
+        means = logits.means(states);
+      };
+      return [this.model.labelLogProbs(batch, { observeLabelled }, features)!, means!];
+    });
+    const [values, means] = await readBack(tensors);
+    tf.dispose([...tensors, features ?? []]);
+    batch.dispose();
+    logits.add(pairs, means);
+    return { policy: sumPairs(pairs, values), reference };
+  }
+
   /** What the last evaluation counted; null before one. */
   get counts(): PreferenceCounts | null {
     return this.#counts;
   }
 
-  /** Rows, tokens of the longest row, and tiles of the last micro-batch. */
-  get lastBatchSize(): { rows: number; tokens: number; tiles: number } {
-    return this.#lastBatchSize;
+  get lastBatchSize(): BatchSize | null {
+    return largestBatch(this.#sizes);
   }
 
   describeLastBatch(): unknown {

@@ -149,7 +149,7 @@ export async function dryRunDPO(
       return measured;
     });
     const seconds = (performance.now() - started) / 1000;
-    const batch = method.lastBatchSize;
+    const batch = method.lastBatchSize!;
     onProgress(`longest batch: ${batch.rows} rows of ${batch.tokens} tokens, ${batch.tiles} tiles`);
     return {
       backend: backend.reason,

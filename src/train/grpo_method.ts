@@ -21,8 +21,13 @@ import type { DataCursor } from "./example_stream.ts";
 import type { Parameters } from "./gradients.ts";
 import type { GRPOEvaluator } from "./grpo_evaluation.ts";
 import { MeanMetrics } from "./grpo_mean_metrics.ts";
-import { GRPOPasses, type GRPOPassOptions, type MicroBatch } from "./grpo_passes.ts";
-import { CompletionGrid } from "./grpo_policy.ts";
+import {
+  type CutMicroBatch,
+  GRPOPasses,
+  type GRPOPassOptions,
+  type MicroBatch,
+  type Part,
+} from "./grpo_passes.ts";
 import type { GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
 import {
@@ -123,42 +128,41 @@ export class GRPOMethod implements TrainingMethod {
     return Math.max(1, Math.ceil(length * numIterations / perStep));
   }
 
-  async step(
-    { accumulator, parameters, step, signal, lossScale }: StepContext,
-  ): Promise<StepOutcome> {
+  async step(context: StepContext): Promise<StepOutcome> {
+    const { parameters, step, signal } = context;
     const metrics = new MeanMetrics();
     const before = this.#state.cursor.epoch;
     this.#evaluated = null;
     this.#last = [];
     try {
-      const micro: MicroBatch[] = [];
-      while (micro.length < this.options.gradientAccumulationSteps) {
-        micro.push(await this.#nextMicroBatch(step, metrics, signal));
+      const whole: MicroBatch[] = [];
+      while (whole.length < this.options.gradientAccumulationSteps) {
+        whole.push(await this.#nextMicroBatch(step, metrics, signal));
       }
-      this.#last = micro;
+      this.#last = whole;
+      const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+      const { disableDropout, seed } = this.options;
+      const micro = whole.map((one) =>
+        this.#passes.cut(
+          one,
+          trained,
+          () => disableDropout ? undefined : new DropoutKeys(seed, this.#microSteps++),
+        )
+      );
       const threshold = await this.#entropyThreshold(micro, parameters, metrics);
-      const whole = wholeBatch(micro);
+      const size = wholeBatch(micro);
       const losses: tf.Scalar[] = [];
       let tokens = 0, padding = 0;
       for (const batch of micro) {
         if (signal?.aborted) throw new StepAborted();
-        const loss: GrpoOptions = {
+        const loss = {
           ...this.options.loss,
-          wholeBatch: this.#divisor(batch, whole, micro.length),
+          wholeBatch: this.#divisor(batch, size, micro.length),
           entropyThreshold: threshold?.value,
         };
-        const entropies = threshold?.entropies.get(batch) ?? null;
-        const done = await this.#passes.goBack(
-          batch,
-          parameters,
-          loss,
-          entropies,
-          metrics,
-          lossScale,
-        );
-        if (done === null) continue;
-        accumulator.add(done.gradients);
-        losses.push(done.loss);
+        const entropies = threshold?.entropies ?? null;
+        const done = await this.#passes.goBack(batch, context, loss, entropies, metrics);
+        losses.push(...done.losses);
         tokens += done.tokens;
         padding += done.padding;
       }
@@ -185,7 +189,7 @@ export class GRPOMethod implements TrainingMethod {
     metrics: MeanMetrics,
     signal: AbortSignal | undefined,
   ): Promise<MicroBatch> {
-    const { batchSize, microBatchesPerRound, numIterations, disableDropout, seed } = this.options;
+    const { batchSize, microBatchesPerRound, numIterations } = this.options;
     if (this.#stored !== null) {
       const { used, rollout } = this.#stored;
       const restored = await restoreRollout(rollout, (cursor) => this.parts.prompts.at(cursor));
@@ -197,14 +201,8 @@ export class GRPOMethod implements TrainingMethod {
     const first = (used % microBatchesPerRound) * batchSize;
     const groups = rollout.groups.slice(first, first + batchSize);
     if (++this.#buffer.used === microBatchesPerRound * numIterations) this.#buffer = null;
-    const microStep = this.#microSteps++;
-    return {
-      groups,
-      grid: new CompletionGrid(groups, this.options.maskTruncatedCompletions),
-      sampledAtStep: rollout.sampledAtStep,
-      onPolicy: rollout.sampledAtStep === step,
-      dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, microStep),
-    };
+    const { sampledAtStep } = rollout;
+    return { groups, sampledAtStep, onPolicy: sampledAtStep === step };
   }
 
   async #generate(
@@ -255,17 +253,17 @@ export class GRPOMethod implements TrainingMethod {
 
   /** The entropy that a token of the step needs to count, where not all do. */
   async #entropyThreshold(
-    micro: readonly MicroBatch[],
+    micro: readonly CutMicroBatch[],
     parameters: Parameters,
     metrics: MeanMetrics,
-  ): Promise<{ value: number; entropies: Map<MicroBatch, Float64Array> } | null> {
+  ): Promise<{ value: number; entropies: Map<Part, Float64Array> } | null> {
     const share = this.options.loss.topEntropyQuantile ?? 1;
     if (share >= 1) return null;
-    const entropies = new Map<MicroBatch, Float64Array>();
+    const entropies = new Map<Part, Float64Array>();
     await metrics.time("time/log_probs", async () => {
-      for (const one of micro) {
-        const values = await this.#passes.entropies(one, parameters);
-        if (values !== null) entropies.set(one, values);
+      for (const part of micro.flatMap(({ parts }) => parts)) {
+        const values = await this.#passes.entropies(part, parameters);
+        if (values !== null) entropies.set(part, values);
       }
     });
     const all = [...entropies.values()].flatMap((values) => Array.from(values));
@@ -274,7 +272,7 @@ export class GRPOMethod implements TrainingMethod {
   }
 
   /** What a micro-batch's loss divides by. */
-  #divisor({ grid }: MicroBatch, whole: WholeBatch, count: number): WholeBatch {
+  #divisor({ grid }: CutMicroBatch, whole: WholeBatch, count: number): WholeBatch {
     const { lossReduction, loss: { lossType } } = this.options;
     if (lossReduction === "token" || ["dapo", "cispo", "vespo"].includes(lossType)) return whole;
     const own = countBatch(grid.mask, grid.sequences.length);
@@ -355,7 +353,7 @@ export class GRPOMethod implements TrainingMethod {
 }
 
 /** Sizes of everything that one optimizer step averages over. */
-function wholeBatch(micro: readonly MicroBatch[]): WholeBatch {
+function wholeBatch(micro: readonly CutMicroBatch[]): WholeBatch {
   const sizes = micro.map(({ grid }) => countBatch(grid.mask, grid.sequences.length));
   return {
     sequences: sizes.reduce((sum, { sequences }) => sum + sequences, 0),

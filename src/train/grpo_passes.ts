@@ -5,9 +5,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
-import { grpoLoss, type GrpoOptions } from "../losses/grpo.ts";
-import type { ModelBatch } from "../model/batch.ts";
+import { type GrpoInputs, grpoLoss, type GrpoOptions } from "../losses/grpo.ts";
+import type { WholeBatch } from "../losses/grpo_normaliser.ts";
+import { labelledRows, type ModelBatch } from "../model/batch.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import type { Parameters } from "./gradients.ts";
@@ -22,7 +24,8 @@ import {
 } from "./grpo_policy.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
 import type { Rollout, RolloutGroup } from "./grpo_rollout.ts";
-import { paddingOf } from "./like_lengths.ts";
+import { likeLengthParts, paddingOf, partCost } from "./like_lengths.ts";
+import type { StepContext } from "./training_method.ts";
 
 // N sequences, T tokens of the longest completion
 
@@ -36,20 +39,31 @@ export interface GRPOPassOptions {
   readonly padTokenId: number;
 }
 
-/** Some groups of a round, for one pass. */
+/** Some groups of a round that a loss looks at together. */
 export interface MicroBatch {
   readonly groups: readonly RolloutGroup[];
-  readonly grid: CompletionGrid;
   readonly sampledAtStep: number;
   /** The policy has not moved since it sampled. */
   readonly onPolicy: boolean;
+}
+
+/** Groups of a micro-batch that go through the model together. */
+export interface Part {
+  readonly groups: readonly RolloutGroup[];
+  readonly grid: CompletionGrid;
   readonly dropoutKeys: DropoutKeys | undefined;
 }
 
-/** What one micro-batch adds to a step; loss and gradients are the caller's to free. */
-export interface MicroBatchGradients {
-  readonly loss: tf.Scalar;
-  readonly gradients: Map<string, tf.Tensor>;
+/** A micro-batch in parts of like length; its grid has the completions in the parts' order. */
+export interface CutMicroBatch extends MicroBatch {
+  readonly grid: CompletionGrid;
+  readonly parts: readonly Part[];
+}
+
+/** What one micro-batch adds to a step beside its gradients. */
+export interface MicroBatchOutcome {
+  /** Their sum is its loss; the caller's to free. */
+  readonly losses: tf.Scalar[];
   /** Tokens that went through the model, padding not counted. */
   readonly tokens: number;
   /** Padding tokens that went through it beside them. */
@@ -74,29 +88,68 @@ export class GRPOPasses {
     const groups: RolloutGroup[] = [];
     for (let first = 0; first < rollout.groups.length; first += batchSize) {
       const own = rollout.groups.slice(first, first + batchSize);
-      const grid = new CompletionGrid(own, this.options.maskTruncatedCompletions);
-      const batch = this.#batch(own);
-      let values: ArrayLike<number> = [];
-      if (batch !== null) {
-        const tensor = reference.run((options) =>
-          policyLogProbs(this.model, { batch, options, features: undefined, temperature })
-        );
-        [values] = await readBack([tensor]) as [Float32Array];
-        tensor.dispose();
-        batch.dispose();
+      for (const part of this.#likeLengths(own, 0)) {
+        const some = part.map((group) => own[group]);
+        const grid = new CompletionGrid(some, this.options.maskTruncatedCompletions);
+        const batch = this.#batch(some);
+        let values: ArrayLike<number> = [];
+        if (batch !== null) {
+          const tensor = reference.run((options) =>
+            policyLogProbs(this.model, { batch, options, features: undefined, temperature })
+          );
+          [values] = await readBack([tensor]) as [Float32Array];
+          tensor.dispose();
+          batch.dispose();
+        }
+        const rows = grid.scatter(values); // [N, T]
+        let n = 0;
+        some.forEach(({ prompt, sequences }, i) => {
+          groups[first + part[i]] = {
+            prompt,
+            sequences: sequences.map((sequence) => {
+              const start = n++ * grid.tokens;
+              const refLogProbs = Array.from(rows.subarray(start, start + sequence.tokens.length));
+              return { ...sequence, refLogProbs };
+            }),
+          };
+        });
       }
-      const rows = grid.scatter(values); // [N, T]
-      let n = 0;
-      groups.push(...own.map(({ prompt, sequences }) => ({
-        prompt,
-        sequences: sequences.map((sequence) => {
-          const start = n++ * grid.tokens;
-          const refLogProbs = Array.from(rows.subarray(start, start + sequence.tokens.length));
-          return { ...sequence, refLogProbs };
-        }),
-      })));
     }
     return { ...rollout, groups };
+  }
+
+  /** Numbers of groups, part by part; a group stays whole. */
+  #likeLengths(groups: readonly RolloutGroup[], trained: number): number[][] {
+    const { sharePrefix } = this.options;
+    const lengths = groups.map(({ prompt, sequences }) => {
+      const completions = sequences.map(({ tokens }) => tokens.length);
+      return sharePrefix
+        ? completions.reduce((sum, length) => sum + length, prompt.ids.length)
+        : completions.length * (prompt.ids.length + Math.max(...completions));
+    });
+    return likeLengthParts(lengths, partCost(trained, this.model.config));
+  }
+
+  /**
+   * Cuts a micro-batch into parts of like length. A part pads to its own longest row; losses and
+   * gradients of the parts add up to those of the micro-batch.
+   *
+   * @param trained numbers that train
+   * @param dropoutKeys makes those of the next part
+   */
+  cut(
+    micro: MicroBatch,
+    trained: number,
+    dropoutKeys: () => DropoutKeys | undefined,
+  ): CutMicroBatch {
+    const { maskTruncatedCompletions } = this.options;
+    const parts = this.#likeLengths(micro.groups, trained).map((numbers): Part => {
+      const groups = numbers.map((group) => micro.groups[group]);
+      const grid = new CompletionGrid(groups, maskTruncatedCompletions);
+      return { groups, grid, dropoutKeys: dropoutKeys() };
+    });
+    const groups = parts.flatMap(({ groups }) => groups);
+    return { ...micro, groups, grid: new CompletionGrid(groups, maskTruncatedCompletions), parts };
   }
 
   #batch(groups: readonly RolloutGroup[]): ModelBatch | null {
@@ -108,9 +161,9 @@ export class GRPOPasses {
     });
   }
 
-  #pass(batch: ModelBatch, micro: MicroBatch, parameters: Parameters): PolicyPass {
+  #pass(batch: ModelBatch, part: Part, parameters: Parameters): PolicyPass {
     const options: PassOptions = {
-      dropoutKeys: micro.dropoutKeys,
+      dropoutKeys: part.dropoutKeys,
       checkpointing: this.options.gradientCheckpointing,
     };
     // Features from outside the tape where nothing of the vision encoder trains.
@@ -122,72 +175,104 @@ export class GRPOPasses {
     return { batch, options, features, temperature: this.options.temperature };
   }
 
-  /** What one micro-batch adds to the gradient; null where no completion counts. */
-  async goBack(
-    micro: MicroBatch,
-    parameters: Parameters,
-    loss: GrpoOptions,
-    knownEntropies: Float64Array | null,
-    metrics: MeanMetrics,
-    lossScale?: number,
-  ): Promise<MicroBatchGradients | null> {
-    const { grid } = micro;
-    const batch = this.#batch(micro.groups);
-    if (batch === null) return null;
-    const started = performance.now();
-    const sampled = grid.spread(({ logProbs }) => logProbs);
-    const beta = loss.beta ?? 0;
-    let lossMetrics: Record<string, number> = {};
-    const compute = (logProbs: Float32Array) => {
-      const result = grpoLoss({
-        logProbs: grid.scatter(logProbs),
-        oldLogProbs: micro.onPolicy ? null : sampled,
-        refLogProbs: beta === 0 ? null : grid.spread(({ refLogProbs }) => refLogProbs!),
-        completionMask: grid.mask,
-        advantages: grid.sequences.map(({ advantage }) => advantage),
-        entropies: knownEntropies,
-      }, loss);
-      lossMetrics = result.metrics;
-      return { loss: result.loss, gradient: grid.gather(result.gradLogProbs) };
+  /** What the loss of a grid is computed from. */
+  #inputs(
+    grid: CompletionGrid,
+    values: ArrayLike<number>,
+    entropies: Float64Array | null,
+    { onPolicy }: MicroBatch,
+    { beta = 0 }: GrpoOptions,
+  ): GrpoInputs {
+    return {
+      logProbs: grid.scatter(values),
+      oldLogProbs: onPolicy ? null : grid.spread(({ logProbs }) => logProbs),
+      refLogProbs: beta === 0 ? null : grid.spread(({ refLogProbs }) => refLogProbs!),
+      completionMask: grid.mask,
+      advantages: grid.sequences.map(({ advantage }) => advantage),
+      entropies,
     };
-    const pass = this.#pass(batch, micro, parameters);
-    const fixed = micro.onPolicy && beta === 0 ? grid.gather(sampled) : null;
-    const done = await policyGradients(this.model, pass, parameters, compute, fixed, lossScale);
-    const passed = performance.now();
-    const entropies = tokenEntropies(this.model, done.hidden, pass);
-    const mean = tf.tidy(() => entropies.mean());
-    const [[entropy]] = await readBack([mean]);
-    tf.dispose([mean, entropies, done.hidden]);
-    metrics.addSums({
-      "time/backward": (passed - started) / 1000,
-      "time/log_probs": (performance.now() - passed) / 1000,
-    });
-    const { kl, ...others } = lossMetrics;
-    metrics.add({ kl: kl ?? NaN, entropy }, grid.places.length);
-    metrics.add(others);
-    const padding = paddingOf(batch);
-    const tokens = batch.tokens * batch.batchSize - padding;
-    batch.dispose();
-    pass.features?.dispose();
-    return { loss: done.loss, gradients: done.gradients, tokens, padding };
   }
 
-  /** Entropies of a micro-batch's tokens, [N, T]; null where no completion counts. */
-  async entropies(micro: MicroBatch, parameters: Parameters): Promise<Float64Array | null> {
-    const batch = this.#batch(micro.groups);
+  /**
+   * Adds a micro-batch's gradients to a step's.
+   *
+   * @param loss with the sizes of the whole batch: a part does not know them
+   * @param entropies of the parts' tokens, [N, T], where the loss needs them
+   */
+  async goBack(
+    micro: CutMicroBatch,
+    { parameters, accumulator, lossScale }: StepContext,
+    loss: GrpoOptions & { readonly wholeBatch: WholeBatch },
+    entropies: ReadonlyMap<Part, Float64Array> | null,
+    metrics: MeanMetrics,
+  ): Promise<MicroBatchOutcome> {
+    const losses: tf.Scalar[] = [];
+    // Of the micro-batch's tokens that count, in the order of its grid.
+    const logProbs: number[] = [], knownEntropies: number[] = [];
+    let tokens = 0, padding = 0;
+    for (const part of micro.parts) {
+      await turnEventLoop();
+      const batch = this.#batch(part.groups);
+      if (batch === null) continue;
+      const started = performance.now();
+      const { grid } = part;
+      const known = entropies?.get(part) ?? null;
+      if (known !== null) { for (const value of grid.gather(known)) knownEntropies.push(value); }
+      let values: ArrayLike<number> = [];
+      const compute = (given: Float32Array) => {
+        values = given;
+        const result = grpoLoss(this.#inputs(grid, given, known, micro, loss), loss);
+        return { loss: result.loss, gradient: grid.gather(result.gradLogProbs) };
+      };
+      const pass = this.#pass(batch, part, parameters);
+      const fixed = micro.onPolicy && (loss.beta ?? 0) === 0
+        ? grid.gather(grid.spread(({ logProbs }) => logProbs))
+        : null;
+      const done = await policyGradients(this.model, pass, parameters, compute, fixed, lossScale);
+      for (let m = 0; m < values.length; m++) logProbs.push(values[m]);
+      accumulator.add(done.gradients);
+      losses.push(done.loss);
+      const passed = performance.now();
+      const own = tokenEntropies(this.model, done.states, this.options.temperature);
+      const mean = tf.tidy(() => own.mean());
+      const [[entropy]] = await readBack([mean]);
+      tf.dispose([mean, own, done.states]);
+      metrics.addSums({
+        "time/backward": (passed - started) / 1000,
+        "time/log_probs": (performance.now() - passed) / 1000,
+      });
+      metrics.add({ entropy }, grid.places.length);
+      const padded = paddingOf(batch);
+      padding += padded;
+      tokens += batch.tokens * batch.batchSize - padded;
+      batch.dispose();
+      pass.features?.dispose();
+    }
+    if (logProbs.length > 0) {
+      const known = entropies && micro.grid.scatter(knownEntropies);
+      const inputs = this.#inputs(micro.grid, logProbs, known, micro, loss);
+      const { kl = NaN, entropy: _, ...others } = grpoLoss(inputs, loss).metrics;
+      metrics.add({ kl }, micro.grid.places.length);
+      metrics.add(others);
+    }
+    return { losses, tokens, padding };
+  }
+
+  /** Entropies of a part's tokens, [N, T]; null where no completion counts. */
+  async entropies(part: Part, parameters: Parameters): Promise<Float64Array | null> {
+    const batch = this.#batch(part.groups);
     if (batch === null) return null;
-    const pass = this.#pass(batch, micro, parameters);
-    const tensor = tf.tidy(() =>
-      tokenEntropies(
-        this.model,
-        this.model.hiddenStates(batch, pass.options, pass.features),
-        pass,
-      )
-    );
+    const pass = this.#pass(batch, part, parameters);
+    const tensor = tf.tidy(() => {
+      const rows = labelledRows(batch.labels!);
+      const hidden = this.model.hiddenStates(batch, pass.options, pass.features, rows);
+      const states = hidden.reshape([rows.length, -1]) as tf.Tensor2D; // [M, C]
+      return tokenEntropies(this.model, states, pass.temperature);
+    });
     const [values] = await readBack([tensor]);
     tensor.dispose();
     pass.features?.dispose();
     batch.dispose();
-    return micro.grid.scatter(values);
+    return part.grid.scatter(values);
   }
 }

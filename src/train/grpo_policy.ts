@@ -9,6 +9,7 @@ import type { ModelBatch } from "../model/batch.ts";
 import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { lossGradients, type Parameters } from "./gradients.ts";
+import { LabelledStates } from "./labelled_states.ts";
 import { logProbGradients } from "./log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
 
@@ -109,25 +110,24 @@ export function policyLogProbs(model: VisionLanguageModel, pass: PolicyPass): tf
 const CHUNK_BYTES = 64 * 2 ** 20;
 
 /**
- * Entropies of the distributions that the labelled tokens come from, in nats.
+ * Entropies of the distributions that tokens come from, in nats.
  *
- * @param hidden [B, T, C], after the final norm
+ * @param states [M, C], after the final norm
+ * @param temperature divides the logits
  * @returns [M]
  */
 export function tokenEntropies(
   model: VisionLanguageModel,
-  hidden: tf.Tensor,
-  { batch, temperature }: PolicyPass,
+  states: tf.Tensor2D,
+  temperature: number,
 ): tf.Tensor1D {
-  const positions: number[] = [];
-  batch.labels!.forEach((label, i) => label !== -100 && positions.push(i));
+  const [M] = states.shape;
   const step = Math.max(1, Math.floor(CHUNK_BYTES / (4 * model.config.lm_vocab_size)));
   return tf.tidy(() => {
-    const rows = hidden.reshape([-1, model.config.lm_hidden_dim]); // [B·T, C]
     const parts: tf.Tensor1D[] = [];
-    for (let first = 0; first < positions.length; first += step) {
+    for (let first = 0; first < M; first += step) {
       parts.push(tf.tidy(() => {
-        const chunk = tf.gather(rows, tf.tensor1d(positions.slice(first, first + step), "int32"));
+        const chunk = states.slice([first, 0], [Math.min(step, M - first), -1]); // [n, C]
         const logits = model.logits(chunk).div(temperature); // [n, V]
         const shifted = logits.sub(logits.max(1, true)); // [n, V]
         const weights = shifted.exp(); // [n, V]
@@ -150,8 +150,8 @@ export interface HostLoss {
 export interface PolicyGradients {
   readonly loss: tf.Scalar;
   readonly gradients: Map<string, tf.Tensor>;
-  /** [B, T, C], for the entropies. */
-  readonly hidden: tf.Tensor;
+  /** Of the tokens that count, after the final norm, [M, C]. */
+  readonly states: tf.Tensor2D;
 }
 
 /**
@@ -173,15 +173,8 @@ export async function policyGradients(
   logProbs: Float32Array | null,
   lossScale = 1,
 ): Promise<PolicyGradients> {
-  let hidden: tf.Tensor | null = null;
-  const options: PassOptions = {
-    ...pass.options,
-    observe: (name, output) => {
-      if (name !== "decoder_hidden") return;
-      hidden?.dispose(); // of an earlier pass over the same batch
-      hidden = tf.keep(output.clone());
-    },
-  };
+  const kept = new LabelledStates();
+  const options: PassOptions = { ...pass.options, observeLabelled: kept.observe };
   const run = () => model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
   let loss = NaN;
   const byLogProbs = (values: Float32Array) => {
@@ -199,5 +192,5 @@ export async function policyGradients(
   } else {
     gradients = (await logProbGradients(run, byLogProbs, parameters, lossScale)).gradients;
   }
-  return { loss: tf.scalar(loss), gradients, hidden: hidden! };
+  return { loss: tf.scalar(loss), gradients, states: kept.take() };
 }

@@ -1,0 +1,97 @@
+/** Micro-batches of pairs in parts of like length. */
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { DPO_LOSS_TYPES } from "../../src/losses/dpo.ts";
+import { pairBatch } from "../../src/train/dpo_examples.ts";
+import { paddingOf } from "../../src/train/like_lengths.ts";
+import { examplesInOrder } from "../../src/train/micro_batches.ts";
+import { largestDifference, LORA, shapeRows, tinyConfig, tinyRun } from "./dpo_tiny.ts";
+
+/** Every second prompt is four times as long. */
+const unlikeRows = (count = 8) =>
+  shapeRows().slice(0, count).map((row, i) =>
+    i % 2 === 0 ? row : { ...row, prompt: `${"What is this? ".repeat(9)}${row.prompt}` }
+  );
+
+const SMOOTHED = "dpo.label_smoothing=0.1";
+const sizes = (batch: number, accumulation: number) => [
+  `training.per_device_train_batch_size=${batch}`,
+  `training.gradient_accumulation_steps=${accumulation}`,
+];
+
+for (const share of [true, false]) {
+  for (const loss of share ? DPO_LOSS_TYPES : ["sigmoid", "aot", "sft"]) {
+    const how = share ? "shared prompts" : "separate rows";
+    Deno.test(`DPO with ${loss}, ${how}: parts of like length have the gradient of pairs by themselves`, async () => {
+      const settings = [...LORA, SMOOTHED, `dpo.loss_type=[${loss}]`];
+      const shares = `training.share_prefix=${share}`;
+      using cut = await tinyRun(tinyConfig([...settings, shares, ...sizes(8, 1)]), {
+        rows: unlikeRows(),
+      });
+      using alone = await tinyRun(tinyConfig([...settings, shares, ...sizes(1, 8)]), {
+        rows: unlikeRows(),
+      });
+      const a = await cut.gradients(), b = await alone.gradients();
+      assertAlmostEquals(a.loss, b.loss, 1e-5 * Math.max(1, Math.abs(b.loss)));
+      assert(largestDifference(a.gradients, b.gradients) < 2e-4);
+      for (const [name, value] of Object.entries(b.outcome.metrics!)) {
+        assertAlmostEquals(a.outcome.metrics![name], value, 1e-4, name);
+      }
+      assertEquals(a.outcome.tokens, b.outcome.tokens);
+      const tokens = a.outcome.tokens + a.outcome.padding;
+      const padded = a.outcome.padding / tokens;
+      if (loss.startsWith("aot")) assert(padded > 0.25, `stays whole: ${padded}`);
+      else assert(padded < 0.15, `${padded}`);
+    });
+  }
+}
+
+Deno.test("DPO with micro_batch divides by the tokens of a micro-batch, not of its parts", async () => {
+  using run = await tinyRun(
+    tinyConfig([
+      ...LORA,
+      ...sizes(8, 2),
+      "training.loss_reduction=micro_batch",
+      "dpo.loss_type=[sft]",
+    ]),
+    { rows: unlikeRows(16).map((row) => ({ ...row, chosen: row.prompt!.toString() })) },
+  );
+  const { method, prepared: { model, tokenizer } } = run;
+  const { loss } = await run.gradients();
+  const pairs = new Map<number, Awaited<ReturnType<typeof method.maker.make>>>();
+  for await (const placed of examplesInOrder(method.dataset, false)) {
+    pairs.set(placed.row!, await method.maker.make(placed));
+  }
+  let mean = 0, padding = 0;
+  for (const batch of method.describeLastBatch() as { row: number }[][]) {
+    const whole = pairBatch(batch.map(({ row }) => pairs.get(row)!), true, 0, model);
+    padding += paddingOf(whole);
+    whole.dispose();
+    let sum = 0, tokens = 0;
+    for (const { row } of batch) {
+      const pair = pairs.get(row)!;
+      const one = pairBatch([pair], true, tokenizer.padTokenId, model);
+      const values = model.labelLogProbs(one)!.dataSync<"float32">();
+      for (let i = 0; i < pair.chosenLength; i++) sum -= values[i];
+      tokens += pair.chosenLength;
+    }
+    mean += sum / tokens / 2;
+  }
+  assertAlmostEquals(loss, mean, 1e-5);
+  assert(run.method.lastBatchSize!.rows < 8, "micro-batches were cut");
+  assert(padding > 0);
+});
+
+Deno.test("DPO's evaluation in parts counts every pair once", async () => {
+  const own = (batch: number) => [...LORA, `training.per_device_eval_batch_size=${batch}`];
+  using cut = await tinyRun(tinyConfig(own(8)), { rows: unlikeRows() });
+  using alone = await tinyRun(tinyConfig(own(1)), { rows: unlikeRows() });
+  const a = (await cut.method.evaluate())!, b = (await alone.method.evaluate())!;
+  assertEquals(cut.method.counts!.pairs, 8);
+  assert(cut.method.lastBatchSize!.rows < 8, "the batch was cut");
+  for (const [name, value] of Object.entries(b.metrics)) {
+    if (/runtime|per_second/.test(name)) continue;
+    assertAlmostEquals(a.metrics[name], value, 1e-4, name);
+  }
+  const questions = (samples: typeof a.samples) => samples.map(({ question }) => question).sort();
+  assertEquals(questions(a.samples), questions(b.samples));
+});
