@@ -8,6 +8,7 @@ import {
   adamw,
   adamwComposite,
   type AdamWSlot,
+  type AdamWUpdate,
   createMoment,
   disposeMoment,
 } from "../ops/adamw.ts";
@@ -92,8 +93,10 @@ async function measureOp(op: OpCase, options: TimingOptions): Promise<OpRow> {
 async function measureAdamW(rows: number, columns: number, options: TimingOptions): Promise<OpRow> {
   const parameter = tf.variable(tf.zeros([rows, columns]));
   const gradient = tf.ones([rows, columns]);
-  const numbers = { beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, gradientScale: 0.5 };
-  const update = { ...numbers, learningRate: 1e-4, weightDecay: 0.01 };
+  const numbers = {
+    ...{ beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, gradientScale: 0.5 },
+    ...{ learningRate: 1e-4, weightDecay: 0.01 },
+  };
   const own = (): AdamWSlot => ({
     parameter,
     firstMoment: createMoment(parameter),
@@ -104,16 +107,19 @@ async function measureAdamW(rows: number, columns: number, options: TimingOption
     firstMoment: tf.variable(tf.zeros([rows, columns]), false),
     secondMoment: tf.variable(tf.zeros([rows, columns]), false),
   });
-  const measure = async (slot: AdamWSlot, run: typeof adamw): Promise<number> => {
+  const measure = async (
+    slot: AdamWSlot,
+    run: (update: AdamWUpdate) => void,
+  ): Promise<number> => {
     const { median } = await timed(() => {
-      run(slot, gradient, update);
+      run({ ...slot, gradient, numbers });
       return parameter.clone();
     }, options);
     disposeMoment(slot.firstMoment);
     disposeMoment(slot.secondMoment);
     return 1000 * median;
   };
-  const fused = await measure(own(), adamw);
+  const fused = await measure(own(), (update) => adamw([update]));
   const composite = await withoutGpuKernels(() => measure(beside(), adamwComposite));
   parameter.dispose();
   gradient.dispose();

@@ -35,6 +35,22 @@ export interface AdamWSlot {
   secondMoment: Moment;
 }
 
+/** One parameter's update: what changes, by what. */
+export interface AdamWUpdate extends AdamWSlot {
+  /** Of the parameter's shape. */
+  gradient: tf.Tensor;
+  numbers: AdamWStep;
+}
+
+/** An {@link AdamWUpdate} whose moments are tensors. */
+export interface AdamWTensors {
+  parameter: tf.Tensor;
+  gradient: tf.Tensor;
+  firstMoment: tf.Tensor;
+  secondMoment: tf.Tensor;
+  numbers: AdamWStep;
+}
+
 /** A moment of zeros for a parameter, where the current backend wants it. */
 export function createMoment(parameter: tf.Variable): Moment {
   if (wasmKernels() !== null) return new Float32Array(parameter.size);
@@ -52,27 +68,37 @@ export function disposeMoment(moment: Moment): void {
   if (!(moment instanceof Float32Array)) moment.dispose();
 }
 
-/**
- * One update of one parameter, in place.
- *
- * @param slot the parameter and its moments
- * @param gradient of the parameter's shape
- * @param options the numbers of this step
- */
-export function adamw(slot: AdamWSlot, gradient: tf.Tensor, options: AdamWStep): void {
-  const { parameter, firstMoment, secondMoment } = slot;
-  const onHost = firstMoment instanceof Float32Array && secondMoment instanceof Float32Array;
-  const done = onHost
-    ? wasmKernels()?.adamWHost(parameter, gradient, firstMoment, secondMoment, options)
-    : "assign" in firstMoment && "assign" in secondMoment &&
-      fusedKernels()?.adamW(parameter, gradient, firstMoment, secondMoment, options);
-  // Values that another tensor shares cannot be changed in place: the composite makes new ones.
-  if (done !== true) adamwComposite(slot, gradient, options);
+function hasTensors(update: AdamWUpdate): update is AdamWUpdate & AdamWTensors {
+  const { firstMoment, secondMoment } = update;
+  return !(firstMoment instanceof Float32Array) && !(secondMoment instanceof Float32Array);
 }
 
-/** The plain composite of {@linkcode adamw}. */
-export function adamwComposite(slot: AdamWSlot, gradient: tf.Tensor, options: AdamWStep): void {
-  const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = options;
+/** An update whose moments lie outside the wasm heap; false, with nothing done, where it cannot. */
+function updateOnHost(update: AdamWUpdate): boolean {
+  const { parameter, gradient, firstMoment, secondMoment, numbers } = update;
+  return firstMoment instanceof Float32Array && secondMoment instanceof Float32Array &&
+    wasmKernels()?.adamWHost(parameter, gradient, firstMoment, secondMoment, numbers) === true;
+}
+
+/**
+ * Updates parameters in place, in as few launches as the backend can.
+ *
+ * @param updates of different parameters
+ */
+export function adamw(updates: readonly AdamWUpdate[]): void {
+  const onDevice = updates.filter(hasTensors);
+  const onHost = updates.filter((update) => !hasTensors(update));
+  // Values that another tensor shares cannot be changed in place: the composite makes new ones.
+  const left = [
+    ...fusedKernels()?.adamW(onDevice) ?? onDevice,
+    ...onHost.filter((update) => !updateOnHost(update)),
+  ];
+  for (const update of left) adamwComposite(update);
+}
+
+/** The plain composite of one update of {@linkcode adamw}. */
+export function adamwComposite({ gradient, numbers, ...slot }: AdamWUpdate): void {
+  const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
   const read = (moment: Moment): tf.Tensor =>
     moment instanceof Float32Array ? tf.tensor(moment, slot.parameter.shape) : moment;
   const write = (moment: Moment, value: tf.Tensor): void => {

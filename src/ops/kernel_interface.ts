@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { AdamWStep } from "./adamw.ts";
+import type { AdamWTensors } from "./adamw.ts";
 import type { AttentionLayout } from "./attention_layout.ts";
 import type { LinearExtras } from "./fused_linear.ts";
 import type { PackedWeight, Weight } from "./packed_weight.ts";
@@ -43,13 +43,7 @@ export interface FusedKernels {
   pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
   dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
   argmaxRows(x: tf.Tensor): tf.Tensor1D;
-  /** False, with nothing done, where a tensor's values are not its own. */
-  adamW(
-    parameter: tf.Tensor,
-    gradient: tf.Tensor,
-    firstMoment: tf.Tensor,
-    secondMoment: tf.Tensor,
-    numbers: AdamWStep,
-  ): boolean;
+  /** Returns the updates that it has not done, because a tensor's values are not its own. */
+  adamW<Update extends AdamWTensors>(updates: readonly Update[]): Update[];
   gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;
 }

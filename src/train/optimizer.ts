@@ -6,7 +6,14 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { adamw, type AdamWSlot, createMoment, disposeMoment, setMoment } from "../ops/adamw.ts";
+import {
+  adamw,
+  type AdamWSlot,
+  type AdamWUpdate,
+  createMoment,
+  disposeMoment,
+  setMoment,
+} from "../ops/adamw.ts";
 import { gradientNorm } from "../ops/gradient_norm.ts";
 import { firstBadValue } from "./first_bad_tensor.ts";
 
@@ -146,23 +153,22 @@ export class Optimizer {
     const { beta1, beta2, eps, maxGradNorm } = this.options;
     const clipping = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
     const gradientScale = clipping / lossScale;
-    for (const [name, gradient] of gradients) {
+    const updates = Array.from(gradients, ([name, gradient]): AdamWUpdate => {
       const slot = this.#slots.get(name);
       if (!slot) throw new Error(`Cannot update ${name}: it is in no parameter group`);
       slot.steps++;
       const groupMultiplier = typeof multiplier === "number"
         ? multiplier
         : multiplier[this.groups.indexOf(slot.group)];
-      adamw(slot, gradient, {
+      const { parameter, firstMoment, secondMoment } = slot;
+      const numbers = {
         learningRate: slot.group.learningRate * groupMultiplier,
         weightDecay: slot.group.weightDecay,
-        beta1,
-        beta2,
-        eps,
-        step: slot.steps,
-        gradientScale,
-      });
-    }
+        ...{ beta1, beta2, eps, step: slot.steps, gradientScale },
+      };
+      return { parameter, gradient, firstMoment, secondMoment, numbers };
+    });
+    adamw(updates);
   }
 
   /** The moments, copied to the host. */

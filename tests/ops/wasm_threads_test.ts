@@ -243,7 +243,8 @@ Deno.test("AdamW on several threads has the bits of one thread", async () => {
       tf.tensor1d(randomValues(100_003, seed).map(Math.abs))
     );
     const [parameter, gradient, first, second] = tensors;
-    assert(adamW(module, parameter, gradient, first, second, numbers));
+    const moments = { firstMoment: first, secondMoment: second };
+    assert(adamW(module, { parameter, gradient, ...moments, numbers }));
     const values = tensors.map((tensor) => tensor.dataSync<"float32">());
     tf.dispose(tensors);
     return values;

@@ -1,11 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../src/device/read_back.ts";
-import { adamwComposite } from "../../src/ops/adamw.ts";
 import { dropoutComposite } from "../../src/ops/dropout.ts";
 import { embeddingComposite } from "../../src/ops/embedding.ts";
 import { geluComposite } from "../../src/ops/gelu.ts";
-import { gradientNormComposite } from "../../src/ops/gradient_norm.ts";
 import { headLogProbsComposite } from "../../src/ops/head_log_probs.ts";
 import { layerNormComposite } from "../../src/ops/layer_norm.ts";
 import { patchesComposite } from "../../src/ops/patches.ts";
@@ -186,56 +184,15 @@ kernelTest("patches and pixel shuffle equal their composites", async (k) => {
   }
 });
 
-kernelTest("the norm, the column sum and the argmax equal the composites", async (k) => {
-  const gradients = [[3], [64, 30], [5, 4], [1]].map((shape, i) => randomTensor(shape, i));
+kernelTest("the column sum and the argmax equal the composites", async (k) => {
   const wide = randomTensor([100, 12], 1);
   const odd = randomTensor([70, 5], 2);
   const ties = tf.tensor2d([[1, 3, 3], [2, 2, 2], [-5, -7, -5]]);
   const results = tf.tidy(() => [
-    ...[k.gradientNorm(gradients), k.columnSum(wide), k.columnSum(odd)],
-    ...[k.argmaxRows(wide), k.argmaxRows(ties)],
-    ...[gradientNormComposite(gradients), wide.sum(0), odd.sum(0)],
-    ...[tf.argMax(wide, 1), tf.tensor1d([1, 0, 0], "int32")],
+    ...[k.columnSum(wide), k.columnSum(odd), k.argmaxRows(wide), k.argmaxRows(ties)],
+    ...[wide.sum(0), odd.sum(0), tf.argMax(wide, 1), tf.tensor1d([1, 0, 0], "int32")],
   ]);
   const values = await readBack(results);
-  for (let i = 0; i < 5; i++) assertClose(values[i], values[5 + i], 1e-6, `result ${i}`);
-  tf.dispose([...results, ...gradients, wide, odd, ties]);
-});
-
-kernelTest("AdamW in place equals the composite, step by step", async (k) => {
-  for (const size of [7, 256]) {
-    const variables = tf.tidy(() => {
-      const make = (seed: number, scale: number, shift = 0) =>
-        tf.variable(randomTensor([size], seed, scale, shift), false);
-      return [0, 1].map(() => [make(1, 1), make(2, 1e-3), make(3, 1e-4, 2e-4)]);
-    });
-    for (let step = 1; step <= 3; step++) {
-      const gradient = randomTensor([size], 10 + step);
-      const numbers = {
-        ...{ learningRate: 1e-2, weightDecay: 0.1, beta1: 0.9, beta2: 0.999 },
-        ...{ eps: 1e-8, step, gradientScale: 0.5 },
-      };
-      const [[w, m, v], [parameter, firstMoment, secondMoment]] = variables;
-      assert(k.adamW(w, gradient, m, v, numbers));
-      adamwComposite({ parameter, firstMoment, secondMoment }, gradient, numbers);
-      const read = await readBack(variables.flat());
-      for (let i = 0; i < 3; i++) assertClose(read[i], read[3 + i], 1e-6, `step ${step}, ${i}`);
-      gradient.dispose();
-    }
-    tf.dispose(variables.flat());
-  }
-});
-
-kernelTest("AdamW leaves alone what another tensor shares", async (k) => {
-  const shared = randomTensor([4], 1);
-  const clone = shared.clone();
-  const parameter = tf.variable(shared, false);
-  const moments = tf.tidy(() => [1, 2].map(() => tf.variable(tf.zeros([4]), false)));
-  const numbers = {
-    ...{ learningRate: 1, weightDecay: 0, beta1: 0.9, beta2: 0.999 },
-    ...{ eps: 1e-8, step: 1, gradientScale: 1 },
-  };
-  assertEquals(k.adamW(parameter, clone, moments[0], moments[1], numbers), false);
-  await clone.data();
-  tf.dispose([shared, clone, parameter, ...moments]);
+  for (let i = 0; i < 4; i++) assertClose(values[i], values[4 + i], 1e-6, `result ${i}`);
+  tf.dispose([...results, wide, odd, ties]);
 });

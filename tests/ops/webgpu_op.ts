@@ -14,14 +14,23 @@ import { type Op, randomTensor } from "./random_tensor.ts";
 /** The two families of kernels: tiles in workgroup memory, and textures for a CPU as a GPU. */
 const FAMILIES = [["textures", true], ["tiles", false]] as const;
 
-/** Runs `body` with the kernels of both families, whatever the adapter is. */
-export function kernelTest(name: string, body: (k: GpuKernels) => Promise<void>): void {
+/**
+ * Runs `body` with the kernels of both families, whatever the adapter is.
+ *
+ * @param buffers that a shader may bind; default: what the adapter offers
+ */
+export function kernelTest(
+  name: string,
+  body: (k: GpuKernels) => Promise<void>,
+  buffers?: number,
+): void {
+  const bound = buffers === undefined ? "" : `, ${buffers} buffers`;
   for (const [family, isFallback] of FAMILIES) {
-    gpuTest(`webgpu, ${family}: ${name}`, async () => {
+    gpuTest(`webgpu, ${family}${bound}: ${name}`, async () => {
       clearGpuErrors();
       const backend: ActiveBackend = await initBackend({ backend: "webgpu" });
       try {
-        describeDevice(backend.device!, isFallback);
+        describeDevice(backend.device!, isFallback, buffers);
         const kernels = gpuKernels();
         assert(kernels !== null);
         const before = tf.memory().numTensors;

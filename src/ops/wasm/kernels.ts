@@ -80,8 +80,7 @@ export function wasmKernels(): WasmKernels | null {
     pixelShuffle: (x, factor) => rows.pixelShuffle(module, x, factor),
     dropout: (x, rate, key) => rows.dropout(module, x, rate, key),
     argmaxRows: (x) => rows.argmaxRows(module, x),
-    adamW: (parameter, gradient, first, second, numbers) =>
-      adamW(module, parameter, gradient, first, second, numbers),
+    adamW: (updates) => updates.filter((update) => !adamW(module, update)),
     adamWHost: (parameter, gradient, first, second, numbers) =>
       adamWHost(module, parameter, gradient, first, second, numbers),
     gradientNorm: (gradients) => gradientNorm(module, gradients),

@@ -3,7 +3,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { AdamWStep } from "../adamw.ts";
+import type { AdamWStep, AdamWTensors } from "../adamw.ts";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
@@ -43,11 +43,7 @@ function update(
  */
 export function adamW(
   module: KernelModule,
-  parameter: tf.Tensor,
-  gradient: tf.Tensor,
-  firstMoment: tf.Tensor,
-  secondMoment: tf.Tensor,
-  numbers: AdamWStep,
+  { parameter, gradient, firstMoment, secondMoment, numbers }: AdamWTensors,
 ): boolean {
   const tensors = [parameter, gradient, firstMoment, secondMoment];
   const written = [parameter, firstMoment, secondMoment];

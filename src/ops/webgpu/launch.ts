@@ -18,6 +18,12 @@ const DISPATCHES_PER_SUBMISSION = 64;
 /** Recorded bind groups and uniform buffers beyond this are forgotten, all at once. */
 const MAX_RECORDED = 16384;
 
+/**
+ * Buffers that a shader binds at most: some adapters offer a million, and a shader that chooses
+ * among them grows with each.
+ */
+const MOST_BUFFERS = 64;
+
 const BYTES_PER_TEXTURE_ROW = TEXTURE_WIDTH * 16;
 
 /** A pipeline with its number, by which bind groups are remembered. */
@@ -53,6 +59,8 @@ export class GpuLaunch {
     return this.#isFallback && !this.#counts?.asHardware;
   }
   readonly #isFallback: boolean;
+  /** Storage buffers that a shader may bind. */
+  readonly bindableBuffers: number;
   readonly #device: GPUDevice;
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
@@ -67,10 +75,12 @@ export class GpuLaunch {
   readonly #held = new WeakMap<GPUTexture, number>();
   #counts: DispatchCounts | null = null;
 
-  constructor(backend: TfjsWebgpuBackend, isFallback: boolean) {
+  constructor(backend: TfjsWebgpuBackend, isFallback: boolean, buffers: number) {
     this.backend = backend;
     this.#isFallback = isFallback;
     this.#device = backend.device;
+    const { maxStorageBuffersPerShaderStage } = this.#device.limits;
+    this.bindableBuffers = Math.min(buffers, maxStorageBuffersPerShaderStage);
   }
 
   /** Whether shaders may use f16. */
@@ -80,11 +90,10 @@ export class GpuLaunch {
 
   /** Whether a shader may bind so many operands, and buffers beside them. */
   canBind({ operands, buffers }: { operands: number; buffers: number }): boolean {
-    const { maxStorageBuffersPerShaderStage, maxStorageTexturesPerShaderStage } =
-      this.#device.limits;
     return this.isFallback
-      ? operands <= maxStorageTexturesPerShaderStage && buffers <= maxStorageBuffersPerShaderStage
-      : operands + buffers <= maxStorageBuffersPerShaderStage;
+      ? operands <= this.#device.limits.maxStorageTexturesPerShaderStage &&
+        buffers <= this.bindableBuffers
+      : operands + buffers <= this.bindableBuffers;
   }
 
   /** The type of an operand that {@linkcode operand} binds. */
@@ -400,17 +409,26 @@ export function currentLaunch(): GpuLaunch {
   const backend = tf.backend() as unknown as TfjsWebgpuBackend;
   let found = launches.get(backend);
   if (found === undefined) {
-    found = new GpuLaunch(backend, fallbackDevices.get(backend.device) ?? false);
+    found = new GpuLaunch(backend, ...described.get(backend.device) ?? [false, MOST_BUFFERS]);
     launches.set(backend, found);
   }
   return found;
 }
 
-const fallbackDevices = new WeakMap<GPUDevice, boolean>();
+const described = new WeakMap<GPUDevice, readonly [isFallback: boolean, buffers: number]>();
 
-/** Tells how a device's adapter wants to be used; without it, as a hardware adapter. */
-export function describeDevice(device: GPUDevice, isFallback: boolean): void {
-  fallbackDevices.set(device, isFallback);
+/**
+ * Tells how a device's adapter wants to be used; without it, as a hardware adapter.
+ *
+ * @param isFallback whether a CPU plays the GPU
+ * @param buffers that a shader may bind at most, if the device offers them
+ */
+export function describeDevice(
+  device: GPUDevice,
+  isFallback: boolean,
+  buffers = MOST_BUFFERS,
+): void {
+  described.set(device, [isFallback, buffers]);
 }
 
 /** Runs an op and returns its first output; the others live on only where they are saved. */

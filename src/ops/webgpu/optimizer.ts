@@ -1,15 +1,20 @@
 /**
- * AdamW in place and the gradient norm in WGSL.
+ * AdamW in place and the gradient norm in WGSL, each launch over as many parameters as the adapter
+ * binds buffers for: a launch takes some µs however small its matrices are, and a step with adapters
+ * trains hundreds of small ones. A workgroup finds its parameter by where its number falls.
+ *
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { AdamWStep } from "../adamw.ts";
+import type { AdamWTensors } from "../adamw.ts";
 import { currentLaunch, launch } from "./launch.ts";
 import {
+  type Binding,
   cachedProgram,
   grid,
   type LaneValue,
   laneValue,
+  type ParameterType,
   type Program,
   sumOfLane,
 } from "./program.ts";
@@ -17,89 +22,185 @@ import { rowReduction } from "./row_reduction.ts";
 
 const WORKGROUP = 256;
 
-/**
- * Updates parameter, first and second moment in place; all four tensors have one shape.
- *
- * @returns false, with nothing done, where one of the three shares its values with another tensor
- */
-export function adamW(
-  parameter: tf.Tensor,
-  gradient: tf.Tensor,
-  firstMoment: tf.Tensor,
-  secondMoment: tf.Tensor,
-  numbers: AdamWStep,
-): boolean {
-  const l = currentLaunch();
-  const written = [parameter, firstMoment, secondMoment];
-  if (!written.every(({ dataId }) => l.backend.refCount(dataId) === 1)) return false;
-  const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
-  const { width, type } = laneValue(parameter.size);
-  const program = cachedProgram(`adamw ${type}`, () => ({
-    bindings: [
-      { name: "gradient", type },
-      { name: "w", type, write: true },
-      { name: "m", type, write: true },
-      { name: "v", type, write: true },
-    ],
-    parameters: {
-      count: "u32",
-      keep: "f32",
-      rate: "f32",
-      beta1: "f32",
-      beta2: "f32",
-      correction: "f32",
-      eps: "f32",
-      scale: "f32",
-    },
-    workgroup: WORKGROUP,
-    body: `
-      if (index >= p.count) { return; }
-      let g = load_gradient(index) * p.scale;
-      let first = p.beta1 * m[index] + (1.0 - p.beta1) * g;
-      let second = p.beta2 * v[index] + (1.0 - p.beta2) * g * g;
-      m[index] = first;
-      v[index] = second;
-      w[index] = p.keep * w[index] - p.rate * first / (sqrt(second) * p.correction + p.eps);`,
-  }));
-  const count = parameter.size / width;
-  l.dispatch(
-    program,
-    [gradient, ...written].map((tensor) => l.buffer(tensor)),
-    {
-      count,
-      keep: 1 - learningRate * weightDecay,
-      rate: learningRate / (1 - beta1 ** step),
-      beta1,
-      beta2,
-      correction: 1 / Math.sqrt(1 - beta2 ** step),
-      eps,
-      scale: gradientScale,
-    },
-    grid(count, WORKGROUP),
-    { changing: true, flops: 15 * parameter.size, bytes: 4 * 7 * parameter.size },
-  );
-  l.submitIfDue();
-  // What the host remembers of an earlier reading is no longer true.
-  for (const { dataId } of written) l.backend.tensorMap.get(dataId).values = null;
-  return true;
+/** What AdamW binds for a parameter: gradient, weights, both moments. */
+const BUFFERS_PER_UPDATE = 4;
+
+/** `items` in runs of at most `most`, those of a lane value together. */
+function* launches<T>(
+  items: readonly T[],
+  sizeOf: (item: T) => number,
+  most: number,
+): Generator<{ readonly value: LaneValue; readonly run: readonly T[] }> {
+  const byWidth = Map.groupBy(items, (item) => laneValue(sizeOf(item)).width);
+  for (const alike of byWidth.values()) {
+    const value = laneValue(sizeOf(alike[0]));
+    for (let i = 0; i < alike.length; i += most) yield { value, run: alike.slice(i, i + most) };
+  }
 }
 
-/** Lanes that sum a gradient's squares, each for itself. */
-const SUMMING_LANES = 1024;
+/** The numbers of an update that differ from parameter to parameter. */
+const UPDATE_NUMBERS: Readonly<Record<string, ParameterType>> = {
+  /** Workgroups of this and all updates before it. */
+  end: "u32",
+  count: "u32",
+  keep: "f32",
+  rate: "f32",
+  beta1_: "f32",
+  beta2_: "f32",
+  /** 1 − β, which float32 would not take from the rounded β without loss. */
+  fresh1_: "f32",
+  fresh2_: "f32",
+  correction: "f32",
+  eps: "f32",
+  scale: "f32",
+};
 
-/** x → the sum of the squares that each of {@link SUMMING_LANES} lanes met. */
-function sumsOfSquares(type: LaneValue["type"]): Program {
-  return cachedProgram(`sums of squares ${type}`, () => ({
-    bindings: [{ name: "x", type }, { name: "sums", type: "f32", write: true }],
-    parameters: { count: "u32", at: "u32" },
-    workgroup: 64,
-    body: `
-      var sum = ${type}();
-      for (var i = index; i < p.count; i += ${SUMMING_LANES}u) {
-        let x = load_x(i);
-        sum += x * x;
-      }
-      sums[p.at + index] = ${sumOfLane(type, "sum")};`,
+/** Each name with the number of its item behind it. */
+function numbered<T>(i: number, named: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(named).map(([name, value]) => [name + i, value]));
+}
+
+/** WGSL that runs `at(i, first)` for the item in whose range `place` falls. */
+function choose(items: number, place: string, at: (i: number, first: string) => string): string {
+  const branches = Array.from(
+    { length: items },
+    (_, i) => `if (${place} < p.end${i}) { ${at(i, i === 0 ? "0u" : `p.end${i - 1}`)} }`,
+  );
+  return branches.join("\n      else ");
+}
+
+function adamWProgram(type: LaneValue["type"], items: number): Program {
+  return cachedProgram(`adamw ${type} ${items}`, () => {
+    const all = Array.from({ length: items }, (_, i) => i);
+    return {
+      bindings: all.flatMap((i): Binding[] => [
+        { name: `gradient${i}`, type },
+        { name: `w${i}`, type, write: true },
+        { name: `m${i}`, type, write: true },
+        { name: `v${i}`, type, write: true },
+      ]),
+      parameters: Object.assign({}, ...all.map((i) => numbered(i, UPDATE_NUMBERS))),
+      workgroup: WORKGROUP,
+      declarations: all.map((i) => `
+fn update${i}(at: u32) {
+  if (at >= p.count${i}) { return; }
+  let g = load_gradient${i}(at) * p.scale${i};
+  let first = p.beta1_${i} * m${i}[at] + p.fresh1_${i} * g;
+  let second = p.beta2_${i} * v${i}[at] + p.fresh2_${i} * g * g;
+  m${i}[at] = first;
+  v${i}[at] = second;
+  w${i}[at] = p.keep${i} * w${i}[at]
+    - p.rate${i} * first / (sqrt(second) * p.correction${i} + p.eps${i});
+}`).join(""),
+      body: `
+      let place = group.y * groups.x + group.x;
+      ${choose(items, "place", (i, first) => `update${i}(index - ${first} * ${WORKGROUP}u);`)}`,
+    };
+  });
+}
+
+/**
+ * Updates parameters, first and second moments in place; the four tensors of an update have one
+ * shape.
+ *
+ * @returns the updates that were not done because one of the three tensors shares its values
+ */
+export function adamW<Update extends AdamWTensors>(updates: readonly Update[]): Update[] {
+  const l = currentLaunch();
+  const written = (update: Update) => [update.parameter, update.firstMoment, update.secondMoment];
+  const [own = [], shared = []] = [true, false].map((owns) =>
+    updates.filter((update) =>
+      written(update).every(({ dataId }) => l.backend.refCount(dataId) === 1) === owns
+    )
+  );
+  // llvmpipe runs every branch, masked: there one by one is no slower, and for large ones faster.
+  const most = l.isFallback ? 1 : Math.floor(l.bindableBuffers / BUFFERS_PER_UPDATE);
+  for (const { value, run } of launches(own, ({ parameter }) => parameter.size, most)) {
+    let end = 0;
+    const parameters = run.map(({ parameter, numbers }, i) => {
+      const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
+      const count = parameter.size / value.width;
+      end += Math.ceil(count / WORKGROUP);
+      return numbered(i, {
+        ...{ end, count, beta1_: beta1, beta2_: beta2, eps, scale: gradientScale },
+        ...{ fresh1_: 1 - beta1, fresh2_: 1 - beta2 },
+        keep: 1 - learningRate * weightDecay,
+        rate: learningRate / (1 - beta1 ** step),
+        correction: 1 / Math.sqrt(1 - beta2 ** step),
+      });
+    });
+    const size = run.reduce((sum, { parameter }) => sum + parameter.size, 0);
+    l.dispatch(
+      adamWProgram(value.type, run.length),
+      run.flatMap((update) => [update.gradient, ...written(update)]).map((x) => l.buffer(x)),
+      Object.assign({}, ...parameters),
+      grid(end, 1),
+      { changing: true, flops: 15 * size, bytes: 4 * 7 * size },
+    );
+    l.submitIfDue();
+  }
+  // What the host remembers of an earlier reading is no longer true.
+  for (const tensor of own.flatMap(written)) l.forgetHostCopy(tensor);
+  return shared;
+}
+
+/** Columns of the rows that gradients are cut into; a row's squares are summed by a workgroup. */
+const ROW = 2048;
+/** The same where a lane sums a row. */
+const FALLBACK_ROW = 256;
+
+/** Gradients → Σ x² of each of their rows, at `at` and behind it. */
+function sumsOfSquares(
+  isFallback: boolean,
+  columns: number,
+  type: LaneValue["type"],
+  items: number,
+): Program {
+  const rows = rowReduction(isFallback, columns);
+  return cachedProgram(`sums of squares ${type} ${items} ${rows.workgroup}`, () => {
+    const all = Array.from({ length: items }, (_, i) => i);
+    return {
+      bindings: [
+        ...all.map((i): Binding => ({ name: `x${i}`, type })),
+        { name: "sums", type: "f32", write: true },
+      ],
+      parameters: Object.assign(
+        { R: "u32", at: "u32" },
+        ...all.map((i) => numbered(i, { end: "u32", count: "u32" })),
+      ),
+      workgroup: rows.workgroup,
+      declarations: rows.declarations + all.map((i) => `
+fn squares${i}(row: u32, first: u32, step: u32) -> f32 {
+  let end = min((row + 1u) * ${columns}u, p.count${i});
+  var sum = ${type}();
+  for (var c = row * ${columns}u + first; c < end; c += step) {
+    let x = load_x${i}(c);
+    sum += x * x;
+  }
+  return ${sumOfLane(type, "sum")};
+}`).join(""),
+      body: `${rows.begin}
+      var sum = 0.0;
+      ${choose(items, "row", (i, from) => `sum = squares${i}(row - ${from}, first, step);`)}
+      sum = total(sum, lane);
+      if (${rows.writes}) { sums[p.at + row] = sum; }`,
+    };
+  });
+}
+
+/** √Σ x over `count` sums: one row, a whole workgroup's work on any adapter. */
+function rootOfSum(): Program {
+  const rows = rowReduction(false, 0);
+  return cachedProgram(`root of the sum ${rows.workgroup}`, () => ({
+    bindings: [{ name: "sums", type: "f32" }, { name: "norm", type: "f32", write: true }],
+    parameters: { R: "u32", count: "u32" },
+    workgroup: rows.workgroup,
+    declarations: rows.declarations,
+    body: `${rows.begin}
+      var sum = 0.0;
+      for (var i = first; i < p.count; i += step) { sum += load_sums(i); }
+      sum = total(sum, lane);
+      if (${rows.writes}) { norm[0] = sqrt(sum); }`,
   }));
 }
 
@@ -109,37 +210,34 @@ export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
     name: "GpuGradientNorm",
     inputs: Object.fromEntries(gradients.map((gradient, i) => [`g${i}`, gradient])),
     run: (l) => {
-      const sums = l.output([gradients.length * SUMMING_LANES]);
-      gradients.forEach((gradient, i) => {
-        const { width, type } = laneValue(gradient.size);
-        l.dispatch(
-          sumsOfSquares(type),
-          [l.buffer(gradient), l.buffer(sums)],
-          { count: gradient.size / width, at: i * SUMMING_LANES },
-          grid(SUMMING_LANES, 64),
-          { flops: 2 * gradient.size, bytes: 4 * (gradient.size + SUMMING_LANES) },
+      const columns = l.isFallback ? FALLBACK_ROW : ROW;
+      const rowsOf = ({ size }: tf.Tensor) => Math.ceil(size / laneValue(size).width / columns);
+      const count = gradients.reduce((sum, gradient) => sum + rowsOf(gradient), 0);
+      const sums = l.output([count]);
+      let at = 0;
+      const most = l.bindableBuffers - 1; // one for the sums
+      for (const { value, run } of launches(gradients, ({ size }) => size, most)) {
+        let R = 0;
+        const parameters = run.map((gradient, i) =>
+          numbered(i, { end: R += rowsOf(gradient), count: gradient.size / value.width })
         );
-      });
-      // One row of many columns: a whole workgroup's work on any adapter.
-      const rows = rowReduction(false, 0);
+        const size = run.reduce((sum, gradient) => sum + gradient.size, 0);
+        l.dispatch(
+          sumsOfSquares(l.isFallback, columns, value.type, run.length),
+          [...run.map((gradient) => l.buffer(gradient)), l.buffer(sums)],
+          Object.assign({ R, at }, ...parameters),
+          rowReduction(l.isFallback, columns).groups(R),
+          { flops: 2 * size, bytes: 4 * (size + R) },
+        );
+        at += R;
+      }
       const norm = l.output([]);
-      const root = cachedProgram(`root of the sum ${rows.workgroup}`, () => ({
-        bindings: [{ name: "sums", type: "f32" }, { name: "norm", type: "f32", write: true }],
-        parameters: { R: "u32", count: "u32" },
-        workgroup: rows.workgroup,
-        declarations: rows.declarations,
-        body: `${rows.begin}
-      var sum = 0.0;
-      for (var i = first; i < p.count; i += step) { sum += load_sums(i); }
-      sum = total(sum, lane);
-      if (${rows.writes}) { norm[0] = sqrt(sum); }`,
-      }));
       l.dispatch(
-        root,
+        rootOfSum(),
         [l.buffer(sums), l.buffer(norm)],
-        { R: 1, count: gradients.length * SUMMING_LANES },
-        rows.groups(1),
-        { flops: gradients.length * SUMMING_LANES },
+        { R: 1, count },
+        rowReduction(false, 0).groups(1),
+        { flops: count, bytes: 4 * (count + 1) },
       );
       l.backend.disposeData(sums.dataId);
       return [norm];
