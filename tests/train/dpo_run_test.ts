@@ -58,6 +58,8 @@ Deno.test("runDPO() writes a run, and one that stopped goes on to the same bytes
         "rewards/margins",
         "logps/chosen",
         "logps/rejected",
+        "logits/chosen",
+        "logits/rejected",
         "grad_norm",
         "learning_rate",
       ]
