@@ -3,14 +3,16 @@
  *
  * @module
  */
-import { RowSkipped } from "../data/data_error.ts";
+import type { GrpoExample } from "../data/formats.ts";
 import { computeAdvantages } from "../losses/advantages.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
+import type { PlacedExample } from "./example_stream.ts";
 import type { GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
 import type { GRPODataset } from "./grpo_prompt_stream.ts";
 import { lengthMetrics } from "./grpo_rollout_maker.ts";
 import type { Completion, CompletionSampler } from "./grpo_sampling.ts";
 import type { Scorer } from "./grpo_scoring.ts";
+import { examplesInOrder, madeAhead } from "./micro_batches.ts";
 import type { EvaluationOutcome } from "./training_method.ts";
 
 /** Questions that the report shows. */
@@ -66,8 +68,11 @@ export class GRPOEvaluator {
       );
       prompts = [];
     };
-    for await (const prompt of this.#prompts()) {
-      prompts.push(prompt);
+    const make = ({ example, row }: PlacedExample<GrpoExample>) =>
+      this.maker.make({ example }, row === null ? null : String(row), null);
+    const rows = examplesInOrder(this.dataset, true);
+    for await (const { made } of madeAhead(rows, this.dataset, make, this.batchSize)) {
+      prompts.push(made);
       if (prompts.length === this.batchSize) await flush();
     }
     if (prompts.length > 0) await flush();
@@ -110,43 +115,5 @@ export class GRPOEvaluator {
       answer: completion.text,
       correct: judge < 0 || rewards[judge] === null ? null : rewards[judge] === 1,
     };
-  }
-
-  /** Every prompt in the data's own order. */
-  async *#prompts(): AsyncGenerator<GRPOPrompt> {
-    const { dataset } = this;
-    if (dataset.streaming) {
-      let number = 0;
-      for await (const example of dataset) {
-        const prompt = await this.#make({ example }, null, () => {
-          return Promise.resolve(`example ${number} of ${dataset.name}`);
-        });
-        number++;
-        if (prompt) yield prompt;
-      }
-      return;
-    }
-    for (let i = 0; i < dataset.length; i++) {
-      const example = await dataset.tryGet(i);
-      if (example === null) continue;
-      // Held-out rows have names of their own in the tile cache: numbers below 0.
-      const key = String(-1 - dataset.rowOf(i));
-      const prompt = await this.#make({ example }, key, () => dataset.place(i));
-      if (prompt) yield prompt;
-    }
-  }
-
-  async #make(
-    placed: Parameters<GRPOPromptMaker["make"]>[0],
-    key: string | null,
-    place: () => Promise<string>,
-  ): Promise<GRPOPrompt | null> {
-    try {
-      return await this.maker.make(placed, key, null);
-    } catch (error) {
-      if (!(error instanceof RowSkipped)) throw error;
-      this.dataset.skipped.add(error.at(await place()));
-      return null;
-    }
   }
 }
