@@ -11,6 +11,8 @@ import { UsageError } from "./usage_error.ts";
 /** The benchmarks. */
 export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory", "kernels"] as const;
 
+const PRECISIONS = ["float32", "bf16", "fp16"] as const;
+
 /** What `bench` was asked for. */
 export interface BenchOptions {
   /** undefined: all of them. */
@@ -31,6 +33,8 @@ export interface BenchOptions {
   readonly reps: number;
   /** What is counted. */
   readonly clock: "wall" | "cpu";
+  /** Of step and memory. */
+  readonly precision: typeof PRECISIONS[number];
   /** Also step LoRA adapters. */
   readonly lora: boolean;
   /** Whether GRPO reads a prompt once for all completions. */
@@ -65,6 +69,12 @@ const options: readonly OptionSpec[] = [
     kind: "text",
     choices: ["wall", "cpu"],
     summary: "seconds that pass (wall), or processor seconds of all threads",
+  },
+  {
+    name: "precision",
+    kind: "text",
+    choices: PRECISIONS,
+    summary: "step, memory: of the training step (float32)",
   },
   { name: "lora", kind: "flag", summary: "step, kernels: a LoRA step too" },
   {
@@ -134,6 +144,7 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
     rounds: parsed.number("rounds") ?? 1,
     reps: parsed.number("reps") ?? 5,
     clock: parsed.text("clock") === "cpu" ? "cpu" : "wall",
+    precision: PRECISIONS.find((name) => name === parsed.text("precision")) ?? "float32",
     lora: parsed.flag("lora"),
     sharePrefix: !parsed.flag("separate-rows"),
     json: parsed.flag("json"),

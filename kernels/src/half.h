@@ -37,3 +37,22 @@ INLINE void round_row(const float *x, float *y, i32 n, i32 format) {
   }
   if (i < n) store_part(y + i, round_half(load_part(x + i, n - i), format), n - i);
 }
+
+// The 16 bits of values that the format has, in the lower half of each lane.
+INLINE v4 narrow_bf16(v4 x) { return wasm_u32x4_shr(x, 16); }
+
+// Below 2^-14 all are multiples of 2^-24, as the floats from 0.5 to 1 are: a sum with 0.5 has their count in
+// its last bits. From there on the exponent's bias and the fraction move; a NaN becomes the quiet one.
+INLINE v4 narrow_f16(v4 x) {
+  v4 size = wasm_f32x4_abs(x);
+  v4 small = wasm_i32x4_sub(add(size, splat(0.5f)), words(0x3f000000));
+  v4 large = wasm_u32x4_shr(wasm_i32x4_sub(size, words(112u << 23)), 13);
+  v4 bits = wasm_v128_bitselect(small, large, wasm_f32x4_lt(size, splat(0x1p-14f)));
+  bits = wasm_v128_bitselect(words(0x7c00), bits, wasm_i32x4_ge(size, words(0x7f800000)));
+  bits = wasm_v128_bitselect(words(0x7e00), bits, wasm_f32x4_ne(x, x));
+  return wasm_v128_or(bits, wasm_v128_and(wasm_u32x4_shr(x, 16), words(0x8000)));
+}
+
+INLINE v4 narrow_half(v4 x, i32 format) {
+  return format == FORMAT_BF16 ? narrow_bf16(round_bf16(x)) : narrow_f16(round_f16(x));
+}

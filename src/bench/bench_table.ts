@@ -81,7 +81,7 @@ function kernelTables({ step, lora_step, bandwidth, tflops, launchUs }: KernelsR
 }
 
 function deviceLines(
-  { device, load, model, parameters, reps, clock, against, ...found }: BenchReport,
+  { device, load, model, parameters, reps, clock, precision, against, ...found }: BenchReport,
 ): string[] {
   const { step, decode, grpo_step, ops } = found;
   const products = device.blas === null
@@ -96,7 +96,7 @@ function deviceLines(
   return [
     `backend ${device.reason}${products}`,
     `machine ${device.cpu ?? device.system}, ${device.cores} cores${busy}; Deno ${device.deno}`,
-    `model   ${model}, ${parameters.toLocaleString("en-US")} parameters${times}`,
+    `model   ${model}, ${parameters.toLocaleString("en-US")} parameters, ${precision}${times}`,
     ...against === null ? [] : [`against ${against}`],
   ];
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { peakTensorBytes } from "../train/peak_tensor_bytes.ts";
+import type { Precision } from "../ops/precision.ts";
 import { type BenchDims, benchModel, parameterCount } from "./bench_work.ts";
 import { peakMebibytes } from "./process_memory.ts";
 import { StepWork } from "./step_bench.ts";
@@ -27,8 +28,13 @@ export interface MemoryRow {
 
 const MEBIBYTE = 2 ** 20;
 
-async function measure(dims: BenchDims, over: MemoryRow["over"]): Promise<MemoryRow> {
+async function measure(
+  dims: BenchDims,
+  over: MemoryRow["over"],
+  precision: Precision,
+): Promise<MemoryRow> {
   const model = benchModel(dims);
+  model.precision = precision;
   const work = new StepWork(model, dims);
   try {
     const parametersMib = 4 * parameterCount(dims) / MEBIBYTE;
@@ -64,20 +70,27 @@ function withVocabulary(dims: BenchDims, vocabulary: number): BenchDims {
  * Steps of growing size.
  *
  * @param dims the model
- * @param factors of the tokens; 1 is the model's own batch
- * @param vocabularies sizes
+ * @param options `factors` of the tokens, of which 1 is the model's own batch; sizes of
+ *   `vocabularies`; `precision` of the step
  */
 export async function benchMemory(
   dims: BenchDims,
-  factors: readonly number[] = [1, 2, 3, 4],
-  vocabularies: readonly number[] = [600, 12_000, 24_000, 49_218],
+  {
+    factors = [1, 2, 3, 4],
+    vocabularies = [600, 12_000, 24_000, 49_218],
+    precision = "float32",
+  }: {
+    readonly factors?: readonly number[];
+    readonly vocabularies?: readonly number[];
+    readonly precision?: Precision;
+  } = {},
 ): Promise<MemoryRow[]> {
   const rows: MemoryRow[] = [];
   for (const factor of factors) {
-    rows.push(await measure({ ...dims, tokens: dims.tokens * factor }, "tokens"));
+    rows.push(await measure({ ...dims, tokens: dims.tokens * factor }, "tokens", precision));
   }
   for (const vocabulary of vocabularies) {
-    rows.push(await measure(withVocabulary(dims, vocabulary), "vocabulary"));
+    rows.push(await measure(withVocabulary(dims, vocabulary), "vocabulary", precision));
   }
   return rows;
 }

@@ -19,6 +19,7 @@ import { benchGrpoStep } from "./grpo_step_bench.ts";
 import { benchKernels, type GpuRates, type KernelsResult } from "./kernels_bench.ts";
 import { benchMemory, type MemoryRow } from "./memory_bench.ts";
 import { benchOps, benchProducts, type OpRow, type ProductRow } from "./ops_bench.ts";
+import type { Precision } from "../ops/precision.ts";
 import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
 import { withoutGpuKernels } from "../ops/webgpu/enabled.ts";
 import type { TimingOptions } from "./timing.ts";
@@ -39,6 +40,8 @@ export interface BenchRequest {
   readonly rounds: number;
   /** Seconds that pass, or processor seconds of all threads. */
   readonly clock: "wall" | "cpu";
+  /** Of `step` and `memory`; default: float32. */
+  readonly precision?: Precision;
   /** Also step LoRA adapters. */
   readonly lora: boolean;
   readonly sharePrefix: boolean;
@@ -71,6 +74,8 @@ export interface BenchReport {
   readonly parameters: number;
   readonly reps: number;
   readonly clock: "wall" | "cpu";
+  /** Of `step` and `memory`. */
+  readonly precision: Precision;
   /** The other program, or what else ours was compared with. */
   readonly against: string | null;
   readonly step?: WorkResult;
@@ -127,8 +132,10 @@ async function stepResult(
 ): Promise<WorkResult> {
   // First, since a process keeps the memory that it took for the full step.
   request.onProgress?.("step: a model");
-  const lora = request.lora ? await benchLoraStep(dims, timing) : {};
+  const { precision = "float32" } = request;
+  const lora = request.lora ? await benchLoraStep(dims, timing, precision) : {};
   const model = benchModel(dims);
+  model.precision = precision;
   const work = new StepWork(model, dims);
   const ours = async () => ({ ...await benchStep(work, timing), ...lora });
   const stock = () => withoutGpuKernels(() => benchStep(work, timing));
@@ -164,7 +171,7 @@ async function decodeResult(
  * @throws {Error} where none was started, or the other program cannot be run
  */
 export async function runBench(request: BenchRequest): Promise<BenchReport> {
-  const { what, reps, sharePrefix, clock } = request;
+  const { what, reps, sharePrefix, clock, precision = "float32" } = request;
   if (request.stock) assertStock();
   const timing: TimingOptions = { reps, clock: clockNamed(clock) };
   const dims = benchDims(request.model);
@@ -185,7 +192,7 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
       found.ops = { ops: await benchOps(dims, timing), products: await benchProducts(timing) };
     } else if (name === "memory") {
       request.onProgress?.("memory");
-      found.memory = await benchMemory(dims);
+      found.memory = await benchMemory(dims, { precision });
     } else {
       request.onProgress?.("kernels");
       found.kernels = await benchKernels(dims, request.rates, request.lora);
@@ -198,6 +205,7 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
     parameters,
     reps,
     clock,
+    precision,
     against: request.stock ? STOCK : request.against,
     ...found,
   };

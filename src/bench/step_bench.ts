@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { defaultLoraConfig } from "../model/adapter_files.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { addLora } from "../train/add_lora.ts";
+import type { Precision } from "../ops/precision.ts";
 import { lossGradients } from "../train/gradients.ts";
 import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer.ts";
 import { parameterGroups } from "../train/parameter_groups.ts";
@@ -129,9 +130,11 @@ export async function benchStep(work: StepWork, options: TimingOptions): Promise
 export async function benchLoraStep(
   dims: BenchDims,
   options: TimingOptions,
+  precision: Precision = "float32",
 ): Promise<Measured> {
   resetPeak();
   const model = benchModel(dims, true);
+  model.precision = precision;
   await addBenchLora(model);
   const work = new StepWork(model, dims);
   try {

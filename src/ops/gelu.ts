@@ -6,6 +6,8 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
+import { halfGelu } from "./half_activations.ts";
+import { halfFormat } from "./precision.ts";
 
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715;
@@ -22,11 +24,13 @@ export function geluComposite(x: tf.Tensor): tf.Tensor {
 }
 
 /**
- * tanh-GELU.
+ * tanh-GELU; in a 16-bit pass of a rounded x, which is kept in 16 bits.
  *
  * @param x any shape
  * @returns the same shape
  */
 export function gelu(x: tf.Tensor): tf.Tensor {
+  const half = halfFormat();
+  if (half !== null) return halfGelu(half, x, gelu);
   return fusedKernels()?.gelu(x) ?? geluComposite(x);
 }

@@ -1,7 +1,7 @@
 /**
  * Attention of a 16-bit pass (`precision.ts`): queries, keys, values and the result are rounded;
- * scores, softmax and sums are float32. The way back computes the result again, so that it holds no
- * more memory than float32 attention.
+ * scores, softmax and sums are float32. Queries, keys and values are kept in 16 bits; the way back
+ * computes the result again from them.
  *
  * @module
  */
@@ -9,6 +9,8 @@ import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "./attention_layout.ts";
 import { valueAndGradients } from "./backward.ts";
 import { type HalfFormat, withPrecision } from "./precision.ts";
+import { packHalf, unpackHalf } from "./pack_half.ts";
+import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
 import { withGradient } from "./with_gradient.ts";
 
@@ -45,13 +47,15 @@ export function halfAttention(
     const [q, k, v] = inputs as tf.Tensor4D[];
     return withPrecision("float32", () => attention(q, k, v, layout));
   };
+  const isKept = isRecording();
+  const shapes = [q, k, v].map(({ shape }) => shape);
   return withGradient<tf.Tensor3D>([q, k, v], (save) => {
-    save([q, k, v]);
+    if (isKept) save([q, k, v].map((x) => packHalf(x, format)));
     return {
       value: roundHalf(run([q, k, v].map((x) => roundHalf(x, format))), format),
       gradient: (dy, saved) =>
         tf.tidy(() => {
-          const inputs = saved.map((x) => roundHalf(x, format));
+          const inputs = saved.map((words, i) => unpackHalf(words, format, shapes[i]));
           const { gradients } = valueAndGradients(() => run(inputs), inputs, roundHalf(dy, format));
           return gradients.map((gradient) => roundHalf(gradient!, format));
         }),

@@ -1,26 +1,29 @@
 /**
  * A fully connected layer of a 16-bit pass (`precision.ts`): R(R(x) R(W)ᵀ + R(b)), the sum in
- * float32. Keeps x and W as they are and rounds them again on the way back, so that it holds no
- * more memory than a float32 layer.
+ * float32. Keeps R(x) in 16 bits, once for all layers that read x, and W as it is, which it rounds
+ * again on the way back.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wantsGradient } from "./fused_op.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 import { withLazyGradients } from "./lazy_gradients.ts";
-import { type PackedFormat, PackedWeight, type Weight } from "./packed_weight.ts";
+import { PACKED_FORMATS, sharedPackedHalf, unpackHalf } from "./pack_half.ts";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { type HalfFormat, withRoundedOperands } from "./precision.ts";
+import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
-import { fusedKernels } from "./fused_kernels.ts";
 
 // N rows, I input features, O output features
-
-const PACKED: Record<HalfFormat, PackedFormat> = { bf16: "BF16", fp16: "F16" };
 
 /** A weight with its values rounded; a packed one that has the format already, as it is. */
 export function roundWeight(weight: Weight, format: HalfFormat): Weight {
   if (!(weight instanceof PackedWeight)) return roundHalf(weight, format);
-  return weight.format === PACKED[format] ? weight : roundHalf(unpackWeight(weight), format);
+  return weight.format === PACKED_FORMATS[format]
+    ? weight
+    : roundHalf(unpackWeight(weight), format);
 }
 
 function widen(weight: Weight): tf.Tensor2D {
@@ -50,29 +53,34 @@ export function halfLinear(
   product: (x: tf.Tensor, weight: Weight, bias?: tf.Tensor) => tf.Tensor,
 ): tf.Tensor {
   const [O, I] = weight.shape;
+  const { shape } = x;
   const tensor = weight instanceof PackedWeight ? null : weight;
-  const rows = (values: tf.Tensor, columns: number) =>
-    roundHalf(values, format).reshape([-1, columns]) as tf.Tensor2D;
+  const words = tensor !== null && wantsGradient(tensor) && isRecording()
+    ? sharedPackedHalf(x, format)
+    : null;
+  const rows = (values: tf.Tensor, columns: number) => values.reshape([-1, columns]) as tf.Tensor2D;
+  const roundedRows = (dy: tf.Tensor) => rows(roundHalf(dy, format), O); // [N, O]
   return withLazyGradients({
     inputs: { x, ...(tensor ? { weight: tensor } : {}), ...(bias ? { bias } : {}) },
-    save: tensor ? [x, tensor] : [x],
+    save: [...(tensor ? [tensor] : []), ...(words ? [words] : [])],
     forward: () => {
       const rounded = roundWeight(weight, format);
       const b = bias && roundHalf(bias, format);
-      const sum = withRoundedOperands(format, () => product(roundHalf(x, format), rounded, b));
-      return roundHalf(sum, format); // [..., O]
+      const input = words ? unpackHalf(words, format, shape) : roundHalf(x, format); // [..., I]
+      return roundHalf(withRoundedOperands(format, () => product(input, rounded, b)), format); // [..., O]
     },
-    gradient: (dy, [x, saved]) => ({
+    gradient: (dy, saved) => ({
       x: () => {
-        const W = widen(roundWeight(tensor ? saved : weight, format)); // [O, I]
-        const dx = withRoundedOperands(format, () => tf.matMul(rows(dy, O), W));
-        return roundHalf(dx, format).reshape(x.shape); // [..., I]
+        const W = widen(roundWeight(tensor ? saved[0] : weight, format)); // [O, I]
+        const dx = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), W)); // [N, I]
+        return roundHalf(dx, format).reshape(shape); // [..., I]
       },
       weight: () => {
-        const dW = withRoundedOperands(format, () => tf.matMul(rows(dy, O), rows(x, I), true));
+        const input = rows(unpackHalf(saved[1], format, shape), I); // [N, I]
+        const dW = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), input, true));
         return roundHalf(dW, format); // [O, I]
       },
-      bias: () => roundHalf(columnSum(rows(dy, O)), format), // [O]
+      bias: () => roundHalf(columnSum(roundedRows(dy)), format), // [O]
     }),
   });
 }

@@ -14,7 +14,7 @@ import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
 export type PackedFormat = "BF16" | "F16";
 
 /** 16-bit words to the int32 words that share them; an odd last one has zeros above. */
-function joinHalves(bits: Uint16Array): Int32Array {
+export function joinHalves(bits: Uint16Array): Int32Array {
   const words = new Int32Array(Math.ceil(bits.length / 2));
   new Uint16Array(words.buffer).set(bits);
   return words;

@@ -16,10 +16,11 @@ interface CountingEngine {
  * Watches every tensor that is made while `run` runs. What kernels of ours take beside tensors is
  * not counted.
  *
+ * @param run is given what tells the bytes that are held right then, beyond what was there before
  * @returns what `run` returned, and the most bytes of data that it held beyond what was there before
  */
 export async function peakTensorBytes<T>(
-  run: () => Promise<T>,
+  run: (heldBytes: () => number) => Promise<T>,
 ): Promise<{ result: T; peakBytes: number }> {
   const engine = tf.engine() as unknown as CountingEngine;
   const { trackTensor, removeDataId } = engine;
@@ -40,7 +41,7 @@ export async function peakTensorBytes<T>(
     removeDataId.call(this, dataId, backend);
   };
   try {
-    const result = await run();
+    const result = await run(() => bytes);
     return { result, peakBytes };
   } finally {
     Object.assign(engine, { trackTensor, removeDataId });

@@ -135,7 +135,7 @@ Deno.test("every op benchmark compares two ways to the same numbers", async () =
 
 Deno.test("memory grows with the tokens, and with the vocabulary by the table's gradients alone", async () => {
   await initBackend({ backend: "wasm" });
-  const rows = await benchMemory(SMALL, [1, 2, 3], [600, 6000]);
+  const rows = await benchMemory(SMALL, { factors: [1, 2, 3], vocabularies: [600, 6000] });
   const [one, two, three] = rows.filter(({ over }) => over === "tokens")
     .map(({ activations_mib }) => activations_mib);
   assert(one < two && two < three, `${one} ${two} ${three}`);

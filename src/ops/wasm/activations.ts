@@ -61,9 +61,14 @@ export function gelu(
       return [y];
     },
     gradient: (dy, [x]) => ({
-      x: () => elementwise(module, "NanoGeluDx", "nano_gelu_dx", [x, dy]),
+      x: () => geluGradient(module, x, dy),
     }),
   });
+}
+
+/** The gradient of tanh-GELU by x. */
+export function geluGradient(module: KernelModule, x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
+  return elementwise(module, "NanoGeluDx", "nano_gelu_dx", [x, dy]);
 }
 
 /** silu(gate) · up, any shape. */

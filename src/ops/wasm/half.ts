@@ -38,47 +38,81 @@ export function roundHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat
   });
 }
 
-/** y = silu(gate) · up with both factors and the product rounded. */
-function product(
-  module: KernelModule,
-  gate: tf.Tensor,
-  up: tf.Tensor,
-  format: HalfFormat,
-  gradient?: (dy: tf.Tensor, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>,
-): tf.Tensor {
+/** The same in 16 bits each: int32 [⌈size / 2⌉]. No gradient. */
+export function packHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  const code = roundingCode(format);
   return launch(module, {
-    name: gradient ? "NanoSwigluHalf" : "NanoSwigluHalfDup",
-    inputs: { gate, up },
-    ...(gradient ? { saveInputs: ["gate", "up"], gradient } : {}),
+    name: "NanoPackHalf",
+    inputs: { x },
     run: (l) => {
-      const y = l.output(gate.shape);
-      runElements(module, "nano_swiglu_half", gate.size, format, [gate, up, y].map(l.address));
-      return [y];
+      const words = l.output([Math.ceil(x.size / 2)], "int32");
+      // Pieces begin at multiples of four numbers, so that none shares a word.
+      runRange(module, "nano_pack_half", x.size, 1, (start, size) => [
+        ...[size, code, l.address(x) + 4 * start, l.address(words) + 2 * start],
+      ]);
+      return [words];
     },
   });
 }
 
-/** R(R(silu(gate)) · up), any shape, with gradients rounded where those values are. */
+/** The numbers that {@linkcode packHalf} has packed, as float32. No gradient. */
+export function unpackHalf(
+  module: KernelModule,
+  words: tf.Tensor,
+  format: HalfFormat,
+  shape: readonly number[],
+): tf.Tensor {
+  const code = roundingCode(format);
+  return launch(module, {
+    name: "NanoUnpackHalf",
+    inputs: { words },
+    run: (l) => {
+      const out = l.output(shape);
+      const size = shape.reduce((product, dim) => product * dim, 1);
+      runRange(module, "nano_unpack", size, 1, (start, size) => [
+        ...[code, start, size, l.address(words), l.address(out) + 4 * start],
+      ]);
+      return [out];
+    },
+  });
+}
+
+/** Runs `kernel` on tensors of one shape, for another of that shape. */
+function elementwise(
+  module: KernelModule,
+  [name, kernel]: readonly [name: string, kernel: string],
+  inputs: readonly tf.Tensor[],
+  format: HalfFormat,
+): tf.Tensor {
+  return launch(module, {
+    name,
+    inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
+    run: (l) => {
+      const out = l.output(inputs[0].shape);
+      runElements(module, kernel, inputs[0].size, format, [...inputs, out].map(l.address));
+      return [out];
+    },
+  });
+}
+
+/** R(R(silu(gate)) · up), any shape; of rounded dy in the place of up, dup. No gradient. */
 export function swigluHalf(
   module: KernelModule,
   gate: tf.Tensor,
   up: tf.Tensor,
   format: HalfFormat,
 ): tf.Tensor {
-  return product(module, gate, up, format, (dy, [gate, up]) => ({
-    gate: () => {
-      const rounded = roundHalf(module, dy, format);
-      return launch(module, {
-        name: "NanoSwigluHalfDgate",
-        inputs: { gate, up, rounded },
-        run: (l) => {
-          const dgate = l.output(gate.shape);
-          const addresses = [gate, up, rounded, dgate].map(l.address);
-          runElements(module, "nano_swiglu_half_dgate", gate.size, format, addresses);
-          return [dgate];
-        },
-      });
-    },
-    up: () => product(module, gate, roundHalf(module, dy, format), format),
-  }));
+  return elementwise(module, ["NanoSwigluHalf", "nano_swiglu_half"], [gate, up], format);
+}
+
+/** The gradient of {@linkcode swigluHalf} by gate, of rounded dy. */
+export function swigluHalfGate(
+  module: KernelModule,
+  gate: tf.Tensor,
+  up: tf.Tensor,
+  dy: tf.Tensor,
+  format: HalfFormat,
+): tf.Tensor {
+  const kernel = ["NanoSwigluHalfDgate", "nano_swiglu_half_dgate"] as const;
+  return elementwise(module, kernel, [gate, up, dy], format);
 }

@@ -10,7 +10,7 @@ import * as activations from "./activations.ts";
 import { fusedLinear } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
 import { attention } from "./attention.ts";
-import { roundHalf, swigluHalf } from "./half.ts";
+import { packHalf, roundHalf, swigluHalf, swigluHalfGate, unpackHalf } from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linearKernels } from "./linear.ts";
@@ -37,8 +37,12 @@ export interface WasmKernels extends FusedKernels {
     temperature: number,
     half?: HalfHead,
   ): tf.Tensor1D;
+  /** Without a gradient; neither have the others of 16-bit passes. */
   swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
+  swigluHalfGate(gate: tf.Tensor, up: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor;
   roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
+  packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
+  unpackHalf(words: tf.Tensor, format: HalfFormat, shape: readonly number[]): tf.Tensor;
   /** `adamW` with moments outside the heap. */
   adamWHost(
     parameter: tf.Tensor,
@@ -65,10 +69,14 @@ export function wasmKernels(): WasmKernels | null {
     rmsNorm: (x, weight, eps) => rmsNorm(module, x, weight, eps),
     layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
     gelu: (x) => activations.gelu(module, x),
+    geluGradient: (x, dy) => activations.geluGradient(module, x, dy),
     addTo: (sum, x) => activations.addTo(module, sum, x),
     swiglu: (gate, up) => activations.swiglu(module, gate, up),
     swigluHalf: (gate, up, format) => swigluHalf(module, gate, up, format),
+    swigluHalfGate: (gate, up, dy, format) => swigluHalfGate(module, gate, up, dy, format),
     roundHalf: (x, format) => roundHalf(module, x, format),
+    packHalf: (x, format) => packHalf(module, x, format),
+    unpackHalf: (words, format, shape) => unpackHalf(module, words, format, shape),
     rope: (x, cos, sin) => rows.rope(module, x, cos, sin),
     attention: (q, k, v, layout) => attention(module, q, k, v, layout),
     headLogProbs: (hidden, head, targets, temperature, half) =>

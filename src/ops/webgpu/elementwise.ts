@@ -104,18 +104,20 @@ export function gelu(x: tf.Tensor, activated?: tf.TensorInfo): tf.Tensor {
     inputs: { x },
     saveInputs: ["x"],
     run: (l) => [activated ?? recordGelu(l, x)],
-    gradient: (dy, [x]) => ({
-      x: () =>
-        elementwise({
-          name: "GpuGeluDx",
-          inputs: [x, dy],
-          declarations: GELU,
-          body: `let t = gelu_tanh(x0);
+    gradient: (dy, [x]) => ({ x: () => geluGradient(x, dy) }),
+  });
+}
+
+/** The gradient of tanh-GELU by x. */
+export function geluGradient(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
+  return elementwise({
+    name: "GpuGeluDx",
+    inputs: [x, dy],
+    declarations: GELU,
+    body: `let t = gelu_tanh(x0);
       let slope = 0.7978845608028654 * (1.0 + 0.134145 * x0 * x0);
       y = x1 * (0.5 * (1.0 + t) + 0.5 * x0 * (1.0 - t * t) * slope);`,
-          flops: 25,
-        }),
-    }),
+    flops: 25,
   });
 }
 

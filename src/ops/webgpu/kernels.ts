@@ -9,7 +9,7 @@ import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
 import { installGpuCopyKernels } from "./copy_kernels.ts";
-import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
+import { addTo, dropout, gelu, geluGradient, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
@@ -30,6 +30,7 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
+  geluGradient,
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt },

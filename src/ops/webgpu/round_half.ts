@@ -5,7 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../precision.ts";
 import { elementwise } from "./elementwise.ts";
-import { laneValue } from "./program.ts";
+import { launch } from "./launch.ts";
+import { cachedProgram, grid, laneValue } from "./program.ts";
 
 /** The bits of a float32 that is no NaN, rounded, in WGSL. */
 const ROUNDED: Record<HalfFormat, string> = {
@@ -26,6 +27,21 @@ const ROUNDED: Record<HalfFormat, string> = {
     return sign | bitcast<u32>(f32(count) * 5.9604644775390625e-8);`,
 };
 
+/** Of `narrow`: the 16 bits of a float32 that is rounded, as bits, and no NaN. */
+const NARROWED: Record<HalfFormat, string> = {
+  bf16: "return bits >> 16u;",
+  // Below 2^-14 the bits count multiples of 2^-24.
+  fp16: `
+    let sign = (bits >> 16u) & 0x8000u;
+    let size = bits & 0x7fffffffu;
+    if (size >= 0x7f800000u) { return sign | 0x7c00u; }
+    if (size >= 0x38800000u) { return sign | ((size - 0x38000000u) >> 13u); }
+    return sign | u32(bitcast<f32>(size) * 16777216.0);`,
+};
+
+/** Bits of the NaN that every NaN becomes, of each format. */
+const NAN: Record<HalfFormat, string> = { bf16: "0x7fc0u", fp16: "0x7e00u" };
+
 /** The values of `x` in a 16-bit format, as float32. No gradient. */
 export function roundHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   const parts = laneValue(x.size).width === 4
@@ -43,5 +59,47 @@ fn round_one(x: f32) -> f32 {
   return bitcast<f32>(select(rounded(bits), 0x7fc00000u, is_nan));
 }`,
     body: `y = ${parts};`,
+  });
+}
+
+/** The same in 16 bits each, two in a word: int32 [⌈size / 2⌉]. No gradient. */
+export function packHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  const words = Math.ceil(x.size / 2);
+  const { width, type } = laneValue(x.size);
+  const lanes = width === 4 ? words / 2 : words;
+  const program = cachedProgram(`pack half ${format} ${type}`, () => ({
+    bindings: [{ name: "x", type }, { name: "words", type: "u32", write: true }],
+    parameters: { count: "u32", lanes: "u32" },
+    workgroup: 256,
+    declarations: `
+fn rounded(bits: u32) -> u32 { ${ROUNDED[format]} }
+fn narrow(bits: u32) -> u32 { ${NARROWED[format]} }
+fn half(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(narrow(rounded(bits)), ${NAN[format]}, (bits & 0x7fffffffu) > 0x7f800000u);
+}`,
+    body: `
+      if (index >= p.lanes) { return; }
+      ${
+      width === 4
+        ? `let v = load_x(index);
+      words[2u * index] = half(v.x) | (half(v.y) << 16u);
+      words[2u * index + 1u] = half(v.z) | (half(v.w) << 16u);`
+        : `let at = 2u * index;
+      var word = half(load_x(at));
+      if (at + 1u < p.count) { word |= half(load_x(at + 1u)) << 16u; }
+      words[index] = word;`
+    }`,
+  }));
+  return launch({
+    name: "GpuPackHalf",
+    inputs: { x },
+    run: (l) => {
+      const out = l.output([words], "int32");
+      const buffers = [l.buffer(x), l.buffer(out)];
+      const bytes = 4 * x.size + 4 * words;
+      l.dispatch(program, buffers, { count: x.size, lanes }, grid(lanes, 256), { bytes });
+      return [out];
+    },
   });
 }
