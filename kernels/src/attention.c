@@ -5,7 +5,12 @@
 // Query i of row b sees key j where j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
 // branch_starts[b, i] <= j). All four addresses 0: every query sees every key. A query that sees nothing
 // gives zeros.
+//
+// Where cos and sin [B, Tq, D/2] are given, queries are turned by them (rope.h) as a block of them is read, and
+// with turn_keys (Tq = Tk) keys are, once for each key/value head; their gradients are turned back where they
+// are stored.
 #include "gemm.h"
+#include "rope.h"
 
 // Queries of a block that no branch ends: smaller ones cost more in calls than they save in keys.
 #define LEAST_BLOCK 8
@@ -138,16 +143,23 @@ static void window_transposed(const Window *w, i32 rows, i32 D, const float *wei
     gemm(w->second_count, D, rows, weights + w->first_count, 1, ld, x, x_row, 1, out + w->second * out_row, out_row, 1, scratch);
 }
 
+// to [rows, D] = the rows of x, each turned by its angles; `angle_row` apart, 0 where all have the same.
+static void turn_rows(i32 rows, i32 D, const float *x, i32 x_row, const float *cos, const float *sin, i32 angle_row,
+                      float sign, float *to, i32 to_row) {
+  for (i32 r = 0; r < rows; r++)
+    turn(D, x + r * x_row, cos + r * angle_row, sin + r * angle_row, sign, to + r * to_row);
+}
+
 // Of the key/value heads only k0 .. k1, with the query heads that share them: what one thread takes.
-// Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4); block: queries at a time, at least
-// H / K where Tq is 1.
+// Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4), and where something is turned
+// (block + Tk) * D; block: queries at a time, at least H / K where Tq is 1.
 EXPORT(nano_attention)
 void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
                     const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends,
-                    float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
+                    const float *cos, const float *sin, i32 turn_keys, float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
-  i32 G = H / K, k_row = K * D, ld = (Tk + 3) & ~3;
-  float *scores = scratch + GEMM_SCRATCH_FLOATS;
+  i32 G = H / K, k_row = K * D, ld = (Tk + 3) & ~3, half = D / 2;
+  float *scores = scratch + GEMM_SCRATCH_FLOATS, *turned = scores + block * ld, *turned_keys = turned + block * D;
   // With one query a row, a group's heads are the rows of the block, since they share the keys.
   i32 grouped = Tq == 1, shared = grouped ? 1 : G, count = grouped ? G : Tq;
   i32 q_row = grouped ? D : H * D;
@@ -156,14 +168,25 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
       i32 first_head = grouped ? h * G : h;
       const float *keys = k + b * Tk * k_row + (first_head / G) * D;
       const float *values = v + b * Tk * k_row + (first_head / G) * D;
+      i32 key_row = k_row;
+      if (turn_keys) {
+        if (h % shared == 0) turn_rows(Tk, D, keys, k_row, cos + b * Tk * half, sin + b * Tk * half, half, 1.0f, turned_keys, D);
+        keys = turned_keys, key_row = D;
+      }
       for (i32 i0 = 0, rows; i0 < count; i0 += rows) {
         rows = least(block, count - i0);
         if (!grouped) rows = block_queries(&mask, b, i0, rows);
         const float *queries = q + b * Tq * H * D + first_head * D + i0 * q_row;
         float *to = out + b * Tq * H * D + first_head * D + i0 * q_row;
+        i32 query_row = q_row;
+        if (cos != 0) {
+          i32 angle = (b * Tq + (grouped ? 0 : i0)) * half;
+          turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, grouped ? 0 : half, 1.0f, turned, D);
+          queries = turned, query_row = D;
+        }
         Window w = window_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows);
         i32 width = w.first_count + w.second_count;
-        window_scores(&w, rows, D, queries, q_row, keys, k_row, scores, ld, scratch);
+        window_scores(&w, rows, D, queries, query_row, keys, key_row, scores, ld, scratch);
         for (i32 r = 0; r < rows; r++) {
           i32 seen[3];
           seen_columns(&mask, &w, b, grouped ? 0 : i0 + r, seen);
@@ -192,22 +215,28 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
   }
 }
 
-// dq, dk, dv are written (=), shaped as q, k, v, for the key/value heads k0 .. k1. Scratch in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk
-// rounded up to 4).
+// dq, dk, dv are written (=), shaped as q, k, v, for the key/value heads k0 .. k1. Scratch in floats:
+// GEMM_SCRATCH_FLOATS + 2 * block * (Tk rounded up to 4), and where something is turned (block + Tk) * D.
 EXPORT(nano_attention_backward)
 void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
                              const float *v, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
-                             const i32 *ends, float scale, const float *out, const float *lse, const float *dout,
+                             const i32 *ends, const float *cos, const float *sin, i32 turn_keys, float scale, const float *out, const float *lse, const float *dout,
                              float *dq, float *dk, float *dv, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
-  i32 G = H / K, k_row = K * D, q_row = H * D, ld = (Tk + 3) & ~3;
+  i32 G = H / K, k_row = K * D, q_row = H * D, ld = (Tk + 3) & ~3, half = D / 2;
   float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * ld;
+  float *turned = ds + block * ld, *turned_keys = turned + block * D;
   for (i32 t = 0; t < B * Tk; t++) {
     fill(dk + t * k_row + k0 * D, (k1 - k0) * D, 0.0f), fill(dv + t * k_row + k0 * D, (k1 - k0) * D, 0.0f);
   }
   for (i32 b = 0; b < B; b++) {
     for (i32 h = k0 * G; h < k1 * G; h++) {
-      i32 key_offset = b * Tk * k_row + (h / G) * D;
+      i32 key_offset = b * Tk * k_row + (h / G) * D, key_row = k_row;
+      const float *keys = k + key_offset, *key_cos = cos + b * Tk * half, *key_sin = sin + b * Tk * half;
+      if (turn_keys) {
+        if (h % G == 0) turn_rows(Tk, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
+        keys = turned_keys, key_row = D;
+      }
       for (i32 i0 = 0, rows; i0 < Tq; i0 += rows) {
         rows = block_queries(&mask, b, i0, least(block, Tq - i0));
         i32 query_offset = b * Tq * q_row + h * D + i0 * q_row;
@@ -217,7 +246,13 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
           for (i32 r = 0; r < rows; r++) fill(dq + query_offset + r * q_row, D, 0.0f);
           continue;
         }
-        window_scores(&w, rows, D, q + query_offset, q_row, k + key_offset, k_row, p, ld, scratch);
+        const float *queries = q + query_offset;
+        i32 query_row = q_row, angle = (b * Tq + i0) * half;
+        if (cos != 0) {
+          turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, half, 1.0f, turned, D);
+          queries = turned, query_row = D;
+        }
+        window_scores(&w, rows, D, queries, query_row, keys, key_row, p, ld, scratch);
         window_scores(&w, rows, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
         for (i32 r = 0; r < rows; r++) {
           i32 seen[3];
@@ -234,8 +269,14 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
           row_dscore(ds + r * ld, row, width, delta, scale);
         }
         window_transposed(&w, rows, D, p, ld, dout + query_offset, q_row, dv + key_offset, k_row, scratch);
-        window_transposed(&w, rows, D, ds, ld, q + query_offset, q_row, dk + key_offset, k_row, scratch);
-        window_product(&w, rows, D, ds, ld, k + key_offset, k_row, dq + query_offset, q_row, scratch);
+        window_transposed(&w, rows, D, ds, ld, queries, query_row, dk + key_offset, k_row, scratch);
+        float *to = dq + query_offset;
+        window_product(&w, rows, D, ds, ld, keys, key_row, to, q_row, scratch);
+        if (cos != 0) turn_rows(rows, D, to, q_row, cos + angle, sin + angle, half, -1.0f, to, q_row);
+      }
+      if (turn_keys && h % G == G - 1) {
+        float *to = dk + key_offset;
+        turn_rows(Tk, D, to, k_row, key_cos, key_sin, half, -1.0f, to, k_row);
       }
     }
   }

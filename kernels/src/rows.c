@@ -1,26 +1,11 @@
 // Moving rows: rotation, gathering, scattering, patches. Outputs are written (=) but for scatter_add.
-#include "simd.h"
+#include "rope.h"
 
-// Rotary embedding, halves paired: y[t, h, i] = x1 cos - s x2 sin, y[t, h, i + D/2] = x2 cos + s x1 sin, with
-// x1, x2 the two halves and s = sign (1 rotates, -1 rotates back). cos and sin are [tokens, D/2].
+// Rotary embedding of every head of every token; cos and sin are [tokens, D/2].
 EXPORT(nano_rope)
 void nano_rope(i32 tokens, i32 H, i32 D, const float *x, const float *cos, const float *sin, float sign, float *y) {
-  i32 half = D / 2;
-  v4 vs = splat(sign);
-  for (i32 t = 0; t < tokens; t++, cos += half, sin += half) {
-    for (i32 h = 0; h < H; h++, x += D, y += D) {
-      i32 i = 0;
-      for (; i + 4 <= half; i += 4) {
-        v4 a = load4(x + i), b = load4(x + half + i), c = load4(cos + i), s = mul(load4(sin + i), vs);
-        store4(y + i, sub(mul(a, c), mul(b, s)));
-        store4(y + half + i, add(mul(b, c), mul(a, s)));
-      }
-      for (; i < half; i++) {
-        float a = x[i], b = x[half + i], c = cos[i], s = sin[i] * sign;
-        y[i] = a * c - b * s;
-        y[half + i] = b * c + a * s;
-      }
-    }
+  for (i32 t = 0; t < tokens; t++, cos += D / 2, sin += D / 2) {
+    for (i32 h = 0; h < H; h++, x += D, y += D) turn(D, x, cos, sin, sign, y);
   }
 }
 

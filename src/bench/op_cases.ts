@@ -14,7 +14,8 @@ import { layerNorm, layerNormComposite } from "../ops/layer_norm.ts";
 import { linear, linearComposite } from "../ops/linear.ts";
 import { pixelShuffle, pixelShuffleComposite } from "../ops/pixel_shuffle.ts";
 import { rmsNorm, rmsNormComposite } from "../ops/rms_norm.ts";
-import { rope, ropeComposite, rotaryAngles } from "../ops/rope.ts";
+import { rope, ropeComposite } from "../ops/rope.ts";
+import { type RotaryAngles, rotaryAngles } from "../ops/rotary_angles.ts";
 import { swiglu, swigluComposite } from "../ops/swiglu.ts";
 import type { BenchDims } from "./bench_work.ts";
 
@@ -39,19 +40,21 @@ export interface OpCase {
 
 const normal = (shape: number[]) => tf.randomNormal(shape, 0, 1, "float32", 7);
 
-/** Attention with `layout`, or of every query to every key. */
+/** Attention with `layout`, or of every query to every key, turned by `angles`. */
 function attentionCase(
   name: string,
   [B, T, H, K, D]: readonly [number, number, number, number, number],
   layout: AttentionLayout | null,
+  angles?: RotaryAngles,
 ): OpCase {
   type Heads = [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+  const rotation = angles && { angles, keys: true };
   return {
     name,
     shape: `${B}×${T}, ${H}/${K} heads of ${D}`,
     inputs: () => [normal([B, T, H, D]), normal([B, T, K, D]), normal([B, T, K, D])],
-    fused: (inputs) => attention(...(inputs as Heads), layout),
-    composite: (inputs) => attentionComposite(...(inputs as Heads), layout),
+    fused: (inputs) => attention(...(inputs as Heads), layout, rotation),
+    composite: (inputs) => attentionComposite(...(inputs as Heads), layout, rotation),
     flops: 4 * B * H * T * T * D / (layout === null ? 1 : 2),
     differentiable: true,
     dispose: () => layout?.dispose(),
@@ -128,7 +131,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
     linearGeluCase("linear, GELU (ViT)", B * P, Cv, Iv),
     loraCase("linear, LoRA (decoder)", [N, C, I, 16]),
     attentionCase("attention (ViT)", [B, P, Hv, Hv, Cv / Hv], null),
-    attentionCase("attention (decoder)", [B, T, H, K, D], causal),
+    attentionCase("attention, RoPE (decoder)", [B, T, H, K, D], causal, angles),
     {
       ...plain,
       name: "layerNorm",

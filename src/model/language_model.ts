@@ -9,7 +9,8 @@ import { attention } from "../ops/attention.ts";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
-import { rope, type RotaryAngles, type RotaryOptions } from "../ops/rope.ts";
+import { rope } from "../ops/rope.ts";
+import type { RotaryAngles, RotaryOptions } from "../ops/rotary_angles.ts";
 import { selectRows } from "../ops/select_rows.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import type { VLMConfig } from "./config.ts";
@@ -82,15 +83,16 @@ function decoderBlock(
   const normed = rmsNorm(x, weight(context, `${name}.norm1.weight`), eps); // [B, T, C]
   const project = (layer: string, heads: number) =>
     linearLayer(context, `${name}.attn.${layer}`, normed).reshape([B, T, heads, D]) as tf.Tensor4D;
-  const q = rope(project("q_proj", H), angles); // [B, T, H, D]
-  let k = rope(project("k_proj", K), angles); // [B, T, K, D]
+  const q = project("q_proj", H); // [B, T, H, D]
+  let k = project("k_proj", K); // [B, T, K, D]
   let v = project("v_proj", K); // [B, T, K, D]
-  if (cache) [k, v] = cache.extend(index, k, v);
+  if (cache) [k, v] = cache.extend(index, rope(k, angles), v);
+  const rotation = { angles, keys: cache === undefined };
   const wanted = (states: tf.Tensor3D): tf.Tensor3D =>
     rows === undefined
       ? states
       : selectRows(states.reshape([B * T, -1]) as tf.Tensor2D, rows).reshape([1, rows.length, -1]);
-  const attended = wanted(attention(q, k, v, layout)); // [B, T, C]
+  const attended = wanted(attention(q, k, v, layout, rotation)); // [B, T, C]
   const middle = add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
   const normed2 = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]
   const gated = swiglu(

@@ -1,14 +1,17 @@
 /**
  * Scaled dot-product attention with grouped queries, softmax(q kᵀ / √D + mask) v (Vaswani et al.,
- * 2017; Ainslie et al., 2023), over tokens-major tensors as the projections give them.
+ * 2017; Ainslie et al., 2023), over tokens-major tensors as the projections give them. Rotary
+ * embedding (`rope.ts`) is part of it: kernels turn queries and keys as they read them.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { AttentionLayout } from "./attention_layout.ts";
+import { attentionDims, type AttentionLayout } from "./attention_layout.ts";
 import { halfAttention } from "./half_attention.ts";
 import { halfFormat } from "./precision.ts";
 import { fusedKernels } from "./fused_kernels.ts";
+import { rope, ropeComposite } from "./rope.ts";
+import type { Rotation } from "./rotary_angles.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim
 
@@ -20,6 +23,7 @@ import { fusedKernels } from "./fused_kernels.ts";
  * @param k [B, Tk, K, D]
  * @param v [B, Tk, K, D]
  * @param layout who sees whom; null: every query sees every key
+ * @param rotation turns queries, and keys, by their positions
  * @returns [B, Tq, H·D]
  */
 export function attentionComposite(
@@ -27,9 +31,10 @@ export function attentionComposite(
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): tf.Tensor3D {
-  const [B, Tq, H, D] = q.shape;
-  const [, Tk, K] = k.shape;
+  const { B, Tq, Tk, H, K, D } = attentionDims(q, k, layout, rotation);
+  if (rotation !== undefined) [q, k] = turned(ropeComposite, q, k, rotation);
   const G = H / K;
   const queries = q.reshape([B, Tq, K, G, D]).transpose([0, 2, 3, 1, 4]).reshape([B, K, G * Tq, D]);
   const keys = k.transpose([0, 2, 1, 3]); // [B, K, Tk, D]
@@ -42,13 +47,25 @@ export function attentionComposite(
     .reshape([B, K, G, Tq, D]).transpose([0, 3, 1, 2, 4]).reshape([B, Tq, H * D]);
 }
 
+/** Queries, and keys, turned by an op of its own. */
+function turned(
+  turn: typeof rope,
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  { angles, keys }: Rotation,
+): [tf.Tensor4D, tf.Tensor4D] {
+  return [turn(q, angles), keys ? turn(k, angles) : k];
+}
+
 /**
- * Scaled dot-product attention with grouped queries.
+ * Scaled dot-product attention with grouped queries. In a 16-bit pass queries and keys are turned
+ * in float32 first.
  *
  * @param q [B, Tq, H, D]
  * @param k [B, Tk, K, D], K a divisor of H
  * @param v [B, Tk, K, D]
  * @param layout who sees whom; null: every query sees every key
+ * @param rotation turns queries, and keys, by their positions
  * @returns [B, Tq, H·D]
  */
 export function attention(
@@ -56,8 +73,13 @@ export function attention(
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): tf.Tensor3D {
   const half = halfFormat();
-  if (half !== null) return halfAttention(half, q, k, v, layout, attention);
-  return fusedKernels()?.attention(q, k, v, layout) ?? attentionComposite(q, k, v, layout);
+  if (half !== null) {
+    if (rotation !== undefined) [q, k] = turned(rope, q, k, rotation);
+    return halfAttention(half, q, k, v, layout, attention);
+  }
+  return fusedKernels()?.attention(q, k, v, layout, rotation) ??
+    attentionComposite(q, k, v, layout, rotation);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { Rotation } from "./rotary_angles.ts";
 
 // B batch, Tq queries, Tk keys
 
@@ -151,15 +152,27 @@ export interface AttentionDims {
 /**
  * The dims of q [B, Tq, H, D] and k [B, Tk, K, D].
  *
- * @throws {Error} where the layout was made for others
+ * @throws {Error} where the layout or the angles were made for others
  */
 export function attentionDims(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): AttentionDims {
   const [B, Tq, H, D] = q.shape;
   const [, Tk, K] = k.shape;
   layout?.assertFits(B, Tq, Tk);
+  if (rotation !== undefined) {
+    const { angles, keys } = rotation;
+    const wanted = [B, Tq, 1, D / 2];
+    if (angles.cos.shape.some((size, i) => size !== wanted[i]) || (keys && Tk !== Tq)) {
+      throw new Error(
+        `Cannot attend: angles [${angles.cos.shape}] do not turn queries [${q.shape}]` +
+          `${keys ? ` and keys [${k.shape}]` : ""}; want [${wanted}]` +
+          `${keys ? ", and as many keys as queries" : ""}.`,
+      );
+    }
+  }
   return { B, Tq, Tk, H, K, D };
 }

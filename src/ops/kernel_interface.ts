@@ -7,6 +7,7 @@ import type { AdamWTensors } from "./adamw.ts";
 import type { AttentionLayout } from "./attention_layout.ts";
 import type { LinearExtras } from "./fused_linear.ts";
 import type { PackedWeight, Weight } from "./packed_weight.ts";
+import type { Rotation } from "./rotary_angles.ts";
 
 /**
  * Shapes as in `src/ops`; every kernel but the optimizer's has its gradient. Null: the arguments are
@@ -31,6 +32,7 @@ export interface FusedKernels {
     k: tf.Tensor4D,
     v: tf.Tensor4D,
     layout: AttentionLayout | null,
+    rotation?: Rotation,
   ): tf.Tensor3D | null;
   headLogProbs(
     hidden: tf.Tensor2D,

@@ -1,10 +1,13 @@
-import { assert } from "@std/assert";
+import { assert, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { attentionComposite } from "../../src/ops/attention.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
+import type { Rotation } from "../../src/ops/rotary_angles.ts";
 import { type Op, randomTensor } from "./random_tensor.ts";
 import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
 import { branchedLayout } from "./branched_layout.ts";
+import { assertFiniteDifferences } from "./finite_differences.ts";
+import { randomRotation } from "./random_rotation.ts";
 
 const ATTENTION_DIMS = [
   [1, 1, 1, 1, 1, 1],
@@ -49,10 +52,11 @@ function assertSameAttention(
   name: string,
   [H, K, D]: number[],
   layout: AttentionLayout,
+  rotation?: Rotation,
 ) {
   const { batch: B, queries: Tq, keys: Tk } = layout;
   const run = (op: typeof attentionComposite): Op => (q, key, v) =>
-    maskRows(op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout), layout);
+    maskRows(op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation), layout);
   layout.mask(); // Made and kept now, so that the count of tensors stays level.
   assertSameOp(name, run(k.attention), run(attentionComposite), [
     randomTensor([B, Tq, H, D], 1, 3),
@@ -84,6 +88,73 @@ Deno.test("attention over a prefix and branches equals its composite", async () 
     const layout = branchedLayout(prefix, branches);
     assertSameAttention(k, `prefix ${prefix} + ${branches}`, [3, 1, 20], layout);
   }
+});
+
+Deno.test("attention turns queries and keys as its composite does, whatever the layout", async () => {
+  const k = await kernels();
+  for (const T of SIZES) {
+    const starts = Int32Array.from([0, Math.floor(T / 3), T - 1]);
+    const layout = AttentionLayout.causal(starts, T);
+    const { rotation, dispose } = randomRotation([3, T, 10], true);
+    assertSameAttention(k, `causal ${T}`, [6, 2, 10], layout, rotation);
+    dispose();
+  }
+  for (const [prefix, branches] of [[5, [3, 1, 7]], [60, [9, 40]], [1, [1, 1]]] as const) {
+    const layout = branchedLayout(prefix, branches);
+    const { rotation, dispose } = randomRotation([2, layout.queries, 64], true);
+    assertSameAttention(k, `prefix ${prefix} + ${branches}`, [3, 1, 64], layout, rotation);
+    dispose();
+  }
+  for (const [B, T, H, K, D] of [[1, 1, 1, 1, 2], [2, 130, 4, 2, 32]]) {
+    const { rotation, dispose } = randomRotation([B, T, D], true);
+    const inputs = [[B, T, H, D], [B, T, K, D], [B, T, K, D]].map((shape, i) =>
+      randomTensor(shape, i, 2)
+    );
+    const run = (op: typeof attentionComposite): Op => (q, key, v) =>
+      op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, null, rotation);
+    assertSameOp(`all keys ${T}`, run(k.attention), run(attentionComposite), inputs);
+    dispose();
+  }
+});
+
+Deno.test("attention to a cache turns the queries alone", async () => {
+  const k = await kernels();
+  for (const length of SIZES) {
+    const layout = AttentionLayout.decode(Int32Array.from([0, Math.floor(length / 2)]), length);
+    const { rotation, dispose } = randomRotation([2, 1, 8], false);
+    assertSameAttention(k, `decode ${length}`, [6, 2, 8], layout, rotation);
+    dispose();
+  }
+  const [starts, prefixEnds, branchStarts, ends] = [[1], [1], [1, 1, 1], [5, 6, 7]]
+    .map((values) => Int32Array.from(values));
+  const chunk = new AttentionLayout(1, 3, 7, starts, prefixEnds, branchStarts, ends);
+  const { rotation, dispose } = randomRotation([1, 3, 16], false);
+  assertSameAttention(k, "three tokens behind four", [4, 2, 16], chunk, rotation);
+  dispose();
+});
+
+Deno.test("gradients through turned queries and keys are those of finite differences", async () => {
+  const k = await kernels();
+  const layout = AttentionLayout.causal(Int32Array.from([0, 2]), 5);
+  const { rotation, dispose } = randomRotation([2, 5, 8], true);
+  const op: Op = (q, key, v) =>
+    k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation);
+  await assertFiniteDifferences(op, [[2, 5, 4, 8], [2, 5, 2, 8], [2, 5, 2, 8]]);
+  layout.dispose();
+  dispose();
+});
+
+Deno.test("angles of other dims are refused, with the shapes", async () => {
+  const k = await kernels();
+  const { rotation, dispose } = randomRotation([1, 3, 8], true);
+  const x = randomTensor([1, 2, 1, 8], 1) as tf.Tensor4D;
+  assertThrows(
+    () => k.attention(x, x, x, null, rotation),
+    Error,
+    "angles [1,3,1,4] do not turn queries [1,2,1,8]",
+  );
+  tf.dispose(x);
+  dispose();
 });
 
 Deno.test("a query that sees no key gives zeros and no gradient", async () => {

@@ -14,6 +14,7 @@ import { type KernelModule, loadKernelModule } from "../../src/ops/wasm/module.t
 import { layerNorm, rmsNorm } from "../../src/ops/wasm/norms.ts";
 import { adamW } from "../../src/ops/wasm/optimizer.ts";
 import { attentionParts, pieces } from "../../src/ops/wasm/parts.ts";
+import { randomRotation } from "./random_rotation.ts";
 
 async function sharedHeap(): Promise<WasmHeap | null> {
   await initBackend({ backend: "wasm" });
@@ -181,6 +182,7 @@ Deno.test("fused ops on any number of threads have the bits of one thread", asyn
     Int32Array.from({ length: 210 }, (_, i) => i % 70 < 50 ? 20 : 50),
     Int32Array.from({ length: 210 }, (_, i) => i % 70 + 1),
   );
+  const { rotation, dispose } = randomRotation([3, 70, 32], true);
   const attend = (module: KernelModule, layout: AttentionLayout | null) => (...x: tf.Tensor[]) =>
     attention(module, ...x as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D], layout);
   const cases: [string, (module: KernelModule) => (...x: tf.Tensor[]) => tf.Tensor, number[][]][] =
@@ -188,6 +190,12 @@ Deno.test("fused ops on any number of threads have the bits of one thread", asyn
       ["attention", (m) => attend(m, null), [[9, 61, 4, 32], [9, 61, 2, 32], [9, 61, 2, 32]]],
       ["few rows", (m) => attend(m, layout), [[3, 70, 6, 32], [3, 70, 3, 32], [3, 70, 3, 32]]],
       ["one row", (m) => attend(m, null), [[1, 130, 5, 20], [1, 130, 5, 20], [1, 130, 5, 20]]],
+      [
+        "turned by angles",
+        (m) => (q, k, v) =>
+          attention(m, ...[q, k, v] as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D], layout, rotation),
+        [[3, 70, 6, 32], [3, 70, 3, 32], [3, 70, 3, 32]],
+      ],
       ["one query", (m) => attend(m, null), [[5, 1, 6, 64], [5, 900, 3, 64], [5, 900, 3, 64]]],
       ["gelu", (m) => (x) => gelu(m, x), [[301, 333]]],
       ["swiglu", (m) => (x, y) => swiglu(m, x, y), [[301, 333], [301, 333]]],
@@ -223,6 +231,7 @@ Deno.test("fused ops on any number of threads have the bits of one thread", asyn
     }
     module.stopThreads();
   }
+  dispose();
 });
 
 Deno.test("AdamW on several threads has the bits of one thread", async () => {

@@ -4,6 +4,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { type AttentionDims, attentionDims, type AttentionLayout } from "../attention_layout.ts";
+import type { Rotation } from "../rotary_angles.ts";
 import { type Launch, launch, launchAll, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { type AttentionPart, attentionParts } from "./parts.ts";
@@ -22,9 +23,16 @@ function blockRows({ Tq, Tk, H, K }: AttentionDims): number {
   return Tq === 1 ? Math.max(rows, H / K) : rows;
 }
 
-function scratchFloats(module: KernelModule, dims: AttentionDims, matrices: number): number {
-  const scores = blockRows(dims) * Math.ceil(dims.Tk / 4) * 4;
-  return module.kernel("nano_gemm_scratch_floats")() + matrices * scores;
+function scratchFloats(
+  module: KernelModule,
+  dims: AttentionDims,
+  matrices: number,
+  turns: boolean,
+): number {
+  const rows = blockRows(dims);
+  const scores = rows * Math.ceil(dims.Tk / 4) * 4;
+  const turned = turns ? (rows + dims.Tk) * dims.D : 0;
+  return module.kernel("nano_gemm_scratch_floats")() + matrices * scores + turned;
 }
 
 /** Runs `use` with the addresses of the layout's four arrays, or with zeros. */
@@ -50,9 +58,17 @@ function layoutFrom(addresses: readonly number[], row: number, Tq: number): numb
   return addresses.map((at, i) => at === 0 ? 0 : at + 4 * row * (i < 2 ? 1 : Tq));
 }
 
+/** How queries, and keys, are turned: cosines and sines on the heap. */
+interface Turning {
+  readonly cos: tf.TensorInfo;
+  readonly sin: tf.TensorInfo;
+  readonly keys: boolean;
+}
+
 /**
  * Runs a kernel on each part.
  *
+ * @param turning null where nothing is turned
  * @param queries tensors with a row of queries each, whose addresses follow that of lse
  * @param keys tensors with a row of keys each, whose addresses follow those
  * @param matrices blocks of scores that it works in
@@ -62,6 +78,7 @@ function runKernel(
   kernel: string,
   dims: AttentionDims,
   layout: AttentionLayout | null,
+  turning: Turning | null,
   { q, k, v, out, lse }: Record<"q" | "k" | "v" | "out" | "lse", tf.TensorInfo>,
   [queries, keys]: readonly [readonly tf.TensorInfo[], readonly tf.TensorInfo[]],
   matrices: number,
@@ -72,16 +89,19 @@ function runKernel(
     const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
       const at = (x: tf.TensorInfo, floats: number): number => l.address(x) + row * floats * 4;
       const ofQueries = (x: tf.TensorInfo): number => at(x, Tq * H * D);
+      const ofAngles = (x: tf.TensorInfo): number => at(x, Tq * D / 2);
       const ofKeys = (x: tf.TensorInfo): number => at(x, Tk * K * D);
       // deno-fmt-ignore
       return [
         rows, Tq, Tk, H, K, D, ofQueries(q), ofKeys(k), ofKeys(v),
-        ...layoutFrom(layoutAddresses, row, Tq), 1 / Math.sqrt(D), ofQueries(out),
+        ...layoutFrom(layoutAddresses, row, Tq),
+        ...(turning ? [ofAngles(turning.cos), ofAngles(turning.sin), Number(turning.keys)] : [0, 0, 0]),
+        1 / Math.sqrt(D), ofQueries(out),
         at(lse, H * Tq), ...queries.map(ofQueries), ...keys.map(ofKeys),
         head, head + heads, blockRows(dims), 0,
       ];
     });
-    const floats = scratchFloats(module, dims, matrices);
+    const floats = scratchFloats(module, dims, matrices, turning !== null);
     module.runParts(kernel, calls, { parameter: calls[0].length - 1, floats });
   });
 }
@@ -91,45 +111,54 @@ function attentionGradients(
   module: KernelModule,
   dims: AttentionDims,
   layout: AttentionLayout | null,
+  keys: boolean,
   dy: tf.Tensor,
-  [q, k, v, out, lse]: tf.Tensor[],
+  [q, k, v, ...saved]: tf.Tensor[],
 ): tf.Tensor[] {
+  const [cos, sin] = saved.slice(0, -2);
+  const [out, lse] = saved.slice(-2);
+  const angles: tf.NamedTensorMap = cos === undefined ? {} : { cos, sin };
   return launchAll(module, {
     name: "NanoAttentionBackward",
-    inputs: { dy, q, k, v, out, lse },
+    inputs: { dy, q, k, v, out, lse, ...angles },
     run: (l) => {
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
       const tensors = { q, k, v, out, lse };
+      const turning = cos === undefined ? null : { cos, sin, keys };
       const others = [[dy, dq], [dk, dv]] as const;
-      runKernel(l, "nano_attention_backward", dims, layout, tensors, others, 2);
+      runKernel(l, "nano_attention_backward", dims, layout, turning, tensors, others, 2);
       return [dq, dk, dv];
     },
   });
 }
 
-/** Attention: q [B, Tq, H, D], k and v [B, Tk, K, D] → [B, Tq, H·D]. */
+/** Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], turned by `rotation` → [B, Tq, H·D]. */
 export function attention(
   module: KernelModule,
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): tf.Tensor3D {
-  const dims = attentionDims(q, k, layout);
+  const dims = attentionDims(q, k, layout, rotation);
   const { B, Tq, H, D } = dims;
+  const turning = rotation === undefined ? null : { ...rotation.angles, keys: rotation.keys };
+  const angles: tf.NamedTensorMap = rotation === undefined ? {} : { ...rotation.angles };
   return launch(module, {
-    name: "NanoAttention",
-    inputs: { q, k, v },
-    saveInputs: ["q", "k", "v"],
+    name: turning === null ? "NanoAttention" : "NanoRotaryAttention",
+    inputs: { q, k, v, ...angles },
+    saveInputs: ["q", "k", "v", ...Object.keys(angles)],
     saveOutputs: [true, true],
     run: (l) => {
       const out = l.output([B, Tq, H * D]);
       const lse = l.output([B, H, Tq]);
-      runKernel(l, "nano_attention", dims, layout, { q, k, v, out, lse }, [[], []], 1);
+      runKernel(l, "nano_attention", dims, layout, turning, { q, k, v, out, lse }, [[], []], 1);
       return [out, lse];
     },
     gradient: (dy, saved) => {
-      const get = sharedGradients(() => attentionGradients(module, dims, layout, dy, saved));
+      const keys = turning?.keys === true;
+      const get = sharedGradients(() => attentionGradients(module, dims, layout, keys, dy, saved));
       return { q: get(0), k: get(1), v: get(2) };
     },
   });

@@ -9,6 +9,7 @@ import type { FusedKernels } from "../kernel_interface.ts";
 import * as activations from "./activations.ts";
 import { fusedLinear } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
+import type { Rotation } from "../rotary_angles.ts";
 import { attention } from "./attention.ts";
 import { packHalf, roundHalf, swigluHalf, swigluHalfGate, unpackHalf } from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
@@ -28,6 +29,7 @@ export interface WasmKernels extends FusedKernels {
     k: tf.Tensor4D,
     v: tf.Tensor4D,
     layout: AttentionLayout | null,
+    rotation?: Rotation,
   ): tf.Tensor3D;
   /** `half`: in a 16-bit pass. */
   headLogProbs(
@@ -78,7 +80,7 @@ export function wasmKernels(): WasmKernels | null {
     packHalf: (x, format) => packHalf(module, x, format),
     unpackHalf: (words, format, shape) => unpackHalf(module, words, format, shape),
     rope: (x, cos, sin) => rows.rope(module, x, cos, sin),
-    attention: (q, k, v, layout) => attention(module, q, k, v, layout),
+    attention: (q, k, v, layout, rotation) => attention(module, q, k, v, layout, rotation),
     headLogProbs: (hidden, head, targets, temperature, half) =>
       headLogProbs(module, hidden, head, targets, temperature, half),
     gatherRows: (table, ids) => rows.gatherRows(module, table, ids),

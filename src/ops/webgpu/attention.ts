@@ -5,6 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { type AttentionDims, attentionDims, type AttentionLayout } from "../attention_layout.ts";
 import { sharedGradients } from "../fused_op.ts";
+import type { Rotation } from "../rotary_angles.ts";
 import {
   type AttentionVariant,
   dkvProgram,
@@ -13,6 +14,7 @@ import {
   statisticsProgram,
 } from "./attention_program.ts";
 import { currentLaunch, type GpuLaunch, launch, launchAll, type Resource } from "./launch.ts";
+import { rope } from "./layouts.ts";
 import { MAX_ITERATIONS } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
@@ -157,12 +159,18 @@ export function attention(
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): tf.Tensor3D | null {
-  const dims = attentionDims(q, k, layout);
+  const dims = attentionDims(q, k, layout, rotation);
   const { B, Tq, Tk, H, K, D } = dims;
   if (D % 4 !== 0 || D > MAX_HEAD_DIM) return null;
   if (Math.max(Tk, Tq * H / K) > MAX_ITERATIONS) return null;
   if (!currentLaunch().canBind(BINDINGS)) return null;
+  if (rotation !== undefined) {
+    const { cos, sin } = rotation.angles;
+    q = rope(q, cos, sin);
+    if (rotation.keys) k = rope(k, cos, sin);
+  }
   return launch({
     name: "GpuAttention",
     inputs: { q, k, v },

@@ -1,0 +1,74 @@
+/**
+ * The angles by which rotary position embedding (`rope.ts`) turns queries and keys.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+
+// B batch, T tokens, D head dim
+
+/** Cosines and sines of a batch's positions, the attention scaling already in them. */
+export interface RotaryAngles {
+  /** [B, T, 1, D/2] */
+  cos: tf.Tensor4D;
+  /** [B, T, 1, D/2] */
+  sin: tf.Tensor4D;
+}
+
+/** How attention turns queries and keys as it reads them. */
+export interface Rotation {
+  /** Of the queries' positions. */
+  readonly angles: RotaryAngles;
+  /** Whether it turns the keys too, which then stand at the same positions; a cache's are turned. */
+  readonly keys: boolean;
+}
+
+/** What {@linkcode rotaryAngles} needs to know of a model. */
+export interface RotaryOptions {
+  /** D, even. */
+  headDim: number;
+  /** `lm_re_base`. */
+  base: number;
+  /** `lm_max_position_embeddings`: beyond it all frequencies are divided by length / maximum. */
+  maxPositions: number;
+  /** `lm_attn_scaling`, multiplied into cos and sin. */
+  attentionScaling: number;
+}
+
+/**
+ * The angles of a chunk of positions, as nanoVLM's RotaryEmbedding computes them: float32, and
+ * where the largest position of the chunk passes `maxPositions`, slowed down by the ratio.
+ *
+ * @param positions [B·T], row by row
+ * @param batch B
+ * @param options the model's constants
+ */
+export function rotaryAngles(
+  positions: Int32Array,
+  batch: number,
+  options: RotaryOptions,
+): RotaryAngles {
+  const half = options.headDim / 2;
+  const tokens = positions.length / batch;
+  let largest = 0;
+  for (const position of positions) if (position > largest) largest = position;
+  const length = largest + 1;
+  const scale = length > options.maxPositions ? Math.fround(length / options.maxPositions) : 1;
+  const frequencies = new Float32Array(half);
+  for (let i = 0; i < half; i++) {
+    const exponent = Math.fround((2 * i) / options.headDim);
+    const inverse = Math.fround(1 / Math.fround(Math.pow(options.base, exponent)));
+    frequencies[i] = scale === 1 ? inverse : Math.fround(inverse / scale);
+  }
+  const cos = new Float32Array(positions.length * half);
+  const sin = new Float32Array(positions.length * half);
+  for (let t = 0; t < positions.length; t++) {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(positions[t] * frequencies[i]);
+      cos[t * half + i] = Math.fround(Math.cos(angle)) * options.attentionScaling;
+      sin[t * half + i] = Math.fround(Math.sin(angle)) * options.attentionScaling;
+    }
+  }
+  const shape: [number, number, number, number] = [batch, tokens, 1, half];
+  return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) };
+}
