@@ -8,6 +8,7 @@ import { add } from "../ops/add.ts";
 import { attention } from "../ops/attention.ts";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
+import { reshape } from "../ops/reshape.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope } from "../ops/rope.ts";
 import type { RotaryAngles, RotaryOptions } from "../ops/rotary_angles.ts";
@@ -82,7 +83,7 @@ function decoderBlock(
   const eps = config.lm_rms_eps;
   const normed = rmsNorm(x, weight(context, `${name}.norm1.weight`), eps); // [B, T, C]
   const project = (layer: string, heads: number) =>
-    linearLayer(context, `${name}.attn.${layer}`, normed).reshape([B, T, heads, D]) as tf.Tensor4D;
+    reshape<tf.Tensor4D>(linearLayer(context, `${name}.attn.${layer}`, normed), [B, T, heads, D]);
   const q = project("q_proj", H); // [B, T, H, D]
   let k = project("k_proj", K); // [B, T, K, D]
   let v = project("v_proj", K); // [B, T, K, D]
@@ -91,7 +92,7 @@ function decoderBlock(
   const wanted = (states: tf.Tensor3D): tf.Tensor3D =>
     rows === undefined
       ? states
-      : selectRows(states.reshape([B * T, -1]) as tf.Tensor2D, rows).reshape([1, rows.length, -1]);
+      : reshape(selectRows(reshape(states, [B * T, -1]), rows), [1, rows.length, -1]);
   const attended = wanted(attention(q, k, v, layout, rotation)); // [B, T, C]
   const middle = add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
   const normed2 = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]

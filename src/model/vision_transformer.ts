@@ -10,6 +10,7 @@ import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
 import { patches } from "../ops/patches.ts";
+import { reshape } from "../ops/reshape.ts";
 import type { VLMConfig } from "./config.ts";
 import {
   type ForwardContext,
@@ -52,7 +53,7 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
     );
   const qkv = linearLayer(context, `${name}.attn.qkv_proj`, norm("ln1", x)); // [N, P, 3C]
   const [q, k, v] = tf.split(qkv, 3, 2)
-    .map((part) => part.reshape([N, P, H, C / H]) as tf.Tensor4D); // [N, P, H, D]
+    .map((part) => reshape<tf.Tensor4D>(part, [N, P, H, C / H])); // [N, P, H, D]
   const attended = attention(q, k, v, null); // [N, P, C]
   const middle = add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
   const inner = linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle), "gelu"); // [N, P, 4C]
