@@ -13,6 +13,7 @@ import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts
 import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
 import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { formatTable } from "../src/report/console_table.ts";
+import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
@@ -145,7 +146,7 @@ async function evaluateAsVqa(
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
-  const dataset = await evaluationData(asked.data, "vqa", asked);
+  const dataset = await untilAborted(evaluationData(asked.data, "vqa", asked), signal);
   const { examples, questions, exactMatch, byType } = await evaluateVqa(loaded, dataset, {
     withHistory: asked.withHistory,
     batchSize: asked.batchSize,
@@ -198,7 +199,7 @@ async function evaluateAsPreference(
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
-  const dataset = await evaluationData(asked.data, "preference", asked);
+  const dataset = await untilAborted(evaluationData(asked.data, "preference", asked), signal);
   const { examples, accuracy, margin } = await evaluatePreference(loaded, dataset, {
     batchSize: asked.batchSize,
     signal,
@@ -232,7 +233,7 @@ async function evaluateAsRewards(
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
-  const dataset = await evaluationData(asked.data, "grpo", asked);
+  const dataset = await untilAborted(evaluationData(asked.data, "grpo", asked), signal);
   const modules = asked.rewards.length > 0 ? asked.rewards : ["builtin:accuracy"];
   const { RewardSandbox } = await import("../src/rewards/reward_sandbox.ts");
   await using sandbox = await RewardSandbox.start(modules.map((module) => ({ module })));
@@ -268,15 +269,18 @@ const EVALUATIONS = {
 
 /** @returns whether it came to its end */
 async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolean> {
-  const format = asked.format ?? await formatOfData(asked.data, asked.split);
+  const format = asked.format ??
+    await untilAborted(formatOfData(asked.data, asked.split), signal);
   const backend = await initBackend({ backend: asked.backend });
   console.error(`backend ${backend.reason}`);
-  using lines = new AnswerLines(asked.out);
-  const loaded = await loadModel(asked.model, {
+  const loading = loadModel(asked.model, {
     adapter: asked.adapter,
     onWarning: (text) => console.error(`warning: ${text}`),
     keepPacked: (_, format) => readsPackedFast(format),
+    signal,
   });
+  const loaded = await untilAborted(loading, signal, ({ model }) => model.dispose());
+  using lines = new AnswerLines(asked.out);
   const started = performance.now();
   try {
     const measured = await EVALUATIONS[format](loaded, asked, lines, signal);

@@ -30,7 +30,12 @@ export class AdaptableModel {
     weights: Iterable<[string, HostWeights | PackedHostWeights]>,
     readonly imageTokenId: number,
   ) {
-    holdWeights(config, weights, this.#weights, this.#packed);
+    this.hold(weights);
+  }
+
+  /** Puts weights onto the device: those of the constructor, or more of them. */
+  protected hold(weights: Iterable<[string, HostWeights | PackedHostWeights]>): void {
+    holdWeights(this.config, weights, this.#weights, this.#packed);
   }
 
   /**

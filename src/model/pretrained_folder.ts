@@ -33,6 +33,8 @@ export interface OpenPretrainedOptions {
   readonly keepPacked?: (name: string, format: PackedFormat) => boolean;
   /** Gets the weights on their way to the device, and gives those that are taken. */
   readonly onTheWay?: (weights: PretrainedWeights) => PretrainedWeights;
+  /** Ends the loading of weights, with its reason as the error. */
+  readonly signal?: AbortSignal;
 }
 
 /** A model folder, its weights read one at a time. */

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { turnEventLoop } from "../device/event_loop.ts";
 import type { AttentionLayout } from "../ops/attention_layout.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
@@ -90,7 +91,9 @@ export class VisionLanguageModel extends AdaptableModel {
     options: OpenPretrainedOptions = {},
   ): Promise<VisionLanguageModel> {
     using folder = await openPretrained(dirOrId, options);
-    const model = new VisionLanguageModel(folder.config, folder.weights(), folder.imageTokenId);
+    const { config, imageTokenId } = folder;
+    const weights = folder.weights();
+    const model = await VisionLanguageModel.fill(config, weights, imageTokenId, options.signal);
     for (const [layer, adapter] of folder.adapter?.adapters ?? []) {
       model.setAdapter(layer, deviceAdapter(adapter, 0));
     }
@@ -113,6 +116,31 @@ export class VisionLanguageModel extends AdaptableModel {
     const { seed = 0, ...initialize } = options;
     const weights = initializeWeights(config, seed, initialize);
     return new VisionLanguageModel(config, weights, config.lm_base_vocab_size);
+  }
+
+  /**
+   * As the constructor, but in turns, so that Ctrl-C is seen while weights are made or read.
+   *
+   * @param signal ends it, with its reason as the error and nothing left on the device
+   */
+  static async fill(
+    config: VLMConfig,
+    weights: Iterable<[string, HostWeights | PackedHostWeights]>,
+    imageTokenId: number,
+    signal?: AbortSignal,
+  ): Promise<VisionLanguageModel> {
+    const model = new VisionLanguageModel(config, [], imageTokenId);
+    try {
+      for (const weight of weights) {
+        model.hold([weight]);
+        await turnEventLoop();
+        signal?.throwIfAborted();
+      }
+      return model;
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
   }
 
   /**

@@ -9,14 +9,24 @@ import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded_dataset.ts";
 import type { DatasetFormat } from "../data/formats.ts";
 import type { ExampleOptions } from "../data/load_dataset.ts";
 import { loadTrainAndEval, type TrainEvalDatasets } from "../data/train_eval.ts";
+import { untilAborted } from "../until_aborted.ts";
 
 /**
  * Loads the data of a config.
  *
  * @param format what the trainer reads
+ * @param signal ends the waiting for it, with its reason as the error
  * @throws {DataError} where data is missing, corrupt, or of another format
  */
 export async function prepareData<F extends DatasetFormat>(
+  config: ResolvedConfig,
+  format: F,
+  signal?: AbortSignal,
+): Promise<TrainEvalDatasets<F>> {
+  return await untilAborted(load(config, format), signal);
+}
+
+async function load<F extends DatasetFormat>(
   config: ResolvedConfig,
   format: F,
 ): Promise<TrainEvalDatasets<F>> {

@@ -50,8 +50,11 @@ export interface PreparedModel {
 
 type Weights = Iterable<[string, HostWeights | PackedHostWeights]>;
 
-/** Changes weights on their way to the device. */
-type OnTheWay = (weights: Weights) => Weights;
+/** What happens to weights on their way to the device. */
+interface OnTheWay {
+  readonly change: (weights: Weights) => Weights;
+  readonly signal: AbortSignal | undefined;
+}
 
 const NOTHING_FROZEN: FrozenWeights = { keepPacked: () => false, roundTo: () => null };
 
@@ -83,7 +86,7 @@ async function freshModel(
     initPositionEmbedding: section.init_position_embedding,
     initializerRange: section.initializer_range,
   });
-  return finish(config, onTheWay(weights), tokenizer, "fresh weights");
+  return await finish(config, weights, onTheWay, tokenizer, "fresh weights");
 }
 
 /** A model from SigLIP and Llama backbones, the projector fresh: nanoVLM's `load_backbone`. */
@@ -118,17 +121,20 @@ async function backboneModel(
     }
   };
   const origin = `backbones ${config.vit_model_type} and ${config.lm_model_type}`;
-  return { ...finish(converted.config, onTheWay(weights()), tokenizer, origin), warnings };
+  const finished = await finish(converted.config, weights(), onTheWay, tokenizer, origin);
+  return { ...finished, warnings };
 }
 
-function finish(
+async function finish(
   config: VLMConfig,
   weights: Weights,
+  { change, signal }: OnTheWay,
   tokenizer: Tokenizer,
   origin: string,
-): PreparedModel {
+): Promise<PreparedModel> {
+  const { imageTokenId } = tokenizer;
   return {
-    model: new VisionLanguageModel(config, weights, tokenizer.imageTokenId),
+    model: await VisionLanguageModel.fill(config, change(weights), imageTokenId, signal),
     tokenizer,
     imageProcessor: ImageProcessor.fromConfig(config, { globalTile: usesGlobalTile(tokenizer) }),
     loraConfig: null,
@@ -144,16 +150,18 @@ function finish(
  * @param seed of fresh weights
  * @param training decides what LoRA leaves frozen, which is kept in 16 bits where nothing is lost;
  *   without it every weight is float32 and may be trained
+ * @param signal ends it, with its reason as the error and nothing left on the device
  * @throws {Error} where a folder, file or Hub id is missing or does not fit
  */
 export async function prepareModel(
   section: ModelSection,
   seed: number,
   training?: FrozenSettings,
+  signal?: AbortSignal,
 ): Promise<PreparedModel> {
   const fresh = section.model_name_or_path === "initialize";
   const frozen = training ? frozenWeights(section, training) : NOTHING_FROZEN;
-  const onTheWay = (weights: Weights) => roundFrozen(weights, frozen);
+  const onTheWay: OnTheWay = { change: (weights) => roundFrozen(weights, frozen), signal };
   const prepared = fresh
     ? await (section.load_backbone ? backboneModel : freshModel)(section, seed, onTheWay, frozen)
     : await pretrainedModel(section, onTheWay, frozen);
@@ -183,7 +191,7 @@ export async function prepareModel(
 
 async function pretrainedModel(
   section: ModelSection,
-  onTheWay: OnTheWay,
+  { change, signal }: OnTheWay,
   { keepPacked }: FrozenWeights,
 ): Promise<PreparedModel> {
   const warnings: string[] = [];
@@ -191,7 +199,8 @@ async function pretrainedModel(
   const loaded = await loadModel(origin, {
     onWarning: (text) => warnings.push(text),
     keepPacked,
-    onTheWay,
+    onTheWay: change,
+    signal,
   });
   return { ...loaded, loraConfig: null, origin, warnings };
 }

@@ -7,7 +7,7 @@
 import { writeFolderAtomically } from "../atomic_write.ts";
 import type { ResolvedConfig } from "../config/config_types.ts";
 import { stringifyConfig } from "../config/stringify_config.ts";
-import { type BackendChoice, initBackend } from "../device/backend.ts";
+import { type ActiveBackend, type BackendChoice, initBackend } from "../device/backend.ts";
 import { HubError } from "../hub/hub_error.ts";
 import { hubSettings } from "../hub/hub_settings.ts";
 import { checkUpload, uploadFolder } from "../hub/upload_folder.ts";
@@ -15,6 +15,7 @@ import { parameterCount } from "../model/model_weights.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../report/page/report_contents.ts";
 import { Reporter } from "../report/reporter.ts";
 import { RunDirectory } from "../report/run_directory.ts";
+import { untilAborted } from "../until_aborted.ts";
 import { checkResumable } from "./checkpoint.ts";
 import { prepareOutputFolder } from "./checkpoint_folder.ts";
 import type { ParameterGroup } from "./optimizer.ts";
@@ -110,6 +111,7 @@ export async function runTraining(
   setUp: SetUp,
 ): Promise<TrainResult> {
   const { training, save } = config;
+  const { signal } = options;
   if (options.resume !== undefined && options.resume !== "auto") {
     await checkResumable(options.resume);
   }
@@ -117,8 +119,32 @@ export async function runTraining(
   if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
   console.error(`backend ${backend.reason}`);
-  const prepared = await prepareModel(config.model, training.seed, training);
-  if (prepared.packedNote) console.error(prepared.packedNote);
+  let started = false;
+  try {
+    const preparing = prepareModel(config.model, training.seed, training, signal);
+    const prepared = await untilAborted(preparing, signal, ({ model }) => model.dispose());
+    if (prepared.packedNote) console.error(prepared.packedNote);
+    return await runPrepared(config, options, setUp, prepared, backend, () => started = true);
+  } catch (error) {
+    if (started || !signal?.aborted || error !== signal.reason) throw error;
+    console.error(
+      "interrupted while loading: nothing was trained; the same command begins again",
+    );
+    return { status: "interrupted", step: 0, trainLoss: NaN, evaluation: null };
+  }
+}
+
+/** Everything that follows the model; frees it. */
+async function runPrepared(
+  config: ResolvedConfig,
+  options: RunOptions,
+  setUp: SetUp,
+  prepared: PreparedModel,
+  backend: ActiveBackend,
+  onStart: () => void,
+): Promise<TrainResult> {
+  const { training, save } = config;
+  const repo = save.push_to_hub ? save.hub_model_id : null;
   let directory: RunDirectory | null = null;
   let setup: RunSetup | null = null;
   let trainer: Trainer | null = null;
@@ -132,6 +158,7 @@ export async function runTraining(
     await prepareOutputFolder(training.output_dir);
     reporter = new Reporter(directory);
     setup = await setUp(prepared, reporter);
+    options.signal?.throwIfAborted();
     const trainedWeights = setup.groups.flatMap(({ parameters }) => [...parameters.keys()])
       .filter((name) => prepared.model.weights.has(name));
     trainer = new Trainer(setup.method, {
@@ -144,8 +171,10 @@ export async function runTraining(
       saveModel: (folder) => writePreparedModel(prepared, trainedWeights, folder),
     });
     const resumedFromStep = options.resume ? await trainer.resume(options.resume) : null;
+    options.signal?.throwIfAborted();
     await keepBaseModel(prepared, training.output_dir);
     started = true;
+    onStart();
     await reporter.onStart({
       title: setup.title,
       label: setup.method.name,

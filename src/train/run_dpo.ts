@@ -46,7 +46,7 @@ async function setUpDPO(
 ): Promise<RunSetup> {
   const { dataset } = config;
   const options = dpoMethodOptions(config, prepared.tokenizer.padTokenId);
-  const { train, evaluation } = await prepareData(config, "preference");
+  const { train, evaluation } = await prepareData(config, "preference", signal);
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);
   const progress = progressOf(

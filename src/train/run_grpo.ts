@@ -45,10 +45,11 @@ async function setUpGRPO(
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
   const { dataset, grpo, save } = config;
-  const data = await prepareData(config, "grpo");
+  const data = await prepareData(config, "grpo", signal);
   const groups = grpoGroups(prepared, config);
   const scorer = await CompletionScorer.start(config, (line) => reporter.onWarning(line));
   try {
+    signal?.throwIfAborted();
     const { method, dispose } = grpoMethod(config, {
       prepared,
       train: data.train,

@@ -12,9 +12,13 @@ import { sftGroups, sftMethod } from "./sft_setup.ts";
 import type { TrainResult } from "./trainer.ts";
 
 /** SFT's method, groups and closing words for a config. */
-async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promise<RunSetup> {
+async function setUpSFT(
+  config: ResolvedConfig,
+  prepared: PreparedModel,
+  signal: AbortSignal | undefined,
+): Promise<RunSetup> {
   const { training, dataset } = config;
-  const data = await prepareData(config, "vqa");
+  const data = await prepareData(config, "vqa", signal);
   const { train } = data;
   const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
   const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
@@ -56,5 +60,9 @@ async function setUpSFT(config: ResolvedConfig, prepared: PreparedModel): Promis
  * @returns how it ended
  */
 export async function runSFT(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
-  return await runTraining(config, options, (prepared) => setUpSFT(config, prepared));
+  return await runTraining(
+    config,
+    options,
+    (prepared) => setUpSFT(config, prepared, options.signal),
+  );
 }

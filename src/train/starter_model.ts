@@ -52,7 +52,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     overrides: [`training.seed=${seed}`, "training.eval_strategy=no"],
   });
   const { training } = config;
-  const prepared = await prepareModel(config.model, seed);
+  const prepared = await prepareModel(config.model, seed, undefined, signal);
   const { model, tokenizer, imageProcessor } = prepared;
   const train = options.style?.train ?? (await prepareData(config, "vqa")).train;
   const maker = new SFTExampleMaker(

@@ -5,8 +5,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { checkpointProblem, listCheckpoints } from "../../src/train/checkpoint_folder.ts";
 import { assertFails, type Outcome, tinyTraining } from "./command_line.ts";
+import { command, type Signals, start } from "./interrupted_command.ts";
 
-const MAIN = new URL("../../mod.ts", import.meta.url).pathname;
 const STEPS = 40;
 const settings = [
   `training.max_steps=${STEPS}`,
@@ -15,8 +15,6 @@ const settings = [
   "training.gradient_accumulation_steps=2",
 ];
 
-type Signals = readonly [pattern: RegExp, signal: Deno.Signal][];
-
 /** Runs `train sft` as {@linkcode command}. */
 async function run(
   output: string,
@@ -24,28 +22,6 @@ async function run(
   signals: Signals = [],
 ): Promise<Outcome> {
   return await command(tinyTraining(output, settings, options), signals);
-}
-
-/** Runs a command; each time that the pattern of a signal shows up in stderr, the signal is sent. */
-async function command(args: readonly string[], signals: Signals = []): Promise<Outcome> {
-  const child = start(args);
-  let stderr = "";
-  let sent = 0;
-  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-    stderr += text;
-    if (sent < signals.length && signals[sent][0].test(stderr)) child.kill(signals[sent++][1]);
-  }
-  const { code } = await child.status;
-  assertEquals(sent, signals.length, stderr);
-  return { code, stdout: "", stderr };
-}
-
-function start(args: readonly string[]): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--quiet", MAIN, ...args],
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
 }
 
 const hash = async (path: string): Promise<string> =>
