@@ -6,6 +6,7 @@ import { Trainer } from "../../src/train/trainer.ts";
 import type { TrainingMethod } from "../../src/train/training_method.ts";
 import * as dpo from "./dpo_tiny.ts";
 import * as grpo from "./grpo_tiny.ts";
+import { methodWith } from "./method_with.ts";
 import { tinySFT } from "./sft_tiny.ts";
 
 /** Aborts as soon as the model computes its first batch; counts the batches. */
@@ -67,24 +68,6 @@ Deno.test("an aborted evaluation of GRPO ends with the batch that it is at, whic
   assert(scored > 2);
 });
 
-/** The method with another way to evaluate. */
-function evaluatedBy(
-  method: TrainingMethod,
-  evaluate: TrainingMethod["evaluate"],
-): TrainingMethod {
-  return {
-    name: method.name,
-    stepsPerEpoch: method.stepsPerEpoch,
-    step: (context) => method.step(context),
-    evaluate,
-    describeLastBatch: () => method.describeLastBatch(),
-    state: () => method.state(),
-    restore: (state) => method.restore(state),
-    skippedRows: () => method.skippedRows(),
-    release: () => method.release(),
-  };
-}
-
 for (const saves of ["training.save_steps=2", "training.save_steps=100"]) {
   Deno.test(`a run whose evaluation was aborted has its last step saved, and goes on with that evaluation: ${saves}`, async () => {
     const settings = [
@@ -105,9 +88,11 @@ for (const saves of ["training.save_steps=2", "training.save_steps=100"]) {
     const controller = new AbortController();
     await using stopped = await tinySFT(settings, { signal: controller.signal });
     let evaluations = 0;
-    const method = evaluatedBy(stopped.method, (signal) => {
-      if (++evaluations === 2) controller.abort();
-      return stopped.method.evaluate(signal);
+    const method = methodWith(stopped.method, {
+      evaluate: (signal) => {
+        if (++evaluations === 2) controller.abort();
+        return stopped.method.evaluate(signal);
+      },
     });
     const trainer = new Trainer(method, stopped.options);
     const { status, step } = await trainer.train();
@@ -148,9 +133,11 @@ Deno.test("an evaluation that fails by itself is no interruption", async () => {
   await using run = await tinySFT(["training.eval_strategy=steps", "training.eval_steps=1"], {
     signal: controller.signal,
   });
-  const failing = evaluatedBy(run.method, () => {
-    controller.abort();
-    return Promise.reject(new Error("of its own"));
+  const failing = methodWith(run.method, {
+    evaluate: () => {
+      controller.abort();
+      return Promise.reject(new Error("of its own"));
+    },
   });
   const trainer = new Trainer(failing, run.options);
   try {

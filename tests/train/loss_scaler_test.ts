@@ -10,6 +10,7 @@ import { trainingPrecision } from "../../src/train/training_precision.ts";
 import type { StepOutcome, TrainingMethod } from "../../src/train/training_method.ts";
 import { largestDifference, tinyConfig as dpoConfig, tinyRun as dpoRun } from "./dpo_tiny.ts";
 import { tinyConfig as grpoConfig, tinyRun as grpoRun } from "./grpo_tiny.ts";
+import { methodWith } from "./method_with.ts";
 import { LORA, tinySFT } from "./sft_tiny.ts";
 
 Deno.test("LossScaler goes where torch.amp.GradScaler goes", () => {
@@ -174,15 +175,14 @@ Deno.test("steps whose gradients overflow in fp16 change nothing but the scale, 
 
 Deno.test("gradients that overflow in fp16 at a scale of 1 stop the run, with the way out", async () => {
   await using run = await tinySFT([...FP16, "training.max_steps=3"]);
-  const method: TrainingMethod = {
-    ...withoutPrototype(run.method),
+  const method = methodWith(run.method, {
     step: async (context) => {
       const outcome = await run.method.step(context);
       const [name, gradient] = [...context.accumulator.gradients][0];
       context.accumulator.add(new Map([[name, gradient.mul(Infinity)]]));
       return outcome;
     },
-  };
+  });
   const trainer = new Trainer(method, {
     ...run.options,
     training: { ...run.options.training, max_steps: 40 },
@@ -192,21 +192,6 @@ Deno.test("gradients that overflow in fp16 at a scale of 1 stop the run, with th
   assert(error.message.includes("training.bf16=true"), error.message);
   trainer.dispose();
 });
-
-/** A method whose functions are its own, so that one of them can be replaced. */
-function withoutPrototype(method: TrainingMethod): TrainingMethod {
-  return {
-    name: method.name,
-    stepsPerEpoch: method.stepsPerEpoch,
-    step: (context) => method.step(context),
-    evaluate: () => method.evaluate(),
-    describeLastBatch: () => method.describeLastBatch(),
-    state: () => method.state(),
-    restore: (state) => method.restore(state),
-    skippedRows: () => method.skippedRows(),
-    release: () => method.release(),
-  };
-}
 
 for (const extra of [[], LORA]) {
   for (const format of ["bf16", "fp16"]) {

@@ -2,8 +2,9 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows }
 import { listCheckpoints } from "../../src/train/checkpoint_folder.ts";
 import { totalSteps } from "../../src/train/total_steps.ts";
 import { Trainer } from "../../src/train/trainer.ts";
-import type { StepContext, StepOutcome, TrainingMethod } from "../../src/train/training_method.ts";
+import type { TrainingMethod } from "../../src/train/training_method.ts";
 import { largestDifference } from "./dpo_tiny.ts";
+import { methodWith } from "./method_with.ts";
 import { LORA, tinyConfig, tinySFT } from "./sft_tiny.ts";
 
 const steps = async (folder: string) => (await listCheckpoints(folder)).map(({ step }) => step);
@@ -114,21 +115,12 @@ Deno.test("a callback stops a run, which saves first", async () => {
   assertEquals(await steps(run.folder), [3]);
 });
 
-/** A method whose held-out loss is best at step 2, with something of its own to train. */
-function withEvaluations(method: TrainingMethod, losses: number[]): TrainingMethod {
-  return {
-    name: method.name,
-    stepsPerEpoch: method.stepsPerEpoch,
-    step: (context: StepContext): Promise<StepOutcome> => method.step(context),
+/** A method with held-out losses that are given. */
+const withEvaluations = (method: TrainingMethod, losses: number[]): TrainingMethod =>
+  methodWith(method, {
     evaluate: () =>
       Promise.resolve({ metrics: { eval_loss: losses.shift()!, eval_runtime: 1 }, samples: [] }),
-    describeLastBatch: () => method.describeLastBatch(),
-    state: () => method.state(),
-    restore: (state) => method.restore(state),
-    skippedRows: () => method.skippedRows(),
-    release: () => method.release(),
-  };
-}
+  });
 
 for (const extra of [[], LORA]) {
   const kind = extra.length > 0 ? " (LoRA)" : "";

@@ -1,0 +1,20 @@
+import type { TrainingMethod } from "../../src/train/training_method.ts";
+
+/** A method some of whose functions are others. */
+export function methodWith(
+  method: TrainingMethod,
+  others: Partial<TrainingMethod>,
+): TrainingMethod {
+  return {
+    name: method.name,
+    stepsPerEpoch: method.stepsPerEpoch,
+    step: (context) => method.step(context),
+    evaluate: (signal) => method.evaluate(signal),
+    describeLastBatch: () => method.describeLastBatch(),
+    state: () => method.state(),
+    restore: (state) => method.restore(state),
+    skippedRows: () => method.skippedRows(),
+    release: () => method.release(),
+    ...others,
+  };
+}
