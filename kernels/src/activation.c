@@ -57,18 +57,18 @@ INLINE v4 silu_slope4(v4 g) {
   return mul(s, madd(g, sub(splat(1.0f), s), splat(1.0f)));
 }
 
-EXPORT(nano_swiglu_dgate)
-void nano_swiglu_dgate(i32 n, const float *gate, const float *up, const float *dy, float *dgate) {
-  i32 i = 0;
-  for (; i + 4 <= n; i += 4) {
-    store4(dgate + i, mul(mul(load4(dy + i), load4(up + i)), silu_slope4(load4(gate + i))));
-  }
-  if (i < n) {
+// dgate = dy * up * s * (1 + gate * (1 - s)) and dup = dy * gate * s, with s = sigmoid(gate)
+EXPORT(nano_swiglu_backward)
+void nano_swiglu_backward(i32 n, const float *gate, const float *up, const float *dy, float *dgate, float *dup) {
+  for (i32 i = 0; i < n; i += 4) {
     i32 c = n - i;
-    store_part(dgate + i, mul(mul(load_part(dy + i, c), load_part(up + i, c)), silu_slope4(load_part(gate + i, c))), c);
+    v4 g = c < 4 ? load_part(gate + i, c) : load4(gate + i), u = c < 4 ? load_part(up + i, c) : load4(up + i);
+    v4 d = c < 4 ? load_part(dy + i, c) : load4(dy + i), s = sigmoid4(g);
+    v4 ofGate = mul(mul(mul(d, u), s), madd(g, sub(splat(1.0f), s), splat(1.0f))), ofUp = mul(mul(g, s), d);
+    if (c < 4) store_part(dgate + i, ofGate, c), store_part(dup + i, ofUp, c);
+    else store4(dgate + i, ofGate), store4(dup + i, ofUp);
   }
 }
-// dup = dy * silu(gate) is nano_swiglu(n, gate, dy, dup).
 
 // SwiGLU of a 16-bit pass: silu(gate) is rounded, then the product; gradients round where those values do.
 EXPORT(nano_swiglu_half)

@@ -6,11 +6,11 @@
  */
 
 /** Often enough for a person, seldom enough to cost nothing. */
-const EVERY_MS = 20;
+const EVERY_MS = 100;
 
 let lastMs = 0;
 
-/** Lets the event loop turn once, where it has not for 20 ms. */
+/** Lets the event loop turn once, where it has not for 100 ms. */
 export async function turnEventLoop(): Promise<void> {
   if (performance.now() - lastMs < EVERY_MS) return;
   await new Promise<void>((resolve) => setTimeout(resolve, 0));

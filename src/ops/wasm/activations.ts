@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { launch, launchOn } from "./launch.ts";
+import { launch, launchAll, launchOn, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
 
@@ -82,9 +82,20 @@ export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf
       runElements(module, "nano_swiglu", gate.size, [gate, up, y].map(l.address));
       return [y];
     },
-    gradient: (dy, [gate, up]) => ({
-      gate: () => elementwise(module, "NanoSwigluDgate", "nano_swiglu_dgate", [gate, up, dy]),
-      up: () => elementwise(module, "NanoSwigluDup", "nano_swiglu", [gate, dy]),
-    }),
+    gradient: (dy, [gate, up]) => {
+      const both = sharedGradients(() =>
+        launchAll(module, {
+          name: "NanoSwigluBackward",
+          inputs: { gate, up, dy },
+          run: (l) => {
+            const gradients = [gate, up].map(({ shape }) => l.output(shape));
+            const at = [gate, up, dy, ...gradients].map(l.address);
+            runElements(module, "nano_swiglu_backward", gate.size, at);
+            return gradients;
+          },
+        })
+      );
+      return { gate: both(0), up: both(1) };
+    },
   });
 }

@@ -3,16 +3,17 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { sharedGradients } from "../fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
 
 const WORKGROUP = 256;
 
-/** One output value from the input values of its place. */
+/** Output values from the input values of their place. */
 export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly name: string;
   readonly inputs: readonly Input[];
-  /** WGSL that sets `y` from `x0`, `x1`, …; all are of type V. */
+  /** WGSL that sets `y`, and `y1` of a second output, from `x0`, `x1`, …; all are of type V. */
   readonly body: string;
   readonly declarations?: string;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
@@ -21,21 +22,21 @@ export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly flops: number;
 }
 
-/** Records it, on four values a lane where the size allows. */
-function record(
+/** Records it into `outs`, on four values a lane where the size allows. */
+function recordInto(
   l: GpuLaunch,
   op: Elementwise<tf.TensorInfo>,
-  written?: tf.TensorInfo,
-): tf.TensorInfo {
+  outs: readonly [tf.TensorInfo, tf.TensorInfo?],
+): void {
   const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
-  const { shape } = inputs[0];
-  const size = tf.util.sizeFromShape(shape);
+  const size = tf.util.sizeFromShape(inputs[0].shape);
   const { width, type } = laneValue(size);
-  const out = written ?? l.output(shape);
+  const second = outs.length > 1;
   const program = cachedProgram(`${name} ${type}`, () => ({
     bindings: [
       ...inputs.map((_, i) => ({ name: `x${i}`, type } as const)),
       { name: "out", type, write: true },
+      ...second ? [{ name: "out1", type, write: true } as const] : [],
     ],
     parameters: { count: "u32", ...parameters },
     workgroup: WORKGROUP,
@@ -44,16 +45,24 @@ function record(
       if (index >= p.count) { return; }
       ${inputs.map((_, i) => `let x${i} = load_x${i}(index);`).join("\n      ")}
       var y: V;
+      ${second ? "var y1: V;" : ""}
       ${body}
-      out[index] = y;`,
+      out[index] = y;
+      ${second ? "out1[index] = y1;" : ""}`,
   }));
   l.dispatch(
     program,
-    [...inputs, out].map((tensor) => l.buffer(tensor)),
+    [...inputs, ...outs.filter((out) => out !== undefined)].map((tensor) => l.buffer(tensor)),
     { count: size / width, ...values },
     grid(size / width, WORKGROUP),
     { flops: op.flops * size },
   );
+}
+
+/** Records it into a new tensor. */
+function record(l: GpuLaunch, op: Elementwise<tf.TensorInfo>): tf.TensorInfo {
+  const out = l.output(op.inputs[0].shape);
+  recordInto(l, op, [out]);
   return out;
 }
 
@@ -73,7 +82,7 @@ export function addTo(sum: tf.Tensor, x: tf.Tensor): void {
     inputs: { x },
     run: (l) => {
       const body = "y = out[index] + x0;";
-      record(l, { name: "add to", inputs: [x], body, flops: 1 }, l.target(sum.shape, sum));
+      recordInto(l, { name: "add to", inputs: [x], body, flops: 1 }, [l.target(sum.shape, sum)]);
       return [];
     },
   });
@@ -88,9 +97,14 @@ fn gelu_tanh(x: V) -> V {
 }`;
 
 /** Records the tanh-GELU of `x`. */
-export function recordGelu(l: GpuLaunch, x: tf.TensorInfo, out?: tf.TensorInfo): tf.TensorInfo {
+export function recordGelu(
+  l: GpuLaunch,
+  x: tf.TensorInfo,
+  out = l.output(x.shape),
+): tf.TensorInfo {
   const body = "y = 0.5 * x0 * (1.0 + gelu_tanh(x0));";
-  return record(l, { name: "gelu", inputs: [x], declarations: GELU, body, flops: 15 }, out);
+  recordInto(l, { name: "gelu", inputs: [x], declarations: GELU, body, flops: 15 }, [out]);
+  return out;
 }
 
 /**
@@ -126,30 +140,37 @@ fn sigmoid(x: V) -> V { return 1.0 / (1.0 + exp(clamp(-x, V(-80.0), V(80.0)))); 
 
 /** silu(gate) · up, any shape. */
 export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
-  const product = (gate: tf.Tensor, up: tf.Tensor): Elementwise => ({
-    name: "GpuSwigluProduct",
-    inputs: [gate, up],
-    declarations: SIGMOID,
-    body: "y = x0 * sigmoid(x0) * x1;",
-    flops: 8,
-  });
   return launch({
     name: "GpuSwiglu",
     inputs: { gate, up },
     saveInputs: ["gate", "up"],
-    run: (l) => [record(l, product(gate, up))],
-    gradient: (dy, [gate, up]) => ({
-      gate: () =>
-        elementwise({
-          name: "GpuSwigluDgate",
-          inputs: [gate, up, dy],
-          declarations: SIGMOID,
-          body: `let s = sigmoid(x0);
-      y = x2 * x1 * s * (1.0 + x0 * (1.0 - s));`,
-          flops: 12,
-        }),
-      up: () => elementwise(product(gate, dy)),
-    }),
+    run: (l) => {
+      const body = "y = x0 * sigmoid(x0) * x1;";
+      const declarations = SIGMOID;
+      return [record(l, { name: "swiglu", inputs: [gate, up], declarations, body, flops: 8 })];
+    },
+    gradient: (dy, [gate, up]) => {
+      const both = sharedGradients(() =>
+        launchAll({
+          name: "GpuSwigluBackward",
+          inputs: { gate, up, dy },
+          run: (l) => {
+            const gradients = [l.output(gate.shape), l.output(up.shape)] as const;
+            recordInto(l, {
+              name: "swiglu backward",
+              inputs: [gate, up, dy],
+              declarations: SIGMOID,
+              body: `let s = sigmoid(x0);
+      y = x2 * x1 * s * (1.0 + x0 * (1.0 - s));
+      y1 = x2 * x0 * s;`,
+              flops: 14,
+            }, gradients);
+            return [...gradients];
+          },
+        })
+      );
+      return { gate: both(0), up: both(1) };
+    },
   });
 }
 
