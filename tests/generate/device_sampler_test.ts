@@ -1,12 +1,13 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { chooseToken } from "../../src/generate/choose_token.ts";
-import { DeviceSampler, filteredWeights } from "../../src/generate/device_sampler.ts";
+import { DeviceSampler } from "../../src/generate/device_sampler.ts";
 import {
   type SamplingParameters,
   samplingProbabilities,
 } from "../../src/generate/sampling_filters.ts";
 import { tokenUniform } from "../../src/generate/token_uniform.ts";
+import { filteredWeights } from "../../src/ops/sample_rows.ts";
 import { RandomStream } from "../../src/random.ts";
 import { onEachBackend } from "./gpu_test_case.ts";
 
@@ -68,7 +69,14 @@ onEachBackend("filters keep the same tokens in a vocabulary as large as SmolLM2'
   const V = 49_218;
   const wide = new RandomStream(9, "wide");
   const row = Float32Array.from({ length: V }, () => 2.5 * wide.nextNormal());
-  for (const parameters of [{ topK: 50 }, { topP: 0.95 }, { topK: 2000, topP: 0.7, minP: 0.01 }]) {
+  const off = { topK: 0, topP: 1, minP: 0 };
+  for (
+    const parameters of [
+      { ...off, topK: 50 },
+      { ...off, topP: 0.95 },
+      { topK: 2000, topP: 0.7, minP: 0.01 },
+    ]
+  ) {
     const weights = tf.tidy(() => filteredWeights(tf.tensor2d(row, [1, V]), parameters));
     const values = await weights.data();
     weights.dispose();

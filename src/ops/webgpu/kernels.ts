@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { FusedKernels } from "../kernel_interface.ts";
 import type { PackedWeight } from "../packed_weight.ts";
+import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
@@ -19,12 +20,14 @@ import { installMatMulKernel } from "./mat_mul_kernel.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { gatherPackedRows, gatherPackedRowsAt, unpack } from "./packed.ts";
+import { sampleRows } from "./sampling.ts";
 import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.ts";
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
   /** `gatherPackedRows` at ids on the device. */
   gatherPackedRowsAt(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null;
+  sampleRows(given: SampledLogits, sampling: RowSampling): DrawnRows | null;
 }
 
 const KERNELS: GpuKernels = {
@@ -33,7 +36,7 @@ const KERNELS: GpuKernels = {
   geluGradient,
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
-  ...{ gatherPackedRows, gatherPackedRowsAt },
+  ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },
 };
 
 /** Our kernels while the webgpu backend is tfjs's current one, else null. */

@@ -20,23 +20,27 @@ export interface RowReduction {
 
 const HARDWARE_LANES = 64;
 
-const reduction = (name: string, start: string, combine: string): string => `
+/** WGSL of `total(v, lane)` and `largest(v, lane)` over a workgroup of so many lanes: 2^n. */
+export function reductions(lanes: number): string {
+  const reduction = (name: string, combine: string): string => `
 fn ${name}(v: f32, lane: u32) -> f32 {
   workgroupBarrier();
   partial[lane] = v;
   workgroupBarrier();
-  for (var s = ${HARDWARE_LANES / 2}u; s > 0u; s >>= 1u) {
+  for (var s = ${lanes / 2}u; s > 0u; s >>= 1u) {
     if (lane < s) { partial[lane] = ${combine}; }
     workgroupBarrier();
   }
-  return ${start};
+  return partial[0];
 }`;
+  return `var<workgroup> partial: array<f32, ${lanes}>;
+${reduction("total", "partial[lane] + partial[lane + s]")}
+${reduction("largest", "max(partial[lane], partial[lane + s])")}`;
+}
 
 const HARDWARE: RowReduction = {
   workgroup: HARDWARE_LANES,
-  declarations: `var<workgroup> partial: array<f32, ${HARDWARE_LANES}>;
-${reduction("total", "partial[0]", "partial[lane] + partial[lane + s]")}
-${reduction("largest", "partial[0]", "max(partial[lane], partial[lane + s])")}`,
+  declarations: reductions(HARDWARE_LANES),
   begin: `
       let row = group.y * groups.x + group.x;
       if (row >= p.R) { return; }
