@@ -81,25 +81,30 @@ function decoderBlock(
   const [B, T] = x.shape;
   const H = config.lm_n_heads, K = config.lm_n_kv_heads, D = config.lm_hidden_dim / H;
   const eps = config.lm_rms_eps;
-  const normed = rmsNorm(x, weight(context, `${name}.norm1.weight`), eps); // [B, T, C]
-  const project = (layer: string, heads: number) =>
-    reshape<tf.Tensor4D>(linearLayer(context, `${name}.attn.${layer}`, normed), [B, T, heads, D]);
-  const q = project("q_proj", H); // [B, T, H, D]
-  let k = project("k_proj", K); // [B, T, K, D]
-  let v = project("v_proj", K); // [B, T, K, D]
-  if (cache) [k, v] = cache.extend(index, rope(k, angles), v);
-  const rotation = { angles, keys: cache === undefined };
   const wanted = (states: tf.Tensor3D): tf.Tensor3D =>
     rows === undefined
       ? states
       : reshape(selectRows(reshape(states, [B * T, -1]), rows), [1, rows.length, -1]);
-  const attended = wanted(attention(q, k, v, layout, rotation)); // [B, T, C]
-  const middle = add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
-  const normed2 = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]
-  const gated = swiglu(
-    linearLayer(context, `${name}.mlp.gate_proj`, normed2),
-    linearLayer(context, `${name}.mlp.up_proj`, normed2),
-  ); // [B, T, inter]
+  // What one half alone needs is freed before the other runs.
+  const middle = tf.tidy(() => {
+    const normed = rmsNorm(x, weight(context, `${name}.norm1.weight`), eps); // [B, T, C]
+    const project = (layer: string, heads: number) =>
+      reshape<tf.Tensor4D>(linearLayer(context, `${name}.attn.${layer}`, normed), [B, T, heads, D]);
+    const q = project("q_proj", H); // [B, T, H, D]
+    let k = project("k_proj", K); // [B, T, K, D]
+    let v = project("v_proj", K); // [B, T, K, D]
+    if (cache) [k, v] = cache.extend(index, rope(k, angles), v);
+    const rotation = { angles, keys: cache === undefined };
+    const attended = wanted(attention(q, k, v, layout, rotation)); // [B, T, C]
+    return add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
+  });
+  const gated = tf.tidy(() => {
+    const normed = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]
+    return swiglu(
+      linearLayer(context, `${name}.mlp.gate_proj`, normed),
+      linearLayer(context, `${name}.mlp.up_proj`, normed),
+    ); // [B, T, inter]
+  });
   return add(middle, linearLayer(context, `${name}.mlp.down_proj`, gated));
 }
 

@@ -51,11 +51,14 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
       weight(context, `${name}.${layer}.bias`),
       config.vit_ln_eps,
     );
-  const qkv = linearLayer(context, `${name}.attn.qkv_proj`, norm("ln1", x)); // [N, P, 3C]
-  const [q, k, v] = tf.split(qkv, 3, 2)
-    .map((part) => reshape<tf.Tensor4D>(part, [N, P, H, C / H])); // [N, P, H, D]
-  const attended = attention(q, k, v, null); // [N, P, C]
-  const middle = add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
+  // What attention alone needs is freed before the rest runs.
+  const middle = tf.tidy(() => {
+    const qkv = linearLayer(context, `${name}.attn.qkv_proj`, norm("ln1", x)); // [N, P, 3C]
+    const [q, k, v] = tf.split(qkv, 3, 2)
+      .map((part) => reshape<tf.Tensor4D>(part, [N, P, H, C / H])); // [N, P, H, D]
+    const attended = attention(q, k, v, null); // [N, P, C]
+    return add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
+  });
   const inner = linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle), "gelu"); // [N, P, 4C]
   return add(middle, linearLayer(context, `${name}.mlp.fc2`, inner)); // [N, P, C]
 }

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { add } from "./add.ts";
-import type { LinearExtras } from "./fused_linear.ts";
+import type { LinearExtras, LowRankBranch } from "./fused_linear.ts";
 import { gelu } from "./gelu.ts";
 import { halfLinear } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
@@ -56,6 +56,25 @@ export function packedLinearComposite(
   }));
 }
 
+/** f(x) where nothing else reads x, which is freed unless the way back needs it. */
+function after(x: tf.Tensor, f: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
+  const y = f(x);
+  if (y !== x) x.dispose();
+  return y;
+}
+
+/** y + s · (x Aᵀ) Bᵀ, 16 bits wide where its terms are; y is freed. */
+function addBranch(
+  y: tf.Tensor,
+  x: tf.Tensor,
+  { loraA, loraB, scaling, input = x }: LowRankBranch,
+): tf.Tensor {
+  const wide = after(linear(input, loraA), (narrow) => linear(narrow, loraB)); // [..., O]
+  const side = after(wide, (wide) => scale(wide, scaling)); // [..., O]
+  const sum = after(side, (side) => after(y, (y) => add(y, side))); // [..., O]
+  return after(sum, (sum) => castHalf(sum, halfFormat()));
+}
+
 /**
  * The layer of separate ops: what runs in 16-bit passes, each of which is rounded by itself, and on
  * backends without kernels of ours.
@@ -71,14 +90,9 @@ export function separateLinear(
   bias: tf.Tensor | undefined,
   { branch, gelu: activates = false }: LinearExtras,
 ): tf.Tensor {
-  let y = linear(x, weight, bias);
-  if (branch !== undefined) {
-    const { loraA, loraB, scaling, input = x } = branch;
-    const side = scale(linear(linear(input, loraA), loraB), scaling); // [..., O]
-    // The sum is 16 bits wide where its terms are.
-    y = castHalf(add(y, side), halfFormat());
-  }
-  return activates ? gelu(y) : y;
+  const own = linear(x, weight, bias);
+  const y = branch === undefined ? own : addBranch(own, x, branch); // [..., O]
+  return activates ? after(y, gelu) : y;
 }
 
 /**
