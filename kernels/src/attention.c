@@ -12,13 +12,23 @@
 #include "gemm.h"
 #include "rope.h"
 
-// Queries of a block that no branch ends: smaller ones cost more in calls than they save in keys.
-#define LEAST_BLOCK 8
+// Queries of a run that no branch ends: smaller ones cost more in calls than they save in keys.
+#define LEAST_RUN 8
+
+// Runs of a block at most.
+#define MOST_RUNS 32
 
 typedef struct {
   i32 first, first_count;    // the row's prefix: keys first .. first + first_count
-  i32 second, second_count;  // the branches of a block of queries
+  i32 second, second_count;  // the branches of a run of queries
 } Window;
+
+// Queries of a block that share a window: whole branches. The prefix is the same for all runs of a block, so
+// that its products are one each.
+typedef struct {
+  i32 row, rows;
+  Window window;
+} Run;
 
 typedef struct {
   i32 Tq, Tk;
@@ -51,14 +61,34 @@ static Window window_of(const Mask *mask, i32 b, i32 i0, i32 count) {
   return w;
 }
 
-// How many of up to `most_rows` queries from i0 make a block: whole branches, so that the block's window
-// holds few keys that a query of it does not see. Branches of a few queries share a block.
-static i32 block_queries(const Mask *mask, i32 b, i32 i0, i32 most_rows) {
+// How many of up to `most_rows` queries from i0 make a run: whole branches, so that the run's window holds few
+// keys that a query of it does not see. Branches of a few queries share a run.
+static i32 run_queries(const Mask *mask, i32 b, i32 i0, i32 most_rows) {
   if (mask->starts == 0 || mask->prefix_ends[b] <= mask->starts[b]) return most_rows;
   const i32 *starts = mask->branch_starts + b * mask->Tq + i0;
   i32 rows = 1;
-  while (rows < most_rows && (rows < LEAST_BLOCK || starts[rows] == starts[rows - 1])) rows++;
+  while (rows < most_rows && (rows < LEAST_RUN || starts[rows] == starts[rows - 1])) rows++;
   return rows;
+}
+
+// The runs of a block of `count` queries from i0, and how many there are.
+static i32 runs_of(const Mask *mask, i32 b, i32 i0, i32 count, Run *runs) {
+  i32 n = 0, prefix = 0;
+  for (i32 row = 0; row < count; row += runs[n++].rows) {
+    i32 rows = n + 1 < MOST_RUNS ? run_queries(mask, b, i0 + row, count - row) : count - row;
+    Run run = {row, rows, window_of(mask, b, i0 + row, rows)};
+    prefix = most(prefix, run.window.first_count);
+    runs[n] = run;
+  }
+  for (i32 i = 0; i < n; i++) runs[i].window.first_count = prefix;
+  return n;
+}
+
+// Keys of the widest window.
+static i32 widest(const Run *runs, i32 n) {
+  i32 width = 0;
+  for (i32 i = 0; i < n; i++) width = most(width, runs[i].window.first_count + runs[i].window.second_count);
+  return width;
 }
 
 // Columns of a window's score row that query i sees: 0 .. seen[0] and seen[1] .. seen[2].
@@ -115,32 +145,49 @@ INLINE void row_dscore(float *x, const float *p, i32 n, float delta, float scale
   for (; j < n; j++) x[j] = p[j] * (x[j] - delta) * scale;
 }
 
-// Scores of `rows` queries against a window: scores[r, column], unscaled.
-static void window_scores(const Window *w, i32 rows, i32 D, const float *q, i32 q_row, const float *k,
-                          i32 k_row, float *scores, i32 ld, float *scratch) {
-  if (w->first_count > 0)
-    gemm(rows, w->first_count, D, q, q_row, 1, k + w->first * k_row, 1, k_row, scores, ld, 0, scratch);
-  if (w->second_count > 0)
-    gemm(rows, w->second_count, D, q, q_row, 1, k + w->second * k_row, 1, k_row, scores + w->first_count, ld, 0, scratch);
+// Scores of a block's queries against their windows: scores[r, column], unscaled.
+static void window_scores(const Run *runs, i32 n, i32 D, const float *q, i32 q_row, const float *k, i32 k_row,
+                          float *scores, i32 ld, float *scratch) {
+  i32 prefix = runs->window.first_count, rows = runs[n - 1].row + runs[n - 1].rows;
+  if (prefix > 0)
+    gemm(rows, prefix, D, q, q_row, 1, k + runs->window.first * k_row, 1, k_row, scores, ld, 0, scratch);
+  for (const Run *run = runs; run < runs + n; run++) {
+    const Window *w = &run->window;
+    if (w->second_count > 0)
+      gemm(run->rows, w->second_count, D, q + run->row * q_row, q_row, 1, k + w->second * k_row, 1, k_row,
+           scores + run->row * ld + prefix, ld, 0, scratch);
+  }
 }
 
-// out [rows, D] (=) weights [rows, window] x keys or values [window, D].
-static void window_product(const Window *w, i32 rows, i32 D, const float *weights, i32 ld, const float *v,
-                           i32 v_row, float *out, i32 out_row, float *scratch) {
-  if (w->first_count > 0)
-    gemm(rows, D, w->first_count, weights, ld, 1, v + w->first * v_row, v_row, 1, out, out_row, 0, scratch);
-  if (w->second_count > 0)
-    gemm(rows, D, w->second_count, weights + w->first_count, ld, 1, v + w->second * v_row, v_row, 1, out, out_row,
-         w->first_count > 0, scratch);
+// out [rows, D] (=) weights [rows, window] x keys or values [window, D]; zeros where a window is empty.
+static void window_product(const Run *runs, i32 n, i32 D, const float *weights, i32 ld, const float *v, i32 v_row,
+                           float *out, i32 out_row, float *scratch) {
+  i32 prefix = runs->window.first_count, rows = runs[n - 1].row + runs[n - 1].rows;
+  if (prefix > 0)
+    gemm(rows, D, prefix, weights, ld, 1, v + runs->window.first * v_row, v_row, 1, out, out_row, 0, scratch);
+  for (const Run *run = runs; run < runs + n; run++) {
+    const Window *w = &run->window;
+    float *to = out + run->row * out_row;
+    if (w->second_count > 0)
+      gemm(run->rows, D, w->second_count, weights + run->row * ld + prefix, ld, 1, v + w->second * v_row, v_row, 1, to,
+           out_row, prefix > 0, scratch);
+    else if (prefix == 0)
+      for (i32 r = 0; r < run->rows; r++) fill(to + r * out_row, D, 0.0f);
+  }
 }
 
 // out [window, D] (+=) weights^T [window, rows] x x [rows, D].
-static void window_transposed(const Window *w, i32 rows, i32 D, const float *weights, i32 ld, const float *x,
-                              i32 x_row, float *out, i32 out_row, float *scratch) {
-  if (w->first_count > 0)
-    gemm(w->first_count, D, rows, weights, 1, ld, x, x_row, 1, out + w->first * out_row, out_row, 1, scratch);
-  if (w->second_count > 0)
-    gemm(w->second_count, D, rows, weights + w->first_count, 1, ld, x, x_row, 1, out + w->second * out_row, out_row, 1, scratch);
+static void window_transposed(const Run *runs, i32 n, i32 D, const float *weights, i32 ld, const float *x, i32 x_row,
+                              float *out, i32 out_row, float *scratch) {
+  i32 prefix = runs->window.first_count, rows = runs[n - 1].row + runs[n - 1].rows;
+  if (prefix > 0)
+    gemm(prefix, D, rows, weights, 1, ld, x, x_row, 1, out + runs->window.first * out_row, out_row, 1, scratch);
+  for (const Run *run = runs; run < runs + n; run++) {
+    const Window *w = &run->window;
+    if (w->second_count > 0)
+      gemm(w->second_count, D, run->rows, weights + run->row * ld + prefix, 1, ld, x + run->row * x_row, x_row, 1,
+           out + w->second * out_row, out_row, 1, scratch);
+  }
 }
 
 // to [rows, D] = the rows of x, each turned by its angles; `angle_row` apart, 0 where all have the same.
@@ -158,8 +205,10 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
                     const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends,
                     const float *cos, const float *sin, i32 turn_keys, float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
-  i32 G = H / K, k_row = K * D, ld = (Tk + 3) & ~3, half = D / 2;
-  float *scores = scratch + GEMM_SCRATCH_FLOATS, *turned = scores + block * ld, *turned_keys = turned + block * D;
+  i32 G = H / K, k_row = K * D, most_keys = (Tk + 3) & ~3, half = D / 2;
+  float *scores = scratch + GEMM_SCRATCH_FLOATS, *turned = scores + block * most_keys;
+  float *turned_keys = turned + block * D;
+  Run runs[MOST_RUNS];
   // With one query a row, a group's heads are the rows of the block, since they share the keys.
   i32 grouped = Tq == 1, shared = grouped ? 1 : G, count = grouped ? G : Tq;
   i32 q_row = grouped ? D : H * D;
@@ -175,7 +224,6 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
       }
       for (i32 i0 = 0, rows; i0 < count; i0 += rows) {
         rows = least(block, count - i0);
-        if (!grouped) rows = block_queries(&mask, b, i0, rows);
         const float *queries = q + b * Tq * H * D + first_head * D + i0 * q_row;
         float *to = out + b * Tq * H * D + first_head * D + i0 * q_row;
         i32 query_row = q_row;
@@ -184,12 +232,15 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
           turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, grouped ? 0 : half, 1.0f, turned, D);
           queries = turned, query_row = D;
         }
-        Window w = window_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows);
-        i32 width = w.first_count + w.second_count;
-        window_scores(&w, rows, D, queries, query_row, keys, key_row, scores, ld, scratch);
+        i32 n = runs_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows, runs);
+        if (grouped) runs->rows = rows;
+        i32 ld = (widest(runs, n) + 3) & ~3;
+        window_scores(runs, n, D, queries, query_row, keys, key_row, scores, ld, scratch);
+        const Run *run = runs;
         for (i32 r = 0; r < rows; r++) {
-          i32 seen[3];
-          seen_columns(&mask, &w, b, grouped ? 0 : i0 + r, seen);
+          if (r == run->row + run->rows) run++;
+          i32 seen[3], width = run->window.first_count + run->window.second_count;
+          seen_columns(&mask, &run->window, b, grouped ? 0 : i0 + r, seen);
           float *row = scores + r * ld;
           i32 slot = b * H * Tq + (grouped ? first_head + i0 + r : first_head * Tq + i0 + r);
           if (seen[0] == 0 && seen[1] == seen[2]) {
@@ -205,11 +256,7 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
           fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
           lse[slot] = best + log1(sum);
         }
-        if (width == 0) {
-          for (i32 r = 0; r < rows; r++) fill(to + r * q_row, D, 0.0f);
-        } else {
-          window_product(&w, rows, D, scores, ld, values, k_row, to, q_row, scratch);
-        }
+        window_product(runs, n, D, scores, ld, values, k_row, to, q_row, scratch);
       }
     }
   }
@@ -223,9 +270,10 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
                              const i32 *ends, const float *cos, const float *sin, i32 turn_keys, float scale, const float *out, const float *lse, const float *dout,
                              float *dq, float *dk, float *dv, i32 k0, i32 k1, i32 block, float *scratch) {
   Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
-  i32 G = H / K, k_row = K * D, q_row = H * D, ld = (Tk + 3) & ~3, half = D / 2;
-  float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * ld;
-  float *turned = ds + block * ld, *turned_keys = turned + block * D;
+  i32 G = H / K, k_row = K * D, q_row = H * D, most_keys = (Tk + 3) & ~3, half = D / 2;
+  float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * most_keys;
+  float *turned = ds + block * most_keys, *turned_keys = turned + block * D;
+  Run runs[MOST_RUNS];
   for (i32 t = 0; t < B * Tk; t++) {
     fill(dk + t * k_row + k0 * D, (k1 - k0) * D, 0.0f), fill(dv + t * k_row + k0 * D, (k1 - k0) * D, 0.0f);
   }
@@ -238,25 +286,22 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
         keys = turned_keys, key_row = D;
       }
       for (i32 i0 = 0, rows; i0 < Tq; i0 += rows) {
-        rows = block_queries(&mask, b, i0, least(block, Tq - i0));
+        rows = least(block, Tq - i0);
         i32 query_offset = b * Tq * q_row + h * D + i0 * q_row;
-        Window w = window_of(&mask, b, i0, rows);
-        i32 width = w.first_count + w.second_count;
-        if (width == 0) {
-          for (i32 r = 0; r < rows; r++) fill(dq + query_offset + r * q_row, D, 0.0f);
-          continue;
-        }
+        i32 n = runs_of(&mask, b, i0, rows, runs), ld = (widest(runs, n) + 3) & ~3;
         const float *queries = q + query_offset;
         i32 query_row = q_row, angle = (b * Tq + i0) * half;
         if (cos != 0) {
           turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, half, 1.0f, turned, D);
           queries = turned, query_row = D;
         }
-        window_scores(&w, rows, D, queries, query_row, keys, key_row, p, ld, scratch);
-        window_scores(&w, rows, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
+        window_scores(runs, n, D, queries, query_row, keys, key_row, p, ld, scratch);
+        window_scores(runs, n, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
+        const Run *run = runs;
         for (i32 r = 0; r < rows; r++) {
-          i32 seen[3];
-          seen_columns(&mask, &w, b, i0 + r, seen);
+          if (r == run->row + run->rows) run++;
+          i32 seen[3], width = run->window.first_count + run->window.second_count;
+          seen_columns(&mask, &run->window, b, i0 + r, seen);
           float *row = p + r * ld, shift = lse[b * H * Tq + h * Tq + i0 + r];
           row_exp(row, 0, seen[0], scale, shift), row_exp(row, seen[1], seen[2], scale, shift);
           fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
@@ -268,10 +313,10 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
           for (; j < D; j++) delta += o[j] * d[j];
           row_dscore(ds + r * ld, row, width, delta, scale);
         }
-        window_transposed(&w, rows, D, p, ld, dout + query_offset, q_row, dv + key_offset, k_row, scratch);
-        window_transposed(&w, rows, D, ds, ld, queries, query_row, dk + key_offset, k_row, scratch);
+        window_transposed(runs, n, D, p, ld, dout + query_offset, q_row, dv + key_offset, k_row, scratch);
+        window_transposed(runs, n, D, ds, ld, queries, query_row, dk + key_offset, k_row, scratch);
         float *to = dq + query_offset;
-        window_product(&w, rows, D, ds, ld, keys, key_row, to, q_row, scratch);
+        window_product(runs, n, D, ds, ld, keys, key_row, to, q_row, scratch);
         if (cos != 0) turn_rows(rows, D, to, q_row, cos + angle, sin + angle, half, -1.0f, to, q_row);
       }
       if (turn_keys && h % G == G - 1) {
