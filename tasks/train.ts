@@ -119,7 +119,7 @@ export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendC
 async function dryRunOf(trainer: TrainingType) {
   switch (trainer) {
     case "sft":
-      return (await import("../src/train/dry_run.ts")).dryRunSFT;
+      return (await import("../src/train/dry_run_sft.ts")).dryRunSFT;
     case "dpo":
       return (await import("../src/train/dry_run_dpo.ts")).dryRunDPO;
     case "grpo":
@@ -135,7 +135,7 @@ async function dryRun(
 ): Promise<number> {
   // There is nothing to save.
   signal.addEventListener("abort", () => Deno.exit(130));
-  const { dryRunLines } = await import("../src/train/dry_run.ts");
+  const { dryRunLines } = await import("../src/train/dry_run_report.ts");
   const run = await dryRunOf(config.training_type);
   const report = await run(config, {
     backend: backendOf(train, config),

@@ -29,7 +29,7 @@ import {
   type MicroBatchOptions,
 } from "./micro_batches.ts";
 import type { ParameterGroup } from "./optimizer.ts";
-import { parameterGroups } from "./parameter_groups.ts";
+import { configuredGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { TileCache } from "./tile_cache.ts";
 import { trainingPrecision } from "./training_precision.ts";
@@ -104,12 +104,7 @@ export function dpoMethodOptions(config: ResolvedConfig, padTokenId: number): DP
 
 /** What trains under DPO, and how fast; biases and norms do not decay. */
 export function dpoGroups({ model }: DPOModel, { training }: ResolvedConfig): ParameterGroup[] {
-  return splitByDecay(parameterGroups(model, {
-    modalityProjector: training.lr_mp,
-    visionEncoder: training.lr_vision_backbone,
-    languageBackbone: training.lr_language_backbone,
-    lora: training.lr_lora,
-  }, training.weight_decay));
+  return splitByDecay(configuredGroups(model, training));
 }
 
 /** Whether the model without its adapters stays what it was before training. */

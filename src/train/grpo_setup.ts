@@ -16,7 +16,7 @@ import { RolloutMaker } from "./grpo_rollout_maker.ts";
 import { CompletionSampler, samplingSettings } from "./grpo_sampling.ts";
 import type { Scorer } from "./grpo_scoring.ts";
 import type { ParameterGroup } from "./optimizer.ts";
-import { parameterGroups } from "./parameter_groups.ts";
+import { configuredGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { TileCache } from "./tile_cache.ts";
 
@@ -63,12 +63,7 @@ export function grpoLossOptions({ grpo }: ResolvedConfig): GrpoOptions {
 
 /** What trains under GRPO, and how fast. */
 export function grpoGroups(prepared: GRPOModel, { training }: ResolvedConfig): ParameterGroup[] {
-  return parameterGroups(prepared.model, {
-    modalityProjector: training.lr_mp,
-    visionEncoder: training.lr_vision_backbone,
-    languageBackbone: training.lr_language_backbone,
-    lora: training.lr_lora,
-  }, training.weight_decay);
+  return configuredGroups(prepared.model, training);
 }
 
 /**

@@ -65,6 +65,22 @@ export function exampleSize(
   return { tokens: Math.min(inputIds.length, maker.maxLength), tiles };
 }
 
+/**
+ * What `make` gives; null where its row cannot be used.
+ *
+ * @throws whatever else went wrong
+ */
+export function unlessSkipped<T>(make: () => T): T | null {
+  try {
+    return make();
+  } catch (error) {
+    const skipped = error instanceof RowSkipped ||
+      (error instanceof Error && error.name === "ImageGridError");
+    if (!skipped) throw error;
+    return null;
+  }
+}
+
 /** Examples spread evenly over a data set, or the first of a stream. */
 async function* candidates(
   dataset: SFTDataset,
@@ -103,15 +119,8 @@ export async function longestExamples(
   let looked = 0;
   for await (const { example, index } of candidates(dataset)) {
     looked++;
-    let size: ExampleSize;
-    try {
-      size = exampleSize(example, maker, processor);
-    } catch (error) {
-      const passed = error instanceof RowSkipped ||
-        (error instanceof Error && error.name === "ImageGridError");
-      if (!passed) throw error;
-      continue;
-    }
+    const size = unlessSkipped(() => exampleSize(example, maker, processor));
+    if (size === null) continue;
     const last = longest.at(-1);
     if (longest.length === count && last && weight(size) <= weight(last.size)) continue;
     longest.push({ example, index, size });

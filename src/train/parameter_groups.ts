@@ -5,8 +5,9 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { TrainingSection } from "../config/config_types.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
-import type { ParameterGroup } from "./optimizer.ts";
+import type { AdamWOptions, ParameterGroup } from "./optimizer.ts";
 
 /** Learning rates by part; 0 freezes it. */
 export interface GroupRates {
@@ -73,4 +74,40 @@ export function parameterGroups(
       ? group("lora_adapters", rates.lora, adapters)
       : group("language_backbone", rates.languageBackbone, below("decoder.")),
   ].filter(({ learningRate, parameters }) => learningRate > 0 && parameters.size > 0);
+}
+
+/**
+ * The groups of a model by a config's rates.
+ *
+ * @throws {Error} where a weight that is to train is kept in 16 bits
+ */
+export function configuredGroups(
+  model: VisionLanguageModel,
+  training: TrainingSection,
+): ParameterGroup[] {
+  return parameterGroups(model, {
+    modalityProjector: training.lr_mp,
+    visionEncoder: training.lr_vision_backbone,
+    languageBackbone: training.lr_language_backbone,
+    lora: training.lr_lora,
+  }, training.weight_decay);
+}
+
+/** AdamW's constants by a config. */
+export function optimizerOptions(training: TrainingSection): AdamWOptions {
+  return {
+    beta1: training.adam_beta1,
+    beta2: training.adam_beta2,
+    eps: training.adam_epsilon,
+    maxGradNorm: training.max_grad_norm,
+  };
+}
+
+/** @throws {Error} where nothing trains */
+export function requireTrained(groups: readonly ParameterGroup[]): void {
+  if (groups.length > 0) return;
+  throw new Error(
+    "Cannot train: every learning rate is 0; set lr_mp, lr_vision_backbone, " +
+      "lr_language_backbone or lr_lora above 0",
+  );
 }

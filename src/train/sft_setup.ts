@@ -6,7 +6,7 @@
 import type { TrainingSection } from "../config/config_types.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { ParameterGroup } from "./optimizer.ts";
-import { parameterGroups } from "./parameter_groups.ts";
+import { configuredGroups } from "./parameter_groups.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
 import { type AnswerSamples, type SFTDataset, SFTMethod } from "./sft_method.ts";
@@ -57,10 +57,5 @@ export function sftMethod(
 
 /** What trains under SFT, and how fast. */
 export function sftGroups(prepared: SFTModel, training: TrainingSection): ParameterGroup[] {
-  return parameterGroups(prepared.model, {
-    modalityProjector: training.lr_mp,
-    visionEncoder: training.lr_vision_backbone,
-    languageBackbone: training.lr_language_backbone,
-    lora: training.lr_lora,
-  }, training.weight_decay);
+  return configuredGroups(prepared.model, training);
 }

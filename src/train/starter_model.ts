@@ -12,7 +12,7 @@ import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { writeFolderAtomically } from "../atomic_write.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { Optimizer } from "./optimizer.ts";
-import { parameterGroups } from "./parameter_groups.ts";
+import { configuredGroups, optimizerOptions } from "./parameter_groups.ts";
 import { prepareData } from "./prepare_data.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
 import { SFTExampleMaker } from "./sft_examples.ts";
@@ -73,18 +73,8 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     padTokenId: tokenizer.padTokenId,
     seed,
   });
-  const groups = parameterGroups(model, {
-    modalityProjector: training.lr_mp,
-    visionEncoder: training.lr_vision_backbone,
-    languageBackbone: training.lr_language_backbone,
-    lora: 0,
-  }, training.weight_decay);
-  const optimizer = new Optimizer(groups, {
-    beta1: training.adam_beta1,
-    beta2: training.adam_beta2,
-    eps: training.adam_epsilon,
-    maxGradNorm: training.max_grad_norm,
-  });
+  const groups = configuredGroups(model, training);
+  const optimizer = new Optimizer(groups, optimizerOptions(training));
   const accumulator = new GradientAccumulator();
   try {
     for (let step = 0; step < steps; step++) {

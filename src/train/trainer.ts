@@ -19,6 +19,7 @@ import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, Optimizer } from "./optimizer.ts";
+import { optimizerOptions, requireTrained } from "./parameter_groups.ts";
 import { createSchedule, type LearningRateSchedule, warmupStepCount } from "./schedules.ts";
 import { explainFailure } from "./step_failure.ts";
 import { totalSteps } from "./total_steps.ts";
@@ -65,23 +66,13 @@ export class Trainer {
    */
   constructor(method: TrainingMethod, options: TrainerOptions) {
     const { training, groups } = options;
-    if (groups.length === 0) {
-      throw new Error(
-        "Cannot train: every learning rate is 0; set lr_mp, lr_vision_backbone, " +
-          "lr_language_backbone or lr_lora above 0",
-      );
-    }
+    requireTrained(groups);
     this.#method = method;
     this.#options = options;
     this.#best = new BestCheckpoint(training);
     this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
-    this.optimizer = new Optimizer(groups, {
-      beta1: training.adam_beta1,
-      beta2: training.adam_beta2,
-      eps: training.adam_epsilon,
-      maxGradNorm: training.max_grad_norm,
-    });
+    this.optimizer = new Optimizer(groups, optimizerOptions(training));
     this.#schedule = createSchedule({
       name: training.lr_scheduler_type,
       warmupSteps: warmupStepCount(this.totalSteps, {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { dryRunLines } from "../../src/train/dry_run.ts";
+import { dryRunLines } from "../../src/train/dry_run_report.ts";
 import { dryRunDPO } from "../../src/train/dry_run_dpo.ts";
 import { LORA, tinyConfig } from "./dpo_tiny.ts";
 
