@@ -56,8 +56,14 @@ export function halfAttention(
       gradient: (dy, saved) =>
         tf.tidy(() => {
           const inputs = saved.map((words, i) => unpackHalf(words, format, shapes[i]));
-          const { gradients } = valueAndGradients(() => run(inputs), inputs, roundHalf(dy, format));
-          return gradients.map((gradient) => roundHalf(gradient!, format));
+          const rounded = roundHalf(dy, format);
+          const { value, gradients } = valueAndGradients(() => run(inputs), inputs, rounded);
+          tf.dispose([value, rounded, ...inputs]);
+          return (gradients as tf.Tensor[]).map((gradient) => {
+            const result = roundHalf(gradient, format);
+            gradient.dispose();
+            return result;
+          });
         }),
     };
   });
