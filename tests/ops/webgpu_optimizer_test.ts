@@ -47,12 +47,13 @@ const tensorsOf = (of: readonly AdamWSlot[]): tf.Variable[] =>
     [parameter, firstMoment, secondMoment] as tf.Variable[]
   );
 
-/** Dispatches of kernels whose names begin so, in what `run` does. */
-function countOf(kernel: string, run: () => void): number {
+/** Dispatches of kernels whose names begin so, in what `run` does, and the bytes that they move. */
+function countOf(kernel: string, run: () => void): { dispatches: number; bytes: number } {
   const launch = currentLaunch();
   launch.startCounting();
   run();
-  return launch.stopCounting().filter((one) => one.kernel.startsWith(kernel)).length;
+  const found = launch.stopCounting().filter((one) => one.kernel.startsWith(kernel));
+  return { dispatches: found.length, bytes: found.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 for (const buffers of BUFFERS) {
@@ -92,9 +93,14 @@ for (const buffers of BUFFERS) {
     const bound = launch.bindableBuffers;
     assert(bound >= 8 && (buffers === undefined || bound === buffers));
     const perUpdate = launch.isFallback ? 1 : Math.floor(bound / 4);
-    assertEquals(countOf("adamw", () => adamw(updates(ours, gradients, 1))), launches(perUpdate));
-    const norm = () => tf.tidy(() => void gradientNorm(gradients));
-    assertEquals(countOf("sums of squares", norm), launches(bound - 1));
+    const all = SIZES.reduce((sum, size) => sum + size, 0);
+    assertEquals(countOf("adamw", () => adamw(updates(ours, gradients, 1))), {
+      dispatches: launches(perUpdate),
+      bytes: 4 * 7 * all, // four read, three written
+    });
+    const norm = countOf("sums of squares", () => tf.tidy(() => void gradientNorm(gradients)));
+    assertEquals(norm.dispatches, launches(bound - 1));
+    assert(norm.bytes >= 4 * all && norm.bytes < 4.1 * all, `${norm.bytes} bytes`);
     await readBack([ours[0].parameter]);
     tf.dispose([...tensorsOf(ours), ...gradients]);
   }, buffers);
