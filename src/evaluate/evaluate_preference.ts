@@ -4,14 +4,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { RowSkipped } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import { readBack } from "../device/read_back.ts";
 import type { ImageTiles } from "../model/batch.ts";
-import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import { batchRows, labelledAnswer, packRows, type Sequence } from "../model/branches.ts";
 import type { LoadedModel } from "../model/pretrained.ts";
-import { chatBuilder, processImages } from "./question_rows.ts";
+import { chatBuilder, withPictures } from "./question_rows.ts";
 
 /** How a pair came out. */
 export interface ScoredPair {
@@ -53,26 +52,15 @@ interface Pair {
   readonly images: readonly ImageTiles[];
 }
 
-/** Prompt and answer as one sequence, the answer labelled. */
-function labelled(prompt: readonly number[], answer: readonly number[]): Sequence {
-  const inputIds = [...prompt, ...answer];
-  const labels = inputIds.map((_, t) =>
-    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : -100
-  );
-  return { inputIds, labels };
-}
-
 /** Summed log-probabilities of the answers, two a pair, in order. */
 async function answerLogProbs(
   { model, tokenizer }: LoadedModel,
   pairs: readonly Pair[],
   withoutAdapters: boolean | undefined,
 ): Promise<number[]> {
-  const rows: PackedRow[] = pairs.flatMap(({ sequences, images }) => {
-    const shared = packBranches(sequences, images, model.imageTokenId);
-    if (shared) return [shared];
-    return sequences.map((one) => packBranches([one], images, model.imageTokenId)!);
-  });
+  const rows = pairs.flatMap(({ sequences, images }) =>
+    packRows(sequences, images, true, model.imageTokenId)
+  );
   const batch = batchRows(rows, tokenizer.padTokenId, model.config);
   // Every answer has its end token, so that there is always a label.
   const logProbs = tf.tidy(() => model.labelLogProbs(batch, { withoutAdapters })!); // [M]
@@ -126,19 +114,11 @@ export async function evaluatePreference(
     pairs = [];
     onProgress?.(examples);
   };
-  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
-    const example = await dataset.tryGet(i);
-    if (example === null) continue;
-    try {
-      const images = await processImages(loaded.imageProcessor, builder, example.images);
-      const ids = builder.buildPreference(example, images.map(({ grid }) => grid));
-      const chosen = labelled(ids.promptIds, ids.chosenIds);
-      const rejected = labelled(ids.promptIds, ids.rejectedIds);
-      pairs.push({ example, sequences: [chosen, rejected], images });
-    } catch (error) {
-      if (!(error instanceof RowSkipped)) throw error;
-      dataset.skipped.add(error.at(await dataset.place(i)));
-    }
+  for await (const { example, images } of withPictures(loaded, builder, dataset, signal)) {
+    const ids = builder.buildPreference(example, images.map(({ grid }) => grid));
+    const chosen = labelledAnswer(ids.promptIds, ids.chosenIds);
+    const rejected = labelledAnswer(ids.promptIds, ids.rejectedIds);
+    pairs.push({ example, sequences: [chosen, rejected], images });
     if (pairs.length >= batchSize) await flush();
   }
   if (pairs.length > 0 && !signal?.aborted) await flush();

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { RowSkipped } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { GrpoExample } from "../data/formats.ts";
 import type { Cell } from "../data/row.ts";
@@ -11,7 +10,7 @@ import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
 import type { LoadedModel } from "../model/pretrained.ts";
 import type { RewardSandbox } from "../rewards/reward_sandbox.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
-import { chatBuilder, processImages } from "./question_rows.ts";
+import { chatBuilder, withPictures } from "./question_rows.ts";
 
 /** One scored answer. */
 export interface ScoredAnswer {
@@ -120,16 +119,8 @@ export async function evaluateRewards(
     window = [];
     onProgress?.(examples);
   };
-  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
-    const example = await dataset.tryGet(i);
-    if (example === null) continue;
-    try {
-      const images = await processImages(loaded.imageProcessor, builder, example.images);
-      window.push({ messages: example.prompt, images, example });
-    } catch (error) {
-      if (!(error instanceof RowSkipped)) throw error;
-      dataset.skipped.add(error.at(await dataset.place(i)));
-    }
+  for await (const { example, images } of withPictures(loaded, builder, dataset, signal)) {
+    window.push({ messages: example.prompt, images, example });
     if (window.length >= batchSize) await flush();
   }
   if (window.length > 0) await flush();

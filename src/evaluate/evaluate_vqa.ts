@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { RowSkipped } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/formats.ts";
 import type { LoadedModel } from "../model/pretrained.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
 import { ExactMatchTally, type MatchScore } from "./exact_match.ts";
-import { chatBuilder, processImages, type Question, questionsOf } from "./question_rows.ts";
+import { chatBuilder, type Question, questionsOf, withPictures } from "./question_rows.ts";
 
 /** One answered question. */
 export interface AnsweredQuestion {
@@ -77,18 +76,10 @@ export async function evaluateVqa(
     window = [];
     bytes = 0;
   };
-  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
-    const example = await dataset.tryGet(i);
-    if (example === null) continue;
-    try {
-      const images = await processImages(loaded.imageProcessor, builder, example.images);
-      window.push(...questionsOf(example, images, withHistory));
-      bytes += images.reduce((sum, { tiles }) => sum + tiles.byteLength, 0);
-      rows++;
-    } catch (error) {
-      if (!(error instanceof RowSkipped)) throw error;
-      dataset.skipped.add(error.at(await dataset.place(i)));
-    }
+  for await (const { example, images } of withPictures(loaded, builder, dataset, signal)) {
+    window.push(...questionsOf(example, images, withHistory));
+    bytes += images.reduce((sum, { tiles }) => sum + tiles.byteLength, 0);
+    rows++;
     if (window.length >= WINDOW_BATCHES * batchSize || bytes >= WINDOW_BYTES) await flush();
   }
   if (window.length > 0) await flush();

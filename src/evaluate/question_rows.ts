@@ -4,15 +4,16 @@
  * @module
  */
 import { RowSkipped } from "../data/data_error.ts";
+import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/formats.ts";
 import type { EncodedImage } from "../data/image_cell.ts";
 import { type Cell, cellText, isList, type Row } from "../data/row.ts";
+import { skippingUnfitGrids } from "./unfit_grid.ts";
 import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
 import { ImageDecodeError } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { LoadedModel } from "../model/pretrained.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
-import { ImageGridError } from "../text/image_string.ts";
 
 /** A question with what should be answered. */
 export interface Question extends TextPrompt {
@@ -23,6 +24,9 @@ export interface Question extends TextPrompt {
   /** Kind of answer, where the data has a column of it. */
   readonly type: string | null;
 }
+
+/** An example with pictures as files hold them. */
+type EncodedExample = { readonly images: readonly EncodedImage[] };
 
 /** Columns that may hold the kind of answer: a text, or a list of one a turn. */
 export const TYPE_COLUMNS = ["answer_type", "question_type", "type"] as const;
@@ -49,7 +53,7 @@ export function answerType(columns: Row, turn: number): string | null {
  * @param builder knows how many tiles a picture may have
  * @throws {RowSkipped} where one cannot be decoded or has too many tiles
  */
-export async function processImages(
+async function processImages(
   processor: ImageProcessor,
   builder: ChatExampleBuilder,
   images: readonly EncodedImage[],
@@ -63,13 +67,36 @@ export async function processImages(
       throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });
     }
   }
-  try {
-    builder.imageString(processed.map(({ grid }) => grid));
-  } catch (error) {
-    if (!(error instanceof ImageGridError)) throw error;
-    throw new RowSkipped(error.message, "", { cause: error });
-  }
+  skippingUnfitGrids(() => builder.imageString(processed.map(({ grid }) => grid)));
   return processed;
+}
+
+/**
+ * Every usable example of a data set with its pictures, in order; rows that cannot be used are
+ * counted in its `skipped`.
+ *
+ * @param signal ends it between two rows
+ * @throws {DataError} where more than 10 % of the rows cannot be used
+ */
+export async function* withPictures<E extends EncodedExample>(
+  { imageProcessor }: LoadedModel,
+  builder: ChatExampleBuilder,
+  dataset: Dataset<E>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<{ example: E; images: PromptImage[] }> {
+  for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
+    const example = await dataset.tryGet(i);
+    if (example === null) continue;
+    let images: PromptImage[];
+    try {
+      images = await processImages(imageProcessor, builder, example.images);
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      dataset.skipped.add(error.at(await dataset.place(i)));
+      continue;
+    }
+    yield { example, images };
+  }
 }
 
 /**

@@ -20,6 +20,15 @@ export interface Sequence {
   readonly labels: ArrayLike<number>;
 }
 
+/** Prompt and answer as one sequence, the answer's tokens labelled. */
+export function labelledAnswer(prompt: readonly number[], answer: readonly number[]): Sequence {
+  const inputIds = [...prompt, ...answer];
+  const labels = inputIds.map((_, t) =>
+    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : -100
+  );
+  return { inputIds, labels };
+}
+
 /** One row: a prefix, then its branches one after the other. */
 export interface PackedRow {
   readonly inputIds: number[];
@@ -99,6 +108,23 @@ export function packBranches(
     }
   }
   return { ...row, prefixLength, images };
+}
+
+/**
+ * Sequences about the same images as one row, as {@linkcode packBranches} makes it, or as a row each
+ * where they shall or can not share their prefix.
+ *
+ * @param sequences at least one
+ */
+export function packRows(
+  sequences: readonly Sequence[],
+  images: readonly ImageTiles[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): PackedRow[] {
+  const shared = sharePrefix ? packBranches(sequences, images, imageTokenId) : null;
+  if (shared !== null) return [shared];
+  return sequences.map((sequence) => packBranches([sequence], images, imageTokenId)!);
 }
 
 /**

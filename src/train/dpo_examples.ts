@@ -5,13 +5,17 @@
  */
 import { RowSkipped } from "../data/data_error.ts";
 import type { PreferenceExample } from "../data/formats.ts";
+import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import type { ImageTiles, ModelBatch } from "../model/batch.ts";
-import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import {
+  batchRows,
+  labelledAnswer,
+  type PackedRow,
+  packRows,
+  type Sequence,
+} from "../model/branches.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
-import type {
-  ChatExampleBuilder,
-  PreferenceExample as PreferenceIds,
-} from "../text/chat_example.ts";
+import type { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { PlacedExample } from "./example_stream.ts";
 import { likeLengthParts, partCost } from "./like_lengths.ts";
 import type { TileCache } from "./tile_cache.ts";
@@ -26,15 +30,6 @@ export interface DPOPair {
   readonly images: readonly ImageTiles[];
   /** The data set's row, below 0 in held-out data; null where rows are not known (streams). */
   readonly row: number | null;
-}
-
-/** Prompt and answer as one sequence, the answer's tokens labelled. */
-function labelled(prompt: readonly number[], answer: readonly number[]): Sequence {
-  const inputIds = [...prompt, ...answer];
-  const labels = inputIds.map((_, t) =>
-    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : -100
-  );
-  return { inputIds, labels };
 }
 
 const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
@@ -61,7 +56,8 @@ export class DPOExampleMaker {
    */
   async make({ example, row }: PlacedExample<PreferenceExample>): Promise<DPOPair> {
     const images = await this.tiles.process(example.images, row === null ? null : String(row));
-    const ids = this.#build(example, images.map(({ grid }) => grid));
+    const grids = images.map(({ grid }) => grid);
+    const ids = skippingUnfitGrids(() => this.builder.buildPreference(example, grids));
     const room = this.maxLength - ids.promptIds.length;
     if (room < 1) {
       throw new RowSkipped(
@@ -84,24 +80,13 @@ export class DPOExampleMaker {
       );
     }
     return {
-      chosen: labelled(ids.promptIds, chosenIds),
-      rejected: labelled(ids.promptIds, rejectedIds),
+      chosen: labelledAnswer(ids.promptIds, chosenIds),
+      rejected: labelledAnswer(ids.promptIds, rejectedIds),
       chosenLength: chosenIds.length,
       rejectedLength: rejectedIds.length,
       images,
       row,
     };
-  }
-
-  #build(example: PreferenceExample, grids: [number, number][]): PreferenceIds {
-    try {
-      return this.builder.buildPreference(example, grids);
-    } catch (error) {
-      if (error instanceof Error && error.name === "ImageGridError") {
-        throw new RowSkipped(error.message, "", { cause: error });
-      }
-      throw error;
-    }
   }
 }
 
@@ -115,11 +100,9 @@ export function packPairs(
   sharePrefix: boolean,
   imageTokenId: number,
 ): PackedRow[] {
-  return pairs.flatMap(({ chosen, rejected, images }) => {
-    const shared = sharePrefix ? packBranches([chosen, rejected], images, imageTokenId) : null;
-    if (shared !== null) return [shared];
-    return [chosen, rejected].map((one) => packBranches([one], images, imageTokenId)!);
-  });
+  return pairs.flatMap(({ chosen, rejected, images }) =>
+    packRows([chosen, rejected], images, sharePrefix, imageTokenId)
+  );
 }
 
 /** A batch of pairs, as the model takes it. */

@@ -5,6 +5,7 @@
  */
 import { RowSkipped } from "../data/data_error.ts";
 import type { GrpoExample } from "../data/formats.ts";
+import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import type { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { TileGrid } from "../text/image_string.ts";
@@ -104,13 +105,6 @@ export class GRPOPromptMaker {
   }
 
   #build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
-    try {
-      return this.builder.buildPrompt(messages, grids);
-    } catch (error) {
-      if (error instanceof Error && error.name === "ImageGridError") {
-        throw new RowSkipped(error.message, "", { cause: error });
-      }
-      throw error;
-    }
+    return skippingUnfitGrids(() => this.builder.buildPrompt(messages, grids));
   }
 }

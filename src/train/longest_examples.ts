@@ -7,6 +7,7 @@ import { RowSkipped } from "../data/data_error.ts";
 import { datasetFromRows } from "../data/load_dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/formats.ts";
+import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import { dynamicSize } from "../image/dynamic_size.ts";
 import { ImageDecodeError, readImageHeader } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
@@ -35,7 +36,7 @@ export interface LongestExamples {
 /**
  * The size of an example by the headers of its pictures.
  *
- * @throws {RowSkipped} where a picture's header cannot be read
+ * @throws {RowSkipped} where a picture's header cannot be read, or it has too many tiles
  */
 export function exampleSize(
   example: VqaExample,
@@ -61,7 +62,7 @@ export function exampleSize(
     { role: "user", content: user },
     { role: "assistant", content: assistant },
   ]);
-  const { inputIds } = maker.builder.build(messages, grids);
+  const { inputIds } = skippingUnfitGrids(() => maker.builder.build(messages, grids));
   return { tokens: Math.min(inputIds.length, maker.maxLength), tiles };
 }
 
@@ -74,9 +75,7 @@ export function unlessSkipped<T>(make: () => T): T | null {
   try {
     return make();
   } catch (error) {
-    const skipped = error instanceof RowSkipped ||
-      (error instanceof Error && error.name === "ImageGridError");
-    if (!skipped) throw error;
+    if (!(error instanceof RowSkipped)) throw error;
     return null;
   }
 }

@@ -5,8 +5,9 @@
  */
 import { RowSkipped } from "../data/data_error.ts";
 import type { VqaExample } from "../data/formats.ts";
+import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import type { ImageTiles } from "../model/batch.ts";
-import { packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import { type PackedRow, packRows, type Sequence } from "../model/branches.ts";
 import type { ChatExample, ChatExampleBuilder } from "../text/chat_example.ts";
 import type { PlacedExample } from "./example_stream.ts";
 import type { TileCache } from "./tile_cache.ts";
@@ -71,19 +72,12 @@ export class SFTExampleMaker {
     const key = JSON.stringify([messages, grids]);
     const known = this.#texts.get(key);
     if (known) return known;
-    try {
-      const chat = this.builder.build(messages, grids);
-      if (this.#textTokens + chat.inputIds.length <= TEXT_CACHE_TOKENS) {
-        this.#texts.set(key, chat);
-        this.#textTokens += chat.inputIds.length;
-      }
-      return chat;
-    } catch (error) {
-      if (error instanceof Error && error.name === "ImageGridError") {
-        throw new RowSkipped(error.message, "", { cause: error });
-      }
-      throw error;
+    const chat = skippingUnfitGrids(() => this.builder.build(messages, grids));
+    if (this.#textTokens + chat.inputIds.length <= TEXT_CACHE_TOKENS) {
+      this.#texts.set(key, chat);
+      this.#textTokens += chat.inputIds.length;
     }
+    return chat;
   }
 }
 
@@ -106,11 +100,5 @@ export function packExamples(
     if (joins) last!.push(example);
     else groups.push([example]);
   }
-  return groups.flatMap((group) => {
-    const alone = () =>
-      group.map((example) => packBranches([example], example.images, imageTokenId)!);
-    if (group.length === 1) return alone();
-    const packed = packBranches(group, group[0].images, imageTokenId);
-    return packed ? [packed] : alone();
-  });
+  return groups.flatMap((group) => packRows(group, group[0].images, true, imageTokenId));
 }
