@@ -10,6 +10,7 @@ import { readBack } from "../device/read_back.ts";
 import { generateFromRows } from "../generate/engine.ts";
 import { grpoLoss } from "../losses/grpo.ts";
 import type { ImageTiles } from "../model/batch.ts";
+import { GradientAccumulator } from "../train/gradients.ts";
 import {
   completionBatch,
   CompletionGrid,
@@ -92,6 +93,7 @@ export async function benchGrpoStep(
     return values as Float32Array;
   };
 
+  const accumulator = new GradientAccumulator();
   const train = async (group: RolloutGroup, refLogProbs: Float32Array): Promise<void> => {
     const batch = batchOf(group);
     const grid = new CompletionGrid([group], false);
@@ -110,10 +112,12 @@ export async function benchGrpoStep(
         return { loss, gradient: grid.gather(gradLogProbs) };
       },
       null,
+      accumulator,
     );
-    const { gradNorm } = await optimizer.measure(done.gradients, [done.loss]);
-    optimizer.step(done.gradients, gradNorm, 1);
-    tf.dispose([...done.gradients.values(), done.loss, done.states, features]);
+    const { gradNorm } = await optimizer.measure(accumulator.gradients, [done.loss]);
+    optimizer.step(accumulator.gradients, gradNorm, 1);
+    accumulator.reset();
+    tf.dispose([done.loss, done.states, features]);
     batch.dispose();
   };
 

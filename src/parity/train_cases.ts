@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import { readSafetensors } from "../model/safetensors.ts";
-import { GradientAccumulator, lossGradients } from "../train/gradients.ts";
+import { GradientAccumulator } from "../train/gradients.ts";
 import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer.ts";
 import { parameterGroups } from "../train/parameter_groups.ts";
 import { createSchedule, type ScheduleName } from "../train/schedules.ts";
@@ -124,12 +124,10 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
     const losses: tf.Scalar[] = [];
     for (let k = 0; k < wanted.accumulation_divisor; k++) {
       const inputs = microBatch(batches, recorded.micro_batch_order[next++]);
-      const { loss, gradients } = lossGradients(
+      losses.push(accumulator.addLoss(
         () => model.forward(inputs).loss!.div(wanted.accumulation_divisor),
         optimizer.parameters,
-      );
-      accumulator.add(gradients);
-      losses.push(loss);
+      ));
       inputs.images?.dispose();
     }
     const measured = await optimizer.measure(accumulator.gradients, losses);

@@ -44,6 +44,7 @@ import {
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  skippedRowsOf,
   StepAborted,
   type StepContext,
   type StepOutcome,
@@ -205,7 +206,7 @@ export class DPOMethod implements TrainingMethod {
         const prepared = await this.#prepare(pairs, parameters);
         const { batch, features, reference } = prepared;
         const kept = new LabelledStates();
-        const { values, gradients } = await logProbGradients(
+        const values = await logProbGradients(
           this.#policy(prepared, this.#microSteps + k, kept.observe),
           (values) => {
             if (slopes) return slopes[k];
@@ -215,9 +216,9 @@ export class DPOMethod implements TrainingMethod {
             return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
           },
           parameters,
+          accumulator,
           lossScale,
         );
-        accumulator.add(gradients);
         const states = kept.take();
         meanLogits.push(logits.means(states));
         policies.push(sumPairs(pairs, values));
@@ -395,8 +396,7 @@ export class DPOMethod implements TrainingMethod {
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    const { rows, total } = this.dataset.skipped;
-    return { rows, total };
+    return skippedRowsOf([this.dataset, this.evalDataset]);
   }
 }
 

@@ -39,7 +39,7 @@ export function lossGradients(
   return { loss: value, gradients };
 }
 
-/** Sums gradients over micro-batches; owns the sum. */
+/** Sums gradients over the micro-batches of a step; owns the sum. */
 export class GradientAccumulator {
   #sum = new Map<string, tf.Tensor>();
 
@@ -61,20 +61,6 @@ export class GradientAccumulator {
     const result = lossGradients(loss, parameters, lossScale, this.#sum);
     for (const [name, gradient] of result.gradients) this.#sum.set(name, gradient);
     return result.loss;
-  }
-
-  /** Adds gradients and takes them over. */
-  add(gradients: ReadonlyMap<string, tf.Tensor>): void {
-    for (const [name, gradient] of gradients) {
-      const before = this.#sum.get(name);
-      if (!before) {
-        this.#sum.set(name, gradient);
-        continue;
-      }
-      this.#sum.set(name, before.add(gradient));
-      before.dispose();
-      gradient.dispose();
-    }
   }
 
   /** Frees the sum and starts again. */

@@ -228,9 +228,16 @@ export class GRPOPasses {
       const fixed = micro.onPolicy && (loss.beta ?? 0) === 0
         ? grid.gather(grid.spread(({ logProbs }) => logProbs))
         : null;
-      const done = await policyGradients(this.model, pass, parameters, compute, fixed, lossScale);
+      const done = await policyGradients(
+        this.model,
+        pass,
+        parameters,
+        compute,
+        fixed,
+        accumulator,
+        lossScale,
+      );
       for (let m = 0; m < values.length; m++) logProbs.push(values[m]);
-      accumulator.add(done.gradients);
       losses.push(done.loss);
       const passed = performance.now();
       const own = tokenEntropies(this.model, done.states, this.options.temperature);

@@ -6,9 +6,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { ModelBatch } from "../model/batch.ts";
-import { batchRows, packBranches, type PackedRow, type Sequence } from "../model/branches.ts";
+import { batchRows, type PackedRow, packRows, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
-import { lossGradients, type Parameters } from "./gradients.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
 import { LabelledStates } from "./labelled_states.ts";
 import { logProbGradients } from "./log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
@@ -79,12 +79,7 @@ export function completionBatch(
       labels: [...new Array<number>(prompt.ids.length - 1).fill(-100), ...tokens],
     }));
     if (branches.length === 0) return [];
-    const shared = options.sharePrefix
-      ? packBranches(branches, prompt.images, model.imageTokenId)
-      : null;
-    return shared
-      ? [shared]
-      : branches.map((branch) => packBranches([branch], prompt.images, model.imageTokenId)!);
+    return packRows(branches, prompt.images, options.sharePrefix, model.imageTokenId);
   });
   return rows.length === 0 ? null : batchRows(rows, options.padTokenId, model.config);
 }
@@ -146,16 +141,15 @@ export interface HostLoss {
   readonly gradient: Float32Array;
 }
 
-/** What going back through a batch gives; everything is the caller's to free. */
-export interface PolicyGradients {
+/** What going back through a batch gives beside gradients; everything is the caller's to free. */
+export interface PolicyOutcome {
   readonly loss: tf.Scalar;
-  readonly gradients: Map<string, tf.Tensor>;
   /** Of the tokens that count, after the final norm, [M, C]. */
   readonly states: tf.Tensor2D;
 }
 
 /**
- * Loss and gradients of a batch.
+ * Loss of a batch; its gradients are added to those of the step.
  *
  * Where values can be read at once (wasm, cpu), one pass does it. On a GPU reading waits, so that
  * the log-probabilities come from a pass of their own, unless the gradient does not depend on them.
@@ -163,6 +157,7 @@ export interface PolicyGradients {
  * @param compute the loss out of the log-probabilities, [M]
  * @param logProbs where the loss's gradient does not depend on their exact values: those known
  *   already, which save that pass; else null
+ * @param accumulator takes the gradients
  * @param lossScale multiplied into the gradients (fp16)
  */
 export async function policyGradients(
@@ -171,8 +166,9 @@ export async function policyGradients(
   parameters: Parameters,
   compute: (logProbs: Float32Array) => HostLoss,
   logProbs: Float32Array | null,
+  accumulator: GradientAccumulator,
   lossScale = 1,
-): Promise<PolicyGradients> {
+): Promise<PolicyOutcome> {
   const kept = new LabelledStates();
   const options: PassOptions = { ...pass.options, observeLabelled: kept.observe };
   const run = () => model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
@@ -182,15 +178,12 @@ export async function policyGradients(
     loss = result.loss;
     return result.gradient;
   };
-  let gradients: Map<string, tf.Tensor>;
   if (logProbs !== null && tf.getBackend() === "webgpu") {
     const weights = byLogProbs(logProbs);
     const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
-    const weighted = lossGradients(weightedLoss, parameters, lossScale);
-    weighted.loss.dispose();
-    gradients = weighted.gradients;
+    accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
   } else {
-    gradients = (await logProbGradients(run, byLogProbs, parameters, lossScale)).gradients;
+    await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
   }
-  return { loss: tf.scalar(loss), gradients, states: kept.take() };
+  return { loss: tf.scalar(loss), states: kept.take() };
 }

@@ -6,10 +6,10 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { lossGradients, type Parameters } from "./gradients.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
 
 /**
- * Log-probabilities with the gradients of a loss of them.
+ * Log-probabilities; the gradients of a loss of them are added to those of the step.
  *
  * Where values can be read at once (wasm, cpu) the model goes forward once; a GPU's values arrive
  * later, after the tape is gone, so that there the model goes forward twice.
@@ -17,22 +17,24 @@ import { lossGradients, type Parameters } from "./gradients.ts";
  * @param logProbs makes the log-probabilities [M]; the same values each time it is called
  * @param byLogProbs d loss / d log-prob, [M], given the values
  * @param parameters the tensors that get gradients
+ * @param accumulator takes them
  * @param lossScale multiplied into the gradients (fp16)
- * @returns the values, and gradients that are the caller's to free
+ * @returns the values
  */
 export async function logProbGradients(
   logProbs: () => tf.Tensor1D,
   byLogProbs: (values: Float32Array) => Float32Array,
   parameters: Parameters,
+  accumulator: GradientAccumulator,
   lossScale = 1,
-): Promise<{ values: Float32Array; gradients: Map<string, tf.Tensor> }> {
+): Promise<Float32Array> {
   let values: Float32Array | null = null;
   let slopes: Float32Array | null = null;
   if (tf.getBackend() === "webgpu") {
     values = await readLogProbs(logProbs);
     slopes = byLogProbs(values);
   }
-  const { loss, gradients } = lossGradients(
+  const loss = accumulator.addLoss(
     () => {
       const x = logProbs(); // [M]
       values ??= Float32Array.from(x.dataSync());
@@ -43,7 +45,7 @@ export async function logProbGradients(
     lossScale,
   );
   loss.dispose();
-  return { values: values!, gradients };
+  return values!;
 }
 
 /** The values alone. */

@@ -178,8 +178,9 @@ Deno.test("gradients that overflow in fp16 at a scale of 1 stop the run, with th
   const method = methodWith(run.method, {
     step: async (context) => {
       const outcome = await run.method.step(context);
-      const [name, gradient] = [...context.accumulator.gradients][0];
-      context.accumulator.add(new Map([[name, gradient.mul(Infinity)]]));
+      const [parameter] = context.parameters.values();
+      const overflow = () => parameter.sum().mul(Infinity) as tf.Scalar;
+      context.accumulator.addLoss(overflow, context.parameters).dispose();
       return outcome;
     },
   });
