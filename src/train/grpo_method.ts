@@ -43,6 +43,7 @@ import {
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  skippedRowsOf,
   StepAborted,
   type StepContext,
   type StepOutcome,
@@ -347,8 +348,8 @@ export class GRPOMethod implements TrainingMethod {
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    const { rows, total } = this.parts.dataset.skipped;
-    return { rows, total };
+    const { dataset, evaluator } = this.parts;
+    return skippedRowsOf([dataset, evaluator?.dataset ?? null]);
   }
 }
 

@@ -29,6 +29,7 @@ import {
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  skippedRowsOf,
   type StepContext,
   type StepOutcome,
   type TrainingMethod,
@@ -228,11 +229,6 @@ export class SFTMethod implements TrainingMethod {
   }
 
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    const sources = new Set([this.dataset.skipped]); // parts of one data set share theirs
-    if (this.evalDataset) sources.add(this.evalDataset.skipped);
-    return {
-      rows: [...sources].flatMap(({ rows }) => rows),
-      total: [...sources].reduce((sum, { total }) => sum + total, 0),
-    };
+    return skippedRowsOf([this.dataset, this.evalDataset]);
   }
 }

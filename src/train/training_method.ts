@@ -5,6 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { SkippedRows } from "../data/skipped_rows.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
 
@@ -64,6 +65,19 @@ export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
       largest === null || size.rows * size.tokens > largest.rows * largest.tokens ? size : largest,
     null,
   );
+}
+
+/** Rows that could not be used, and how many there are in all; parts of one data set share theirs. */
+export function skippedRowsOf(
+  datasets: readonly ({ readonly skipped: SkippedRows } | null)[],
+): ReturnType<TrainingMethod["skippedRows"]> {
+  const sources = [
+    ...new Set(datasets.flatMap((dataset) => dataset === null ? [] : dataset.skipped)),
+  ];
+  return {
+    rows: sources.flatMap(({ rows }) => rows),
+    total: sources.reduce((sum, { total }) => sum + total, 0),
+  };
 }
 
 /** Everything that a resumed run needs to go on, as JSON. */
