@@ -5,18 +5,17 @@
  */
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
 import type { SkippedRows } from "../src/data/skipped_rows.ts";
-import { initBackend } from "../src/device/backend.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
-import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
-import { readsPackedFast } from "../src/ops/packed_weight.ts";
+import type { LoadedModel } from "../src/model/pretrained.ts";
 import { formatTable } from "../src/report/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
+import { openModel } from "./open_model.ts";
 import { required } from "./required.ts";
 
 const FORMATS = ["vqa", "preference", "grpo"] as const;
@@ -271,38 +270,25 @@ const EVALUATIONS = {
 async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolean> {
   const format = asked.format ??
     await untilAborted(formatOfData(asked.data, asked.split), signal);
-  const backend = await initBackend({ backend: asked.backend });
-  console.error(`backend ${backend.reason}`);
-  const loading = loadModel(asked.model, {
-    adapter: asked.adapter,
-    onWarning: (text) => console.error(`warning: ${text}`),
-    keepPacked: (_, format) => readsPackedFast(format),
-    signal,
-  });
-  const loaded = await untilAborted(loading, signal, ({ model }) => model.dispose());
+  using opened = await openModel(asked, signal);
   using lines = new AnswerLines(asked.out);
   const started = performance.now();
-  try {
-    const measured = await EVALUATIONS[format](loaded, asked, lines, signal);
-    const seconds = (performance.now() - started) / 1000;
-    if (signal.aborted) {
-      console.error(cutShort(measured, asked));
-      return false;
-    }
-    const { scores, skipped, table } = measured;
-    for (const { place, reason } of skipped.rows.slice(0, 10)) {
-      console.error(`skipped ${place}: ${reason}`);
-    }
-    if (skipped.count > 0) console.error(`${skipped.count} rows skipped`);
-    console.error(`${format} on ${asked.data}, ${seconds.toFixed(1)} s`);
-    console.log(
-      asked.json ? JSON.stringify({ ...scores, skipped: skipped.count, seconds }) : table.trimEnd(),
-    );
-    return true;
-  } finally {
-    loaded.model.dispose();
-    backend.dispose();
+  const measured = await EVALUATIONS[format](opened.loaded, asked, lines, signal);
+  const seconds = (performance.now() - started) / 1000;
+  if (signal.aborted) {
+    console.error(cutShort(measured, asked));
+    return false;
   }
+  const { scores, skipped, table } = measured;
+  for (const { place, reason } of skipped.rows.slice(0, 10)) {
+    console.error(`skipped ${place}: ${reason}`);
+  }
+  if (skipped.count > 0) console.error(`${skipped.count} rows skipped`);
+  console.error(`${format} on ${asked.data}, ${seconds.toFixed(1)} s`);
+  console.log(
+    asked.json ? JSON.stringify({ ...scores, skipped: skipped.count, seconds }) : table.trimEnd(),
+  );
+  return true;
 }
 
 /** What is there of an interrupted evaluation; nobody shall take it for the whole one. */

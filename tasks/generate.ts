@@ -4,13 +4,11 @@
  * @module
  */
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
-import { initBackend } from "../src/device/backend.ts";
 import { generateText, type PromptImage } from "../src/generate/generate_text.ts";
-import { loadModel } from "../src/model/pretrained.ts";
-import { readsPackedFast } from "../src/ops/packed_weight.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
+import { openModel } from "./open_model.ts";
 import { required } from "./required.ts";
 
 /** What `generate` was asked for. */
@@ -114,65 +112,55 @@ export function parseGenerateArguments(args: readonly string[]): GenerateOptions
 /** @returns whether it came to its end */
 async function generate(asked: GenerateOptions, signal: AbortSignal): Promise<boolean> {
   const pictures = await Promise.all(asked.images.map((path) => Deno.readFile(path)));
-  const backend = await initBackend({ backend: asked.backend });
-  console.error(`backend ${backend.reason}`);
-  const { model, tokenizer, imageProcessor } = await loadModel(asked.model, {
-    adapter: asked.adapter,
-    onWarning: (text) => console.error(`warning: ${text}`),
-    keepPacked: (_, format) => readsPackedFast(format),
-  });
-  try {
-    const images: PromptImage[] = [];
-    for (const [i, bytes] of pictures.entries()) {
-      try {
-        images.push(await imageProcessor.process(bytes));
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new Error(`Cannot use the picture ${asked.images[i]}: ${reason}`);
-      }
+  using opened = await openModel(asked, signal);
+  const { model, tokenizer, imageProcessor } = opened.loaded;
+  const images: PromptImage[] = [];
+  for (const [i, bytes] of pictures.entries()) {
+    try {
+      images.push(await imageProcessor.process(bytes));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`Cannot use the picture ${asked.images[i]}: ${reason}`);
     }
-    const { maxNewTokens, greedy, temperature, topP, topK, minP, repetitionPenalty } = asked;
-    const output = new TextEncoder();
-    const write = (text: string) => {
-      for (let bytes = output.encode(text); bytes.length > 0;) {
-        bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
-      }
-    };
-    const started = performance.now();
-    signal.throwIfAborted();
-    const [{ text, tokens, finishReason }] = await generateText(
-      model,
-      tokenizer,
-      [{ messages: [{ role: "user", content: asked.prompt }], images }],
-      {
-        maxNewTokens,
-        greedy,
-        temperature,
-        topP,
-        topK,
-        minP,
-        repetitionPenalty,
-        stop: asked.stop,
-        seed: asked.seed,
-        onText: asked.json ? undefined : (_, piece) => write(piece),
-        signal,
-      },
-    );
-    const seconds = (performance.now() - started) / 1000;
-    if (!asked.json) write("\n");
-    else if (!signal.aborted) {
-      write(JSON.stringify({ text, tokens, finish_reason: finishReason }) + "\n");
-    }
-    console.error(
-      `${tokens.length} tokens in ${seconds.toFixed(1)} s (${
-        (tokens.length / seconds).toFixed(1)
-      } tokens/s), ended by ${signal.aborted ? "Ctrl-C" : finishReason}`,
-    );
-    return !signal.aborted;
-  } finally {
-    model.dispose();
-    backend.dispose();
   }
+  const { maxNewTokens, greedy, temperature, topP, topK, minP, repetitionPenalty } = asked;
+  const output = new TextEncoder();
+  const write = (text: string) => {
+    for (let bytes = output.encode(text); bytes.length > 0;) {
+      bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
+    }
+  };
+  const started = performance.now();
+  signal.throwIfAborted();
+  const [{ text, tokens, finishReason }] = await generateText(
+    model,
+    tokenizer,
+    [{ messages: [{ role: "user", content: asked.prompt }], images }],
+    {
+      maxNewTokens,
+      greedy,
+      temperature,
+      topP,
+      topK,
+      minP,
+      repetitionPenalty,
+      stop: asked.stop,
+      seed: asked.seed,
+      onText: asked.json ? undefined : (_, piece) => write(piece),
+      signal,
+    },
+  );
+  const seconds = (performance.now() - started) / 1000;
+  if (!asked.json) write("\n");
+  else if (!signal.aborted) {
+    write(JSON.stringify({ text, tokens, finish_reason: finishReason }) + "\n");
+  }
+  console.error(
+    `${tokens.length} tokens in ${seconds.toFixed(1)} s (${
+      (tokens.length / seconds).toFixed(1)
+    } tokens/s), ended by ${signal.aborted ? "Ctrl-C" : finishReason}`,
+  );
+  return !signal.aborted;
 }
 
 /** The command. */

@@ -133,8 +133,10 @@ async function dryRun(
   config: ResolvedConfig,
   signal: AbortSignal,
 ): Promise<number> {
-  // There is nothing to save.
-  signal.addEventListener("abort", () => Deno.exit(130));
+  signal.addEventListener("abort", () => {
+    console.error("a dry run has nothing to save");
+    Deno.exit(130);
+  });
   const { dryRunLines } = await import("../src/train/dry_run_report.ts");
   const run = await dryRunOf(config.training_type);
   const report = await run(config, {

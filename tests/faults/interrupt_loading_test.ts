@@ -52,6 +52,9 @@ Deno.test({
       assertFails(ended, 130, SAID);
       assert(!/step 1\//.test(ended.stderr), ended.stderr);
       await assertUntouched(root);
+      const dry = await command([...args, "--dry-run"], [[/^backend /m, "SIGINT"]]);
+      assertFails(dry, 130, "a dry run has nothing to save");
+      await assertUntouched(root);
     } finally {
       await Deno.remove(root, { recursive: true });
     }

@@ -1,0 +1,43 @@
+import type { BackendChoice } from "../src/config/device_backend.ts";
+import { type ActiveBackend, initBackend } from "../src/device/backend.ts";
+import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
+import { readsPackedFast } from "../src/ops/packed_weight.ts";
+import { untilAborted } from "../src/until_aborted.ts";
+
+/** What a command asks a model with. */
+export interface OpenedModel extends Disposable {
+  readonly backend: ActiveBackend;
+  readonly loaded: LoadedModel;
+}
+
+/**
+ * The backend and the model that a command line names; says which backend, and what is odd.
+ *
+ * @param signal ends it at once, with its reason as the error
+ */
+export async function openModel(
+  asked: {
+    readonly model: string;
+    readonly adapter: string | undefined;
+    readonly backend: BackendChoice | undefined;
+  },
+  signal: AbortSignal,
+): Promise<OpenedModel> {
+  const backend = await initBackend({ backend: asked.backend });
+  console.error(`backend ${backend.reason}`);
+  const loading = loadModel(asked.model, {
+    adapter: asked.adapter,
+    onWarning: (text) => console.error(`warning: ${text}`),
+    keepPacked: (_, format) => readsPackedFast(format),
+    signal,
+  });
+  const loaded = await untilAborted(loading, signal, ({ model }) => model.dispose());
+  return {
+    backend,
+    loaded,
+    [Symbol.dispose]() {
+      loaded.model.dispose();
+      backend.dispose();
+    },
+  };
+}
