@@ -5,15 +5,14 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { sharedGradients } from "./fused_op.ts";
 import { withLazyGradients } from "./lazy_gradients.ts";
 import { packHalf, unpackHalf } from "./pack_half.ts";
 import { type HalfFormat, withPrecision } from "./precision.ts";
 import { isRecording } from "./recording.ts";
-import { castHalf, roundHalf } from "./round_half.ts";
+import { roundHalf } from "./round_half.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 /** What is kept of rounded values: nothing where nobody goes back. */
@@ -51,14 +50,34 @@ export function halfGelu(
   });
 }
 
-/** The plain composite of {@linkcode halfSwiglu}. */
+/** R(silu(gate)) of rounded gate. */
+function halfSilu(format: HalfFormat, gate: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => roundHalf(gate.mul(gate.sigmoid()), format));
+}
+
+/** R(x · y). */
+function halfProduct(format: HalfFormat, x: tf.Tensor, y: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => roundHalf(x.mul(y), format));
+}
+
+/** The plain composite of {@linkcode halfSwiglu}, which frees each value once it is used. */
 export function halfSwigluComposite(
   format: HalfFormat,
   gate: tf.Tensor,
   up: tf.Tensor,
 ): tf.Tensor {
-  const [g, u] = [gate, up].map((factor) => castHalf(factor, format)); // no change but to gradients
-  return castHalf(castHalf(g.mul(g.sigmoid()), format).mul(u), format);
+  return tf.tidy(() => halfProduct(format, halfSilu(format, gate), up));
+}
+
+/** The gradient by gate from d, that of R(silu(gate)), rounded: d · σ + d · gate · σ (1 − σ). */
+function halfSiluGradient(format: HalfFormat, gate: tf.Tensor, d: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => {
+    const sigma = gate.sigmoid();
+    const slope = tf.tidy(() => d.mul(gate).mul(sigma.mul(tf.scalar(1).sub(sigma))));
+    const sum = tf.tidy(() => d.mul(sigma).add(slope));
+    tf.dispose([sigma, slope]);
+    return roundHalf(sum, format);
+  });
 }
 
 /**
@@ -86,16 +105,17 @@ export function halfSwiglu(format: HalfFormat, gate: tf.Tensor, up: tf.Tensor): 
           up: () => kernels.swigluHalf(factor(0), roundHalf(dy, format), format),
         };
       }
-      const both = sharedGradients(() => {
-        const factors = [factor(0), factor(1)];
-        const { gradients } = valueAndGradients(
-          () => withPrecision("float32", () => halfSwigluComposite(format, factors[0], factors[1])),
-          factors,
-          dy,
-        );
-        return gradients as tf.Tensor[];
-      });
-      return { gate: both(0), up: both(1) };
+      const R = (x: tf.Tensor) => roundHalf(x, format);
+      return {
+        gate: () => {
+          const d = tf.tidy(() => halfProduct(format, R(dy), factor(1)));
+          return halfSiluGradient(format, factor(0), d);
+        },
+        up: () => {
+          const h = tf.tidy(() => halfSilu(format, factor(0)));
+          return halfProduct(format, R(dy), h);
+        },
+      };
     },
   });
 }
