@@ -79,10 +79,12 @@ export function linearLayer(
   const adapter = context.adapters.get(name);
   if (adapter === undefined) return linear(x, base, bias, { gelu: activates });
   const { magnitude } = adapter;
-  const keys = adapter.dropout > 0 ? context.dropoutKeys : null;
-  const dropped = keys === null ? undefined : dropout(x, adapter.dropout, keys.next());
+  const key = adapter.dropout > 0 ? context.dropoutKeys?.next() : undefined;
+  const drop = key === undefined ? undefined : (x: tf.Tensor) => dropout(x, adapter.dropout, key);
+  const dropped = drop?.(x);
   if (magnitude === null) {
-    return linear(x, base, bias, { branch: { ...adapter, input: dropped }, gelu: activates });
+    const branch = { ...adapter, input: dropped, remakeInput: drop };
+    return linear(x, base, bias, { branch, gelu: activates });
   }
   const y = castHalf(decompose(adapter, magnitude, x, dropped, base, bias), halfFormat());
   return activates ? gelu(y) : y;

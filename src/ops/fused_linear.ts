@@ -32,6 +32,8 @@ export interface LowRankBranch {
   readonly scaling: number;
   /** What the branch reads where that is not x itself, as with dropout: shaped as x. */
   readonly input?: tf.Tensor;
+  /** Makes `input` again from x, so that x alone is kept for the way back. */
+  readonly remakeInput?: (x: tf.Tensor) => tf.Tensor;
 }
 
 /** A product C = scale · op(A) op(B), with what follows in the same pass over C. */
@@ -199,10 +201,11 @@ export function fusedLinear<Tools>(
     ...(branch?.input && { input: branch.input }),
     ...(branch && { loraA: branch.loraA, loraB: branch.loraB }),
   };
+  const keepsInput = branch?.input !== undefined && branch.remakeInput === undefined;
   const saveInputs = [
-    ...(trains || (branch !== undefined && branch.input === undefined) ? ["x"] : []),
+    ...(trains || (branch !== undefined && !keepsInput) ? ["x"] : []),
     ...(packed ? [] : ["weight"]),
-    ...(branch?.input ? ["input"] : []),
+    ...(keepsInput ? ["input"] : []),
     ...(branch ? ["loraA", "loraB"] : []),
   ];
   const z = firstOutput(kernels.launchAll({
@@ -224,10 +227,11 @@ export function fusedLinear<Tools>(
         bias: () => kernels.columnSum(dy),
       } satisfies Record<string, GradientFunction>;
       if (branch === undefined) return { x: dx, ...overRows };
-      const { loraA, loraB, input } = kept;
+      const { loraA, loraB } = kept;
+      const apart = branch.input !== undefined;
       const own = { loraA, loraB, scaling: branch.scaling };
       const both = sharedGradients((sums) =>
-        branchBack(kernels, dy, input ? null : W, own, input ? sums.input : sums.x)
+        branchBack(kernels, dy, apart ? null : W, own, apart ? sums.input : sums.x)
       );
       let wentBack = false;
       const ofBranch: GradientFunction = (sums) => {
@@ -236,13 +240,13 @@ export function fusedLinear<Tools>(
       };
       return {
         ...overRows,
-        ...(input ? { x: dx, input: ofBranch } : { x: ofBranch }),
+        ...(apart ? { x: dx, input: ofBranch } : { x: ofBranch }),
         loraA: (sums) => {
           const scale = branch.scaling;
           const g = wentBack // [N, r]
             ? both(1)()
             : productOp(kernels, [N, r], { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, scale });
-          const b = input ?? kept.x;
+          const b = kept.input ?? branch.remakeInput?.(kept.x) ?? kept.x;
           const product = { kind: "tn", M: r, N: I, K: N, a: g, b } as const;
           return productOp(kernels, [r, I], product, sums?.loraA);
         },

@@ -5,6 +5,7 @@ import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.t
 import { readBack } from "../../src/device/read_back.ts";
 import { valueAndGradients } from "../../src/ops/backward.ts";
 import { fusedKernels } from "../../src/ops/fused_kernels.ts";
+import { dropout } from "../../src/ops/dropout.ts";
 import { geluComposite } from "../../src/ops/gelu.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../src/ops/half_precision.ts";
 import { linear, linearComposite, separateLinear } from "../../src/ops/linear.ts";
@@ -240,6 +241,42 @@ Deno.test("a frozen layer keeps what its side branch reads and h for the way bac
   assertEquals(buffersKept(false, false), 0);
   assertEquals(buffersKept(true, false), 2);
   assertEquals(buffersKept(true, true), 2);
+});
+
+Deno.test("layers that drop what their side branches read keep the one input that they share", async () => {
+  await initBackend({ backend: "wasm" });
+  const [N, I, O, r] = [64, 32, 48, 4];
+  const x = randomTensor([N, I], 1);
+  const weight = tf.variable(randomTensor([O, I], 2), false);
+  const loraA = randomTensor([r, I], 3), loraB = randomTensor([O, r], 4);
+  const inputs = [x, loraA, loraB];
+  const start = tf.memory().numDataBuffers;
+  const layers = (remakes: boolean) => {
+    let kept = 0;
+    const { value, gradients } = valueAndGradients(() => {
+      const passing = x.neg();
+      const outputs = [11, 12, 13].map((key) => {
+        const drop = (x: tf.Tensor) => dropout(x, 0.3, key);
+        const input = drop(passing);
+        const remakeInput = remakes ? drop : undefined;
+        const branch = { loraA, loraB, scaling: SCALING, input, remakeInput };
+        const y = linear(passing, weight, undefined, { branch });
+        input.dispose();
+        return y;
+      });
+      passing.dispose();
+      kept = tf.memory().numDataBuffers - start - outputs.length;
+      return tf.addN(outputs).square().sum();
+    }, inputs);
+    const values = [value, ...gradients].map((tensor) => tensor!.dataSync());
+    tf.dispose([value, gradients as tf.Tensor[]]);
+    return { kept, values };
+  };
+  const remade = layers(true), stored = layers(false);
+  assertEquals(remade.kept, 1 + 3); // the input, and each layer's h
+  assertEquals(stored.kept, 3 + 3);
+  assertEquals(remade.values, stored.values);
+  tf.dispose([weight, ...inputs]);
 });
 
 Deno.test("adapters get their gradients where nobody wants that of the input", async () => {
