@@ -3,11 +3,12 @@
 
 // w = w * (1 - lr * decay) - rate * m / (sqrt(v) / root + eps), after m += (1 - beta1)(g - m) and
 // v = beta2 v + (1 - beta2) g^2, with g = gradient * scale, rate = lr / (1 - beta1^t),
-// root = sqrt(1 - beta2^t). All arrays [n], w, m and v in place.
+// root = sqrt(1 - beta2^t). fresh1 and fresh2 are 1 - beta1 and 1 - beta2, which floats would make of the betas with
+// an error in the fifth digit. All arrays [n], w, m and v in place.
 EXPORT(nano_adamw)
 void nano_adamw(i32 n, float *w, const float *gradient, float *m, float *v, float keep, float rate,
-                float beta1, float beta2, float inverse_root, float eps, float scale) {
-  v4 b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1.0f - beta1), c2 = splat(1.0f - beta2);
+                float beta1, float beta2, float fresh1, float fresh2, float inverse_root, float eps, float scale) {
+  v4 b1 = splat(beta1), b2 = splat(beta2), c1 = splat(fresh1), c2 = splat(fresh2);
   v4 vk = splat(keep), vr = splat(rate), vi = splat(inverse_root), ve = splat(eps), vs = splat(scale);
   for (i32 i = 0; i < n; i += 4) {
     i32 c = n - i;
@@ -39,13 +40,4 @@ double nano_sum_squares(i32 n, const float *x) {
   double total = wasm_f64x2_extract_lane(s, 0) + wasm_f64x2_extract_lane(s, 1);
   for (; i < n; i++) total += (double)x[i] * (double)x[i];
   return total;
-}
-
-// y += alpha * x
-EXPORT(nano_axpy)
-void nano_axpy(i32 n, float alpha, const float *x, float *y) {
-  v4 a = splat(alpha);
-  i32 i = 0;
-  for (; i + 4 <= n; i += 4) store4(y + i, madd(a, load4(x + i), load4(y + i)));
-  for (; i < n; i++) y[i] += alpha * x[i];
 }

@@ -94,14 +94,6 @@ void nano_pixel_shuffle(i32 N, i32 out, i32 s, i32 C, const float *from, float *
         }
 }
 
-// [batch, rows, columns] of blocks of `width` floats to [batch, columns, rows]: swaps two axes.
-EXPORT(nano_swap_axes)
-void nano_swap_axes(i32 batch, i32 rows, i32 columns, i32 width, const float *from, float *to) {
-  for (i32 b = 0; b < batch; b++, from += rows * columns * width, to += rows * columns * width)
-    for (i32 c = 0; c < columns; c++)
-      for (i32 r = 0; r < rows; r++) copy(width, from + (r * columns + c) * width, to + (c * rows + r) * width);
-}
-
 // The word that PCG's RXS-M-XS gives for a counter (O'Neill, 2014).
 INLINE u32 mix(u32 word) {
   u32 state = word * 747796405u + 2891336453u;

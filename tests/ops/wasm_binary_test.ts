@@ -22,6 +22,19 @@ Deno.test("the checked-in kernels were built from the checked-in sources", async
   );
 });
 
+Deno.test("every kernel of the module is called by something", async () => {
+  const folder = new URL("../../src/ops/wasm/", import.meta.url);
+  const sources: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    if (name !== "kernels_binary.ts") sources.push(await Deno.readTextFile(new URL(name, folder)));
+  }
+  const module = new WebAssembly.Module(decode(PLAIN_KERNELS));
+  const kernels = WebAssembly.Module.exports(module).map(({ name }) => name)
+    .filter((name) => name.startsWith("nano_"));
+  assert(kernels.length > 30, `${kernels}`);
+  assertEquals(kernels.filter((name) => !sources.some((text) => text.includes(`"${name}"`))), []);
+});
+
 Deno.test("the kernels write nothing to a heap that they were not given", () => {
   for (const binary of [RELAXED_KERNELS, PLAIN_KERNELS]) {
     assertEquals(foreignSections(decode(binary)), []);

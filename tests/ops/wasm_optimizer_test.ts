@@ -37,6 +37,24 @@ Deno.test("adamW equals the formula, and refuses values that are shared", async 
   }
 });
 
+Deno.test("the first step of adamW takes as much of a gradient as its betas say, to a float's digits", async () => {
+  const k = await kernels();
+  const [parameter, gradient] = [randomTensor([65], 1), randomTensor([65], 2, 1, 2)];
+  const [firstMoment, secondMoment] = [tf.zeros([65]), tf.zeros([65])];
+  const numbers = {
+    ...{ learningRate: 0.01, weightDecay: 0, beta1: 0.9, beta2: 0.999, eps: 0 },
+    ...{ step: 1, gradientScale: 1 },
+  };
+  const g = gradient.dataSync();
+  k.adamW([{ parameter, gradient, firstMoment, secondMoment, numbers }]);
+  const [first, second] = [firstMoment.dataSync(), secondMoment.dataSync()];
+  g.forEach((g, i) => {
+    assert(Math.abs(first[i] / (0.1 * g) - 1) < 3e-7, `${first[i] / g}`);
+    assert(Math.abs(second[i] / (0.001 * g * g) - 1) < 3e-7, `${second[i] / g ** 2}`);
+  });
+  tf.dispose([parameter, gradient, firstMoment, secondMoment]);
+});
+
 Deno.test("adamW with moments outside the heap gives the same bits, chunk after chunk", async () => {
   const k = await kernels();
   for (const size of [1, 65, 64 * 1024 + 3]) {

@@ -30,6 +30,8 @@ function update(
     rate,
     beta1,
     beta2,
+    1 - beta1,
+    1 - beta2,
     inverseRoot,
     eps,
     gradientScale,
