@@ -29,6 +29,7 @@ import {
 import { chosenTokens, joinPairs, lossInputs } from "./dpo_loss_inputs.ts";
 import type { DPOReference } from "./dpo_reference.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
+import { frozenFeatures } from "./frozen_features.ts";
 import type { Parameters } from "./gradients.ts";
 import { LabelledStates } from "./labelled_states.ts";
 import { longestFirst, paddingOf } from "./like_lengths.ts";
@@ -39,6 +40,7 @@ import {
   MicroBatches,
   type MicroBatchOptions,
 } from "./micro_batches.ts";
+import { sizeOf } from "./step_memory_options.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
@@ -130,15 +132,11 @@ export class DPOMethod implements TrainingMethod {
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
     const { sharePrefix, padTokenId } = this.options;
     const batch = pairBatch(pairs, sharePrefix, padTokenId, this.model);
-    const { images } = batch;
-    const tiles = images?.shape[0] ?? 0;
+    const tiles = batch.images?.shape[0] ?? 0;
     this.#sizes.push({ rows: batch.batchSize, tokens: batch.tokens, tiles });
     // An adapted encoder is another one without its adapters.
-    const differs = [...parameters.keys(), ...this.model.adapters.keys()]
-      .some((name) => name.includes("vision_encoder."));
-    const features = images === null || differs
-      ? undefined
-      : tf.tidy(() => this.model.imageFeatures(images));
+    const changing = [...parameters.keys(), ...this.model.adapters.keys()];
+    const features = frozenFeatures(this.model, batch, changing);
     const reference = await this.reference?.logProbs({ pairs, batch, features }) ?? null;
     return { pairs, batch, features, reference };
   }
@@ -181,7 +179,7 @@ export class DPOMethod implements TrainingMethod {
     const coupled = batches.length > 1 && lossReduction === "token" && this.#transports;
     const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
 
-    const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+    const trained = sizeOf(parameters.values());
     const parts = batches.flatMap((pairs) => {
       const wholeBatch = lossReduction === "token" ? whole : {
         pairs: pairs.length * batches.length,

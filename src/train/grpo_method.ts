@@ -38,6 +38,7 @@ import {
   storeRollout,
 } from "./grpo_rollout.ts";
 import type { RolloutMaker } from "./grpo_rollout_maker.ts";
+import { sizeOf } from "./step_memory_options.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
@@ -141,7 +142,7 @@ export class GRPOMethod implements TrainingMethod {
         whole.push(await this.#nextMicroBatch(step, metrics, signal));
       }
       this.#last = whole;
-      const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+      const trained = sizeOf(parameters.values());
       const { disableDropout, seed } = this.options;
       const micro = whole.map((one) =>
         this.#passes.cut(

@@ -12,6 +12,7 @@ import type { WholeBatch } from "../losses/grpo_normaliser.ts";
 import { labelledRows, type ModelBatch } from "../model/batch.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
+import { frozenFeatures } from "./frozen_features.ts";
 import type { Parameters } from "./gradients.ts";
 import type { MeanMetrics } from "./grpo_mean_metrics.ts";
 import {
@@ -166,12 +167,7 @@ export class GRPOPasses {
       dropoutKeys: part.dropoutKeys,
       checkpointing: this.options.gradientCheckpointing,
     };
-    // Features from outside the tape where nothing of the vision encoder trains.
-    const trains = [...parameters.keys()].some((name) => name.includes("vision_encoder."));
-    const { images } = batch;
-    const features = images === null || trains
-      ? undefined
-      : tf.tidy(() => this.model.imageFeatures(images));
+    const features = frozenFeatures(this.model, batch, parameters.keys());
     return { batch, options, features, temperature: this.options.temperature };
   }
 

@@ -15,7 +15,7 @@ import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
-import type { Parameters } from "./gradients.ts";
+import { frozenFeatures } from "./frozen_features.ts";
 import { likeLengthParts, longestFirst, paddingOf, partCost } from "./like_lengths.ts";
 import {
   examplesInOrder,
@@ -23,6 +23,7 @@ import {
   MicroBatches,
   type MicroBatchOptions,
 } from "./micro_batches.ts";
+import { sizeOf } from "./step_memory_options.ts";
 import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
 import {
   type BatchSize,
@@ -113,28 +114,20 @@ export class SFTMethod implements TrainingMethod {
     }
   }
 
-  /** Features from outside the tape where nothing of the vision encoder trains. */
-  #frozenFeatures(batch: ModelBatch, parameters: Parameters): tf.Tensor3D | undefined {
-    const trains = [...parameters.keys()].some((name) => name.includes("vision_encoder."));
-    if (batch.images === null || trains) return undefined;
-    const images = batch.images;
-    return tf.tidy(() => this.model.imageFeatures(images));
-  }
-
   async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
     const { batches, epochEnded } = await this.#microBatches.next(more);
     this.#lastBatches = batches;
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
     const losses: tf.Scalar[] = [];
-    const trained = [...parameters.values()].reduce((sum, { size }) => sum + size, 0);
+    const trained = sizeOf(parameters.values());
     let tokens = 0, padding = 0;
     for (const [k, examples] of batches.entries()) {
       const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
       for (const batch of this.#toBatches(examples, trained)) {
         await turnEventLoop();
         const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
-        const features = this.#frozenFeatures(batch, parameters);
+        const features = frozenFeatures(this.model, batch, parameters.keys());
         const loss = accumulator.addLoss(
           () =>
             this.model.labelLogProbs(batch, {

@@ -15,6 +15,7 @@ import {
   largestDifference,
   LORA,
   madeUpReference,
+  meanOfMicroBatches,
   shapeRows,
   tinyConfig,
   tinyModel,
@@ -109,27 +110,8 @@ Deno.test("DPO with loss_reduction micro_batch is the mean of the micro-batches'
   using run = await tinyRun(
     tinyConfig(["training.loss_reduction=micro_batch", "dpo.loss_type=[sft]"]),
   );
-  const { method } = run;
   const { loss } = await run.gradients();
-  const { model, tokenizer } = run.prepared;
-  const batches = method.describeLastBatch() as { row: number }[][];
-  const pairs = new Map<number, Awaited<ReturnType<typeof method.maker.make>>>();
-  for await (const placed of examplesInOrder(method.dataset, false)) {
-    pairs.set(placed.row!, await method.maker.make(placed));
-  }
-  let mean = 0;
-  for (const batch of batches) {
-    let sum = 0, tokens = 0;
-    for (const { row } of batch) {
-      const pair = pairs.get(row)!;
-      const one = pairBatch([pair], true, tokenizer.padTokenId, model);
-      const values = model.labelLogProbs(one)!.dataSync<"float32">();
-      for (let i = 0; i < pair.chosenLength; i++) sum -= values[i];
-      tokens += pair.chosenLength;
-    }
-    mean += sum / tokens / batches.length;
-  }
-  assertAlmostEquals(loss, mean, 1e-5);
+  assertAlmostEquals(loss, await meanOfMicroBatches(run), 1e-5);
 });
 
 Deno.test("DPO resumes to the bit, dropout and an unfinished epoch included", async () => {

@@ -8,6 +8,7 @@ import type { Row } from "../../src/data/row.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { RandomStream } from "../../src/random.ts";
+import { pairBatch } from "../../src/train/dpo_examples.ts";
 import { DPOMethod } from "../../src/train/dpo_method.ts";
 import {
   type DPOReference,
@@ -16,6 +17,7 @@ import {
 } from "../../src/train/dpo_reference.ts";
 import { dpoExampleMaker, dpoGroups, dpoMethodOptions } from "../../src/train/dpo_setup.ts";
 import { GradientAccumulator } from "../../src/train/gradients.ts";
+import { examplesInOrder } from "../../src/train/micro_batches.ts";
 import { Optimizer, type ParameterGroup } from "../../src/train/optimizer.ts";
 import { type PreparedModel, prepareModel } from "../../src/train/prepare_model.ts";
 import type { StepOutcome } from "../../src/train/training_method.ts";
@@ -101,6 +103,29 @@ export interface TinyOptions {
     prepared: PreparedModel,
     groups: readonly ParameterGroup[],
   ) => DPOReference | null;
+}
+
+/** The mean of the last step's micro-batches' means of −log p over chosen tokens, pair by pair. */
+export async function meanOfMicroBatches({ method, prepared }: TinyRun): Promise<number> {
+  const { model, tokenizer } = prepared;
+  const pairs = new Map<number, Awaited<ReturnType<typeof method.maker.make>>>();
+  for await (const placed of examplesInOrder(method.dataset, false)) {
+    pairs.set(placed.row!, await method.maker.make(placed));
+  }
+  const batches = method.describeLastBatch() as { row: number }[][];
+  let mean = 0;
+  for (const batch of batches) {
+    let sum = 0, tokens = 0;
+    for (const { row } of batch) {
+      const pair = pairs.get(row)!;
+      const one = pairBatch([pair], true, tokenizer.padTokenId, model);
+      const values = model.labelLogProbs(one)!.dataSync<"float32">();
+      for (let i = 0; i < pair.chosenLength; i++) sum -= values[i];
+      tokens += pair.chosenLength;
+    }
+    mean += sum / tokens / batches.length;
+  }
+  return mean;
 }
 
 /** Makes a run. */
