@@ -35,6 +35,8 @@ export interface StepMemoryOptions {
   /** Micro-batches of an optimizer step. */
   readonly accumulation: number;
   readonly checkpointing: boolean;
+  /** Whether a pass computes in 16 bits, and keeps what it rounds in them. */
+  readonly half: boolean;
   /**
    * Whether norms, activations, attention and head are kernels of ours. Of plain tfjs ops each keeps
    * more: attention its matrix of [T, T] a head, the head chunks of 64 MiB of logits.
@@ -81,22 +83,38 @@ const PROCESS_GROWTH = 40 * 2 ** 20;
 /** And the compiled shaders of a software adapter. */
 const SHADER_BYTES = 24 * 2 ** 20;
 
-/** Floats that a block of the decoder keeps for the way back, a row. */
-function decoderBlockFloats(config: VLMConfig, T: number, fused: boolean): number {
-  const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
-  const K = lm_n_kv_heads * (C / H);
-  // Seen, by varying each dim: C for input, normed, q, attended, sum and the like; k, v; gate, up.
-  const perToken = 10 * C + 2 * K + 2 * I;
-  // What norms, rotation and SwiGLU keep in between was counted once, not derived.
-  return T * perToken + (fused ? 0 : T * (8 * C + 3 * I) + 3 * H * T * T);
+/** What decides on the floats of a block. */
+type BlockOptions = Pick<StepMemoryOptions, "fused" | "half">;
+
+/** Floats of a block for one row: kept for the way back, and beside them while it runs or goes back. */
+interface BlockFloats {
+  readonly kept: number;
+  readonly running: number;
 }
 
-/** Floats that a block of the vision encoder holds while it runs, a tile. */
-function visionBlockFloats(config: VLMConfig, fused: boolean): number {
+/** Of the decoder, T tokens. */
+function decoderBlockFloats(config: VLMConfig, T: number, options: BlockOptions): BlockFloats {
+  const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
+  const { fused, half } = options;
+  const K = lm_n_kv_heads * (C / H);
+  // Input and middle; both normed, q, attended; k, v; gate, up and their product; norms and softmax.
+  const kept = 2 * C + (4 * C + 2 * K + 3 * I) / (half ? 2 : 1) + H + 2;
+  // What norms, rotation and SwiGLU of plain ops keep in between was counted once, not derived.
+  const plain = fused ? 0 : T * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * T * T;
+  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention.
+  const running = half ? Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K) : 3.5 * C + 1.75 * I;
+  return { kept: T * kept + plain, running: T * running };
+}
+
+/** Of the vision encoder, for a tile. */
+function visionBlockFloats(config: VLMConfig, { fused, half }: BlockOptions): BlockFloats {
   const { vit_hidden_dim: C, vit_inter_dim: I, vit_n_heads: H } = config;
   const P = patches(config);
-  // Input, normed, q, k, v together and apart, attended, projected, sum, normed, out: C each.
-  return P * (13 * C + 2 * I) + (fused ? 0 : P * (8 * C + 6 * I) + 3 * H * P * P);
+  // Input and middle; both normed, q, k, v, attended; the layers between; norms and softmax.
+  const kept = 2 * C + (6 * C + 2 * I) / (half ? 2 : 1) + H + 4;
+  const plain = fused ? 0 : P * (8 * C + (half ? 0 : 6 * I)) + 3 * H * P * P;
+  // Seen: q, k, v together and apart, projected, sum; in 16 bits as they are and rounded.
+  return { kept: P * kept + plain, running: P * (half ? 8 * C + I : 5 * C) };
 }
 
 /** Patches of a tile. */
@@ -112,26 +130,31 @@ function patches(config: VLMConfig): number {
 export function activationBytes(
   config: VLMConfig,
   { rows: B, tokens: T, tiles }: StepDims,
-  options: Pick<StepMemoryOptions, "trainsVision" | "checkpointing" | "fused" | "adapterFloats">,
+  options:
+    & BlockOptions
+    & Pick<StepMemoryOptions, "trainsVision" | "checkpointing" | "adapterFloats">,
 ): number {
-  const { fused, checkpointing, trainsVision, adapterFloats } = options;
+  const { checkpointing, trainsVision, adapterFloats } = options;
   const P = patches(config);
   const kept = (block: number, adapters: number, input: number, blocks: number) =>
     checkpointing ? blocks * input + block + adapters / blocks : blocks * block + adapters;
-  const decoder = kept(
-    B * decoderBlockFloats(config, T, fused),
+  const ofDecoder = decoderBlockFloats(config, T, options);
+  // Behind its attention the last block knows labels alone: of it nearly nothing is kept.
+  const decoder = B * ofDecoder.running + kept(
+    B * ofDecoder.kept,
     B * T * adapterFloats.perToken,
     B * T * config.lm_hidden_dim,
-    config.lm_n_blocks,
+    Math.max(1, config.lm_n_blocks - 1),
   );
-  const visionBlock = tiles * visionBlockFloats(config, fused);
+  const ofVision = visionBlockFloats(config, options);
+  const visionBlock = tiles * (ofVision.kept + ofVision.running);
   const pictures = tiles * 3 * config.vit_img_size ** 2;
   // While a block runs: pictures as they are and as patches, and what only the block itself needs.
   const running = visionBlock + 2 * pictures;
   // A vision encoder that does not train is done before the decoder starts.
   if (!trainsVision) return FLOAT_BYTES * Math.max(decoder + pictures, running);
   const vision = kept(
-    visionBlock - 5 * tiles * P * config.vit_hidden_dim,
+    tiles * ofVision.kept,
     tiles * P * adapterFloats.perPatch,
     tiles * P * config.vit_hidden_dim,
     config.vit_n_blocks,
@@ -159,7 +182,9 @@ function passBytes(
 function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOptions): number {
   if (options.gpu === null) return 0;
   const { rows: B, tokens: T, tiles } = dims;
-  const block = FLOAT_BYTES * B * decoderBlockFloats(config, T, true);
+  const { kept, running } = decoderBlockFloats(config, T, options);
+  // In 16 bits there are more commands, with values between them.
+  const block = FLOAT_BYTES * B * (kept + running) * (options.half ? 1.5 : 1.2);
   if (options.gpu === "hardware") return block;
   const P = patches(config);
   const widest = Math.max(
@@ -184,9 +209,10 @@ export function estimateStepMemory(
 ): StepMemory {
   const rows = dims.rows * dims.tokens;
   const { gpu, trained, accumulation, processBytes } = options;
-  const logits = options.fused
-    ? 0
-    : Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES) * 4;
+  // Forms of a head of plain ops; on a GPU no kernel of ours rounds its logits, which are of labels
+  // alone.
+  const headForms = !options.fused ? 4 : options.half && gpu !== null ? 1 : 0;
+  const logits = headForms * Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES);
   const { generation = 0, entropies = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
     (FLOAT_BYTES - PACKED_BYTES) * options.packed;

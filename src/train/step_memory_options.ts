@@ -23,8 +23,8 @@ const SHARED_INPUTS = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"],
 
 /**
  * Floats that adapters keep for the way back: what dropout left of their input, and the product with
- * A; of their output DoRA three forms, and a 16-bit pass a rounded one. The input itself is not kept
- * where every layer that reads it is frozen and its adapter reads what dropout left.
+ * A, both in 16 bits where the pass is; of their output DoRA three forms. The input itself is not
+ * kept where every layer that reads it is frozen and its adapter reads what dropout left.
  *
  * @param trains whether the weight of that layer trains
  */
@@ -37,12 +37,13 @@ function adapterFloats(
     (model.adapters.get(layer)?.dropout ?? 0) > 0 && !trains(layer);
   for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
     const [r, inputs] = loraA.shape as [number, number];
-    const forms = (magnitude === null ? 0 : 3) + (model.precision === "float32" ? 0 : 1);
+    const forms = magnitude === null ? 0 : 3;
     const [part, ...path] = layer.split(".").reverse();
     const readers = SHARED_INPUTS.find(([first]) => first === part) ?? [];
     const prefix = path.reverse().join(".");
     const spared = readers.length > 0 && readers.every((name) => readsCopy(`${prefix}.${name}`));
-    const kept = r + (dropout > 0 ? inputs : 0) - (spared ? inputs : 0) + forms * loraB.shape[0];
+    const read = r + (dropout > 0 ? inputs : 0) - (spared ? inputs : 0);
+    const kept = read / (model.precision === "float32" ? 1 : 2) + forms * loraB.shape[0];
     floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
   }
   return floats;
@@ -77,6 +78,7 @@ export function stepMemoryOptions(
     trainsVision: trainedVision > 0,
     accumulation: training.gradient_accumulation_steps,
     checkpointing: training.gradient_checkpointing,
+    half: model.precision !== "float32",
     fused: name !== "cpu",
     gpu: name !== "webgpu" ? null : adapterInfo?.software ? "software" : "hardware",
     processBytes: Deno.memoryUsage().rss - modelBytes(model),
