@@ -8,7 +8,7 @@ import { sharedGradients } from "../fused_op.ts";
 import type { RotaryAngles, Rotation } from "../rotary_angles.ts";
 import { dkvProgram, dqProgram, forwardProgram, recordProgram } from "./attention_program.ts";
 import { packLayout } from "./attention_windows.ts";
-import type { AttentionVariant } from "./attention_wgsl.ts";
+import { type AttentionVariant, queryRecord } from "./attention_wgsl.ts";
 import { currentLaunch, type GpuLaunch, launch, launchAll, type Resource } from "./launch.ts";
 import { rope } from "./layouts.ts";
 import { MAX_ITERATIONS } from "./program.ts";
@@ -16,7 +16,7 @@ import { MAX_ITERATIONS } from "./program.ts";
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
 
 /** What the gradients of keys and values bind, the most of all: operands, layout and results. */
-const BINDINGS = { operands: 4, buffers: 3 };
+const BINDINGS = { operands: 5, buffers: 3 };
 
 /** And the angles with them. */
 const TURNING_BINDINGS = { operands: 4, buffers: 5 };
@@ -64,7 +64,7 @@ function layoutBuffer(l: GpuLaunch, { layout }: Work, lanes: number): Resource[]
 
 /** Gradients of q, k and v at once: three outputs shaped as they are. */
 function attentionGradients(work: Work, dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] {
-  const { B, Tq, Tk, H, K, D } = work.dims;
+  const { B, Tq, Tk, H, K } = work.dims;
   const [q, k, v] = saved;
   const angles = saved.slice(3, -2); // cos and sin, or none
   const [out, lse] = saved.slice(-2);
@@ -77,7 +77,8 @@ function attentionGradients(work: Work, dy: tf.Tensor, saved: tf.Tensor[]): tf.T
       const parameters = parametersOf(work);
       const { lanes } = variant;
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
-      const record = l.output([B, Tq, H, D + 4]);
+      const { names, width, isScaled } = queryRecord(variant);
+      const record = l.output([B, Tq, H, 4 * width]);
       const overQueries: [number, number, number] = [Math.ceil(Tq / lanes), H, B];
       const inLayout = layoutBuffer(l, work, lanes);
       const buffers = (tensors: tf.TensorInfo[]) => tensors.map((x) => l.buffer(x));
@@ -86,13 +87,17 @@ function attentionGradients(work: Work, dy: tf.Tensor, saved: tf.Tensor[]): tf.T
       const ofKeys = turnsKeys ? turningFlops(k.size) : 0;
       l.dispatch(
         recordProgram(variant),
-        [...buffers([q, out, dy, lse]), ...inLayout, ...buffers(angles), l.buffer(record)],
+        [
+          ...buffers([...isScaled ? [q] : [], out, dy, lse]),
+          ...inLayout,
+          ...buffers([...angles, record]),
+        ],
         parameters,
         overQueries,
         { flops: 2 * dy.size + ofQueries },
       );
       const operands = [
-        l.operand(record, "record"),
+        ...names.map((name) => l.operand(name === "q" ? q : record, name)),
         l.operand(k, "k"),
         l.operand(v, "v"),
         l.operand(dy, "dy"),

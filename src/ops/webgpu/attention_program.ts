@@ -19,6 +19,7 @@ import {
   overTiles,
   PARAMETERS,
   queryOf,
+  queryRecord,
   seenKeys,
   storeHead,
   sum,
@@ -75,16 +76,18 @@ export function forwardProgram(variant: AttentionVariant): Program {
 }
 
 /**
- * For each query and head what the two programs below need of it, D/4 + 1 groups of four floats: q
- * turned and scaled, and behind it the log-sum, Σ dy·out, and its own branch's range of keys.
+ * For each query and head what the two programs below need of it: q turned and scaled
+ * (`queryRecord()` says where that is left out), and behind it four floats, the log-sum, Σ dy·out,
+ * and its own branch's range of keys.
  */
 export function recordProgram(variant: AttentionVariant): Program {
   const { D4, lanes, hasLayout } = variant;
   const turns = variant.turns !== "nothing";
   const alone = { ...variant, tile: 0 };
-  return cachedProgram(named("record", alone), () => ({
+  const { width, isScaled } = queryRecord(variant);
+  return cachedProgram(named("record", variant), () => ({
     bindings: [
-      { name: "q", type: "vec4<f32>" },
+      ...(isScaled ? [{ name: "q", type: "vec4<f32>" } as const] : []),
       { name: "out", type: "vec4<f32>" },
       { name: "dy", type: "vec4<f32>" },
       { name: "lse", type: "f32" },
@@ -95,11 +98,15 @@ export function recordProgram(variant: AttentionVariant): Program {
     parameters: PARAMETERS,
     workgroup: lanes,
     body: `${queryOf(alone)}${seenKeys(hasLayout)}
-      ${loadHead(D4, "q", "load_q(at + #u)", turns ? "angle" : null)}
       let delta = ${sum(D4, "dot(load_out(at + #u), load_dy(at + #u))")};
-      let to = head * ${D4 + 1}u;
-      ${each(D4, "record[to + #u] = q# * p.scale;")}
-      record[to + ${D4}u] = vec4<f32>(load_lse(head), delta, f32(s1), f32(e1));`,
+      let to = head * ${width}u;
+      ${
+      isScaled
+        ? `${loadHead(D4, "q", "load_q(at + #u)", turns ? "angle" : null)}
+      ${each(D4, "record[to + #u] = q# * p.scale;")}`
+        : ""
+    }
+      record[to + ${width - 1}u] = vec4<f32>(load_lse(head), delta, f32(s1), f32(e1));`,
   }));
 }
 
@@ -107,9 +114,10 @@ export function recordProgram(variant: AttentionVariant): Program {
 export function dqProgram(variant: AttentionVariant): Program {
   const { D4, lanes, tile, hasLayout } = variant;
   const turns = variant.turns !== "nothing";
+  const { names, vectors, own, isScaled } = queryRecord(variant);
   return cachedProgram(named("dq", variant), () => ({
     bindings: [
-      ...operands(variant, "record", "k", "v", "dy"),
+      ...operands(variant, ...names, "k", "v", "dy"),
       ...integers(variant),
       ...angles(turns),
       { name: "dq", type: "vec4<f32>", write: true },
@@ -118,9 +126,8 @@ export function dqProgram(variant: AttentionVariant): Program {
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
     body: `${queryOf(variant)}${seenKeys(hasLayout)}
-      let record_at = head * ${D4 + 1}u;
-      ${each(D4, "let q# = load_record(record_at + #u);")}
-      let own = load_record(record_at + ${D4}u);
+      ${each(D4, `let q# = ${vectors}${isScaled ? "" : " * p.scale"};`)}
+      let own = ${own};
       ${each(D4, "let dy# = load_dy(at + #u);")}
       ${each(D4, "var g# = vec4<f32>();")}
       ${
@@ -143,7 +150,7 @@ export function dqProgram(variant: AttentionVariant): Program {
 export function dkvProgram(variant: AttentionVariant): Program {
   const { D4, lanes, tile, hasLayout } = variant;
   const turns = variant.turns === "queries and keys";
-  const width = D4 + 1;
+  const { names, width, vectors, own, isScaled } = queryRecord(variant);
   const headOf = (row: string): string =>
     `(b * p.Tq + ${row} / G) * p.H + kv_head * G + ${row} % G`;
   const ofQuery = `var weight = exp(min(${sum(D4, "dot(q#, k#)")} - own.x, 80.0));
@@ -161,10 +168,9 @@ export function dkvProgram(variant: AttentionVariant): Program {
     ? `for (var i = first; i < last; i++) {
         for (var g = 0u; g < G; g++) {
           let head = (b * p.Tq + i) * p.H + kv_head * G + g;
-          let record_at = head * ${width}u;
           let at = head * ${D4}u;
-          let own = load_record(record_at + ${D4}u);
-          ${each(D4, "let q# = load_record(record_at + #u);")}
+          let own = ${own};
+          ${each(D4, `let q# = ${vectors};`)}
           ${each(D4, "let dy# = load_dy(at + #u);")}
           ${ofQuery}
         }
@@ -188,7 +194,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
   const number = `group.x * ${lanes}u + lane`;
   return cachedProgram(named("dkv", variant), () => ({
     bindings: [
-      ...operands(variant, "record", "k", "v", "dy"),
+      ...operands(variant, ...names, "k", "v", "dy"),
       ...integers(variant),
       ...angles(turns),
       { name: "dk", type: "vec4<f32>", write: true },
@@ -209,7 +215,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
       let b = group.z;
       let kv = ((b * p.Tk + j) * p.K + kv_head) * ${D4}u;
       let angle = (b * p.Tk + j) * ${D4 >> 1}u;
-      ${loadHead(D4, "k", "load_k(kv + #u)", turns ? "angle" : null)}
+      ${loadHead(D4, "k", `load_k(kv + #u)${isScaled ? "" : " * p.scale"}`, turns ? "angle" : null)}
       ${each(D4, "let v# = load_v(kv + #u);")}
       ${each(D4, "var dk# = vec4<f32>();")}
       ${each(D4, "var dv# = vec4<f32>();")}
@@ -226,6 +232,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
     }
       let G = p.H / p.K;
       ${walk}
+      ${isScaled ? "" : each(D4, "dk# *= p.scale;")}
       ${
       ifOwn(
         variant,

@@ -109,6 +109,41 @@ export function storeHead(
   ).join("\n      ");
 }
 
+/** Where the gradients' programs find a query, `head` being the number of its head in all. */
+export interface QueryRecord {
+  /** Operands that hold it. */
+  readonly names: readonly string[];
+  /** Groups of four floats that the record of a head has. */
+  readonly width: number;
+  /** WGSL of its vectors. */
+  readonly vectors: string;
+  /** WGSL of what is known of it. */
+  readonly own: string;
+  /** Whether its vectors are scaled already. */
+  readonly isScaled: boolean;
+}
+
+/** Turned and scaled in the record; on a CPU, where storing costs more, as it came if not turned. */
+export function queryRecord({ D4, tile, turns }: AttentionVariant): QueryRecord {
+  if (tile === 0 && turns === "nothing") {
+    return {
+      names: ["q", "record"],
+      width: 1,
+      vectors: `load_q(head * ${D4}u + #u)`,
+      own: "load_record(head)",
+      isScaled: false,
+    };
+  }
+  const width = D4 + 1;
+  return {
+    names: ["record"],
+    width,
+    vectors: `load_record(head * ${width}u + #u)`,
+    own: `load_record(head * ${width}u + ${D4}u)`,
+    isScaled: true,
+  };
+}
+
 /** The numbers of a program that has a query in each lane; lanes behind the last repeat it. */
 export function queryOf({ lanes, D4, tile }: AttentionVariant): string {
   const number = `group.x * ${lanes}u + lane`;
