@@ -1,8 +1,9 @@
 /**
  * Mixed precision: which values of a pass are rounded to 16 bits. It follows `torch.autocast`
- * around nanoVLM's forward and loss, and the gradients that come of it. Values stay float32 in
- * memory; a rounded one is a float32 that the 16-bit format has too, so that every backend computes
- * the same thing, and a kernel that really computes in 16 bits has something to be held to.
+ * around nanoVLM's forward and loss, and the gradients that come of it. Values flow from op to op as
+ * float32; a rounded one is a float32 that the 16-bit format has too, so that every backend computes
+ * the same thing, and a kernel that really computes in 16 bits has something to be held to. What ops
+ * keep of rounded values for the way back they keep in 16 bits (`pack_half.ts`), which loses nothing.
  *
  * What is rounded (R), with R(dy) wherever a 16-bit value's gradient goes back:
  *

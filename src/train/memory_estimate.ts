@@ -144,7 +144,7 @@ export function activationBytes(
     B * ofDecoder.kept,
     B * T * adapterFloats.perToken,
     B * T * config.lm_hidden_dim,
-    Math.max(1, config.lm_n_blocks - 1),
+    Math.max(0.5, config.lm_n_blocks - 1),
   );
   const ofVision = visionBlockFloats(config, options);
   const visionBlock = tiles * (ofVision.kept + ofVision.running);

@@ -32,6 +32,6 @@ export function precisionNote(precision: Precision, backend: string): string | n
   if (precision === "float32") return null;
   const format = precision === "bf16" ? "bfloat16" : "float16";
   return `training.${precision}: values are rounded to ${format} where PyTorch's autocast rounds ` +
-    `them; the arithmetic in between is float32 on ${backend}, so that it takes longer than float32 ` +
-    "and as much memory";
+    `them; the arithmetic in between is float32 on ${backend}, so that it takes longer than float32, ` +
+    "though less memory";
 }
