@@ -47,7 +47,12 @@ export interface StepMemoryOptions {
   /** Bytes of the process beside weights, before the first step. */
   readonly processBytes: number;
   /** Floats that adapters keep beside their layers: a token in the decoder, a patch in the ViT. */
-  readonly adapterFloats: { readonly perToken: number; readonly perPatch: number };
+  readonly adapterFloats: {
+    readonly perToken: number;
+    readonly perPatch: number;
+    /** What dropout leaves of the inputs of a decoder block's layers, freed once it is read. */
+    readonly passing: number;
+  };
 }
 
 /** What else a method of training holds, in bytes. */
@@ -174,8 +179,9 @@ function passBytes(
   const atFirst = activations + FLOAT_BYTES * trainedTable;
   const decoder = activationBytes(config, { ...dims, tiles: 0 }, options);
   const atVision = Math.max(0, activations - decoder) + FLOAT_BYTES * (trained - trainedVision);
-  const sum = accumulation > 1 ? FLOAT_BYTES * trained : 0;
-  return sum + Math.max(atFirst, atVision, FLOAT_BYTES * trained);
+  // A second micro-batch adds to gradients that are all there.
+  if (accumulation > 1) return activations + FLOAT_BYTES * trained;
+  return Math.max(atFirst, atVision, FLOAT_BYTES * trained);
 }
 
 /** What waits for submission, and the textures that a software adapter's products read. */
@@ -183,8 +189,9 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   if (options.gpu === null) return 0;
   const { rows: B, tokens: T, tiles } = dims;
   const { kept, running } = decoderBlockFloats(config, T, options);
+  const passing = T * options.adapterFloats.passing;
   // In 16 bits there are more commands, with values between them.
-  const block = FLOAT_BYTES * B * (kept + running) * (options.half ? 1.5 : 1.2);
+  const block = FLOAT_BYTES * B * (kept + running + passing) * (options.half ? 1.5 : 1.2);
   if (options.gpu === "hardware") return block;
   const P = patches(config);
   const widest = Math.max(
@@ -208,7 +215,7 @@ export function estimateStepMemory(
   method: MethodMemory = {},
 ): StepMemory {
   const rows = dims.rows * dims.tokens;
-  const { gpu, trained, accumulation, processBytes } = options;
+  const { gpu, trained, processBytes } = options;
   // Forms of a head of plain ops; on a GPU no kernel of ours rounds its logits, which are of labels
   // alone.
   const headForms = !options.fused ? 4 : options.half && gpu !== null ? 1 : 0;
@@ -218,8 +225,7 @@ export function estimateStepMemory(
     (FLOAT_BYTES - PACKED_BYTES) * options.packed;
   const moments = 2 * FLOAT_BYTES * trained;
   const activations = activationBytes(config, dims, options);
-  // The sum so far, and the gradients that are added to it.
-  const gradients = FLOAT_BYTES * trained * (accumulation > 1 ? 2 : 1);
+  const gradients = FLOAT_BYTES * trained;
   const pass = Math.max(
     passBytes(config, dims, activations, options) + logits,
     entropies > 0 ? entropies + gradients : 0,

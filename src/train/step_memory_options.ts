@@ -7,6 +7,7 @@ import type { TrainingSection } from "../config/config_types.ts";
 import type { ActiveBackend } from "../device/backend.ts";
 import { parameterCount, weightBytes } from "../model/model_weights.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { Adapter } from "../model/weights_map.ts";
 import type { Parameters } from "./gradients.ts";
 import type { StepMemoryOptions } from "./memory_estimate.ts";
 import { adapterParameters } from "./parameter_groups.ts";
@@ -22,29 +23,39 @@ export function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
 const SHARED_INPUTS = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"], ["down_proj"]];
 
 /**
- * Floats that adapters keep for the way back: what dropout left of their input, and the product with
- * A, both in 16 bits where the pass is; of their output DoRA three forms. The input itself is not
- * kept where every layer that reads it is frozen and its adapter reads what dropout left.
+ * Floats that adapters keep for the way back: the product with A, and of their output DoRA three
+ * forms. Where a layer is not one op, in 16-bit passes and with DoRA, what dropout left of the input
+ * is kept too, and the input itself is not where every layer that reads it is frozen and its adapter
+ * reads what dropout left. Of a 16-bit pass all this is in 16 bits but DoRA's.
  *
  * @param trains whether the weight of that layer trains
  */
 function adapterFloats(
   model: VisionLanguageModel,
   trains: (layer: string) => boolean,
-): { perToken: number; perPatch: number } {
-  const floats = { perToken: 0, perPatch: 0 };
-  const readsCopy = (layer: string): boolean =>
-    (model.adapters.get(layer)?.dropout ?? 0) > 0 && !trains(layer);
-  for (const [layer, { loraA, loraB, dropout, magnitude }] of model.adapters) {
+): StepMemoryOptions["adapterFloats"] {
+  const floats = { perToken: 0, perPatch: 0, passing: 0 };
+  const keepsCopy = ({ dropout, magnitude }: Pick<Adapter, "dropout" | "magnitude">): boolean =>
+    dropout > 0 && (magnitude !== null || model.precision !== "float32");
+  const readsCopy = (layer: string): boolean => {
+    const adapter = model.adapters.get(layer);
+    return adapter !== undefined && keepsCopy(adapter) && !trains(layer);
+  };
+  for (const [layer, adapter] of model.adapters) {
+    const { loraA, loraB, magnitude } = adapter;
     const [r, inputs] = loraA.shape as [number, number];
     const forms = magnitude === null ? 0 : 3;
     const [part, ...path] = layer.split(".").reverse();
     const readers = SHARED_INPUTS.find(([first]) => first === part) ?? [];
     const prefix = path.reverse().join(".");
     const spared = readers.length > 0 && readers.every((name) => readsCopy(`${prefix}.${name}`));
-    const read = r + (dropout > 0 ? inputs : 0) - (spared ? inputs : 0);
+    const read = r + (keepsCopy(adapter) ? inputs : 0) - (spared ? inputs : 0);
     const kept = read / (model.precision === "float32" ? 1 : 2) + forms * loraB.shape[0];
-    floats[layer.startsWith("vision_encoder.") ? "perPatch" : "perToken"] += kept;
+    const inVision = layer.startsWith("vision_encoder.");
+    floats[inVision ? "perPatch" : "perToken"] += kept;
+    if (!inVision && adapter.dropout > 0 && !keepsCopy(adapter)) {
+      floats.passing += inputs / model.config.lm_n_blocks;
+    }
   }
   return floats;
 }
