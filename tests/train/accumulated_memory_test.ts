@@ -1,6 +1,6 @@
 /** What a step of several micro-batches holds: gradients once, as was estimated. */
 import { assert } from "@std/assert";
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 import { benchBatch, type BenchDims, benchDims, benchModel } from "../../src/bench/bench_work.ts";
 import { benchOptimizer } from "../../src/bench/step_bench.ts";
 import { activeBackend } from "../../src/device/backend.ts";
