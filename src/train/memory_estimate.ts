@@ -141,29 +141,32 @@ export function activationBytes(
 ): number {
   const { checkpointing, trainsVision, adapterFloats } = options;
   const P = patches(config);
-  const kept = (block: number, adapters: number, input: number, blocks: number) =>
-    checkpointing ? blocks * input + block + adapters / blocks : blocks * block + adapters;
   const ofDecoder = decoderBlockFloats(config, T, options);
+  const decoderAdapters = B * T * adapterFloats.perToken;
+  // A half of the block frees what its layers have dropped before the other runs.
+  const decoderRunning = B * (ofDecoder.running + T * adapterFloats.passing / 2);
   // Behind its attention the last block knows labels alone: of it nearly nothing is kept.
-  const decoder = B * ofDecoder.running + kept(
-    B * ofDecoder.kept,
-    B * T * adapterFloats.perToken,
-    B * T * config.lm_hidden_dim,
-    Math.max(0.5, config.lm_n_blocks - 1),
-  );
+  const decoderBlocks = Math.max(0.5, config.lm_n_blocks - 1);
   const ofVision = visionBlockFloats(config, options);
+  const visionAdapters = tiles * P * adapterFloats.perPatch;
   const visionBlock = tiles * (ofVision.kept + ofVision.running);
   const pictures = tiles * 3 * config.vit_img_size ** 2;
   // While a block runs: pictures as they are and as patches, and what only the block itself needs.
   const running = visionBlock + 2 * pictures;
+  if (checkpointing) {
+    // Blocks keep their inputs, and one at a time is run again.
+    const decoder = decoderRunning + B * (decoderBlocks * T * config.lm_hidden_dim) +
+      B * ofDecoder.kept + decoderAdapters / config.lm_n_blocks;
+    const inputs = trainsVision ? tiles * P * config.vit_hidden_dim * config.vit_n_blocks : 0;
+    const vision = visionBlock + visionAdapters / config.vit_n_blocks;
+    return FLOAT_BYTES * Math.max(
+      pictures + inputs + Math.max(decoder, trainsVision ? vision : 0),
+      running,
+    );
+  }
+  const decoder = decoderRunning + B * decoderBlocks * ofDecoder.kept + decoderAdapters;
   // A vision encoder that does not train is done before the decoder starts.
-  if (!trainsVision) return FLOAT_BYTES * Math.max(decoder + pictures, running);
-  const vision = kept(
-    tiles * ofVision.kept,
-    tiles * P * adapterFloats.perPatch,
-    tiles * P * config.vit_hidden_dim,
-    config.vit_n_blocks,
-  );
+  const vision = trainsVision ? tiles * config.vit_n_blocks * ofVision.kept + visionAdapters : 0;
   return FLOAT_BYTES * Math.max(decoder + vision + pictures, running);
 }
 
@@ -177,8 +180,12 @@ function passBytes(
   const { trained, trainedVision, trainedTable, accumulation } = options;
   // The way back frees activations block by block as gradients come.
   const atFirst = activations + FLOAT_BYTES * trainedTable;
-  const decoder = activationBytes(config, { ...dims, tiles: 0 }, options);
-  const atVision = Math.max(0, activations - decoder) + FLOAT_BYTES * (trained - trainedVision);
+  const ofVision = options.trainsVision
+    ? activationBytes(config, { ...dims, rows: 0 }, options)
+    : 0;
+  // Of blocks that are run again as much is there at the last one as at the first, beside gradients.
+  const missing = trainedVision / (options.checkpointing ? config.vit_n_blocks : 1);
+  const atVision = ofVision + FLOAT_BYTES * (trained - missing);
   // A second micro-batch adds to gradients that are all there.
   if (accumulation > 1) return activations + FLOAT_BYTES * trained;
   return Math.max(atFirst, atVision, FLOAT_BYTES * trained);
@@ -190,8 +197,10 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   const { rows: B, tokens: T, tiles } = dims;
   const { kept, running } = decoderBlockFloats(config, T, options);
   const passing = T * options.adapterFloats.passing;
-  // In 16 bits there are more commands, with values between them.
-  const block = FLOAT_BYTES * B * (kept + running + passing) * (options.half ? 1.5 : 1.2);
+  // In 16 bits there are more commands, with values between them; of a block that is run again half
+  // is in use. Seen, not derived.
+  const waiting = options.half ? 1.5 : options.checkpointing ? 0.6 : 1.2;
+  const block = FLOAT_BYTES * B * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);
   const widest = Math.max(

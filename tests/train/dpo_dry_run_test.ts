@@ -12,14 +12,15 @@ Deno.test("a dry run of DPO runs the longest pairs once and estimates their memo
         `training.output_dir=${JSON.stringify(`${folder}/run`)}`,
         "training.per_device_train_batch_size=16",
       ]);
+      // Of one block, the last, nearly nothing is kept: no model to estimate by.
+      Object.assign(config.model.vlm_config, { vit_n_blocks: 2, lm_n_blocks: 2 });
       const report = await dryRunDPO(config, { backend: "wasm" });
       assertEquals(report.batch.rows, 16);
       assertEquals(report.batch.tiles, 16);
       assert(Number.isFinite(report.loss) && report.gradNorm > 0);
       assertEquals(report.examples, { train: 9000, evaluation: 900 });
-      const { activations, gradients } = report.estimate;
-      const ratio = (activations + gradients) / report.measured.pass;
-      assert(ratio > 0.6 && ratio < 1.7, `estimated / measured: ${ratio}`);
+      const ratio = report.estimate.pass / report.measured.pass;
+      assert(ratio > 0.85 && ratio < 1.15, `estimated / measured: ${ratio}`);
       assert(dryRunLines(report).some((line) => line.includes("16 rows")));
     }
     // Nothing is written.

@@ -117,10 +117,21 @@ Deno.test("NanoVLM-Lab's SFT config resolves from the Hub in a dry run that writ
   await Deno.remove(temporary, { recursive: true });
 });
 
-const CASES = [[], ["model.use_lora=true"], [
-  "training.per_device_train_batch_size=16",
-  "training.lr_vision_backbone=0",
-], ["model.vlm_config.lm_inter_dim=768", "training.gradient_accumulation_steps=2"]];
+const CASES = [
+  [],
+  ["model.use_lora=true"],
+  [
+    "training.per_device_train_batch_size=16",
+    "training.lr_vision_backbone=0",
+  ],
+  ["training.gradient_checkpointing=true"],
+  [
+    "training.gradient_checkpointing=true",
+    "model.use_lora=true",
+    "model.vlm_config.lm_n_blocks=4",
+  ],
+  ["model.vlm_config.lm_inter_dim=768", "training.gradient_accumulation_steps=2"],
+];
 
 function assertWithin(share: number, estimated: number, seen: number, what: string): void {
   const ratio = estimated / seen;
@@ -150,7 +161,7 @@ Deno.test("a dry run's estimate is within 15 % of what tensors really hold", asy
 });
 
 gpuTest("a dry run's estimate is within 15 % of the most that a GPU's buffers hold", async () => {
-  for (const sets of CASES.slice(0, 3)) {
+  for (const sets of CASES.slice(0, 5)) {
     const { estimate, measured } = await dryRunOf(sets, "webgpu");
     activeBackend()?.dispose();
     // Nothing is updated in a dry run: the moments are not on the device.
@@ -169,8 +180,8 @@ async function train(...args: string[]): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Estimate and report of the embedded default, each in a process of its own. */
-async function assertProcessEstimate(backend: string): Promise<void> {
+/** Estimate over report of the embedded default, each in a process of its own. */
+async function processRatio(backend: string): Promise<number> {
   const folder = await Deno.makeTempDir();
   const lines = await train("--dry-run", "--backend", backend);
   const [, mebibytes] = /the whole process +([\d.]+) MiB/.exec(lines)!;
@@ -182,12 +193,20 @@ async function assertProcessEstimate(backend: string): Promise<void> {
   );
   const metrics = await Deno.readTextFile(`${folder}/run/metrics.jsonl`);
   const last = JSON.parse(metrics.trim().split("\n").at(-1)!);
-  assertWithin(0.15, Number(mebibytes) * 2 ** 20, last.peak_memory_bytes, "the process");
   if (backend === "webgpu") {
     const { gpu_memory_used_bytes: used, gpu_memory_allocated_bytes: allocated } = last;
     assert(used > 0 && allocated > used && last.peak_gpu_memory_bytes > used);
   }
   await Deno.remove(folder, { recursive: true });
+  return Number(mebibytes) * 2 ** 20 / last.peak_memory_bytes;
+}
+
+/** The median of three: most of so small a process is garbage, collected now or then. */
+async function assertProcessEstimate(backend: string): Promise<void> {
+  const ratios: number[] = [];
+  for (let i = 0; i < 3; i++) ratios.push(await processRatio(backend));
+  const [, median] = ratios.toSorted((a, b) => a - b);
+  assertWithin(0.15, median, 1, `the process, of ${ratios}`);
 }
 
 Deno.test("on wasm a dry run's estimate is within 15 % of what metrics.jsonl reports", async () => {

@@ -62,7 +62,8 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
 
 /** `adds`: to what dx holds. */
 function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boolean): Program {
-  const name = `${centred ? "layer" : "rms"} norm dx ${value} ${rows.workgroup} ${adds}`;
+  const kind = `${centred ? "layer" : "rms"} norm dx${adds ? " add" : ""}`;
+  const name = `${kind} ${value} ${rows.workgroup}`;
   return cachedProgram(name, () => ({
     bindings: [
       { name: "dy", type: value },
