@@ -105,18 +105,19 @@ interface Measured {
   readonly table: string;
 }
 
-/** Lines of `--out`, written as they come. */
+/** Lines of `--out`, written as they come; what a file holds already goes with the first of them. */
 class AnswerLines {
   readonly #file: Deno.FsFile | null;
+  #begun = false;
 
   constructor(path: string | undefined) {
-    this.#file = path === undefined
-      ? null
-      : Deno.openSync(path, { write: true, create: true, truncate: true });
+    this.#file = path === undefined ? null : Deno.openSync(path, { write: true, create: true });
   }
 
   write(line: Record<string, unknown>): void {
     if (this.#file === null) return;
+    if (!this.#begun) this.#file.truncateSync(0);
+    this.#begun = true;
     let bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
     while (bytes.length > 0) bytes = bytes.subarray(this.#file.writeSync(bytes));
   }

@@ -80,6 +80,7 @@ fixtureTest(
 fixtureTest("eval prints one JSON object and writes a line a question", async (directory) => {
   const folder = await Deno.makeTempDir();
   const out = `${folder}/answers.jsonl`;
+  await Deno.writeTextFile(out, "of an earlier run\n".repeat(1000));
   const data = ["--model", `${directory}/model`, "--data", "builtin:shapes", "--limit", "4"];
   const vqa = await run("eval", ...data, "--max-new-tokens", "2", "--json", "--out", out);
   assertEquals(vqa.code, 0, vqa.err);
@@ -109,13 +110,17 @@ fixtureTest(
   async (directory) => {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/odd.jsonl`, '{"picture": 1}\n');
-    const model = ["eval", "--model", `${directory}/model`, "--data"];
-    const [missing, odd, unnamed] = await Promise.all([
+    const out = `${folder}/answers.jsonl`;
+    await Deno.writeTextFile(out, "of an earlier run\n");
+    const model = ["eval", "--model", `${directory}/model`, "--out", out, "--data"];
+    const [missing, odd, oddly, unnamed] = await Promise.all([
       run(...model, `${folder}/none.jsonl`),
       run(...model, `${folder}/odd.jsonl`),
+      run(...model, `${folder}/odd.jsonl`, "--format", "vqa"),
       run("eval", "--model", `${directory}/model`),
     ]);
-    assertEquals([missing.code, odd.code, unnamed.code], [2, 1, 2]);
+    assertEquals([missing.code, odd.code, oddly.code, unnamed.code], [2, 1, 1, 2]);
+    assertEquals(await Deno.readTextFile(out), "of an earlier run\n");
     assertStringIncludes(missing.err, "none.jsonl");
     assertStringIncludes(odd.err, "Cannot tell what");
     await Deno.remove(folder, { recursive: true });
