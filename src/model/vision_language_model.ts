@@ -11,7 +11,7 @@ import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
 import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
 import { type Precision, withPrecision } from "../ops/precision.ts";
-import { rotaryAngles } from "../ops/rope.ts";
+import { rotaryAngles } from "../ops/rotary_angles.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
 import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
 import type { TextGeneration } from "../generate/generate_text.ts";

@@ -77,19 +77,14 @@ class GradientMap {
     const before = this.#gradients.get(id);
     if (before === gradient) return; // It was added in place.
     const own = this.#owned.has(gradient.id) ? gradient.clone() : gradient;
+    if (before === undefined) return this.#set(id, own);
     const kernels = fusedKernels();
-    if (before !== undefined && kernels !== null && this.sum(id) !== undefined) {
-      kernels.addTo(before, own);
-      own.dispose();
-      return;
-    }
-    const sum = before === undefined ? own : tf.add(before, own);
-    if (before !== undefined) {
+    if (kernels !== null && this.sum(id) !== undefined) kernels.addTo(before, own);
+    else {
+      this.#set(id, tf.add(before, own));
       this.#free(before);
-      own.dispose();
     }
-    this.#owned.add(sum.id);
-    this.#gradients.set(id, sum);
+    own.dispose();
   }
 
   /** A gradient that may be added to in place: no other tensor has its values. */
@@ -113,6 +108,11 @@ class GradientMap {
   remove(id: number): void {
     const gradient = this.take(id);
     if (gradient !== null) this.#free(gradient);
+  }
+
+  #set(id: number, gradient: tf.Tensor): void {
+    this.#owned.add(gradient.id);
+    this.#gradients.set(id, gradient);
   }
 
   #free(gradient: tf.Tensor): void {

@@ -8,8 +8,6 @@ import * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
 import type { RotaryAngles } from "./rotary_angles.ts";
 
-export { type RotaryAngles, rotaryAngles, type RotaryOptions } from "./rotary_angles.ts";
-
 // B batch, T tokens, H heads, D head dim
 
 /**

@@ -13,7 +13,7 @@ import { linearKernels } from "../../src/ops/wasm/linear.ts";
 import { type KernelModule, loadKernelModule } from "../../src/ops/wasm/module.ts";
 import { layerNorm, rmsNorm } from "../../src/ops/wasm/norms.ts";
 import { adamW } from "../../src/ops/wasm/optimizer.ts";
-import { attentionParts, pieces } from "../../src/ops/wasm/parts.ts";
+import { pieces } from "../../src/ops/wasm/parts.ts";
 import { randomRotation } from "./random_rotation.ts";
 
 async function sharedHeap(): Promise<WasmHeap | null> {
@@ -85,39 +85,6 @@ function products([m, n, k]: [number, number, number], at: number[]): Gemm[] {
   }
   return all;
 }
-
-Deno.test("pieces() covers a length once, and none is small but where all is", () => {
-  for (const length of [0, 1, 15, 16, 17, 31, 32, 33, 100, 2048]) {
-    for (const [step, least] of [[32, 16], [8, 1], [1, 1]]) {
-      const cuts = pieces(length, step, least);
-      let end = 0;
-      for (const [start, size] of cuts) {
-        assertEquals(start, end);
-        end += size;
-        assert(size >= Math.min(least, length), `${size} of ${length}`);
-      }
-      assertEquals(end, length);
-    }
-  }
-});
-
-Deno.test("attentionParts() takes every head of every row once", () => {
-  for (
-    const [B, K, threads] of [[1, 1, 1], [1, 1, 8], [1, 12, 2], [3, 5, 2], [32, 2, 2], [33, 3, 4]]
-  ) {
-    const parts = attentionParts(B, K, threads);
-    const seen = new Set<string>();
-    for (const { row, rows, head, heads } of parts) {
-      for (let r = row; r < row + rows; r++) {
-        for (let h = head; h < head + heads; h++) seen.add(`${r} ${h}`);
-      }
-    }
-    assertEquals(seen.size, B * K);
-    assertEquals(parts.reduce((sum, { rows, heads }) => sum + rows * heads, 0), B * K);
-    assert(parts.length < 64);
-    if (threads === 1) assertEquals(parts.length, 1);
-  }
-});
 
 Deno.test("products on any number of threads have the bits of one thread", async () => {
   const heap = await heapOrReason();

@@ -7,29 +7,38 @@ import { launch, launchAll, launchOn, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
 
-/** Runs `kernel(size, ...addresses)`, whose values do not depend on each other. */
+/** Runs `kernel(size, ...options, ...addresses)`, whose values do not depend on each other. */
 export function runElements(
   module: KernelModule,
   kernel: string,
   size: number,
-  at: number[],
+  at: readonly number[],
+  options: readonly number[] = [],
 ): void {
-  runRange(module, kernel, size, 1, (start, size) => [size, ...at.map((x) => x + 4 * start)]);
+  const parameters = (start: number, size: number) => [
+    ...[size, ...options],
+    ...at.map((x) => x + 4 * start),
+  ];
+  runRange(module, kernel, size, 1, parameters);
 }
 
-/** Runs `kernel(size, ...addresses of inputs, address of output)`, the output shaped as the first. */
-function elementwise(
+/**
+ * An op of `kernel(size, ...options, ...addresses of inputs, address of output)`, the output shaped
+ * as the first input. No gradient.
+ */
+export function elementwise(
   module: KernelModule,
   name: string,
   kernel: string,
   inputs: readonly tf.Tensor[],
+  options: readonly number[] = [],
 ): tf.Tensor {
   return launch(module, {
     name,
     inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
     run: (l) => {
       const out = l.output(inputs[0].shape);
-      runElements(module, kernel, inputs[0].size, [...inputs, out].map(l.address));
+      runElements(module, kernel, inputs[0].size, [...inputs, out].map(l.address), options);
       return [out];
     },
   });

@@ -4,6 +4,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../precision.ts";
+import { elementwise } from "./activations.ts";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
@@ -13,29 +14,9 @@ export function roundingCode(format: HalfFormat | null): number {
   return format === null ? 0 : format === "bf16" ? 1 : 2;
 }
 
-/** Runs `kernel(size, format, ...addresses)`, whose values do not depend on each other. */
-function runElements(
-  module: KernelModule,
-  kernel: string,
-  size: number,
-  format: HalfFormat,
-  at: number[],
-): void {
-  const code = roundingCode(format);
-  runRange(module, kernel, size, 1, (start, size) => [size, code, ...at.map((x) => x + 4 * start)]);
-}
-
 /** The values of x in a 16-bit format. No gradient. */
 export function roundHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  return launch(module, {
-    name: "NanoRoundHalf",
-    inputs: { x },
-    run: (l) => {
-      const y = l.output(x.shape);
-      runElements(module, "nano_round_half", x.size, format, [x, y].map(l.address));
-      return [y];
-    },
-  });
+  return elementwise(module, "NanoRoundHalf", "nano_round_half", [x], [roundingCode(format)]);
 }
 
 /** The same in 16 bits each: int32 [⌈size / 2⌉]. No gradient. */
@@ -77,24 +58,6 @@ export function unpackHalf(
   });
 }
 
-/** Runs `kernel` on tensors of one shape, for another of that shape. */
-function elementwise(
-  module: KernelModule,
-  [name, kernel]: readonly [name: string, kernel: string],
-  inputs: readonly tf.Tensor[],
-  format: HalfFormat,
-): tf.Tensor {
-  return launch(module, {
-    name,
-    inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
-    run: (l) => {
-      const out = l.output(inputs[0].shape);
-      runElements(module, kernel, inputs[0].size, format, [...inputs, out].map(l.address));
-      return [out];
-    },
-  });
-}
-
 /** R(R(silu(gate)) · up), any shape; of rounded dy in the place of up, dup. No gradient. */
 export function swigluHalf(
   module: KernelModule,
@@ -102,7 +65,8 @@ export function swigluHalf(
   up: tf.Tensor,
   format: HalfFormat,
 ): tf.Tensor {
-  return elementwise(module, ["NanoSwigluHalf", "nano_swiglu_half"], [gate, up], format);
+  const options = [roundingCode(format)];
+  return elementwise(module, "NanoSwigluHalf", "nano_swiglu_half", [gate, up], options);
 }
 
 /** The gradient of {@linkcode swigluHalf} by gate, of rounded dy. */
@@ -113,6 +77,6 @@ export function swigluHalfGate(
   dy: tf.Tensor,
   format: HalfFormat,
 ): tf.Tensor {
-  const kernel = ["NanoSwigluHalfDgate", "nano_swiglu_half_dgate"] as const;
-  return elementwise(module, kernel, [gate, up, dy], format);
+  const inputs = [gate, up, dy], options = [roundingCode(format)];
+  return elementwise(module, "NanoSwigluHalfDgate", "nano_swiglu_half_dgate", inputs, options);
 }

@@ -4,12 +4,10 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
-import type { AttentionLayout } from "../attention_layout.ts";
 import type { FusedKernels } from "../kernel_interface.ts";
 import * as activations from "./activations.ts";
 import { fusedLinear } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
-import type { Rotation } from "../rotary_angles.ts";
 import { attention } from "./attention.ts";
 import { packHalf, roundHalf, swigluHalf, swigluHalfGate, unpackHalf } from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
@@ -24,13 +22,7 @@ import * as rows from "./row_ops.ts";
 /** The fused ops on the wasm heap: they take every shape, and some more than other backends do. */
 export interface WasmKernels extends FusedKernels {
   gatherPackedRows(table: PackedWeight, ids: Int32Array): tf.Tensor2D;
-  attention(
-    q: tf.Tensor4D,
-    k: tf.Tensor4D,
-    v: tf.Tensor4D,
-    layout: AttentionLayout | null,
-    rotation?: Rotation,
-  ): tf.Tensor3D;
+  attention(...parameters: Parameters<FusedKernels["attention"]>): tf.Tensor3D;
   /** `half`: in a 16-bit pass. */
   headLogProbs(
     hidden: tf.Tensor2D,
