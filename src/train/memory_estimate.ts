@@ -44,7 +44,7 @@ export interface StepMemoryOptions {
   readonly fused: boolean;
   /** What tensors lie on, where the webgpu backend runs; a software adapter's memory is ours. */
   readonly gpu: "hardware" | "software" | null;
-  /** Bytes of the process beside weights, before the first step. */
+  /** Bytes of the process beside weights, before the first step and without garbage. */
   readonly processBytes: number;
   /** Floats that adapters keep beside their layers: a token in the decoder, a patch in the ViT. */
   readonly adapterFloats: {
@@ -83,7 +83,7 @@ export interface StepMemory {
 }
 
 /** What compiled code and garbage add to the process in its first steps; seen, not derived. */
-const PROCESS_GROWTH = 40 * 2 ** 20;
+const PROCESS_GROWTH = 65 * 2 ** 20;
 
 /** And the compiled shaders of a software adapter. */
 const SHADER_BYTES = 24 * 2 ** 20;

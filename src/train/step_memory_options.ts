@@ -5,6 +5,7 @@
  */
 import type { TrainingSection } from "../config/config_types.ts";
 import type { ActiveBackend } from "../device/backend.ts";
+import { collectGarbage } from "../device/collect_garbage.ts";
 import { parameterCount, weightBytes } from "../model/model_weights.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { Adapter } from "../model/weights_map.ts";
@@ -80,6 +81,7 @@ export function stepMemoryOptions(
   const named = (part: RegExp) =>
     sizeOf([...parameters].flatMap(([name, tensor]) => part.test(name) ? [tensor] : []));
   const trainedVision = named(/vision_encoder\./);
+  collectGarbage();
   return {
     parameters: parameterCount(model) + sizeOf(adapterParameters(model).values()),
     packed: sizeOf(model.packedWeights.values()),

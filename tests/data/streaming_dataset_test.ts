@@ -1,10 +1,9 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { DataError } from "../../src/data/data_error.ts";
 import type { VqaExample } from "../../src/data/formats.ts";
 import { loadDataset } from "../../src/data/load_dataset.ts";
 import type { StreamingDataset } from "../../src/data/streaming_dataset.ts";
+import { collectGarbage } from "../../src/device/collect_garbage.ts";
 
 async function withStream(
   lines: Iterable<string>,
@@ -59,15 +58,8 @@ Deno.test("split() of a stream gives parts that share no row and make up the who
     assertEquals(await numbers(stream.split(0.2, 42).test), inTest);
   }));
 
-/** V8's collector, which otherwise comes when it likes: on a busy machine, late. */
-function collector(): () => void {
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as () => void;
-}
-
 Deno.test("a stream over 96 MB of lines keeps its memory", async () => {
-  const collect = collector();
-  collect();
+  collectGarbage();
   const before = Deno.memoryUsage().external + Deno.memoryUsage().heapUsed;
   await withStream(lines(24_000, 4000), async (stream) => {
     let most = 0;
@@ -75,7 +67,7 @@ Deno.test("a stream over 96 MB of lines keeps its memory", async () => {
     for await (const example of stream) {
       assertEquals(example.columns.i, seen);
       if (++seen % 3000 === 0) {
-        collect();
+        collectGarbage();
         const { heapUsed, external } = Deno.memoryUsage();
         most = Math.max(most, heapUsed + external - before);
       }

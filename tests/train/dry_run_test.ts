@@ -201,7 +201,7 @@ async function processRatio(backend: string): Promise<number> {
   return Number(mebibytes) * 2 ** 20 / last.peak_memory_bytes;
 }
 
-/** The median of three: most of so small a process is garbage, collected now or then. */
+/** The median of three: of so small a process a good part is garbage, collected now or then. */
 async function assertProcessEstimate(backend: string): Promise<void> {
   const ratios: number[] = [];
   for (let i = 0; i < 3; i++) ratios.push(await processRatio(backend));
