@@ -2,22 +2,22 @@
 // array go through the same vector code, so that every value is computed alike.
 #include "half.h"
 
-#define SQRT_2_OVER_PI 0.7978845608028654f
+#define TWO_SQRT_2_OVER_PI 1.5957691216057308f
 #define CUBIC 0.044715f
 
-// x / 2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
-INLINE v4 gelu4(v4 x) {
-  v4 inner = mul(mul(x, splat(SQRT_2_OVER_PI)), madd(mul(x, x), splat(CUBIC), splat(1.0f)));
-  return mul(mul(x, splat(0.5f)), add(tanh4(inner), splat(1.0f)));
+// e^-2u with u = sqrt(2/pi) (x + 0.044715 x^3): the sigmoid of 2u is (1 + tanh u) / 2, for one exponential.
+INLINE v4 gelu_exp4(v4 x, v4 square) {
+  return exp4(mul(mul(x, splat(-TWO_SQRT_2_OVER_PI)), madd(square, splat(CUBIC), splat(1.0f))));
 }
 
+// x * sigmoid(2u)
+INLINE v4 gelu4(v4 x) { return mul(x, sigmoid_of_exp4(gelu_exp4(x, mul(x, x)))); }
+
+// s + x s (1 - s) (2u)'
 INLINE v4 gelu_slope4(v4 x) {
-  v4 square = mul(x, x);
-  v4 t = tanh4(mul(mul(x, splat(SQRT_2_OVER_PI)), madd(square, splat(CUBIC), splat(1.0f))));
-  v4 inner_slope = mul(splat(SQRT_2_OVER_PI), madd(square, splat(3.0f * CUBIC), splat(1.0f)));
-  v4 half = splat(0.5f);
-  v4 sech2 = sub(splat(1.0f), mul(t, t));
-  return madd(mul(mul(half, x), sech2), inner_slope, mul(half, add(splat(1.0f), t)));
+  v4 square = mul(x, x), e = gelu_exp4(x, square), s = sigmoid_of_exp4(e);
+  v4 inner_slope = mul(splat(TWO_SQRT_2_OVER_PI), madd(square, splat(3.0f * CUBIC), splat(1.0f)));
+  return madd(mul(mul(x, s), mul(e, s)), inner_slope, s);
 }
 
 EXPORT(nano_gelu)
@@ -32,10 +32,6 @@ void nano_gelu_dx(i32 n, const float *x, const float *dy, float *dx) {
   i32 i = 0;
   for (; i + 4 <= n; i += 4) store4(dx + i, mul(load4(dy + i), gelu_slope4(load4(x + i))));
   if (i < n) store_part(dx + i, mul(load_part(dy + i, n - i), gelu_slope4(load_part(x + i, n - i))), n - i);
-}
-
-INLINE v4 sigmoid4(v4 x) {
-  return div4(splat(1.0f), add(splat(1.0f), exp4(wasm_f32x4_neg(x))));
 }
 
 // y = gate * sigmoid(gate) * up

@@ -1,4 +1,4 @@
-// What every kernel shares: vectors of four floats, a fused (or plain) multiply-add, exp and tanh.
+// What every kernel shares: vectors of four floats, a fused (or plain) multiply-add, exp and sigmoid.
 //
 // Rules for this folder, because the module runs inside another program's heap:
 // no globals, no string or table constants, no libc. Every address comes in as an argument.
@@ -58,13 +58,17 @@ INLINE void store_part(float *p, v4 v, i32 count) {
   if (count > 2) wasm_v128_store32_lane(p + 2, v, 2);
 }
 
+// 1.5 * 2^23: a sum with it is rounded to a whole number, which its lowest bits then hold.
+#define ROUNDER 12582912.0f
+
 // e^x to about 1e-7 relative: 2^n times a polynomial in the remainder (Cephes expf). Below -87 it is
 // 0, above 88 it stays at e^88, so that nothing overflows to infinity inside a fused loop.
 INLINE v4 exp4(v4 x) {
   v4 low = splat(-87.0f);
   v4 tiny = wasm_f32x4_lt(x, low);
   x = vmin(vmax(x, low), splat(88.0f));
-  v4 n = wasm_f32x4_nearest(mul(x, splat(1.44269504088896341f)));
+  v4 whole = madd(x, splat(1.44269504088896341f), splat(ROUNDER));
+  v4 n = sub(whole, splat(ROUNDER));
   v4 r = madd(n, splat(-0.693359375f), x);
   r = madd(n, splat(2.12194440e-4f), r);
   v4 p = splat(1.9875691500e-4f);
@@ -74,26 +78,17 @@ INLINE v4 exp4(v4 x) {
   p = madd(p, r, splat(1.6666665459e-1f));
   p = madd(p, r, splat(5.0000001201e-1f));
   p = add(madd(mul(r, r), p, r), splat(1.0f));
-  v4 power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+  // 2^n: the exponent's bits from the lowest ones, which the shift leaves alone.
+  v4 power = wasm_i32x4_add(wasm_i32x4_shl(whole, 23), wasm_i32x4_splat(127 << 23));
   return wasm_v128_andnot(mul(p, power), tiny);
 }
 
 INLINE float exp1(float x) { return wasm_f32x4_extract_lane(exp4(splat(x)), 0); }
 
-// tanh x to about 1e-7 relative (Cephes tanhf): an odd polynomial near 0, 1 - 2 / (e^2x + 1) beyond.
-INLINE v4 tanh4(v4 x) {
-  v4 a = wasm_f32x4_abs(x);
-  v4 z = mul(x, x);
-  v4 p = splat(-5.70498872745e-3f);
-  p = madd(p, z, splat(2.06390887954e-2f));
-  p = madd(p, z, splat(-5.37397155531e-2f));
-  p = madd(p, z, splat(1.33314422036e-1f));
-  p = madd(p, z, splat(-3.33332819422e-1f));
-  v4 near = madd(mul(p, z), x, x);
-  v4 far = sub(splat(1.0f), div4(splat(2.0f), add(exp4(add(a, a)), splat(1.0f))));
-  v4 sign = wasm_v128_and(x, wasm_i32x4_splat((i32)0x80000000));
-  return wasm_v128_bitselect(near, wasm_v128_or(far, sign), wasm_f32x4_lt(a, splat(0.625f)));
-}
+// 1 / (1 + e), which is the sigmoid of x where e is e^-x; one minus the sigmoid is e times that.
+INLINE v4 sigmoid_of_exp4(v4 e) { return div4(splat(1.0f), add(splat(1.0f), e)); }
+
+INLINE v4 sigmoid4(v4 x) { return sigmoid_of_exp4(exp4(wasm_f32x4_neg(x))); }
 
 // ln x for x > 0 (Cephes logf).
 INLINE float log1(float x) {
