@@ -1,8 +1,10 @@
 // softmax(q k^T * scale) v with grouped queries, forward and backward, in blocks of queries: what is kept is
 // the log-sum-exp of each row (Dao et al., 2022), never the [Tq, Tk] matrix.
 //
-// q, out [B, Tq, H, D]; k, v [B, Tk, K, D] with K a divisor of H; lse [B, H, Tq].
-// Query i of row b sees key j where j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
+// q, out [B, Tq, H, D]; k, v [B, Tk, K, D] with K a divisor of H; lse [B, H, Tq]. Where offsets [B + 1] are
+// given, the rows lie one behind the other instead, row b being the tokens offsets[b] .. offsets[b + 1] of N,
+// and Tq = Tk is the longest row's length.
+// Query i of row b sees key j of the row where j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
 // branch_starts[b, i] <= j). All four addresses 0: every query sees every key. A query that sees nothing
 // gives zeros.
 //
@@ -30,32 +32,50 @@ typedef struct {
   Window window;
 } Run;
 
+// Where the queries and keys of a row lie among those of all rows.
 typedef struct {
-  i32 Tq, Tk;
-  const i32 *starts, *prefix_ends, *branch_starts, *ends;
+  i32 query, queries, key, keys;
+} Row;
+
+// Who sees whom in a row; no ends: every query sees every key.
+typedef struct {
+  i32 keys, start, prefix_end;
+  const i32 *branch_starts, *ends;  // of the row's queries
 } Mask;
 
 INLINE i32 least(i32 a, i32 b) { return a < b ? a : b; }
 INLINE i32 most(i32 a, i32 b) { return a > b ? a : b; }
 
+static Row row_of(const i32 *offsets, i32 b, i32 Tq, i32 Tk) {
+  if (offsets == 0) return (Row){b * Tq, Tq, b * Tk, Tk};
+  i32 first = offsets[b], count = offsets[b + 1] - first;
+  return (Row){first, count, first, count};
+}
+
+static Mask mask_of(Row row, i32 b, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
+                    const i32 *ends) {
+  if (starts == 0) return (Mask){row.keys, 0, 0, 0, 0};
+  return (Mask){row.keys, starts[b], prefix_ends[b], branch_starts + row.query, ends + row.query};
+}
+
 // The query's own keys start no earlier than its prefix ends, so that none counts twice.
-INLINE i32 branch_start(const Mask *mask, i32 b, i32 i) {
-  i32 start = mask->branch_starts[b * mask->Tq + i];
-  return mask->prefix_ends[b] > mask->starts[b] ? most(start, mask->prefix_ends[b]) : start;
+INLINE i32 branch_start(const Mask *mask, i32 i) {
+  i32 start = mask->branch_starts[i];
+  return mask->prefix_end > mask->start ? most(start, mask->prefix_end) : start;
 }
 
 // The keys that any of `count` queries from i0 sees.
-static Window window_of(const Mask *mask, i32 b, i32 i0, i32 count) {
-  Window w = {0, 0, 0, mask->Tk};
-  if (mask->starts == 0) return w;
-  i32 last = 0, low = mask->Tk;
+static Window window_of(const Mask *mask, i32 i0, i32 count) {
+  Window w = {0, 0, 0, mask->keys};
+  if (mask->ends == 0) return w;
+  i32 last = 0, low = mask->keys;
   for (i32 i = i0; i < i0 + count; i++) {
-    i32 end = least(mask->ends[b * mask->Tq + i], mask->Tk), start = branch_start(mask, b, i);
+    i32 end = least(mask->ends[i], mask->keys), start = branch_start(mask, i);
     last = most(last, end);
     if (start < end) low = least(low, start);
   }
-  w.first = mask->starts[b];
-  w.first_count = most(0, least(mask->prefix_ends[b], last) - w.first);
+  w.first = mask->start;
+  w.first_count = most(0, least(mask->prefix_end, last) - w.first);
   w.second = low;
   w.second_count = most(0, last - low);
   return w;
@@ -63,20 +83,20 @@ static Window window_of(const Mask *mask, i32 b, i32 i0, i32 count) {
 
 // How many of up to `most_rows` queries from i0 make a run: whole branches, so that the run's window holds few
 // keys that a query of it does not see. Branches of a few queries share a run.
-static i32 run_queries(const Mask *mask, i32 b, i32 i0, i32 most_rows) {
-  if (mask->starts == 0 || mask->prefix_ends[b] <= mask->starts[b]) return most_rows;
-  const i32 *starts = mask->branch_starts + b * mask->Tq + i0;
+static i32 run_queries(const Mask *mask, i32 i0, i32 most_rows) {
+  if (mask->ends == 0 || mask->prefix_end <= mask->start) return most_rows;
+  const i32 *starts = mask->branch_starts + i0;
   i32 rows = 1;
   while (rows < most_rows && (rows < LEAST_RUN || starts[rows] == starts[rows - 1])) rows++;
   return rows;
 }
 
 // The runs of a block of `count` queries from i0, and how many there are.
-static i32 runs_of(const Mask *mask, i32 b, i32 i0, i32 count, Run *runs) {
+static i32 runs_of(const Mask *mask, i32 i0, i32 count, Run *runs) {
   i32 n = 0, prefix = 0;
   for (i32 row = 0; row < count; row += runs[n++].rows) {
-    i32 rows = n + 1 < MOST_RUNS ? run_queries(mask, b, i0 + row, count - row) : count - row;
-    Run run = {row, rows, window_of(mask, b, i0 + row, rows)};
+    i32 rows = n + 1 < MOST_RUNS ? run_queries(mask, i0 + row, count - row) : count - row;
+    Run run = {row, rows, window_of(mask, i0 + row, rows)};
     prefix = most(prefix, run.window.first_count);
     runs[n] = run;
   }
@@ -92,11 +112,11 @@ static i32 widest(const Run *runs, i32 n) {
 }
 
 // Columns of a window's score row that query i sees: 0 .. seen[0] and seen[1] .. seen[2].
-INLINE void seen_columns(const Mask *mask, const Window *w, i32 b, i32 i, i32 *seen) {
+INLINE void seen_columns(const Mask *mask, const Window *w, i32 i, i32 *seen) {
   i32 width = w->first_count + w->second_count;
   seen[0] = 0, seen[1] = 0, seen[2] = width;
-  if (mask->starts == 0) return;
-  i32 end = least(mask->ends[b * mask->Tq + i], mask->Tk), start = branch_start(mask, b, i);
+  if (mask->ends == 0) return;
+  i32 end = least(mask->ends[i], mask->keys), start = branch_start(mask, i);
   seen[0] = most(0, least(w->first_count, end - w->first));
   seen[1] = w->first_count + most(0, start - w->second);
   seen[2] = w->first_count + least(w->second_count, end - w->second);
@@ -197,64 +217,66 @@ static void turn_rows(i32 rows, i32 D, const float *x, i32 x_row, const float *c
     turn(D, x + r * x_row, cos + r * angle_row, sin + r * angle_row, sign, to + r * to_row);
 }
 
-// Of the key/value heads only k0 .. k1, with the query heads that share them: what one thread takes.
-// Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4), and where something is turned
+// Of the rows b0 .. b1 the key/value heads k0 .. k1, with the query heads that share them: what one thread
+// takes. Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4), and where something is turned
 // (block + Tk) * D; block: queries at a time, at least H / K where Tq is 1.
 EXPORT(nano_attention)
-void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
-                    const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends,
+void nano_attention(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
+                    const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends, const i32 *offsets,
                     const float *cos, const float *sin, i32 turn_keys, float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
-  Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
   i32 G = H / K, k_row = K * D, most_keys = (Tk + 3) & ~3, half = D / 2;
   float *scores = scratch + GEMM_SCRATCH_FLOATS, *turned = scores + block * most_keys;
   float *turned_keys = turned + block * D;
   Run runs[MOST_RUNS];
-  // With one query a row, a group's heads are the rows of the block, since they share the keys.
-  i32 grouped = Tq == 1, shared = grouped ? 1 : G, count = grouped ? G : Tq;
-  i32 q_row = grouped ? D : H * D;
-  for (i32 b = 0; b < B; b++) {
+  for (i32 b = b0; b < b1; b++) {
+    Row row = row_of(offsets, b, Tq, Tk);
+    Mask mask = mask_of(row, b, starts, prefix_ends, branch_starts, ends);
+    // With one query a row, a group's heads are the rows of the block, since they share the keys.
+    i32 grouped = row.queries == 1, shared = grouped ? 1 : G, count = grouped ? G : row.queries;
+    i32 q_row = grouped ? D : H * D;
+    const float *key_cos = cos + row.key * half, *key_sin = sin + row.key * half;
     for (i32 h = k0 * shared; h < k1 * shared; h++) {
       i32 first_head = grouped ? h * G : h;
-      const float *keys = k + b * Tk * k_row + (first_head / G) * D;
-      const float *values = v + b * Tk * k_row + (first_head / G) * D;
+      const float *keys = k + row.key * k_row + (first_head / G) * D;
+      const float *values = v + row.key * k_row + (first_head / G) * D;
       i32 key_row = k_row;
       if (turn_keys) {
-        if (h % shared == 0) turn_rows(Tk, D, keys, k_row, cos + b * Tk * half, sin + b * Tk * half, half, 1.0f, turned_keys, D);
+        if (h % shared == 0) turn_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
         keys = turned_keys, key_row = D;
       }
       for (i32 i0 = 0, rows; i0 < count; i0 += rows) {
         rows = least(block, count - i0);
-        const float *queries = q + b * Tq * H * D + first_head * D + i0 * q_row;
-        float *to = out + b * Tq * H * D + first_head * D + i0 * q_row;
+        const float *queries = q + row.query * H * D + first_head * D + i0 * q_row;
+        float *to = out + row.query * H * D + first_head * D + i0 * q_row;
         i32 query_row = q_row;
         if (cos != 0) {
-          i32 angle = (b * Tq + (grouped ? 0 : i0)) * half;
+          i32 angle = (row.query + (grouped ? 0 : i0)) * half;
           turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, grouped ? 0 : half, 1.0f, turned, D);
           queries = turned, query_row = D;
         }
-        i32 n = runs_of(&mask, b, grouped ? 0 : i0, grouped ? 1 : rows, runs);
+        i32 n = runs_of(&mask, grouped ? 0 : i0, grouped ? 1 : rows, runs);
         if (grouped) runs->rows = rows;
         i32 ld = (widest(runs, n) + 3) & ~3;
         window_scores(runs, n, D, queries, query_row, keys, key_row, scores, ld, scratch);
         const Run *run = runs;
+        float *sums = lse + row.query * H + (grouped ? first_head + i0 : first_head * row.queries + i0);
         for (i32 r = 0; r < rows; r++) {
           if (r == run->row + run->rows) run++;
           i32 seen[3], width = run->window.first_count + run->window.second_count;
-          seen_columns(&mask, &run->window, b, grouped ? 0 : i0 + r, seen);
-          float *row = scores + r * ld;
-          i32 slot = b * H * Tq + (grouped ? first_head + i0 + r : first_head * Tq + i0 + r);
+          seen_columns(&mask, &run->window, grouped ? 0 : i0 + r, seen);
+          float *line = scores + r * ld;
           if (seen[0] == 0 && seen[1] == seen[2]) {
-            fill(row, width, 0.0f);
-            lse[slot] = 0.0f;
+            fill(line, width, 0.0f);
+            sums[r] = 0.0f;
             continue;
           }
-          float best = row_max(row, 0, seen[0], -3.0e38f);
-          best = row_max(row, seen[1], seen[2], best) * scale;
-          float sum = row_exp(row, 0, seen[0], scale, best) + row_exp(row, seen[1], seen[2], scale, best);
+          float best = row_max(line, 0, seen[0], -3.0e38f);
+          best = row_max(line, seen[1], seen[2], best) * scale;
+          float sum = row_exp(line, 0, seen[0], scale, best) + row_exp(line, seen[1], seen[2], scale, best);
           float inverse = 1.0f / sum;
-          row_scale(row, 0, seen[0], inverse), row_scale(row, seen[1], seen[2], inverse);
-          fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
-          lse[slot] = best + log1(sum);
+          row_scale(line, 0, seen[0], inverse), row_scale(line, seen[1], seen[2], inverse);
+          fill(line + seen[0], seen[1] - seen[0], 0.0f), fill(line + seen[2], width - seen[2], 0.0f);
+          sums[r] = best + log1(sum);
         }
         window_product(runs, n, D, scores, ld, values, k_row, to, q_row, scratch);
       }
@@ -262,35 +284,38 @@ void nano_attention(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, 
   }
 }
 
-// dq, dk, dv are written (=), shaped as q, k, v, for the key/value heads k0 .. k1. Scratch in floats:
-// GEMM_SCRATCH_FLOATS + 2 * block * (Tk rounded up to 4), and where something is turned (block + Tk) * D.
+// dq, dk, dv are written (=), shaped as q, k, v, for the rows b0 .. b1 and the key/value heads k0 .. k1. Scratch
+// in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk rounded up to 4), and where something is turned
+// (block + Tk) * D.
 EXPORT(nano_attention_backward)
-void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
+void nano_attention_backward(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
                              const float *v, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
-                             const i32 *ends, const float *cos, const float *sin, i32 turn_keys, float scale, const float *out, const float *lse, const float *dout,
+                             const i32 *ends, const i32 *offsets, const float *cos, const float *sin, i32 turn_keys, float scale, const float *out, const float *lse, const float *dout,
                              float *dq, float *dk, float *dv, i32 k0, i32 k1, i32 block, float *scratch) {
-  Mask mask = {Tq, Tk, starts, prefix_ends, branch_starts, ends};
   i32 G = H / K, k_row = K * D, q_row = H * D, most_keys = (Tk + 3) & ~3, half = D / 2;
   float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * most_keys;
   float *turned = ds + block * most_keys, *turned_keys = turned + block * D;
   Run runs[MOST_RUNS];
-  for (i32 t = 0; t < B * Tk; t++) {
-    fill(dk + t * k_row + k0 * D, (k1 - k0) * D, 0.0f), fill(dv + t * k_row + k0 * D, (k1 - k0) * D, 0.0f);
-  }
-  for (i32 b = 0; b < B; b++) {
+  for (i32 b = b0; b < b1; b++) {
+    Row row = row_of(offsets, b, Tq, Tk);
+    Mask mask = mask_of(row, b, starts, prefix_ends, branch_starts, ends);
+    const float *key_cos = cos + row.key * half, *key_sin = sin + row.key * half;
+    for (i32 t = row.key; t < row.key + row.keys; t++) {
+      fill(dk + t * k_row + k0 * D, (k1 - k0) * D, 0.0f), fill(dv + t * k_row + k0 * D, (k1 - k0) * D, 0.0f);
+    }
     for (i32 h = k0 * G; h < k1 * G; h++) {
-      i32 key_offset = b * Tk * k_row + (h / G) * D, key_row = k_row;
-      const float *keys = k + key_offset, *key_cos = cos + b * Tk * half, *key_sin = sin + b * Tk * half;
+      i32 key_offset = row.key * k_row + (h / G) * D, key_row = k_row;
+      const float *keys = k + key_offset;
       if (turn_keys) {
-        if (h % G == 0) turn_rows(Tk, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
+        if (h % G == 0) turn_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
         keys = turned_keys, key_row = D;
       }
-      for (i32 i0 = 0, rows; i0 < Tq; i0 += rows) {
-        rows = least(block, Tq - i0);
-        i32 query_offset = b * Tq * q_row + h * D + i0 * q_row;
-        i32 n = runs_of(&mask, b, i0, rows, runs), ld = (widest(runs, n) + 3) & ~3;
+      for (i32 i0 = 0, rows; i0 < row.queries; i0 += rows) {
+        rows = least(block, row.queries - i0);
+        i32 query_offset = (row.query + i0) * q_row + h * D;
+        i32 n = runs_of(&mask, i0, rows, runs), ld = (widest(runs, n) + 3) & ~3;
         const float *queries = q + query_offset;
-        i32 query_row = q_row, angle = (b * Tq + i0) * half;
+        i32 query_row = q_row, angle = (row.query + i0) * half;
         if (cos != 0) {
           turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, half, 1.0f, turned, D);
           queries = turned, query_row = D;
@@ -298,20 +323,21 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
         window_scores(runs, n, D, queries, query_row, keys, key_row, p, ld, scratch);
         window_scores(runs, n, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
         const Run *run = runs;
+        const float *sums = lse + row.query * H + h * row.queries + i0;
         for (i32 r = 0; r < rows; r++) {
           if (r == run->row + run->rows) run++;
           i32 seen[3], width = run->window.first_count + run->window.second_count;
-          seen_columns(&mask, &run->window, b, i0 + r, seen);
-          float *row = p + r * ld, shift = lse[b * H * Tq + h * Tq + i0 + r];
-          row_exp(row, 0, seen[0], scale, shift), row_exp(row, seen[1], seen[2], scale, shift);
-          fill(row + seen[0], seen[1] - seen[0], 0.0f), fill(row + seen[2], width - seen[2], 0.0f);
+          seen_columns(&mask, &run->window, i0 + r, seen);
+          float *line = p + r * ld, shift = sums[r];
+          row_exp(line, 0, seen[0], scale, shift), row_exp(line, seen[1], seen[2], scale, shift);
+          fill(line + seen[0], seen[1] - seen[0], 0.0f), fill(line + seen[2], width - seen[2], 0.0f);
           const float *o = out + query_offset + r * q_row, *d = dout + query_offset + r * q_row;
           v4 s = splat(0.0f);
           i32 j = 0;
           for (; j + 4 <= D; j += 4) s = madd(load4(o + j), load4(d + j), s);
           float delta = sum4(s);
           for (; j < D; j++) delta += o[j] * d[j];
-          row_dscore(ds + r * ld, row, width, delta, scale);
+          row_dscore(ds + r * ld, line, width, delta, scale);
         }
         window_transposed(runs, n, D, p, ld, dout + query_offset, q_row, dv + key_offset, k_row, scratch);
         window_transposed(runs, n, D, ds, ld, queries, query_row, dk + key_offset, k_row, scratch);
@@ -321,7 +347,7 @@ void nano_attention_backward(i32 B, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
       }
       if (turn_keys && h % G == G - 1) {
         float *to = dk + key_offset;
-        turn_rows(Tk, D, to, k_row, key_cos, key_sin, half, -1.0f, to, k_row);
+        turn_rows(row.keys, D, to, k_row, key_cos, key_sin, half, -1.0f, to, k_row);
       }
     }
   }

@@ -1,4 +1,4 @@
-// RMSNorm and LayerNorm over rows of C channels, forward and backward. Outputs are written (=).
+// RMSNorm and LayerNorm over rows of C channels, forward and backward. Outputs are written (=) but where said.
 #include "simd.h"
 
 // y = x * rstd * gamma, rstd = 1 / sqrt(mean(x^2) + eps); rstd [rows] is kept for the backward pass.

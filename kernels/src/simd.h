@@ -90,8 +90,9 @@ INLINE v4 sigmoid_of_exp4(v4 e) { return div4(splat(1.0f), add(splat(1.0f), e));
 
 INLINE v4 sigmoid4(v4 x) { return sigmoid_of_exp4(exp4(wasm_f32x4_neg(x))); }
 
-// ln x for x > 0 (Cephes logf).
+// ln x for x > 0 (Cephes logf). Infinity and NaN stay what they are, so that a bad number is seen to be one.
 INLINE float log1(float x) {
+  if (!(x < __builtin_inff())) return x;
   union { float f; u32 u; } bits = {x};
   i32 e = (i32)(bits.u >> 23) - 126;
   bits.u = (bits.u & 0x007fffffu) | 0x3f000000u;

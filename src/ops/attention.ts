@@ -33,8 +33,10 @@ export function attentionComposite(
   layout: AttentionLayout | null,
   rotation?: Rotation,
 ): tf.Tensor3D {
-  const { B, Tq, Tk, H, K, D } = attentionDims(q, k, layout, rotation);
+  const dims = attentionDims(q, k, layout, rotation);
   if (rotation !== undefined) [q, k] = turned(ropeComposite, q, k, rotation);
+  if (layout !== null && layout.rowOffsets !== null) return attentionByRows(q, k, v, layout);
+  const { B, Tq, Tk, H, K, D } = dims;
   const G = H / K;
   const queries = q.reshape([B, Tq, K, G, D]).transpose([0, 2, 3, 1, 4]).reshape([B, K, G * Tq, D]);
   const keys = k.transpose([0, 2, 1, 3]); // [B, K, Tk, D]
@@ -45,6 +47,24 @@ export function attentionComposite(
   const weights = tf.softmax(scores).reshape([B, K, G * Tq, Tk]);
   return tf.matMul(weights, values) // [B, K, G·Tq, D]
     .reshape([B, K, G, Tq, D]).transpose([0, 3, 1, 2, 4]).reshape([B, Tq, H * D]);
+}
+
+/** The composite of joined rows, each for itself: q, k, v [1, N, …] → [1, N, H·D]. */
+function attentionByRows(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  layout: AttentionLayout,
+): tf.Tensor3D {
+  const rows = Array.from({ length: layout.batch }, (_, b) => {
+    const own = layout.row(b);
+    const [first, length] = [layout.firstQuery(b), layout.queriesOf(b)];
+    const [qb, kb, vb] = [q, k, v].map((x) => x.slice([0, first], [1, length]));
+    const attended = attentionComposite(qb, kb, vb, own); // [1, T, H·D]
+    own.dispose();
+    return attended;
+  });
+  return tf.concat(rows, 1);
 }
 
 /** Queries, and keys, turned by an op of its own. */

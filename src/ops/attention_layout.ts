@@ -8,7 +8,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Rotation } from "./rotary_angles.ts";
 
-// B batch, Tq queries, Tk keys
+// B batch, Tq queries, Tk keys, N queries of all rows
 
 /**
  * Query i of row b sees key j where
@@ -16,6 +16,9 @@ import type { Rotation } from "./rotary_angles.ts";
  * `max(branchStarts[b, i], prefixEnds[b]) ≤ j < ends[b, i]`: two ranges that never overlap.
  * A row without branches has an empty prefix (`prefixEnds[b] = starts[b]`).
  * What a query that sees nothing gives (padding) is finite and means nothing.
+ *
+ * Rows are equally long, [B, T], or joined: one behind the other without padding, [1, N], so that
+ * only attention knows of rows. Queries and keys of a row are numbered from 0 either way.
  */
 export class AttentionLayout {
   #mask: tf.Tensor4D | null = null;
@@ -24,12 +27,13 @@ export class AttentionLayout {
 
   /**
    * @param batch B
-   * @param queries Tq
-   * @param keys Tk
+   * @param queries Tq; of joined rows, of the longest
+   * @param keys Tk; of joined rows, of the longest
    * @param starts [B] first key that is no padding
    * @param prefixEnds [B] end of the keys that all branches of the row see
-   * @param branchStarts [B·Tq] first key of the query's own branch
-   * @param ends [B·Tq] one past the last key of the query's own branch that it sees
+   * @param branchStarts [N] first key of the query's own branch
+   * @param ends [N] one past the last key of the query's own branch that it sees
+   * @param rowOffsets [B + 1] where joined rows begin, and N; null: rows of Tq queries each
    */
   constructor(
     readonly batch: number,
@@ -39,6 +43,7 @@ export class AttentionLayout {
     readonly prefixEnds: Int32Array,
     readonly branchStarts: Int32Array,
     readonly ends: Int32Array,
+    readonly rowOffsets: Int32Array | null = null,
   ) {}
 
   /**
@@ -61,6 +66,43 @@ export class AttentionLayout {
   }
 
   /**
+   * Causal attention over joined rows.
+   *
+   * @param rows of each, the tokens of its prefix (0: it has no branches) and for each of its T tokens
+   *   the first token of its branch
+   */
+  static joined(
+    rows: readonly {
+      readonly prefixLength: number;
+      readonly branchStarts: ArrayLike<number>;
+    }[],
+  ): AttentionLayout {
+    const offsets = new Int32Array(rows.length + 1);
+    rows.forEach(({ branchStarts }, b) => offsets[b + 1] = offsets[b] + branchStarts.length);
+    const N = offsets[rows.length];
+    const branchStarts = new Int32Array(N), ends = new Int32Array(N);
+    rows.forEach((row, b) => branchStarts.set(row.branchStarts, offsets[b]));
+    let longest = 0;
+    for (let b = 0; b < rows.length; b++) {
+      const length = offsets[b + 1] - offsets[b];
+      longest = Math.max(longest, length);
+      for (let i = 0; i < length; i++) ends[offsets[b] + i] = i + 1;
+    }
+    const prefixEnds = Int32Array.from(rows, ({ prefixLength }) => prefixLength);
+    const starts = new Int32Array(rows.length);
+    return new AttentionLayout(
+      rows.length,
+      longest,
+      longest,
+      starts,
+      prefixEnds,
+      branchStarts,
+      ends,
+      offsets,
+    );
+  }
+
+  /**
    * One new query a row against a cache: it sees keys starts[b] … length − 1.
    *
    * @param starts [B] number of padding tokens on the left of each row
@@ -72,14 +114,49 @@ export class AttentionLayout {
     return new AttentionLayout(batch, 1, length, starts, starts.slice(), starts.slice(), ends);
   }
 
+  /** N: queries of all rows. */
+  get totalQueries(): number {
+    return this.rowOffsets?.[this.batch] ?? this.batch * this.queries;
+  }
+
+  /** The number of row b's first query among those of all rows. */
+  firstQuery(b: number): number {
+    return this.rowOffsets?.[b] ?? b * this.queries;
+  }
+
+  /** Queries of row b. */
+  queriesOf(b: number): number {
+    return this.firstQuery(b + 1) - this.firstQuery(b);
+  }
+
+  /** Keys of row b. */
+  keysOf(b: number): number {
+    return this.rowOffsets === null ? this.keys : this.queriesOf(b);
+  }
+
   /** The two ranges of keys, [first, end), that query i of row b sees; empty where end ≤ first. */
   ranges(b: number, i: number): [[number, number], [number, number]] {
-    const end = this.ends[b * this.queries + i];
+    const at = this.firstQuery(b) + i;
+    const end = this.ends[at];
     const prefixEnd = this.prefixEnds[b];
     return [
       [this.starts[b], Math.min(prefixEnd, end)],
-      [Math.max(this.branchStarts[b * this.queries + i], prefixEnd), end],
+      [Math.max(this.branchStarts[at], prefixEnd), end],
     ];
+  }
+
+  /** The layout of row b alone. */
+  row(b: number): AttentionLayout {
+    const first = this.firstQuery(b), queries = this.queriesOf(b);
+    return new AttentionLayout(
+      1,
+      queries,
+      this.keysOf(b),
+      this.starts.slice(b, b + 1),
+      this.prefixEnds.slice(b, b + 1),
+      this.branchStarts.slice(first, first + queries),
+      this.ends.slice(first, first + queries),
+    );
   }
 
   /** How many pairs of a query and a key that it sees there are. */
@@ -87,7 +164,7 @@ export class AttentionLayout {
     if (this.#pairs === null) {
       this.#pairs = 0;
       for (let b = 0; b < this.batch; b++) {
-        for (let i = 0; i < this.queries; i++) {
+        for (let i = 0; i < this.queriesOf(b); i++) {
           for (const [start, end] of this.ranges(b, i)) this.#pairs += Math.max(0, end - start);
         }
       }
@@ -95,8 +172,15 @@ export class AttentionLayout {
     return this.#pairs;
   }
 
-  /** The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk]. */
+  /**
+   * The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk].
+   *
+   * @throws {Error} where rows are joined: then each has its own
+   */
   mask(): tf.Tensor4D {
+    if (this.rowOffsets !== null) {
+      throw new Error("Cannot mask joined rows: ask for row(b).mask().");
+    }
     if (this.#mask === null) {
       const { batch, queries, keys } = this;
       const values = new Float32Array(batch * queries * keys).fill(-1e30);
@@ -113,12 +197,14 @@ export class AttentionLayout {
     return this.#mask;
   }
 
-  /** @throws {Error} where the layout was made for other dims */
+  /** @throws {Error} where the layout was made for tensors of other dims */
   assertFits(batch: number, queries: number, keys: number): void {
-    if (this.batch === batch && this.queries === queries && this.keys === keys) return;
+    const N = this.totalQueries;
+    const wanted = this.rowOffsets === null ? [this.batch, this.queries, this.keys] : [1, N, N];
+    if (wanted[0] === batch && wanted[1] === queries && wanted[2] === keys) return;
     throw new Error(
-      `Cannot attend: the layout is for [${this.batch}, ${this.queries}, ${this.keys}], the ` +
-        `tensors are [${batch}, ${queries}, ${keys}] (batch, queries, keys).`,
+      `Cannot attend: the layout is for [${wanted.join(", ")}], the tensors are ` +
+        `[${batch}, ${queries}, ${keys}] (batch, queries, keys).`,
     );
   }
 
@@ -138,9 +224,14 @@ export class AttentionLayout {
 
 /** The dims of attention. */
 export interface AttentionDims {
+  /** Rows. */
   readonly B: number;
+  /** Queries of a row; of joined rows, of the longest. */
   readonly Tq: number;
+  /** Keys of a row; of joined rows, of the longest. */
   readonly Tk: number;
+  /** Queries of all rows. */
+  readonly N: number;
   /** Query heads. */
   readonly H: number;
   /** Key/value heads. */
@@ -150,7 +241,7 @@ export interface AttentionDims {
 }
 
 /**
- * The dims of q [B, Tq, H, D] and k [B, Tk, K, D].
+ * The dims of q [B, Tq, H, D] and k [B, Tk, K, D], or of joined rows [1, N, …].
  *
  * @throws {Error} where the layout or the angles were made for others
  */
@@ -160,13 +251,13 @@ export function attentionDims(
   layout: AttentionLayout | null,
   rotation?: Rotation,
 ): AttentionDims {
-  const [B, Tq, H, D] = q.shape;
-  const [, Tk, K] = k.shape;
-  layout?.assertFits(B, Tq, Tk);
+  const [batch, queries, H, D] = q.shape;
+  const [, keyCount, K] = k.shape;
+  layout?.assertFits(batch, queries, keyCount);
   if (rotation !== undefined) {
     const { angles, keys } = rotation;
-    const wanted = [B, Tq, 1, D / 2];
-    if (angles.cos.shape.some((size, i) => size !== wanted[i]) || (keys && Tk !== Tq)) {
+    const wanted = [batch, queries, 1, D / 2];
+    if (angles.cos.shape.some((size, i) => size !== wanted[i]) || (keys && keyCount !== queries)) {
       throw new Error(
         `Cannot attend: angles [${angles.cos.shape}] do not turn queries [${q.shape}]` +
           `${keys ? ` and keys [${k.shape}]` : ""}; want [${wanted}]` +
@@ -174,5 +265,6 @@ export function attentionDims(
       );
     }
   }
-  return { B, Tq, Tk, H, K, D };
+  const { batch: B, queries: Tq, keys: Tk } = layout ?? { batch, queries, keys: keyCount };
+  return { B, Tq, Tk, N: batch * queries, H, K, D };
 }

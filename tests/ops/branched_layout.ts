@@ -18,3 +18,25 @@ export function branchedLayout(prefix: number, branches: readonly number[]): Att
   const prefixEnds = new Int32Array(2).fill(prefix);
   return new AttentionLayout(2, T, T, starts, prefixEnds, branchStarts, ends);
 }
+
+/**
+ * Joined rows of unequal lengths: with branches, with a single token, and one longer than a block of
+ * queries.
+ */
+export function joinedLayout(): AttentionLayout {
+  const row = (prefixLength: number, branches: readonly number[]) => {
+    const branchStarts = new Array<number>(prefixLength).fill(0);
+    for (const length of branches) {
+      branchStarts.push(...new Array<number>(length).fill(branchStarts.length));
+    }
+    return { prefixLength, branchStarts };
+  };
+  return AttentionLayout.joined([
+    row(5, [3, 1, 7]),
+    row(0, [1]),
+    row(0, [67]),
+    row(60, [9, 40]),
+    row(1, [1, 1]),
+    row(0, [130]),
+  ]);
+}

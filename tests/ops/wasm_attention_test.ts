@@ -1,11 +1,11 @@
-import { assert, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { attentionComposite } from "../../src/ops/attention.ts";
 import { AttentionLayout } from "../../src/ops/attention_layout.ts";
 import type { Rotation } from "../../src/ops/rotary_angles.ts";
 import { type Op, randomTensor } from "./random_tensor.ts";
 import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
-import { branchedLayout } from "./branched_layout.ts";
+import { branchedLayout, joinedLayout } from "./branched_layout.ts";
 import { assertFiniteDifferences } from "./finite_differences.ts";
 import { randomRotation } from "./random_rotation.ts";
 
@@ -117,6 +117,70 @@ Deno.test("attention turns queries and keys as its composite does, whatever the 
   }
 });
 
+/** Joined rows' tensors of ones' own: q [1, N, H, D], k and v [1, N, K, D]. */
+function joinedInputs(N: number, [H, K, D]: number[]): tf.Tensor[] {
+  return [H, K, K].map((heads, i) => randomTensor([1, N, heads, D], i + 1, i === 0 ? 3 : 1));
+}
+
+Deno.test("attention over joined rows equals its composite, which is that of each row", async () => {
+  const k = await kernels();
+  for (const [[H, K, D], turns] of [[[3, 1, 20], false], [[4, 2, 32], true]] as const) {
+    const layout = joinedLayout();
+    const N = layout.totalQueries;
+    const { rotation, dispose } = randomRotation([1, N, D], true);
+    const run = (op: typeof attentionComposite): Op => (q, key, v) =>
+      op(
+        q as tf.Tensor4D,
+        key as tf.Tensor4D,
+        v as tf.Tensor4D,
+        layout,
+        turns ? rotation : undefined,
+      );
+    const inputs = joinedInputs(N, [H, K, D]);
+    tf.tidy(() => {
+      const [q, key, v] = inputs as tf.Tensor4D[];
+      const joined = attentionComposite(q, key, v, layout);
+      for (let b = 0; b < layout.batch; b++) {
+        const [first, length] = [layout.firstQuery(b), layout.queriesOf(b)];
+        const [qb, kb, vb] = [q, key, v].map((x) => x.slice([0, first], [1, length]));
+        const own = layout.row(b);
+        const alone = attentionComposite(qb, kb, vb, own).dataSync();
+        own.dispose();
+        assertEquals(joined.slice([0, first], [1, length]).dataSync(), alone, `row ${b}`);
+      }
+    });
+    assertSameOp(`joined rows, heads of ${D}`, run(k.attention), run(attentionComposite), inputs);
+    layout.dispose();
+    dispose();
+  }
+});
+
+Deno.test("joined rows have the bits of rows that are alone, values and gradients", async () => {
+  const k = await kernels();
+  const layout = joinedLayout();
+  const N = layout.totalQueries;
+  const inputs = joinedInputs(N, [4, 2, 16]) as tf.Tensor4D[];
+  tf.tidy(() => {
+    const through = (layout: AttentionLayout) => (...[q, key, v]: tf.Tensor[]): tf.Tensor =>
+      k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout);
+    const joined = tf.grads(through(layout))(inputs);
+    for (let b = 0; b < layout.batch; b++) {
+      const cut = (x: tf.Tensor4D) => x.slice([0, layout.firstQuery(b)], [1, layout.queriesOf(b)]);
+      const alone = tf.grads(through(layout.row(b)))(inputs.map(cut));
+      alone.forEach((gradient, i) =>
+        assertEquals(cut(joined[i] as tf.Tensor4D).dataSync(), gradient.dataSync(), `row ${b}`)
+      );
+    }
+  });
+  assertThrows(
+    () =>
+      k.attention(inputs[0], inputs[1], inputs[2], AttentionLayout.causal(new Int32Array(1), 3)),
+    Error,
+    `the layout is for [1, 3, 3], the tensors are [1, ${N}, ${N}]`,
+  );
+  tf.dispose(inputs);
+});
+
 Deno.test("attention to a cache turns the queries alone", async () => {
   const k = await kernels();
   for (const length of SIZES) {
@@ -135,13 +199,19 @@ Deno.test("attention to a cache turns the queries alone", async () => {
 
 Deno.test("gradients through turned queries and keys are those of finite differences", async () => {
   const k = await kernels();
-  const layout = AttentionLayout.causal(Int32Array.from([0, 2]), 5);
-  const { rotation, dispose } = randomRotation([2, 5, 8], true);
-  const op: Op = (q, key, v) =>
-    k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation);
-  await assertFiniteDifferences(op, [[2, 5, 4, 8], [2, 5, 2, 8], [2, 5, 2, 8]]);
-  layout.dispose();
-  dispose();
+  const causal = AttentionLayout.causal(Int32Array.from([0, 2]), 5);
+  const rows = [{ prefixLength: 2, branchStarts: [0, 0, 2, 2, 4] }, {
+    prefixLength: 0,
+    branchStarts: [0, 0, 0],
+  }];
+  for (const [layout, B, T] of [[causal, 2, 5], [AttentionLayout.joined(rows), 1, 8]] as const) {
+    const { rotation, dispose } = randomRotation([B, T, 8], true);
+    const op: Op = (q, key, v) =>
+      k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation);
+    await assertFiniteDifferences(op, [[B, T, 4, 8], [B, T, 2, 8], [B, T, 2, 8]]);
+    layout.dispose();
+    dispose();
+  }
 });
 
 Deno.test("angles of other dims are refused, with the shapes", async () => {

@@ -33,3 +33,24 @@ Deno.test("attentionParts() takes every head of every row once", () => {
     if (threads === 1) assertEquals(parts.length, 1);
   }
 });
+
+Deno.test("attentionParts() of joined rows have about as many tokens each", () => {
+  for (
+    const lengths of [[9, 1, 1, 1, 1, 1, 1, 9], [1, 2, 3, 4], [100, 1, 1, 1, 1], [5, 5, 5, 5, 5]]
+  ) {
+    const offsets = Int32Array.from([0, ...lengths]);
+    for (let b = 1; b < offsets.length; b++) offsets[b] += offsets[b - 1];
+    const parts = attentionParts(lengths.length, 3, 2, offsets);
+    let next = 0;
+    for (const { row, rows, head, heads } of parts) {
+      assertEquals([row, head, heads], [next, 0, 3]);
+      assert(rows > 0);
+      next += rows;
+    }
+    assertEquals(next, lengths.length);
+    assert(parts.length <= 4);
+    const tokens = parts.map(({ row, rows }) => offsets[row + rows] - offsets[row]);
+    const fair = offsets[lengths.length] / 4;
+    assert(Math.max(...tokens) < fair + Math.max(...lengths), `${tokens}`);
+  }
+});

@@ -9,14 +9,14 @@ import { currentLaunch } from "../../src/ops/webgpu/launch.ts";
 import type { GpuKernels } from "../../src/ops/webgpu/kernels.ts";
 import { type Op, randomTensor } from "./random_tensor.ts";
 import { assertSameOp, kernelTest } from "./webgpu_op.ts";
-import { branchedLayout } from "./branched_layout.ts";
+import { branchedLayout, joinedLayout } from "./branched_layout.ts";
 import { assertFiniteDifferences } from "./finite_differences.ts";
 import { randomRotation } from "./random_rotation.ts";
 
 /** Zeros where a query sees nothing: there the composite means nothing. */
 function maskRows(y: tf.Tensor, layout: AttentionLayout): tf.Tensor {
   const seen = Float32Array.from(
-    { length: layout.batch * layout.queries },
+    { length: layout.totalQueries },
     (_, i) => {
       const ranges = layout.ranges(Math.floor(i / layout.queries), i % layout.queries);
       return ranges.some(([start, end]) => end > start) ? 1 : 0;
@@ -32,11 +32,11 @@ async function assertSameAttention(
   layout: AttentionLayout | null,
   rotation?: Rotation,
 ): Promise<void> {
-  layout?.mask(); // Made and kept now, not in a tidy.
+  if (!layout?.rowOffsets) layout?.mask(); // Made and kept now, not in a tidy.
   const run = (op: GpuKernels["attention"]): Op => (q, key, v) => {
     const y = op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation);
     assert(y !== null);
-    return layout === null ? y : maskRows(y, layout);
+    return layout === null || layout.rowOffsets !== null ? y : maskRows(y, layout);
   };
   await assertSameOp(name, run(k.attention), run(attentionComposite), [
     randomTensor([B, Tq, H, D], 1, 3),
@@ -60,6 +60,15 @@ kernelTest("attention equals its composite, whatever the layout", async (k) => {
     const T = layout.queries;
     await assertSameAttention(k, `${prefix} + ${branches}`, [2, T, T, 3, 1, 20], layout);
   }
+});
+
+kernelTest("attention over joined rows equals its composite, turned and not", async (k) => {
+  const N = joinedLayout().totalQueries;
+  await assertSameAttention(k, "joined rows", [1, N, N, 3, 1, 20], joinedLayout());
+  const { rotation, dispose } = randomRotation([1, N, 32], true);
+  const dims = [1, N, N, 4, 2, 32];
+  await assertSameAttention(k, "joined rows, turned", dims, joinedLayout(), rotation);
+  dispose();
 });
 
 kernelTest("attention turns queries and keys as its composite does", async (k) => {

@@ -9,7 +9,7 @@ import { type Launch, launch, launchAll, sharedGradients } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { type AttentionPart, attentionParts } from "./parts.ts";
 
-// B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
+// B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
 /** Floats that a block of scores may take: half a MiB, which stays in a core's own cache. */
 const SCORE_FLOATS = 128 * 1024;
@@ -35,27 +35,28 @@ function scratchFloats(
   return module.kernel("nano_gemm_scratch_floats")() + matrices * scores + turned;
 }
 
-/** Runs `use` with the addresses of the layout's four arrays, or with zeros. */
+/** Runs `use` with the addresses of the layout's five arrays, 0 for one that there is not. */
 function withLayout<T>(
   l: Launch,
   layout: AttentionLayout | null,
   use: (addresses: number[]) => T,
 ): T {
-  if (layout === null) return use([0, 0, 0, 0]);
-  const { starts, prefixEnds, branchStarts, ends } = layout;
-  return l.withIntegers([starts, prefixEnds, branchStarts, ends], use);
+  if (layout === null) return use([0, 0, 0, 0, 0]);
+  const { starts, prefixEnds, branchStarts, ends, rowOffsets } = layout;
+  const arrays = [starts, prefixEnds, branchStarts, ends];
+  return rowOffsets === null
+    ? l.withIntegers(arrays, (addresses) => use([...addresses, 0]))
+    : l.withIntegers([...arrays, rowOffsets], use);
 }
 
 /** Calls that together do all of it: one, or several for several threads. */
-function partsOf(module: KernelModule, { B, Tq, Tk, H, K, D }: AttentionDims): AttentionPart[] {
-  const small = B * H * Tq * Tk * D < THREADED_WORK;
-  return attentionParts(B, K, small ? 1 : module.threads);
-}
-
-/** Addresses of the layout's arrays from a row on; zeros stay. */
-function layoutFrom(addresses: readonly number[], row: number, Tq: number): number[] {
-  // Starts and prefix ends are one a row, branch starts and ends one a query.
-  return addresses.map((at, i) => at === 0 ? 0 : at + 4 * row * (i < 2 ? 1 : Tq));
+function partsOf(
+  module: KernelModule,
+  { B, N, Tk, H, K, D }: AttentionDims,
+  layout: AttentionLayout | null,
+): AttentionPart[] {
+  const small = H * N * Tk * D < THREADED_WORK;
+  return attentionParts(B, K, small ? 1 : module.threads, layout?.rowOffsets);
 }
 
 /** How queries, and keys, are turned: cosines and sines on the heap. */
@@ -69,8 +70,7 @@ interface Turning {
  * Runs a kernel on each part.
  *
  * @param turning null where nothing is turned
- * @param queries tensors with a row of queries each, whose addresses follow that of lse
- * @param keys tensors with a row of keys each, whose addresses follow those
+ * @param others tensors whose addresses follow that of lse
  * @param matrices blocks of scores that it works in
  */
 function runKernel(
@@ -80,27 +80,21 @@ function runKernel(
   layout: AttentionLayout | null,
   turning: Turning | null,
   { q, k, v, out, lse }: Record<"q" | "k" | "v" | "out" | "lse", tf.TensorInfo>,
-  [queries, keys]: readonly [readonly tf.TensorInfo[], readonly tf.TensorInfo[]],
+  others: readonly tf.TensorInfo[],
   matrices: number,
 ): void {
   const { module } = l;
   const { Tq, Tk, H, K, D } = dims;
+  const at = (x: tf.TensorInfo): number => l.address(x);
   withLayout(l, layout, (layoutAddresses) => {
-    const calls = partsOf(module, dims).map(({ row, rows, head, heads }) => {
-      const at = (x: tf.TensorInfo, floats: number): number => l.address(x) + row * floats * 4;
-      const ofQueries = (x: tf.TensorInfo): number => at(x, Tq * H * D);
-      const ofAngles = (x: tf.TensorInfo): number => at(x, Tq * D / 2);
-      const ofKeys = (x: tf.TensorInfo): number => at(x, Tk * K * D);
-      // deno-fmt-ignore
-      return [
-        rows, Tq, Tk, H, K, D, ofQueries(q), ofKeys(k), ofKeys(v),
-        ...layoutFrom(layoutAddresses, row, Tq),
-        ...(turning ? [ofAngles(turning.cos), ofAngles(turning.sin), Number(turning.keys)] : [0, 0, 0]),
-        1 / Math.sqrt(D), ofQueries(out),
-        at(lse, H * Tq), ...queries.map(ofQueries), ...keys.map(ofKeys),
+    const calls = partsOf(module, dims, layout).map(({ row, rows, head, heads }) => // deno-fmt-ignore
+    [
+        row, row + rows, Tq, Tk, H, K, D, at(q), at(k), at(v),
+        ...layoutAddresses,
+        ...(turning ? [at(turning.cos), at(turning.sin), Number(turning.keys)] : [0, 0, 0]),
+        1 / Math.sqrt(D), at(out), at(lse), ...others.map(at),
         head, head + heads, blockRows(dims), 0,
-      ];
-    });
+      ]);
     const floats = scratchFloats(module, dims, matrices, turning !== null);
     module.runParts(kernel, calls, { parameter: calls[0].length - 1, floats });
   });
@@ -125,7 +119,7 @@ function attentionGradients(
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
       const tensors = { q, k, v, out, lse };
       const turning = cos === undefined ? null : { cos, sin, keys };
-      const others = [[dy, dq], [dk, dv]] as const;
+      const others = [dy, dq, dk, dv];
       runKernel(l, "nano_attention_backward", dims, layout, turning, tensors, others, 2);
       return [dq, dk, dv];
     },
@@ -142,7 +136,8 @@ export function attention(
   rotation?: Rotation,
 ): tf.Tensor3D {
   const dims = attentionDims(q, k, layout, rotation);
-  const { B, Tq, H, D } = dims;
+  const { N, H, D } = dims;
+  const [batch, queries] = q.shape;
   const turning = rotation === undefined ? null : { ...rotation.angles, keys: rotation.keys };
   const angles: tf.NamedTensorMap = rotation === undefined ? {} : { ...rotation.angles };
   return launch(module, {
@@ -151,9 +146,9 @@ export function attention(
     saveInputs: ["q", "k", "v", ...Object.keys(angles)],
     saveOutputs: [true, true],
     run: (l) => {
-      const out = l.output([B, Tq, H * D]);
-      const lse = l.output([B, H, Tq]);
-      runKernel(l, "nano_attention", dims, layout, turning, { q, k, v, out, lse }, [[], []], 1);
+      const out = l.output([batch, queries, H * D]);
+      const lse = l.output([H * N]);
+      runKernel(l, "nano_attention", dims, layout, turning, { q, k, v, out, lse }, [], 1);
       return [out, lse];
     },
     gradient: (dy, saved) => {

@@ -57,19 +57,39 @@ export interface AttentionPart {
   readonly heads: number;
 }
 
-/** Cuts B rows with K key/value heads each: by rows where there are enough, else by heads too. */
-export function attentionParts(B: number, K: number, threads: number): AttentionPart[] {
+/**
+ * Cuts B rows with K key/value heads each: by rows where there are enough, else by heads too.
+ *
+ * @param offsets [B + 1] where rows begin; null: all are equally long
+ */
+export function attentionParts(
+  B: number,
+  K: number,
+  threads: number,
+  offsets: Int32Array | null = null,
+): AttentionPart[] {
   const wanted = threads === 1 ? 1 : PIECES_EACH * threads;
   if (B >= wanted) {
-    return pieces(B, Math.ceil(B / wanted)).map(([row, rows]) => ({
-      row,
-      rows,
-      head: 0,
-      heads: K,
-    }));
+    const runs = offsets === null ? pieces(B, Math.ceil(B / wanted)) : evenRuns(offsets, wanted);
+    return runs.map(([row, rows]) => ({ row, rows, head: 0, heads: K }));
   }
   const heads = pieces(K, Math.ceil(B * K / wanted));
   return Array.from({ length: B }, (_, row) => row).flatMap((row) =>
     heads.map(([head, heads]) => ({ row, rows: 1, head, heads }))
   );
+}
+
+/** At most so many runs of rows, with about as many tokens each. */
+function evenRuns(offsets: Int32Array, wanted: number): [row: number, rows: number][] {
+  const rows = offsets.length - 1, tokens = offsets[rows];
+  const runs: [row: number, rows: number][] = [];
+  for (let row = 0; row < rows;) {
+    const left = wanted - runs.length;
+    const end = offsets[row] + (tokens - offsets[row]) / left;
+    let next = row + 1;
+    while (next < rows && (offsets[next] + offsets[next + 1]) / 2 <= end) next++;
+    runs.push([row, left === 1 ? rows - row : next - row]);
+    row += runs[runs.length - 1][1];
+  }
+  return runs;
 }

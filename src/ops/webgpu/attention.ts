@@ -13,7 +13,7 @@ import { currentLaunch, type GpuLaunch, launch, launchAll, type Resource } from 
 import { rope } from "./layouts.ts";
 import { MAX_ITERATIONS } from "./program.ts";
 
-// B batch, Tq queries, Tk keys, H query heads, K key/value heads, D head dim
+// B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
 /** What the gradients of keys and values bind, the most of all: operands, layout and results. */
 const BINDINGS = { operands: 5, buffers: 3 };
@@ -40,21 +40,21 @@ function variantOf(l: GpuLaunch, { dims: { D }, layout, turns }: Work): Attentio
     operand: l.operandType,
     lanes: l.isFallback ? 8 : 64,
     tile: l.isFallback ? 0 : Math.min(16, Math.floor(TILE_DIMS / D)),
-    hasLayout: layout !== null,
+    layout: layout === null ? "none" : layout.rowOffsets === null ? "even" : "joined",
     turns,
   };
 }
 
 /** Operations of a sum over the dims for every query and every key that it sees. */
-function sumFlops({ dims: { B, Tq, Tk, H, D }, layout }: Work): number {
-  return 2 * H * D * (layout?.pairs ?? B * Tq * Tk);
+function sumFlops({ dims: { N, Tk, H, D }, layout }: Work): number {
+  return 2 * H * D * (layout?.pairs ?? N * Tk);
 }
 
 /** Operations of turning each of so many values. */
 const turningFlops = (values: number): number => 3 * values;
 
-function parametersOf({ dims: { B, Tq, Tk, H, K, D } }: Work): Record<string, number> {
-  return { B, Tq, Tk, H, K, scale: 1 / Math.sqrt(D) };
+function parametersOf({ dims: { B, Tq, Tk, N, H, K, D } }: Work): Record<string, number> {
+  return { B, Tq, Tk, N, H, K, scale: 1 / Math.sqrt(D) };
 }
 
 function layoutBuffer(l: GpuLaunch, { layout }: Work, lanes: number): Resource[] {
@@ -64,7 +64,7 @@ function layoutBuffer(l: GpuLaunch, { layout }: Work, lanes: number): Resource[]
 
 /** Gradients of q, k and v at once: three outputs shaped as they are. */
 function attentionGradients(work: Work, dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] {
-  const { B, Tq, Tk, H, K } = work.dims;
+  const { B, Tq, Tk, N, H, K } = work.dims;
   const [q, k, v] = saved;
   const angles = saved.slice(3, -2); // cos and sin, or none
   const [out, lse] = saved.slice(-2);
@@ -78,7 +78,7 @@ function attentionGradients(work: Work, dy: tf.Tensor, saved: tf.Tensor[]): tf.T
       const { lanes } = variant;
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
       const { names, width, isScaled } = queryRecord(variant);
-      const record = l.output([B, Tq, H, 4 * width]);
+      const record = l.output([N, H, 4 * width]);
       const overQueries: [number, number, number] = [Math.ceil(Tq / lanes), H, B];
       const inLayout = layoutBuffer(l, work, lanes);
       const buffers = (tensors: tf.TensorInfo[]) => tensors.map((x) => l.buffer(x));
@@ -142,7 +142,8 @@ export function attention(
   rotation?: Rotation,
 ): tf.Tensor3D | null {
   const dims = attentionDims(q, k, layout, rotation);
-  const { B, Tq, Tk, H, K, D } = dims;
+  const { B, Tq, Tk, N, H, K, D } = dims;
+  const [batch, queries] = q.shape;
   if (D % 4 !== 0 || D > MAX_HEAD_DIM) return null;
   if (Math.max(Tk, Tq * H / K) > MAX_ITERATIONS) return null;
   const current = currentLaunch();
@@ -171,8 +172,8 @@ export function attention(
     run: (l) => {
       const variant = variantOf(l, work);
       const { lanes } = variant;
-      const out = l.output([B, Tq, H * D]);
-      const lse = l.output([B, Tq, H]);
+      const out = l.output([batch, queries, H * D]);
+      const lse = l.output([N, H]);
       const operands = [l.operand(q, "q"), l.operand(k, "k"), l.operand(v, "v")];
       l.dispatch(
         forwardProgram(variant),

@@ -20,6 +20,7 @@ import {
   PARAMETERS,
   queryOf,
   queryRecord,
+  rowBounds,
   seenKeys,
   storeHead,
   sum,
@@ -27,11 +28,12 @@ import {
 } from "./attention_wgsl.ts";
 import { cachedProgram, type Program } from "./program.ts";
 
-// B batch, Tq queries, Tk keys, H query heads, K key/value heads, G = H / K, D head dim
+// B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, G = H / K,
+// D head dim
 
-/** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [B, Tq, H]. */
+/** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [N, H]. */
 export function forwardProgram(variant: AttentionVariant): Program {
-  const { D4, lanes, tile, hasLayout } = variant;
+  const { D4, lanes, tile } = variant;
   const turns = variant.turns !== "nothing";
   return cachedProgram(named("forward", variant), () => ({
     bindings: [
@@ -44,7 +46,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
     parameters: PARAMETERS,
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
-    body: `${queryOf(variant)}${seenKeys(hasLayout)}
+    body: `${queryOf(variant)}${seenKeys(variant)}
       ${loadHead(D4, "unscaled", "load_q(at + #u)", turns ? "angle" : null)}
       ${each(D4, "let q# = unscaled# * p.scale;")}
       ${each(D4, "var o# = vec4<f32>();")}
@@ -81,7 +83,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
  * and its own branch's range of keys.
  */
 export function recordProgram(variant: AttentionVariant): Program {
-  const { D4, lanes, hasLayout } = variant;
+  const { D4, lanes } = variant;
   const turns = variant.turns !== "nothing";
   const alone = { ...variant, tile: 0 };
   const { width, isScaled } = queryRecord(variant);
@@ -97,7 +99,7 @@ export function recordProgram(variant: AttentionVariant): Program {
     ],
     parameters: PARAMETERS,
     workgroup: lanes,
-    body: `${queryOf(alone)}${seenKeys(hasLayout)}
+    body: `${queryOf(alone)}${seenKeys(variant)}
       let delta = ${sum(D4, "dot(load_out(at + #u), load_dy(at + #u))")};
       let to = head * ${width}u;
       ${
@@ -112,7 +114,7 @@ export function recordProgram(variant: AttentionVariant): Program {
 
 /** dq [B, Tq, H, D]. */
 export function dqProgram(variant: AttentionVariant): Program {
-  const { D4, lanes, tile, hasLayout } = variant;
+  const { D4, lanes, tile } = variant;
   const turns = variant.turns !== "nothing";
   const { names, vectors, own, isScaled } = queryRecord(variant);
   return cachedProgram(named("dq", variant), () => ({
@@ -125,7 +127,7 @@ export function dqProgram(variant: AttentionVariant): Program {
     parameters: PARAMETERS,
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
-    body: `${queryOf(variant)}${seenKeys(hasLayout)}
+    body: `${queryOf(variant)}${seenKeys(variant)}
       ${each(D4, `let q# = ${vectors}${isScaled ? "" : " * p.scale"};`)}
       let own = ${own};
       ${each(D4, "let dy# = load_dy(at + #u);")}
@@ -148,11 +150,11 @@ export function dqProgram(variant: AttentionVariant): Program {
  * the layout's array tells first and last for each run of keys.
  */
 export function dkvProgram(variant: AttentionVariant): Program {
-  const { D4, lanes, tile, hasLayout } = variant;
+  const { D4, lanes, tile } = variant;
+  const hasLayout = variant.layout !== "none";
   const turns = variant.turns === "queries and keys";
   const { names, width, vectors, own, isScaled } = queryRecord(variant);
-  const headOf = (row: string): string =>
-    `(b * p.Tq + ${row} / G) * p.H + kv_head * G + ${row} % G`;
+  const headOf = (row: string): string => `(q_row + ${row} / G) * p.H + kv_head * G + ${row} % G`;
   const ofQuery = `var weight = exp(min(${sum(D4, "dot(q#, k#)")} - own.x, 80.0));
           ${
     hasLayout
@@ -167,7 +169,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
   const walk = tile === 0
     ? `for (var i = first; i < last; i++) {
         for (var g = 0u; g < G; g++) {
-          let head = (b * p.Tq + i) * p.H + kv_head * G + g;
+          let head = (q_row + i) * p.H + kv_head * G + g;
           let at = head * ${D4}u;
           let own = ${own};
           ${each(D4, `let q# = ${vectors};`)}
@@ -204,31 +206,31 @@ export function dkvProgram(variant: AttentionVariant): Program {
     workgroup: lanes,
     declarations: tiles(tile, { tile_record: width, tile_dy: D4 }),
     body: `
+      let kv_head = group.y;
+      let b = group.z;${rowBounds(variant)}
       ${
       tile === 0
         ? `let j = ${number};
-      if (j >= p.Tk) { return; }`
-        : `let is_key = ${number} < p.Tk;
-      let j = min(${number}, p.Tk - 1u);`
+      if (j >= k_count) { return; }`
+        : `let is_key = ${number} < k_count;
+      let j = min(${number}, k_count - 1u);`
     }
-      let kv_head = group.y;
-      let b = group.z;
-      let kv = ((b * p.Tk + j) * p.K + kv_head) * ${D4}u;
-      let angle = (b * p.Tk + j) * ${D4 >> 1}u;
+      let kv = ((k_row + j) * p.K + kv_head) * ${D4}u;
+      let angle = (k_row + j) * ${D4 >> 1}u;
       ${loadHead(D4, "k", `load_k(kv + #u)${isScaled ? "" : " * p.scale"}`, turns ? "angle" : null)}
       ${each(D4, "let v# = load_v(kv + #u);")}
       ${each(D4, "var dk# = vec4<f32>();")}
       ${each(D4, "var dv# = vec4<f32>();")}
       ${
       hasLayout
-        ? `let block = ${keyWindow(lanes)};
+        ? `let block = ${keyWindow(variant)};
       let first = u32(load_visible(block));
       let last = u32(load_visible(block + 1u));
       let start = load_visible(b);
       let prefix_end = load_visible(p.B + b);
       let key = i32(j);`
         : `let first = 0u;
-      let last = p.Tq;`
+      let last = q_count;`
     }
       let G = p.H / p.K;
       ${walk}

@@ -5,7 +5,8 @@
  */
 import type { Binding, BindingType } from "./program.ts";
 
-// B batch, Tq queries, Tk keys, H query heads, K key/value heads, G = H / K, D head dim
+// B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, G = H / K,
+// D head dim
 
 /** What the programs differ by. */
 export interface AttentionVariant {
@@ -19,8 +20,8 @@ export interface AttentionVariant {
    * its memory, where they are turned; 0: each lane reads for itself.
    */
   readonly tile: number;
-  /** Whether a layout says who sees whom; else every query sees every key. */
-  readonly hasLayout: boolean;
+  /** Whose rows are `even` or `joined`; `none`: rows are even, and every query sees every key. */
+  readonly layout: "none" | "even" | "joined";
   /** What is turned by the angles as it is read; D is a multiple of 8 then. Keys need a tile. */
   readonly turns: "nothing" | "queries" | "queries and keys";
 }
@@ -30,6 +31,7 @@ export const PARAMETERS = {
   B: "u32",
   Tq: "u32",
   Tk: "u32",
+  N: "u32",
   H: "u32",
   K: "u32",
   scale: "f32",
@@ -50,8 +52,8 @@ export const operands = ({ operand }: AttentionVariant, ...names: string[]): Bin
   names.map((name) => ({ name, type: operand }));
 
 /** What there is of the layout. */
-export const integers = ({ hasLayout }: AttentionVariant): Binding[] =>
-  hasLayout ? [{ name: "visible", type: "i32" }] : [];
+export const integers = ({ layout }: AttentionVariant): Binding[] =>
+  layout === "none" ? [] : [{ name: "visible", type: "i32" }];
 
 /** The angles [B, T, D/2], where something is turned. */
 export const angles = (turns: boolean): Binding[] =>
@@ -59,11 +61,9 @@ export const angles = (turns: boolean): Binding[] =>
 
 /** The name of a program. */
 export const named = (what: string, variant: AttentionVariant): string => {
-  const { D4, operand, lanes, tile, hasLayout, turns } = variant;
+  const { D4, operand, lanes, tile, layout, turns } = variant;
   const turned = turns === "nothing" ? "" : ` turning ${turns}`;
-  return `attention ${what} D${D4 * 4} ${operand} ${lanes} ${tile}${
-    hasLayout ? " layout" : ""
-  }${turned}`;
+  return `attention ${what} D${D4 * 4} ${operand} ${lanes} ${tile} ${layout}${turned}`;
 };
 
 /**
@@ -144,23 +144,42 @@ export function queryRecord({ D4, tile, turns }: AttentionVariant): QueryRecord 
   };
 }
 
+/**
+ * Where the queries and keys of row `b` begin among those of all rows, and how many there are. The
+ * layout's numbers lie in one array, `packLayout()`.
+ */
+export const rowBounds = ({ layout }: AttentionVariant): string =>
+  layout === "joined"
+    ? `
+      let bounds = 2u * p.B + 2u * p.N + b;
+      let q_row = u32(load_visible(bounds));
+      let q_count = u32(load_visible(bounds + 1u)) - q_row;
+      let k_row = q_row;
+      let k_count = q_count;`
+    : `
+      let q_row = b * p.Tq;
+      let q_count = p.Tq;
+      let k_row = b * p.Tk;
+      let k_count = p.Tk;`;
+
 /** The numbers of a program that has a query in each lane; lanes behind the last repeat it. */
-export function queryOf({ lanes, D4, tile }: AttentionVariant): string {
+export function queryOf(variant: AttentionVariant): string {
+  const { lanes, D4, tile } = variant;
   const number = `group.x * ${lanes}u + lane`;
   return `
+      let h = group.y;
+      let b = group.z;
+      let kv_head = h / (p.H / p.K);${rowBounds(variant)}
       ${
     tile === 0
       ? `let i = ${number};
-      if (i >= p.Tq) { return; }`
-      : `let is_query = ${number} < p.Tq;
-      let i = min(${number}, p.Tq - 1u);`
+      if (i >= q_count) { return; }`
+      : `let is_query = ${number} < q_count;
+      let i = min(${number}, q_count - 1u);`
   }
-      let h = group.y;
-      let b = group.z;
-      let kv_head = h / (p.H / p.K);
-      let head = (b * p.Tq + i) * p.H + h;
+      let head = (q_row + i) * p.H + h;
       let at = head * ${D4}u;
-      let angle = (b * p.Tq + i) * ${D4 >> 1}u;`;
+      let angle = (q_row + i) * ${D4 >> 1}u;`;
 }
 
 /** `body` where the lane's query (or key) is its own. */
@@ -169,36 +188,38 @@ export const ifOwn = ({ tile }: AttentionVariant, condition: string, body: strin
       ${body}
       }`;
 
-/**
- * Which keys query `i` of row `b` sees: [s0, e0) and [s1, e1). The layout's numbers lie in one
- * array, `packLayout()`.
- */
-export const seenKeys = (hasLayout: boolean): string =>
-  hasLayout
+/** Which keys query `i` of row `b` sees, by their numbers in the row: [s0, e0) and [s1, e1). */
+export const seenKeys = ({ layout }: AttentionVariant): string =>
+  layout === "none"
     ? `
-      let end = load_visible(2u * p.B + p.B * p.Tq + b * p.Tq + i);
-      let prefix_end = load_visible(p.B + b);
-      let s0 = load_visible(b);
-      let e0 = min(prefix_end, end);
-      let s1 = max(load_visible(2u * p.B + b * p.Tq + i), prefix_end);
-      let e1 = end;`
-    : `
       let s0 = 0;
       let e0 = 0;
       let s1 = 0;
-      let e1 = i32(p.Tk);`;
+      let e1 = i32(k_count);`
+    : `
+      let end = load_visible(2u * p.B + p.N + q_row + i);
+      let prefix_end = load_visible(p.B + b);
+      let s0 = load_visible(b);
+      let e0 = min(prefix_end, end);
+      let s1 = max(load_visible(2u * p.B + q_row + i), prefix_end);
+      let e1 = end;`;
 
-/** Of the layout's array, where what {@linkcode seenKeys} reads ends. */
-const BEHIND_LAYOUT = "2u * p.B + 2u * p.B * p.Tq";
+/** Of the layout's array, where the windows of workgroups begin. */
+const windows = ({ layout }: AttentionVariant): string =>
+  layout === "joined" ? "3u * p.B + 1u + 2u * p.N" : "2u * p.B + 2u * p.N";
+
+/** How many workgroups have the queries, or keys, of a row. */
+const groups = ({ lanes }: AttentionVariant, count: string): string =>
+  `((${count} + ${lanes - 1}u) / ${lanes}u)`;
 
 /** Where the windows of this workgroup's queries begin: four integers. */
-const queryWindow = (lanes: number): string =>
-  `${BEHIND_LAYOUT} + 4u * (b * ((p.Tq + ${lanes - 1}u) / ${lanes}u) + group.x)`;
+const queryWindow = (variant: AttentionVariant): string =>
+  `${windows(variant)} + 4u * (b * ${groups(variant, "p.Tq")} + group.x)`;
 
 /** Where the queries that may see this workgroup's keys stand: first and one past the last. */
-export const keyWindow = (lanes: number): string =>
-  `${BEHIND_LAYOUT} + 4u * p.B * ((p.Tq + ${lanes - 1}u) / ${lanes}u) ` +
-  `+ 2u * (b * ((p.Tk + ${lanes - 1}u) / ${lanes}u) + group.x)`;
+export const keyWindow = (variant: AttentionVariant): string =>
+  `${windows(variant)} + 4u * p.B * ${groups(variant, "p.Tq")} ` +
+  `+ 2u * (b * ${groups(variant, "p.Tk")} + group.x)`;
 
 /** Memory of a workgroup for `tile` rows each, by name: groups of four dims of a row. */
 export const tiles = (tile: number, rows: Readonly<Record<string, number>>): string =>
@@ -238,7 +259,7 @@ export function overTiles(
 
 /** What a lane reads of a key and a value into the workgroup's memory: a pair of the key's halves. */
 function readKey(D4: number, turned: boolean): [width: number, read: string] {
-  const from = `let kv = ((b * p.Tk + row) * p.K + kv_head) * ${D4}u + d;
+  const from = `let kv = ((k_row + row) * p.K + kv_head) * ${D4}u + d;
           let to = slot * ${D4}u + d;`;
   if (!turned) {
     return [
@@ -252,7 +273,7 @@ function readKey(D4: number, turned: boolean): [width: number, read: string] {
   return [
     half,
     `${from}
-          let key_angle = (b * p.Tk + row) * ${half}u + d;
+          let key_angle = (k_row + row) * ${half}u + d;
           let c = load_cos(key_angle);
           let s = load_sin(key_angle);
           let x = load_k(kv);
@@ -266,14 +287,14 @@ function readKey(D4: number, turned: boolean): [width: number, read: string] {
 
 /** A loop over the keys that a query sees, `k0` … and `v0` … being the key's and value's vectors. */
 export function overKeys(variant: AttentionVariant, body: string): string {
-  const { D4, tile, lanes, hasLayout } = variant;
+  const { D4, tile, layout } = variant;
   if (tile === 0) {
     return `
       let n0 = max(e0 - s0, 0);
       let count = n0 + max(e1 - s1, 0);
       for (var t = 0; t < count; t++) {
         let j = select(s1 + t - n0, s0 + t, t < n0);
-        let kv = ((b * p.Tk + u32(j)) * p.K + kv_head) * ${D4}u;
+        let kv = ((k_row + u32(j)) * p.K + kv_head) * ${D4}u;
         ${each(D4, "let k# = load_k(kv + #u);")}
         ${each(D4, "let v# = load_v(kv + #u);")}
         ${body}
@@ -293,9 +314,9 @@ export function overKeys(variant: AttentionVariant, body: string): string {
         ${body}
           }`,
     );
-  if (!hasLayout) return walk("0u", "p.Tk", ["s1", "e1"]);
+  if (layout === "none") return walk("0u", "k_count", ["s1", "e1"]);
   return `
-      let window = ${queryWindow(lanes)};
+      let window = ${queryWindow(variant)};
       let first0 = u32(load_visible(window));
       let end0 = u32(load_visible(window + 1u));
       let first1 = u32(load_visible(window + 2u));

@@ -13,7 +13,7 @@ export function keyRanges(layout: AttentionLayout, lanes: number): Int32Array {
   const blocks = Math.ceil(queries / lanes);
   const found = new Int32Array(batch * blocks * 4);
   for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < queries; i++) {
+    for (let i = 0; i < layout.queriesOf(b); i++) {
       const at = 4 * (b * blocks + Math.floor(i / lanes));
       layout.ranges(b, i).forEach(([start, end], range) => {
         if (end <= start) return;
@@ -31,11 +31,11 @@ export function keyRanges(layout: AttentionLayout, lanes: number): Int32Array {
  * [B, ⌈Tk / lanes⌉, 2].
  */
 export function queryRanges(layout: AttentionLayout, lanes: number): Int32Array {
-  const { batch, queries, keys } = layout;
+  const { batch, keys } = layout;
   const blocks = Math.ceil(keys / lanes);
   const found = new Int32Array(batch * blocks * 2);
   for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < queries; i++) {
+    for (let i = 0; i < layout.queriesOf(b); i++) {
       for (const [start, end] of layout.ranges(b, i)) {
         if (end <= start) continue;
         const last = Math.floor((end - 1) / lanes);
@@ -51,13 +51,14 @@ export function queryRanges(layout: AttentionLayout, lanes: number): Int32Array 
 }
 
 /**
- * A layout's arrays in one: starts, prefix ends, branch starts, ends, and behind them the ranges of
- * keys and of queries for workgroups of `lanes`.
+ * A layout's arrays in one: starts, prefix ends, branch starts, ends, where joined rows begin, and
+ * behind them the ranges of keys and of queries for workgroups of `lanes`.
  */
 export function packLayout(layout: AttentionLayout, lanes: number): Int32Array {
-  const { starts, prefixEnds, branchStarts, ends } = layout;
+  const { starts, prefixEnds, branchStarts, ends, rowOffsets } = layout;
   const arrays = [
     ...[starts, prefixEnds, branchStarts, ends],
+    ...(rowOffsets === null ? [] : [rowOffsets]),
     keyRanges(layout, lanes),
     queryRanges(layout, lanes),
   ];
