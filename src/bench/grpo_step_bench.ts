@@ -80,7 +80,7 @@ export async function benchGrpoStep(
     };
   };
   const batchOf = (group: RolloutGroup) =>
-    completionBatch(model, [group], { masksTruncated: false, sharePrefix, padTokenId: 0 })!;
+    completionBatch(model, [group], { masksTruncated: false, sharePrefix })!;
   const temperature = 1;
 
   const reference = async (group: RolloutGroup): Promise<Float32Array> => {

@@ -300,9 +300,9 @@ export const trainingKeys: Table<TrainingSection> = {
     default: same(false),
     source: HF_ARGUMENTS,
     meaning:
-      "Put rows of like length, by the characters of their texts, into the same steps: less " +
-      "padding, and an order that is less random. Not for streamed data. The rows of one " +
-      "accumulated step are sorted into its micro-batches either way.",
+      "Put rows of like length, by the characters of their texts, into the same steps: an order " +
+      "that is less random. Not for streamed data. It saves no padding, since the rows of a batch " +
+      "are joined without any.",
   },
   seed: {
     type: integer({ min: 0, max: 4294967295 }),

@@ -8,7 +8,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import { readBack } from "../device/read_back.ts";
 import type { ImageTiles } from "../model/batch.ts";
-import { batchRows, labelledAnswer, packRows, type Sequence } from "../model/branches.ts";
+import { joinRows, labelledAnswer, packRows, type Sequence } from "../model/branches.ts";
 import type { LoadedModel } from "../model/pretrained.ts";
 import { chatBuilder, withPictures } from "./question_rows.ts";
 
@@ -54,14 +54,14 @@ interface Pair {
 
 /** Summed log-probabilities of the answers, two a pair, in order. */
 async function answerLogProbs(
-  { model, tokenizer }: LoadedModel,
+  { model }: LoadedModel,
   pairs: readonly Pair[],
   withoutAdapters: boolean | undefined,
 ): Promise<number[]> {
   const rows = pairs.flatMap(({ sequences, images }) =>
     packRows(sequences, images, true, model.imageTokenId)
   );
-  const batch = batchRows(rows, tokenizer.padTokenId, model.config);
+  const batch = joinRows(rows, model.config);
   // Every answer has its end token, so that there is always a label.
   const logProbs = tf.tidy(() => model.labelLogProbs(batch, { withoutAdapters })!); // [M]
   batch.dispose();

@@ -33,7 +33,9 @@ export interface ModelInputs {
 
 /** A batch as the model works on it. */
 export interface ModelBatch {
+  /** B; joined rows (`joinRows()`) are one to everything but attention. */
   readonly batchSize: number;
+  /** T; of joined rows, the tokens of all. */
   readonly tokens: number;
   /** [B·T] */
   readonly inputIds: Int32Array;
@@ -140,6 +142,14 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
   };
   const mask = inputs.attentionMask ? same("attentionMask", inputs.attentionMask) : null;
   const labels = inputs.labels ? same("labels", inputs.labels) : null;
+  for (const label of labels ?? []) {
+    if (label !== -100 && !(label >= 0 && label < config.lm_vocab_size)) {
+      throw new TypeError(
+        `Cannot use label ${label}: want −100, which is not counted, or a token id below ` +
+          `${config.lm_vocab_size}`,
+      );
+    }
+  }
   const starts = mask ? leftPadding(mask, rows, columns) : new Int32Array(rows);
   const positions = new Int32Array(rows * columns);
   for (let i = 0; i < positions.length; i++) positions[i] = i % columns;
@@ -166,6 +176,11 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
       if (images && !(inputs.images instanceof tf.Tensor)) images.dispose();
     },
   };
+}
+
+/** Tokens of a batch that are padding. */
+export function paddingOf({ layout }: ModelBatch): number {
+  return layout.starts.reduce((sum, start) => sum + start, 0);
 }
 
 /** Where labels stand: the numbers of those that are not −100, [M]. */

@@ -128,7 +128,38 @@ export function packRows(
 }
 
 /**
- * A batch of rows, padded on the left to the longest.
+ * A batch of rows joined to one, without padding: only attention knows where rows begin. Its labels
+ * are the rows', one after the other.
+ *
+ * @param rows at least one
+ * @returns `batchSize` 1, and as many tokens as all rows have
+ */
+export function joinRows(rows: readonly PackedRow[], config: VLMConfig): ModelBatch {
+  const joined = (of: (row: PackedRow) => readonly number[]) => Int32Array.from(rows.flatMap(of));
+  const inputIds = joined((row) => row.inputIds);
+  const images = imagesToTensor(rows.map((row) => row.images), config.vit_img_size);
+  return {
+    ...{ batchSize: 1, tokens: inputIds.length, inputIds, images },
+    labels: joined((row) => row.labels),
+    positions: joined((row) => row.positions),
+    ...owned(AttentionLayout.joined(rows), images),
+  };
+}
+
+/** A batch's layout, and how both are freed. */
+function owned(layout: AttentionLayout, images: tf.Tensor4D | null) {
+  return {
+    layout,
+    dispose() {
+      layout.dispose();
+      tf.dispose(images ?? []);
+    },
+  };
+}
+
+/**
+ * A batch of rows, padded on the left to the longest: for generation, whose cache has a row for each
+ * prompt.
  *
  * @param rows at least one
  * @param padTokenId fills the padding
@@ -169,16 +200,7 @@ export function batchRows(
   const images = imagesToTensor(rows.map((row) => row.images), config.vit_img_size);
   const layout = new AttentionLayout(B, T, T, starts, prefixEnds, branchStarts, ends);
   return {
-    batchSize: B,
-    tokens: T,
-    inputIds,
-    positions,
-    labels,
-    layout,
-    images,
-    dispose() {
-      layout.dispose();
-      tf.dispose(images ?? []);
-    },
+    ...{ batchSize: B, tokens: T, inputIds, positions, labels, images },
+    ...owned(layout, images),
   };
 }

@@ -56,11 +56,11 @@ function attentionByRows(
   v: tf.Tensor4D,
   layout: AttentionLayout,
 ): tf.Tensor3D {
-  const rows = Array.from({ length: layout.batch }, (_, b) => {
+  const lengths = Array.from({ length: layout.batch }, (_, b) => layout.queriesOf(b));
+  const [queries, keys, values] = [q, k, v].map((x) => tf.split<tf.Tensor4D>(x, lengths, 1));
+  const rows = lengths.map((_, b) => {
     const own = layout.row(b);
-    const [first, length] = [layout.firstQuery(b), layout.queriesOf(b)];
-    const [qb, kb, vb] = [q, k, v].map((x) => x.slice([0, first], [1, length]));
-    const attended = attentionComposite(qb, kb, vb, own); // [1, T, H·D]
+    const attended = attentionComposite(queries[b], keys[b], values[b], own); // [1, T, H·D]
     own.dispose();
     return attended;
   });

@@ -54,21 +54,57 @@ export function rotaryAngles(
   for (const position of positions) if (position > largest) largest = position;
   const length = largest + 1;
   const scale = length > options.maxPositions ? Math.fround(length / options.maxPositions) : 1;
-  const frequencies = new Float32Array(half);
-  for (let i = 0; i < half; i++) {
-    const exponent = Math.fround((2 * i) / options.headDim);
-    const inverse = Math.fround(1 / Math.fround(Math.pow(options.base, exponent)));
-    frequencies[i] = scale === 1 ? inverse : Math.fround(inverse / scale);
-  }
+  const table = tableOf(length, scale, options);
   const cos = new Float32Array(positions.length * half);
   const sin = new Float32Array(positions.length * half);
-  for (let t = 0; t < positions.length; t++) {
+  positions.forEach((position, t) => {
+    const from = position * half;
     for (let i = 0; i < half; i++) {
-      const angle = Math.fround(positions[t] * frequencies[i]);
-      cos[t * half + i] = Math.fround(Math.cos(angle)) * options.attentionScaling;
-      sin[t * half + i] = Math.fround(Math.sin(angle)) * options.attentionScaling;
+      cos[t * half + i] = table.cos[from + i];
+      sin[t * half + i] = table.sin[from + i];
     }
-  }
+  });
   const shape: [number, number, number, number] = [batch, tokens, 1, half];
   return { cos: tf.tensor4d(cos, shape), sin: tf.tensor4d(sin, shape) };
+}
+
+/** Cosines and sines by position, [positions, D/2]. */
+interface AngleTable {
+  readonly key: string;
+  readonly positions: number;
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+}
+
+/** Batches of a run have the same positions again and again: the last table is kept. */
+let lastTable: AngleTable | null = null;
+
+/**
+ * @param positions how many the table must have
+ * @param scale what frequencies are divided by
+ */
+function tableOf(positions: number, scale: number, options: RotaryOptions): AngleTable {
+  const { headDim, base, attentionScaling } = options;
+  const key = `${headDim} ${base} ${attentionScaling} ${scale}`;
+  if (lastTable?.key === key && lastTable.positions >= positions) return lastTable;
+  const half = headDim / 2;
+  const frequencies = new Float32Array(half);
+  for (let i = 0; i < half; i++) {
+    const exponent = Math.fround((2 * i) / headDim);
+    const inverse = Math.fround(1 / Math.fround(Math.pow(base, exponent)));
+    frequencies[i] = scale === 1 ? inverse : Math.fround(inverse / scale);
+  }
+  // Room to grow, as decoding asks for one position more each time.
+  const rows = Math.max(64, 2 ** Math.ceil(Math.log2(positions)));
+  const cos = new Float32Array(rows * half);
+  const sin = new Float32Array(rows * half);
+  for (let position = 0; position < rows; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(position * frequencies[i]);
+      cos[position * half + i] = Math.fround(Math.cos(angle)) * attentionScaling;
+      sin[position * half + i] = Math.fround(Math.sin(angle)) * attentionScaling;
+    }
+  }
+  lastTable = { key, positions: rows, cos, sin };
+  return lastTable;
 }

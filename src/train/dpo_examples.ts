@@ -8,7 +8,7 @@ import type { PreferenceExample } from "../data/formats.ts";
 import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import type { ImageTiles, ModelBatch } from "../model/batch.ts";
 import {
-  batchRows,
+  joinRows,
   labelledAnswer,
   type PackedRow,
   packRows,
@@ -17,7 +17,6 @@ import {
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { PlacedExample } from "./example_stream.ts";
-import { likeLengthParts, partCost } from "./like_lengths.ts";
 import type { TileCache } from "./tile_cache.ts";
 
 /** One pair for DPO. */
@@ -109,30 +108,9 @@ export function packPairs(
 export function pairBatch(
   pairs: readonly DPOPair[],
   sharePrefix: boolean,
-  padTokenId: number,
   { config, imageTokenId }: VisionLanguageModel,
 ): ModelBatch {
-  return batchRows(packPairs(pairs, sharePrefix, imageTokenId), padTokenId, config);
-}
-
-/**
- * Cuts a batch of pairs into parts of like length, as {@linkcode likeLengthParts} does; a pair stays
- * whole.
- *
- * @param trained numbers that train
- * @returns the pairs' numbers, part by part
- */
-export function pairParts(
-  pairs: readonly DPOPair[],
-  sharePrefix: boolean,
-  { config, imageTokenId }: VisionLanguageModel,
-  trained: number,
-): number[][] {
-  const lengths = pairs.map((pair) => {
-    const rows = packPairs([pair], sharePrefix, imageTokenId);
-    return rows.length * Math.max(...rows.map(({ inputIds }) => inputIds.length));
-  });
-  return likeLengthParts(lengths, partCost(trained, config));
+  return joinRows(packPairs(pairs, sharePrefix, imageTokenId), config);
 }
 
 /** Log-probabilities of answers, summed over their tokens, [B] each. */

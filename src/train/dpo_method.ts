@@ -11,7 +11,8 @@ import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
 import { dpoLoss, type DpoOptions } from "../losses/dpo.ts";
-import type { ModelBatch } from "../model/batch.ts";
+import { type ModelBatch, paddingOf } from "../model/batch.ts";
+import { joinRows } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
@@ -20,9 +21,8 @@ import { pairSample, PreferenceCounts } from "./dpo_evaluation.ts";
 import {
   type DPOExampleMaker,
   type DPOPair,
-  pairBatch,
+  packPairs,
   type PairLogProbs,
-  pairParts,
   spreadPairs,
   sumPairs,
 } from "./dpo_examples.ts";
@@ -32,7 +32,6 @@ import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import { frozenFeatures } from "./frozen_features.ts";
 import type { Parameters } from "./gradients.ts";
 import { LabelledStates } from "./labelled_states.ts";
-import { longestFirst, paddingOf } from "./like_lengths.ts";
 import { logProbGradients, readLogProbs } from "./log_prob_gradients.ts";
 import {
   examplesInOrder,
@@ -40,12 +39,12 @@ import {
   MicroBatches,
   type MicroBatchOptions,
 } from "./micro_batches.ts";
-import { sizeOf } from "./step_memory_options.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  sizeOfRows,
   skippedRowsOf,
   StepAborted,
   type StepContext,
@@ -68,7 +67,6 @@ export interface DPOMethodOptions extends MicroBatchOptions {
   sharePrefix: boolean;
   gradientCheckpointing: boolean;
   disableDropout: boolean;
-  padTokenId: number;
   /** The loss; `wholeBatch` is the method's to fill in. */
   loss: Omit<DpoOptions, "wholeBatch">;
 }
@@ -90,7 +88,7 @@ export class DPOMethod implements TrainingMethod {
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
   #epoch = 0;
   #microSteps = 0;
-  /** Of the last step's parts, or of the last evaluation's. */
+  /** Of the last step's micro-batches, or of the last evaluation's. */
   #sizes: BatchSize[] = [];
   #counts: PreferenceCounts | null = null;
   #lastBatches: readonly (readonly DPOPair[])[] = [];
@@ -111,17 +109,7 @@ export class DPOMethod implements TrainingMethod {
     readonly reference: DPOReference | null,
     readonly options: DPOMethodOptions,
   ) {
-    // A mean of the micro-batches' losses depends on which pairs meet in one.
-    const { lossReduction, gradientAccumulationSteps } = options;
-    const sorts = lossReduction === "token" && gradientAccumulationSteps > 1;
-    const tokensOf = ({ chosen, rejectedLength }: DPOPair) =>
-      chosen.inputIds.length + rejectedLength;
-    this.#data = new MicroBatches(
-      dataset,
-      (placed) => maker.make(placed),
-      options,
-      sorts ? (pairs) => longestFirst(pairs, tokensOf) : null,
-    );
+    this.#data = new MicroBatches(dataset, (placed) => maker.make(placed), options);
   }
 
   get stepsPerEpoch(): number | null {
@@ -130,10 +118,9 @@ export class DPOMethod implements TrainingMethod {
 
   /** A batch, its image features where they are the same for everyone, and the reference. */
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
-    const { sharePrefix, padTokenId } = this.options;
-    const batch = pairBatch(pairs, sharePrefix, padTokenId, this.model);
-    const tiles = batch.images?.shape[0] ?? 0;
-    this.#sizes.push({ rows: batch.batchSize, tokens: batch.tokens, tiles });
+    const rows = packPairs(pairs, this.options.sharePrefix, this.model.imageTokenId);
+    this.#sizes.push(sizeOfRows(rows));
+    const batch = joinRows(rows, this.model.config);
     // An adapted encoder is another one without its adapters.
     const changing = [...parameters.keys(), ...this.model.adapters.keys()];
     const features = frozenFeatures(this.model, batch, changing);
@@ -161,12 +148,6 @@ export class DPOMethod implements TrainingMethod {
     return this.options.loss.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
   }
 
-  /** Pairs in parts of like length; their numbers, part by part. */
-  #cut(pairs: readonly DPOPair[], trained: number): number[][] {
-    if (this.#transports) return [[...pairs.keys()]];
-    return pairParts(pairs, this.options.sharePrefix, this.model, trained);
-  }
-
   async step(
     { accumulator, parameters, signal, lossScale, more }: StepContext,
   ): Promise<StepOutcome> {
@@ -179,23 +160,16 @@ export class DPOMethod implements TrainingMethod {
     const coupled = batches.length > 1 && lossReduction === "token" && this.#transports;
     const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
 
-    const trained = sizeOf(parameters.values());
-    const parts = batches.flatMap((pairs) => {
-      const wholeBatch = lossReduction === "token" ? whole : {
-        pairs: pairs.length * batches.length,
-        chosenTokens: chosenTokens(pairs) * batches.length,
-      };
-      return this.#cut(pairs, trained).map((part) => ({
-        pairs: part.map((i) => pairs[i]),
-        wholeBatch,
-      }));
-    });
     const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     using logits = new AnswerLogits(this.model);
     const meanLogits: tf.Tensor1D[] = [];
     let tokens = 0, padding = 0, loss = 0;
     try {
-      for (const [k, { pairs, wholeBatch }] of parts.entries()) {
+      for (const [k, pairs] of batches.entries()) {
+        const wholeBatch = lossReduction === "token" ? whole : {
+          pairs: pairs.length * batches.length,
+          chosenTokens: chosenTokens(pairs) * batches.length,
+        };
         await turnEventLoop();
         if (signal?.aborted) {
           this.#data.seek(start);
@@ -203,40 +177,43 @@ export class DPOMethod implements TrainingMethod {
         }
         const prepared = await this.#prepare(pairs, parameters);
         const { batch, features, reference } = prepared;
-        const kept = new LabelledStates();
-        const values = await logProbGradients(
-          this.#policy(prepared, this.#microSteps + k, kept.observe),
-          (values) => {
-            if (slopes) return slopes[k];
-            const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
-            const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
-            loss += result.loss;
-            return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
-          },
-          parameters,
-          accumulator,
-          lossScale,
-        );
-        const states = kept.take();
-        meanLogits.push(logits.means(states));
-        policies.push(sumPairs(pairs, values));
-        if (reference) references.push(reference);
+        try {
+          const kept = new LabelledStates();
+          const values = await logProbGradients(
+            this.#policy(prepared, this.#microSteps + k, kept.observe),
+            (values) => {
+              if (slopes) return slopes[k];
+              const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
+              const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
+              loss += result.loss;
+              return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
+            },
+            parameters,
+            accumulator,
+            lossScale,
+          );
+          const states = kept.take();
+          meanLogits.push(logits.means(states));
+          states.dispose();
+          policies.push(sumPairs(pairs, values));
+          if (reference) references.push(reference);
+        } finally {
+          batch.dispose();
+          features?.dispose();
+        }
         const padded = paddingOf(batch);
         padding += padded;
         tokens += batch.tokens * batch.batchSize - padded;
-        states.dispose();
-        batch.dispose();
-        features?.dispose();
       }
       const read = await readBack(meanLogits);
-      parts.forEach(({ pairs }, k) => logits.add(pairs, read[k]));
+      batches.forEach((pairs, k) => logits.add(pairs, read[k]));
     } finally {
       tf.dispose(meanLogits);
     }
-    this.#microSteps += parts.length;
+    this.#microSteps += batches.length;
     this.#epoch = this.#data.epoch;
     const inputs = lossInputs(
-      parts.flatMap(({ pairs }) => pairs),
+      batches.flat(),
       joinPairs(policies),
       this.reference ? joinPairs(references) : null,
     );
@@ -293,19 +270,16 @@ export class DPOMethod implements TrainingMethod {
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     let queue: { example: PreferenceExample; made: DPOPair }[] = [];
     const flush = async () => {
-      for (const part of this.#cut(queue.map(({ made }) => made), 0)) {
-        signal?.throwIfAborted();
-        const pairs = part.map((i) => queue[i].made);
-        const examples = part.map((i) => queue[i].example);
-        const { policy, reference } = await this.#score(pairs, logits);
-        counts.add(examples, policy, reference);
-        examples.slice(0, SAMPLES - samples.length).forEach((example, i) => {
-          samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
-        });
-        scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
-        policies.push(policy);
-        if (reference) references.push(reference);
-      }
+      signal?.throwIfAborted();
+      const pairs = queue.map(({ made }) => made);
+      const { policy, reference } = await this.#score(pairs, logits);
+      counts.add(queue.map(({ example }) => example), policy, reference);
+      queue.slice(0, SAMPLES - samples.length).forEach(({ example }, i) => {
+        samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
+      });
+      scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
+      policies.push(policy);
+      if (reference) references.push(reference);
       queue = [];
     };
     const make = (placed: PlacedExample<PreferenceExample>) => this.maker.make(placed);

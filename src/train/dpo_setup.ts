@@ -88,7 +88,7 @@ function dpoBatches({ training }: ResolvedConfig): MicroBatchOptions {
 }
 
 /** How DPO batches and averages, by a config. */
-export function dpoMethodOptions(config: ResolvedConfig, padTokenId: number): DPOMethodOptions {
+export function dpoMethodOptions(config: ResolvedConfig): DPOMethodOptions {
   const { training, dpo } = config;
   return {
     ...dpoBatches(config),
@@ -97,7 +97,6 @@ export function dpoMethodOptions(config: ResolvedConfig, padTokenId: number): DP
     sharePrefix: training.share_prefix,
     gradientCheckpointing: training.gradient_checkpointing,
     disableDropout: dpo.disable_dropout,
-    padTokenId,
     loss: dpoLossOptions(config),
   };
 }
@@ -198,7 +197,7 @@ async function tableReference(
       pairs,
       batchSize: training.per_device_eval_batch_size,
       logProbs: async (pairs) => {
-        const batch = pairBatch(pairs, training.share_prefix, tokenizer.padTokenId, model);
+        const batch = pairBatch(pairs, training.share_prefix, model);
         const values = await readLogProbs(() =>
           model.labelLogProbs(batch, { withoutAdapters: true })!
         );

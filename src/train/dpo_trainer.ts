@@ -74,7 +74,7 @@ export class DPOTrainer implements AsyncDisposable {
         train,
         evalDataset,
         reference,
-        dpoMethodOptions(config, prepared.tokenizer.padTokenId),
+        dpoMethodOptions(config),
       );
       return {
         method,

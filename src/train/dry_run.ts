@@ -111,7 +111,7 @@ export async function dryRun<F extends DatasetFormat>(
     longest = await trainer.longest({ config, backend, prepared, groups, data, weight, say });
     const { method } = longest;
     const tell = ({ rows, tokens, tiles }: BatchSize) =>
-      say(`longest batch: ${rows} rows of ${tokens} tokens, ${tiles} tiles`);
+      say(`longest batch: ${rows} rows with ${tokens} tokens, ${tiles} tiles`);
     if (longest.size !== null) tell(longest.size);
     // Measures the gradients; it never steps.
     const measuring = optimizer = new Optimizer(groups, optimizerOptions(training));

@@ -58,10 +58,10 @@ async function longestPairs(
 async function longest(
   { config, prepared, groups, data, weight }: DryRunContext<"preference">,
 ): Promise<LongestBatch> {
-  const { model, tokenizer } = prepared;
+  const { model } = prepared;
   const { dataset, looked } = await longestPairs(data.train, prepared, config, weight);
   const beside = !config.dpo.reference_free && onlyAdaptersTrain(model, groups);
-  const options = dpoMethodOptions(config, tokenizer.padTokenId);
+  const options = dpoMethodOptions(config);
   const maker = dpoExampleMaker(prepared, config);
   const reference = beside ? new AdapterFreeReference(model) : null;
   return {

@@ -12,7 +12,7 @@ import { RandomStream } from "../random.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { dryRun, type DryRunContext, type DryRunOptions, type LongestBatch } from "./dry_run.ts";
 import type { DryRunReport } from "./dry_run_report.ts";
-import { completionBatch } from "./grpo_policy.ts";
+import { completionRows } from "./grpo_policy.ts";
 import { type GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
 import type { GRPODataset } from "./grpo_prompt_stream.ts";
 import type { Rollout, RolloutSequence } from "./grpo_rollout.ts";
@@ -23,7 +23,7 @@ import { entropyBytes, generationBytes } from "./memory_estimate.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
 import { TileCache } from "./tile_cache.ts";
-import type { BatchSize } from "./training_method.ts";
+import { sizeOfRows } from "./training_method.ts";
 
 /** Most prompts that are looked at. */
 const MOST_PROMPTS = 5000;
@@ -115,20 +115,6 @@ async function tryRewards(
     .map(({ name, error }) => `reward ${name} failed: ${error}`);
 }
 
-/** Size of a rollout as one batch. */
-function sizeOfBatch(
-  { model, tokenizer }: PreparedModel,
-  { groups }: Rollout,
-  sharePrefix: boolean,
-): BatchSize {
-  const { padTokenId } = tokenizer;
-  const whole = completionBatch(model, groups, { masksTruncated: false, sharePrefix, padTokenId })!;
-  const { batchSize: rows, tokens, images } = whole;
-  const tiles = images?.shape[0] ?? 0;
-  whole.dispose();
-  return { rows, tokens, tiles };
-}
-
 async function longest(
   { config, backend, prepared, groups, data, weight, say }: DryRunContext<"grpo">,
 ): Promise<LongestBatch> {
@@ -159,9 +145,12 @@ async function longest(
       },
     );
     const tokens = prompts.length * grpo.num_generations * grpo.max_completion_length;
+    const sharePrefix = training.share_prefix;
     return {
       method,
-      size: sizeOfBatch(prepared, rollout, training.share_prefix),
+      size: sizeOfRows(
+        completionRows(model, rollout.groups, { masksTruncated: false, sharePrefix }),
+      ),
       looked,
       skipped,
       warnings,

@@ -52,7 +52,7 @@ export function dryRunLines(report: DryRunReport): string[] {
     `data: ${examples.train ?? "unknown"} examples to train on, ${
       examples.evaluation ?? "none"
     } held out, ${report.skipped} skipped`,
-    `longest batch of ${report.looked} examples: ${batch.rows} rows of ${batch.tokens} tokens, ` +
+    `longest batch of ${report.looked} examples: ${batch.rows} rows with ${batch.tokens} tokens, ` +
     `${batch.tiles} tiles; loss ${report.loss.toFixed(4)}, gradient norm ${
       report.gradNorm.toFixed(4)
     }, ${report.seconds.toFixed(1)} s`,

@@ -12,13 +12,13 @@ import { sftExampleMaker, sftGroups, sftMethod } from "./sft_setup.ts";
 async function longest(
   { config: { training }, prepared, data, weight }: DryRunContext<"vqa">,
 ): Promise<LongestBatch> {
-  const { dataset, sizes, looked } = await longestExamples(
-    data.train,
-    sftExampleMaker(prepared, training),
-    prepared.imageProcessor,
-    training.per_device_train_batch_size,
+  const { dataset, looked } = await longestExamples(data.train, {
+    maker: sftExampleMaker(prepared, training),
+    processor: prepared.imageProcessor,
+    count: training.per_device_train_batch_size,
+    sharePrefix: training.share_prefix,
     weight,
-  );
+  });
   const oneBatch = {
     ...training,
     gradient_accumulation_steps: 1,
@@ -27,11 +27,7 @@ async function longest(
   };
   return {
     method: sftMethod(prepared, oneBatch, dataset, null),
-    size: {
-      rows: sizes.length,
-      tokens: Math.max(...sizes.map(({ tokens }) => tokens)),
-      tiles: sizes.reduce((sum, { tiles }) => sum + tiles, 0),
-    },
+    size: null,
     looked,
     skipped: 0,
     warnings: [],

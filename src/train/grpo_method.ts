@@ -22,28 +22,22 @@ import type { Parameters } from "./gradients.ts";
 import type { GRPOEvaluator } from "./grpo_evaluation.ts";
 import { MeanMetrics } from "./grpo_mean_metrics.ts";
 import {
-  type CutMicroBatch,
   GRPOPasses,
   type GRPOPassOptions,
   type MicroBatch,
-  type Part,
+  type PreparedMicroBatch,
 } from "./grpo_passes.ts";
 import type { GRPODataset, GRPOPromptStream } from "./grpo_prompt_stream.ts";
+import { completionRows } from "./grpo_policy.ts";
 import type { ReferencePolicy } from "./grpo_reference.ts";
-import {
-  restoreRollout,
-  type Rollout,
-  type RolloutGroup,
-  type StoredRollout,
-  storeRollout,
-} from "./grpo_rollout.ts";
+import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./grpo_rollout.ts";
 import type { RolloutMaker } from "./grpo_rollout_maker.ts";
-import { sizeOf } from "./step_memory_options.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  sizeOfRows,
   skippedRowsOf,
   StepAborted,
   type StepContext,
@@ -142,13 +136,11 @@ export class GRPOMethod implements TrainingMethod {
         whole.push(await this.#nextMicroBatch(step, metrics, signal));
       }
       this.#last = whole;
-      const trained = sizeOf(parameters.values());
       const { disableDropout, seed } = this.options;
       const micro = whole.map((one) =>
-        this.#passes.cut(
+        this.#passes.prepare(
           one,
-          trained,
-          () => disableDropout ? undefined : new DropoutKeys(seed, this.#microSteps++),
+          disableDropout ? undefined : new DropoutKeys(seed, this.#microSteps++),
         )
       );
       const threshold = await this.#entropyThreshold(micro, parameters, metrics);
@@ -162,9 +154,9 @@ export class GRPOMethod implements TrainingMethod {
           wholeBatch: this.#divisor(batch, size, micro.length),
           entropyThreshold: threshold?.value,
         };
-        const entropies = threshold?.entropies ?? null;
+        const entropies = threshold?.entropies.get(batch) ?? null;
         const done = await this.#passes.goBack(batch, context, loss, entropies, metrics);
-        losses.push(...done.losses);
+        if (done.loss !== null) losses.push(done.loss);
         tokens += done.tokens;
         padding += done.padding;
       }
@@ -225,7 +217,7 @@ export class GRPOMethod implements TrainingMethod {
     metrics.add(rest);
     metrics.addSums(time);
     onCompletions?.(made.completions);
-    const rollout = { ...made.rollout, groups: this.#arranged(made.rollout.groups) };
+    const { rollout } = made;
     if (reference === null) return rollout;
     return await metrics.time(
       "time/log_probs",
@@ -233,39 +225,19 @@ export class GRPOMethod implements TrainingMethod {
     );
   }
 
-  /**
-   * Groups of a round in the order in which they are cut into micro-batches: within each optimizer
-   * step the longest first, for little padding.
-   */
-  #arranged(groups: readonly RolloutGroup[]): readonly RolloutGroup[] {
-    const { batchSize, gradientAccumulationSteps: A, microBatchesPerRound } = this.options;
-    const { lossReduction } = this.options;
-    // Where a step takes parts of two rounds, or averages over micro-batches, the order is a part
-    // of the result.
-    if (A === 1 || microBatchesPerRound % A !== 0 || lossReduction !== "token") return groups;
-    const lengthOf = ({ prompt, sequences }: RolloutGroup) =>
-      sequences.reduce((sum, { tokens }) => sum + tokens.length, prompt.ids.length);
-    const arranged: RolloutGroup[] = [];
-    for (let from = 0; from < groups.length; from += batchSize * A) {
-      const step = groups.slice(from, from + batchSize * A);
-      arranged.push(...step.sort((a, b) => lengthOf(b) - lengthOf(a)));
-    }
-    return arranged;
-  }
-
   /** The entropy that a token of the step needs to count, where not all do. */
   async #entropyThreshold(
-    micro: readonly CutMicroBatch[],
+    micro: readonly PreparedMicroBatch[],
     parameters: Parameters,
     metrics: MeanMetrics,
-  ): Promise<{ value: number; entropies: Map<Part, Float64Array> } | null> {
+  ): Promise<{ value: number; entropies: Map<PreparedMicroBatch, Float64Array> } | null> {
     const share = this.options.loss.topEntropyQuantile ?? 1;
     if (share >= 1) return null;
-    const entropies = new Map<Part, Float64Array>();
+    const entropies = new Map<PreparedMicroBatch, Float64Array>();
     await metrics.time("time/log_probs", async () => {
-      for (const part of micro.flatMap(({ parts }) => parts)) {
-        const values = await this.#passes.entropies(part, parameters);
-        if (values !== null) entropies.set(part, values);
+      for (const one of micro) {
+        const values = await this.#passes.entropies(one, parameters);
+        if (values !== null) entropies.set(one, values);
       }
     });
     const all = [...entropies.values()].flatMap((values) => Array.from(values));
@@ -274,7 +246,7 @@ export class GRPOMethod implements TrainingMethod {
   }
 
   /** What a micro-batch's loss divides by. */
-  #divisor({ grid }: CutMicroBatch, whole: WholeBatch, count: number): WholeBatch {
+  #divisor({ grid }: PreparedMicroBatch, whole: WholeBatch, count: number): WholeBatch {
     const { lossReduction, loss: { lossType } } = this.options;
     if (lossReduction === "token" || ["dapo", "cispo", "vespo"].includes(lossType)) return whole;
     const own = countBatch(grid.mask, grid.sequences.length);
@@ -293,16 +265,11 @@ export class GRPOMethod implements TrainingMethod {
   }
 
   get lastBatchSize(): BatchSize | null {
-    return largestBatch(this.#last.map(({ groups }) => ({
-      rows: groups.reduce((sum, { sequences }) => sum + sequences.length, 0),
-      tokens: Math.max(
-        ...groups.flatMap(({ prompt, sequences }) =>
-          sequences.map(({ tokens }) => prompt.ids.length + tokens.length)
-        ),
-      ),
-      tiles: groups.flatMap(({ prompt }) => prompt.images)
-        .reduce((sum, { tileCount }) => sum + tileCount, 0),
-    })));
+    const { maskTruncatedCompletions: masksTruncated, sharePrefix } = this.options;
+    const options = { masksTruncated, sharePrefix };
+    return largestBatch(
+      this.#last.map(({ groups }) => sizeOfRows(completionRows(this.parts.model, groups, options))),
+    );
   }
 
   describeLastBatch(): unknown {
@@ -355,7 +322,7 @@ export class GRPOMethod implements TrainingMethod {
 }
 
 /** Sizes of everything that one optimizer step averages over. */
-function wholeBatch(micro: readonly CutMicroBatch[]): WholeBatch {
+function wholeBatch(micro: readonly PreparedMicroBatch[]): WholeBatch {
   const sizes = micro.map(({ grid }) => countBatch(grid.mask, grid.sequences.length));
   return {
     sequences: sizes.reduce((sum, { sequences }) => sum + sequences, 0),

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { ModelBatch } from "../model/batch.ts";
-import { batchRows, type PackedRow, packRows, type Sequence } from "../model/branches.ts";
+import { joinRows, type PackedRow, packRows, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
 import { LabelledStates } from "./labelled_states.ts";
@@ -60,28 +60,44 @@ export class CompletionGrid {
   }
 }
 
-/**
- * The batch of some groups: labels on the tokens of completions that count, in the grid's order. A
- * prompt is computed once for all of its completions where `sharePrefix` is set.
- *
- * @returns null where no completion counts
- */
-export function completionBatch(
+/** How completions are put into rows. */
+export interface CompletionRowOptions {
+  /** Whether completions without an end token are left out. */
+  readonly masksTruncated: boolean;
+  /** Whether a prompt is computed once for all of its completions. */
+  readonly sharePrefix: boolean;
+}
+
+/** The rows of some groups: labels on the tokens of completions that count, in the grid's order. */
+export function completionRows(
   model: VisionLanguageModel,
   groups: readonly RolloutGroup[],
-  options: { masksTruncated: boolean; sharePrefix: boolean; padTokenId: number },
-): ModelBatch | null {
-  const rows = groups.flatMap(({ prompt, sequences }): PackedRow[] => {
-    const counted = sequences.filter(({ truncated }) => !(truncated && options.masksTruncated));
+  { masksTruncated, sharePrefix }: CompletionRowOptions,
+): PackedRow[] {
+  return groups.flatMap(({ prompt, sequences }): PackedRow[] => {
+    const counted = sequences.filter(({ truncated }) => !(truncated && masksTruncated));
     const branches = counted.map(({ tokens }): Sequence => ({
       // Nothing is predicted from the last token.
       inputIds: [...prompt.ids, ...tokens.slice(0, -1)],
       labels: [...new Array<number>(prompt.ids.length - 1).fill(-100), ...tokens],
     }));
     if (branches.length === 0) return [];
-    return packRows(branches, prompt.images, options.sharePrefix, model.imageTokenId);
+    return packRows(branches, prompt.images, sharePrefix, model.imageTokenId);
   });
-  return rows.length === 0 ? null : batchRows(rows, options.padTokenId, model.config);
+}
+
+/**
+ * The batch of some groups, of {@linkcode completionRows}.
+ *
+ * @returns null where no completion counts
+ */
+export function completionBatch(
+  model: VisionLanguageModel,
+  groups: readonly RolloutGroup[],
+  options: CompletionRowOptions,
+): ModelBatch | null {
+  const rows = completionRows(model, groups, options);
+  return rows.length === 0 ? null : joinRows(rows, model.config);
 }
 
 /** A pass over a batch: what it is run with. */

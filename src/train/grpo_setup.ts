@@ -136,7 +136,6 @@ export function grpoMethod(
     disableDropout: grpo.disable_dropout,
     sharePrefix: training.share_prefix,
     gradientCheckpointing: training.gradient_checkpointing,
-    padTokenId: tokenizer.padTokenId,
     seed: training.seed,
   });
   return { method, dispose: () => reference?.dispose() };

@@ -11,13 +11,14 @@ import { skippingUnfitGrids } from "../evaluate/unfit_grid.ts";
 import { dynamicSize } from "../image/dynamic_size.ts";
 import { ImageDecodeError, readImageHeader } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
+import { packRows, type Sequence } from "../model/branches.ts";
 import type { SFTExampleMaker } from "./sft_examples.ts";
 import type { SFTDataset } from "./sft_method.ts";
 
 /** Most examples that are looked at. */
 const MOST_EXAMPLES = 5000;
 
-/** How large an example is. */
+/** How large an example is, or a row of several. */
 export interface ExampleSize {
   readonly tokens: number;
   /** Tiles of all its pictures. */
@@ -26,23 +27,24 @@ export interface ExampleSize {
 
 /** The longest examples of a data set. */
 export interface LongestExamples {
-  /** They alone, the longest first. */
+  /** They alone. */
   readonly dataset: Dataset<VqaExample>;
-  readonly sizes: readonly ExampleSize[];
   /** Examples that were looked at. */
   readonly looked: number;
 }
 
-/**
- * The size of an example by the headers of its pictures.
- *
- * @throws {RowSkipped} where a picture's header cannot be read, or it has too many tiles
- */
-export function exampleSize(
+/** An example as tokens, its pictures known by their headers alone. */
+interface SizedExample extends Sequence {
+  readonly inputIds: readonly number[];
+  readonly labels: readonly number[];
+  readonly tiles: number;
+}
+
+function sizedExample(
   example: VqaExample,
   maker: SFTExampleMaker,
   processor: ImageProcessor,
-): ExampleSize {
+): SizedExample {
   const { splitImageSize: S, maxImgSize, resizeToMaxSideLen, globalTile } = processor.options;
   let tiles = 0;
   const grids = example.images.map(({ bytes, name }): [number, number] => {
@@ -62,8 +64,36 @@ export function exampleSize(
     { role: "user", content: user },
     { role: "assistant", content: assistant },
   ]);
-  const { inputIds } = skippingUnfitGrids(() => maker.builder.build(messages, grids));
-  return { tokens: Math.min(inputIds.length, maker.maxLength), tiles };
+  const chat = skippingUnfitGrids(() => maker.builder.build(messages, grids));
+  const inputIds = chat.inputIds.slice(0, maker.maxLength);
+  return { inputIds, labels: chat.labels.slice(0, maker.maxLength), tiles };
+}
+
+/**
+ * The size of an example by the headers of its pictures.
+ *
+ * @throws {RowSkipped} where a picture's header cannot be read, or it has too many tiles
+ */
+export function exampleSize(
+  example: VqaExample,
+  maker: SFTExampleMaker,
+  processor: ImageProcessor,
+): ExampleSize {
+  const { inputIds, tiles } = sizedExample(example, maker, processor);
+  return { tokens: inputIds.length, tiles };
+}
+
+/** The size of examples that share their pictures, packed as training packs them. */
+function packedSize(
+  examples: readonly SizedExample[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): ExampleSize {
+  const rows = packRows(examples, [], sharePrefix, imageTokenId);
+  return {
+    tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+    tiles: rows.length * examples[0].tiles,
+  };
 }
 
 /**
@@ -80,64 +110,89 @@ export function unlessSkipped<T>(make: () => T): T | null {
   }
 }
 
-/** Examples spread evenly over a data set, or the first of a stream. */
-async function* candidates(
-  dataset: SFTDataset,
-): AsyncGenerator<{ example: VqaExample; index: number }> {
+/** Examples of a data set that share a row, by their numbers. */
+interface Candidate {
+  readonly examples: readonly { readonly example: VqaExample; readonly index: number }[];
+}
+
+/** Rows spread evenly over a data set, or the first examples of a stream. */
+async function* candidates(dataset: SFTDataset, sharePrefix: boolean): AsyncGenerator<Candidate> {
   if (dataset.streaming) {
     let index = 0;
     for await (const example of dataset) {
       if (index === MOST_EXAMPLES) return;
-      yield { example, index: index++ };
+      yield { examples: [{ example, index: index++ }] };
     }
     return;
   }
-  const count = Math.min(dataset.length, MOST_EXAMPLES);
+  const rows: number[][] = [];
+  let last: number | null = null;
+  for (let i = 0; i < dataset.length; i++) {
+    const row = dataset.rowOf(i);
+    if (sharePrefix && row === last) rows[rows.length - 1].push(i);
+    else rows.push([i]);
+    last = row;
+  }
+  const share = Math.min(1, MOST_EXAMPLES / dataset.length);
+  const count = Math.ceil(rows.length * share);
   for (let i = 0; i < count; i++) {
-    const index = Math.floor((i * dataset.length) / count);
-    const example = await dataset.tryGet(index);
-    if (example !== null) yield { example, index };
+    const examples = [];
+    for (const index of rows[Math.floor((i * rows.length) / count)]) {
+      const example = await dataset.tryGet(index);
+      if (example !== null) examples.push({ example, index });
+    }
+    if (examples.length > 0) yield { examples };
   }
 }
 
+/** How the longest examples are looked for. */
+export interface LongestExamplesOptions {
+  readonly maker: SFTExampleMaker;
+  readonly processor: ImageProcessor;
+  /** How many. */
+  readonly count: number;
+  /** Whether examples of a row are computed behind one prefix. */
+  readonly sharePrefix: boolean;
+  /** Memory of a row, in any unit. */
+  readonly weight: (size: ExampleSize) => number;
+}
+
 /**
- * Finds the examples that take the most memory.
+ * Finds the batch that takes the most memory: the rows that take the most for each of their
+ * examples, the last one with as many of them as there is room for.
  *
- * @param count how many
- * @param weight memory of an example, in any unit
  * @throws {Error} where no example can be used
  */
 export async function longestExamples(
   dataset: SFTDataset,
-  maker: SFTExampleMaker,
-  processor: ImageProcessor,
-  count: number,
-  weight: (size: ExampleSize) => number,
+  { maker, processor, count, sharePrefix, weight }: LongestExamplesOptions,
 ): Promise<LongestExamples> {
-  let longest: { example: VqaExample; index: number; size: ExampleSize }[] = [];
+  let longest: { examples: Candidate["examples"]; share: number }[] = [];
   let looked = 0;
-  for await (const { example, index } of candidates(dataset)) {
-    looked++;
-    const size = unlessSkipped(() => exampleSize(example, maker, processor));
-    if (size === null) continue;
-    const last = longest.at(-1);
-    if (longest.length === count && last && weight(size) <= weight(last.size)) continue;
-    longest.push({ example, index, size });
-    longest.sort((a, b) => weight(b.size) - weight(a.size));
+  for await (const { examples } of candidates(dataset, sharePrefix)) {
+    looked += examples.length;
+    const sized = examples.flatMap((one) => {
+      const size = unlessSkipped(() => sizedExample(one.example, maker, processor));
+      return size === null || size.labels.every((label) => label === -100) ? [] : [{ one, size }];
+    }).slice(0, count);
+    if (sized.length === 0) continue;
+    const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.imageTokenId);
+    longest.push({ examples: sized.map(({ one }) => one), share: weight(size) / sized.length });
+    longest.sort((a, b) => b.share - a.share);
     longest = longest.slice(0, count);
   }
   if (longest.length === 0) {
     throw new Error(`Cannot find the longest batch: no example of ${dataset.name} can be used`);
   }
-  const rows = longest.map(({ example }) => ({
+  const chosen = longest.flatMap(({ examples }) => examples).slice(0, count);
+  const rows = chosen.map(({ example }) => ({
     images: example.images.map(({ bytes, name }) => ({ bytes, path: name })),
     texts: example.turns.map(({ user, assistant }) => ({ user, assistant })),
   }));
   return {
     dataset: dataset.streaming
       ? await datasetFromRows(rows, { format: "vqa", name: dataset.name, maxImagesPerExample: 1e9 })
-      : dataset.select(longest.map(({ index }) => index)),
-    sizes: longest.map(({ size }) => size),
+      : dataset.select(chosen.map(({ index }) => index)),
     looked,
   };
 }

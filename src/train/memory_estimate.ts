@@ -5,7 +5,8 @@
  */
 import type { VLMConfig } from "../model/config.ts";
 
-// B rows, T tokens, C channels, I inner channels, H heads, K key/value channels, P patches, V vocabulary
+// B rows, N tokens of all rows, T tokens of a row, C channels, I inner channels, H heads,
+// K key/value channels, P patches, V vocabulary
 
 const FLOAT_BYTES = 4;
 const PACKED_BYTES = 2;
@@ -13,7 +14,7 @@ const PACKED_BYTES = 2;
 /** What a step works on. */
 export interface StepDims {
   readonly rows: number;
-  /** Tokens of the longest row. */
+  /** Of all rows. */
   readonly tokens: number;
   /** Tiles of all rows. */
   readonly tiles: number;
@@ -83,7 +84,7 @@ export interface StepMemory {
 }
 
 /** What compiled code and garbage add to the process in its first steps; seen, not derived. */
-const PROCESS_GROWTH = 65 * 2 ** 20;
+const PROCESS_GROWTH = 75 * 2 ** 20;
 
 /** And the compiled shaders of a software adapter. */
 const SHADER_BYTES = 24 * 2 ** 20;
@@ -91,24 +92,28 @@ const SHADER_BYTES = 24 * 2 ** 20;
 /** What decides on the floats of a block. */
 type BlockOptions = Pick<StepMemoryOptions, "fused" | "half">;
 
-/** Floats of a block for one row: kept for the way back, and beside them while it runs or goes back. */
+/** Floats of a block: kept for the way back, and beside them while it runs or goes back. */
 interface BlockFloats {
   readonly kept: number;
   readonly running: number;
 }
 
-/** Of the decoder, T tokens. */
-function decoderBlockFloats(config: VLMConfig, T: number, options: BlockOptions): BlockFloats {
+/** Of the decoder. */
+function decoderBlockFloats(
+  config: VLMConfig,
+  { rows: B, tokens: N }: Pick<StepDims, "rows" | "tokens">,
+  options: BlockOptions,
+): BlockFloats {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
   const { fused, half } = options;
   const K = lm_n_kv_heads * (C / H);
   // Input and middle; both normed, q, attended; k, v; gate, up and their product; norms and softmax.
   const kept = 2 * C + (4 * C + 2 * K + 3 * I) / (half ? 2 : 1) + H + 2;
   // What norms, rotation and SwiGLU of plain ops keep in between was counted once, not derived.
-  const plain = fused ? 0 : T * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * T * T;
+  const plain = fused ? 0 : N * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * N * N / Math.max(1, B);
   // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention.
   const running = half ? Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K) : 3.5 * C + 1.75 * I;
-  return { kept: T * kept + plain, running: T * running };
+  return { kept: N * kept + plain, running: N * running };
 }
 
 /** Of the vision encoder, for a tile. */
@@ -134,17 +139,18 @@ function patches(config: VLMConfig): number {
  */
 export function activationBytes(
   config: VLMConfig,
-  { rows: B, tokens: T, tiles }: StepDims,
+  dims: StepDims,
   options:
     & BlockOptions
     & Pick<StepMemoryOptions, "trainsVision" | "checkpointing" | "adapterFloats">,
 ): number {
   const { checkpointing, trainsVision, adapterFloats } = options;
+  const { tokens: N, tiles } = dims;
   const P = patches(config);
-  const ofDecoder = decoderBlockFloats(config, T, options);
-  const decoderAdapters = B * T * adapterFloats.perToken;
+  const ofDecoder = decoderBlockFloats(config, dims, options);
+  const decoderAdapters = N * adapterFloats.perToken;
   // A half of the block frees what its layers have dropped before the other runs.
-  const decoderRunning = B * (ofDecoder.running + T * adapterFloats.passing / 2);
+  const decoderRunning = ofDecoder.running + N * adapterFloats.passing / 2;
   // Behind its attention the last block knows labels alone: of it nearly nothing is kept.
   const decoderBlocks = Math.max(0.5, config.lm_n_blocks - 1);
   const ofVision = visionBlockFloats(config, options);
@@ -155,8 +161,8 @@ export function activationBytes(
   const running = visionBlock + 2 * pictures;
   if (checkpointing) {
     // Blocks keep their inputs, and one at a time is run again.
-    const decoder = decoderRunning + B * (decoderBlocks * T * config.lm_hidden_dim) +
-      B * ofDecoder.kept + decoderAdapters / config.lm_n_blocks;
+    const decoder = decoderRunning + decoderBlocks * N * config.lm_hidden_dim +
+      ofDecoder.kept + decoderAdapters / config.lm_n_blocks;
     const inputs = trainsVision ? tiles * P * config.vit_hidden_dim * config.vit_n_blocks : 0;
     const vision = visionBlock + visionAdapters / config.vit_n_blocks;
     return FLOAT_BYTES * Math.max(
@@ -164,7 +170,7 @@ export function activationBytes(
       running,
     );
   }
-  const decoder = decoderRunning + B * decoderBlocks * ofDecoder.kept + decoderAdapters;
+  const decoder = decoderRunning + decoderBlocks * ofDecoder.kept + decoderAdapters;
   // A vision encoder that does not train is done before the decoder starts.
   const vision = trainsVision ? tiles * config.vit_n_blocks * ofVision.kept + visionAdapters : 0;
   return FLOAT_BYTES * Math.max(decoder + vision + pictures, running);
@@ -181,7 +187,7 @@ function passBytes(
   // The way back frees activations block by block as gradients come.
   const atFirst = activations + FLOAT_BYTES * trainedTable;
   const ofVision = options.trainsVision
-    ? activationBytes(config, { ...dims, rows: 0 }, options)
+    ? activationBytes(config, { ...dims, tokens: 0 }, options)
     : 0;
   // Of blocks that are run again as much is there at the last one as at the first, beside gradients.
   const missing = trainedVision / (options.checkpointing ? config.vit_n_blocks : 1);
@@ -194,17 +200,17 @@ function passBytes(
 /** What waits for submission, and the textures that a software adapter's products read. */
 function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOptions): number {
   if (options.gpu === null) return 0;
-  const { rows: B, tokens: T, tiles } = dims;
-  const { kept, running } = decoderBlockFloats(config, T, options);
-  const passing = T * options.adapterFloats.passing;
+  const { tokens: N, tiles } = dims;
+  const { kept, running } = decoderBlockFloats(config, dims, options);
+  const passing = N * options.adapterFloats.passing;
   // In 16 bits there are more commands, with values between them; of a block that is run again half
   // is in use. Seen, not derived.
   const waiting = options.half ? 1.5 : options.checkpointing ? 0.6 : 1.2;
-  const block = FLOAT_BYTES * B * (kept + running + passing) * waiting;
+  const block = FLOAT_BYTES * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);
   const widest = Math.max(
-    B * T * Math.max(config.lm_inter_dim, config.lm_hidden_dim),
+    N * Math.max(config.lm_inter_dim, config.lm_hidden_dim),
     tiles * P * config.vit_inter_dim,
     options.trainedTable / 2,
   );
@@ -223,12 +229,12 @@ export function estimateStepMemory(
   options: StepMemoryOptions,
   method: MethodMemory = {},
 ): StepMemory {
-  const rows = dims.rows * dims.tokens;
   const { gpu, trained, processBytes } = options;
   // Forms of a head of plain ops; on a GPU no kernel of ours rounds its logits, which are of labels
   // alone.
   const headForms = !options.fused ? 4 : options.half && gpu !== null ? 1 : 0;
-  const logits = headForms * Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES);
+  const logits = headForms *
+    Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
   const { generation = 0, entropies = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
     (FLOAT_BYTES - PACKED_BYTES) * options.packed;

@@ -64,14 +64,11 @@ export class MicroBatches<E extends EncodedExample, X> {
    * @param dataset the examples
    * @param make brings one into the model's form; throws `RowSkipped` where it cannot
    * @param options sizes
-   * @param arrange puts the examples of a step in the order in which they are cut into
-   *   micro-batches; default: as they come
    */
   constructor(
     readonly dataset: Dataset<E> | StreamingDataset<E>,
     readonly make: (placed: PlacedExample<E>) => Promise<X>,
     readonly options: MicroBatchOptions,
-    readonly arrange: ((examples: X[]) => X[]) | null = null,
   ) {
     this.#stream = this.#open();
     this.#cursor = this.#stream.cursor;
@@ -194,10 +191,9 @@ export class MicroBatches<E extends EncodedExample, X> {
       }
     }
     if (dropLast && ended) examples.length -= examples.length % batchSize;
-    const arranged = this.arrange?.(examples) ?? examples;
     const batches: X[][] = [];
-    for (let from = 0; from < arranged.length; from += batchSize) {
-      batches.push(arranged.slice(from, from + batchSize));
+    for (let from = 0; from < examples.length; from += batchSize) {
+      batches.push(examples.slice(from, from + batchSize));
     }
     if (ended) return { batches, epochEnded: true };
     const { length } = stream;

@@ -45,7 +45,7 @@ async function setUpDPO(
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
   const { dataset } = config;
-  const options = dpoMethodOptions(config, prepared.tokenizer.padTokenId);
+  const options = dpoMethodOptions(config);
   const { train, evaluation } = await prepareData(config, "preference", signal);
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);

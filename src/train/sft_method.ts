@@ -9,27 +9,26 @@ import type { VqaExample } from "../data/formats.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
-import { batchRows } from "../model/branches.ts";
-import type { ModelBatch } from "../model/batch.ts";
+import { paddingOf } from "../model/batch.ts";
+import { joinRows, type PackedRow } from "../model/branches.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "./example_stream.ts";
 import { frozenFeatures } from "./frozen_features.ts";
-import { likeLengthParts, longestFirst, paddingOf, partCost } from "./like_lengths.ts";
 import {
   examplesInOrder,
   madeAhead,
   MicroBatches,
   type MicroBatchOptions,
 } from "./micro_batches.ts";
-import { sizeOf } from "./step_memory_options.ts";
 import { packExamples, type SFTExample, type SFTExampleMaker } from "./sft_examples.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
   largestBatch,
   type MethodState,
+  sizeOfRows,
   skippedRowsOf,
   type StepContext,
   type StepOutcome,
@@ -52,7 +51,6 @@ export interface SFTOptions extends MicroBatchOptions {
   lossReduction: "token" | "micro_batch";
   sharePrefix: boolean;
   gradientCheckpointing: boolean;
-  padTokenId: number;
 }
 
 /** Label tokens of a batch. */
@@ -68,6 +66,7 @@ export class SFTMethod implements TrainingMethod {
   readonly #microBatches: MicroBatches<VqaExample, SFTExample>;
   #microSteps = 0;
   #lastBatches: SFTExample[][] = [];
+  #sizes: BatchSize[] = [];
 
   /**
    * @param model what trains
@@ -85,33 +84,15 @@ export class SFTMethod implements TrainingMethod {
     readonly options: SFTOptions,
     readonly answerSamples: AnswerSamples | null = null,
   ) {
-    // A mean of the micro-batches' means depends on which examples meet in one.
-    const { lossReduction, gradientAccumulationSteps } = options;
-    const sorts = lossReduction === "token" && gradientAccumulationSteps > 1;
-    this.#microBatches = new MicroBatches(
-      dataset,
-      (placed) => maker.make(placed),
-      options,
-      sorts ? (examples) => longestFirst(examples, ({ inputIds }) => inputIds.length) : null,
-    );
+    this.#microBatches = new MicroBatches(dataset, (placed) => maker.make(placed), options);
   }
 
   get stepsPerEpoch(): number | null {
     return this.#microBatches.stepsPerEpoch;
   }
 
-  /** A micro-batch in parts of like length. */
-  *#toBatches(
-    examples: readonly SFTExample[],
-    trained: number,
-  ): Generator<ModelBatch> {
-    const { sharePrefix, padTokenId } = this.options;
-    const { config, imageTokenId } = this.model;
-    const rows = packExamples(examples, sharePrefix, imageTokenId);
-    const lengths = rows.map(({ inputIds }) => inputIds.length);
-    for (const part of likeLengthParts(lengths, partCost(trained, config))) {
-      yield batchRows(part.map((row) => rows[row]), padTokenId, config);
-    }
+  #rows(examples: readonly SFTExample[]): PackedRow[] {
+    return packExamples(examples, this.options.sharePrefix, this.model.imageTokenId);
   }
 
   async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
@@ -120,30 +101,30 @@ export class SFTMethod implements TrainingMethod {
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
     const losses: tf.Scalar[] = [];
-    const trained = sizeOf(parameters.values());
     let tokens = 0, padding = 0;
-    for (const [k, examples] of batches.entries()) {
+    const packed = batches.map((examples) => this.#rows(examples));
+    this.#sizes = packed.map(sizeOfRows);
+    for (const [k, rows] of packed.entries()) {
       const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
-      for (const batch of this.#toBatches(examples, trained)) {
-        await turnEventLoop();
-        const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
-        const features = frozenFeatures(this.model, batch, parameters.keys());
-        const loss = accumulator.addLoss(
-          () =>
-            this.model.labelLogProbs(batch, {
-              dropoutKeys,
-              checkpointing: this.options.gradientCheckpointing,
-            }, features)!.sum().div(-divisor) as tf.Scalar,
-          parameters,
-          lossScale,
-        );
-        const padded = paddingOf(batch);
-        padding += padded;
-        tokens += batch.tokens * batch.batchSize - padded;
+      await turnEventLoop();
+      const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
+      const batch = joinRows(rows, this.model.config);
+      const features = frozenFeatures(this.model, batch, parameters.keys());
+      const options = { dropoutKeys, checkpointing: this.options.gradientCheckpointing };
+      try {
+        const loss = () =>
+          this.model.labelLogProbs(batch, options, features)!.sum().div(-divisor) as tf.Scalar;
+        losses.push(accumulator.addLoss(loss, parameters, lossScale));
+      } catch (error) {
+        tf.dispose(losses);
+        throw error;
+      } finally {
         batch.dispose();
         features?.dispose();
-        losses.push(loss);
       }
+      const padded = paddingOf(batch);
+      padding += padded;
+      tokens += batch.tokens * batch.batchSize - padded;
     }
     return { losses, tokens, padding, epoch: this.#microBatches.epoch, epochEnded };
   }
@@ -154,14 +135,13 @@ export class SFTMethod implements TrainingMethod {
     let sum = 0, count = 0, examples = 0;
     let batch: SFTExample[] = [];
     const flush = async () => {
-      for (const modelBatch of this.#toBatches(batch, 0)) {
-        const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
-        const [[value]] = await readBack([total]);
-        total.dispose();
-        modelBatch.dispose();
-        sum -= value;
-        signal?.throwIfAborted();
-      }
+      const modelBatch = joinRows(this.#rows(batch), this.model.config);
+      const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
+      const [[value]] = await readBack([total]);
+      total.dispose();
+      modelBatch.dispose();
+      sum -= value;
+      signal?.throwIfAborted();
       count += labelCount(batch);
       examples += batch.length;
       batch = [];
@@ -186,14 +166,7 @@ export class SFTMethod implements TrainingMethod {
   }
 
   get lastBatchSize(): BatchSize | null {
-    return largestBatch(this.#lastBatches.map((batch) => ({
-      rows: batch.length,
-      tokens: Math.max(...batch.map(({ inputIds }) => inputIds.length)),
-      tiles: batch.flatMap(({ images }) => images).reduce(
-        (sum, { tileCount }) => sum + tileCount,
-        0,
-      ),
-    })));
+    return largestBatch(this.#sizes);
   }
 
   describeLastBatch(): unknown {

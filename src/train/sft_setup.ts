@@ -40,7 +40,7 @@ export function sftMethod(
   evaluation: SFTDataset | null,
   answerSamples: AnswerSamples | null = null,
 ): SFTMethod {
-  const { model, tokenizer } = prepared;
+  const { model } = prepared;
   return new SFTMethod(model, sftExampleMaker(prepared, training), train, evaluation, {
     batchSize: training.per_device_train_batch_size,
     evalBatchSize: training.per_device_eval_batch_size,
@@ -50,7 +50,6 @@ export function sftMethod(
     gradientCheckpointing: training.gradient_checkpointing,
     dropLast: training.dataloader_drop_last,
     groupByLength: training.group_by_length,
-    padTokenId: tokenizer.padTokenId,
     seed: training.seed,
   }, answerSamples);
 }

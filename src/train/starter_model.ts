@@ -70,7 +70,6 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     gradientCheckpointing: false,
     dropLast: true,
     groupByLength: false,
-    padTokenId: tokenizer.padTokenId,
     seed,
   });
   const groups = configuredGroups(model, training);

@@ -42,7 +42,7 @@ async function deviceFailure(error: unknown): Promise<Error | null> {
 
 function describeSize({ rows, tokens, tiles }: BatchSize): string {
   const pictures = tiles > 0 ? ` and ${tiles} tile${tiles > 1 ? "s" : ""}` : "";
-  return `${rows} row${rows > 1 ? "s" : ""} of up to ${tokens} tokens${pictures}`;
+  return `${rows} row${rows > 1 ? "s" : ""} with ${tokens} tokens${pictures}`;
 }
 
 /** Keeps the batch in a file, and says where and how large it is. */

@@ -6,6 +6,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { SkippedRows } from "../data/skipped_rows.ts";
+import type { PackedRow } from "../model/branches.ts";
 import type { EvaluationSample } from "../report/evaluation_sample.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
 
@@ -52,17 +53,25 @@ export interface EvaluationOutcome {
 /** How large a micro-batch is. */
 export interface BatchSize {
   readonly rows: number;
-  /** Of the longest row. */
+  /** Of all rows. */
   readonly tokens: number;
   /** Of all rows. */
   readonly tiles: number;
 }
 
-/** The largest by rows times tokens; null: there is none. */
+/** The size of a batch of rows. */
+export function sizeOfRows(rows: readonly PackedRow[]): BatchSize {
+  return {
+    rows: rows.length,
+    tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+    tiles: rows.flatMap(({ images }) => images).reduce((sum, { tileCount }) => sum + tileCount, 0),
+  };
+}
+
+/** The one with the most tokens; null: there is none. */
 export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
   return sizes.reduce<BatchSize | null>(
-    (largest, size) =>
-      largest === null || size.rows * size.tokens > largest.rows * largest.tokens ? size : largest,
+    (largest, size) => largest === null || size.tokens > largest.tokens ? size : largest,
     null,
   );
 }

@@ -39,11 +39,11 @@ async function runWithReference(
 
 /** A reference's numbers for every training pair, asked one at a time. */
 async function ask({ method, prepared }: TinyRun, reference: DPOReference): Promise<number[]> {
-  const { model, tokenizer } = prepared;
+  const { model } = prepared;
   const numbers: number[] = [];
   for await (const placed of examplesInOrder(method.dataset, false)) {
     const pairs = [await method.maker.make(placed)];
-    const batch = pairBatch(pairs, true, tokenizer.padTokenId, model);
+    const batch = pairBatch(pairs, true, model);
     const { chosen, rejected } = await reference.logProbs({ pairs, batch });
     batch.dispose();
     numbers.push(chosen[0], rejected[0]);

@@ -107,7 +107,7 @@ export interface TinyOptions {
 
 /** The mean of the last step's micro-batches' means of −log p over chosen tokens, pair by pair. */
 export async function meanOfMicroBatches({ method, prepared }: TinyRun): Promise<number> {
-  const { model, tokenizer } = prepared;
+  const { model } = prepared;
   const pairs = new Map<number, Awaited<ReturnType<typeof method.maker.make>>>();
   for await (const placed of examplesInOrder(method.dataset, false)) {
     pairs.set(placed.row!, await method.maker.make(placed));
@@ -118,7 +118,7 @@ export async function meanOfMicroBatches({ method, prepared }: TinyRun): Promise
     let sum = 0, tokens = 0;
     for (const { row } of batch) {
       const pair = pairs.get(row)!;
-      const one = pairBatch([pair], true, tokenizer.padTokenId, model);
+      const one = pairBatch([pair], true, model);
       const values = model.labelLogProbs(one)!.dataSync<"float32">();
       for (let i = 0; i < pair.chosenLength; i++) sum -= values[i];
       tokens += pair.chosenLength;
@@ -142,7 +142,7 @@ export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {})
     dataset,
     dataset,
     reference,
-    dpoMethodOptions(config, prepared.tokenizer.padTokenId),
+    dpoMethodOptions(config),
   );
   const optimizer = new Optimizer(groups, {
     beta1: 0.9,

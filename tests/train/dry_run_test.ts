@@ -8,6 +8,10 @@ import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { dryRunLines } from "../../src/train/dry_run_report.ts";
 import { dryRunSFT } from "../../src/train/dry_run_sft.ts";
+import { GradientAccumulator } from "../../src/train/gradients.ts";
+import { prepareData } from "../../src/train/prepare_data.ts";
+import { prepareModel } from "../../src/train/prepare_model.ts";
+import { sftGroups, sftMethod } from "../../src/train/sft_setup.ts";
 import { loadTrainConfig, parseTrainArguments } from "../../tasks/train.ts";
 import { LAB_SFT } from "../config/lab_configs.ts";
 import { RED_PIXEL } from "../data/parquet_fixture.ts";
@@ -158,6 +162,29 @@ Deno.test("a dry run's estimate is within 15 % of what tensors really hold", asy
     assert(Number.isFinite(report.loss) && report.gradNorm > 0);
     assert(dryRunLines(report).some((line) => line.includes("in all")));
   }
+});
+
+Deno.test("a dry run's longest batch is packed as training's are, and none of those is larger", async () => {
+  const config = await loadTrainConfig(parseTrainArguments(["sft"]));
+  const { batch } = await dryRunSFT(config, { backend: "wasm" });
+  const prepared = await prepareModel(config.model, config.training.seed, config.training);
+  const { train } = await prepareData(config, "vqa");
+  const method = sftMethod(prepared, config.training, train, null);
+  const parameters = new Map(
+    sftGroups(prepared, config.training).flatMap(({ parameters }) => [...parameters]),
+  );
+  const accumulator = new GradientAccumulator();
+  const { per_device_train_batch_size: examples } = config.training;
+  for (let step = 0; step < 4; step++) {
+    const { losses } = await method.step({ accumulator, parameters, step });
+    for (const loss of losses) loss.dispose();
+    const { rows, tokens, tiles } = method.lastBatchSize!;
+    assert(tokens <= batch.tokens && tokens > 0.7 * batch.tokens, `${tokens} of ${batch.tokens}`);
+    assert(rows < examples / 2 && tiles === rows, "several questions a picture, encoded once");
+  }
+  accumulator.reset();
+  await method.release();
+  prepared.model.dispose();
 });
 
 gpuTest("a dry run's estimate is within 15 % of the most that a GPU's buffers hold", async () => {

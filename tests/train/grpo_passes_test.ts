@@ -1,4 +1,4 @@
-/** Micro-batches of groups in parts of like length. */
+/** Micro-batches of groups of unlike lengths, joined without padding. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { GRPO_LOSS_TYPES } from "../../src/losses/policy_surrogate.ts";
 import { countBatch, type GrpoOptions } from "../../src/losses/grpo.ts";
@@ -6,7 +6,11 @@ import { readBack } from "../../src/device/read_back.ts";
 import { RandomStream } from "../../src/random.ts";
 import { GradientAccumulator } from "../../src/train/gradients.ts";
 import { MeanMetrics } from "../../src/train/grpo_mean_metrics.ts";
-import { type CutMicroBatch, GRPOPasses, type MicroBatch } from "../../src/train/grpo_passes.ts";
+import {
+  GRPOPasses,
+  type MicroBatch,
+  type PreparedMicroBatch,
+} from "../../src/train/grpo_passes.ts";
 import { ReferencePolicy } from "../../src/train/grpo_reference.ts";
 import type { RolloutGroup } from "../../src/train/grpo_rollout.ts";
 import { grpoGroups } from "../../src/train/grpo_setup.ts";
@@ -43,7 +47,7 @@ function unlikeGroups(): RolloutGroup[] {
 }
 
 function passesOf(
-  { prepared: { model, tokenizer } }: TinyRun,
+  { prepared: { model } }: TinyRun,
   masksTruncated: boolean,
   sharePrefix = true,
 ) {
@@ -52,46 +56,66 @@ function passesOf(
     maskTruncatedCompletions: masksTruncated,
     sharePrefix,
     gradientCheckpointing: false,
-    padTokenId: tokenizer.padTokenId,
   });
 }
 
 const micro: MicroBatch = { groups: unlikeGroups(), sampledAtStep: 0, onPolicy: false };
 
-/** What a micro-batch adds to a step, with the sizes of twice as many groups. */
-async function goBack(run: TinyRun, passes: GRPOPasses, cut: CutMicroBatch, options: GrpoOptions) {
+/**
+ * What micro-batches add to a step, with the sizes of twice as many groups as there are.
+ */
+async function goBack(
+  run: TinyRun,
+  passes: GRPOPasses,
+  micros: readonly PreparedMicroBatch[],
+  options: GrpoOptions,
+) {
   const { parameters } = run.optimizer;
   const accumulator = new GradientAccumulator();
   const metrics = new MeanMetrics();
-  const entropies = new Map();
-  for (const part of cut.parts) entropies.set(part, await passes.entropies(part, parameters));
-  const { sequences, tokens } = countBatch(cut.grid.mask, cut.grid.sequences.length);
-  const loss = { ...options, wholeBatch: { sequences: 2 * sequences, tokens: 2 * tokens } };
-  const done = await passes.goBack(
-    cut,
-    { accumulator, parameters, step: 0 },
-    loss,
-    options.topEntropyQuantile === undefined ? null : entropies,
-    metrics,
-  );
+  const counts = micros.map(({ grid }) => countBatch(grid.mask, grid.sequences.length));
+  const total = (of: "sequences" | "tokens") => 2 * counts.reduce((sum, one) => sum + one[of], 0);
+  const wholeBatch = { sequences: total("sequences"), tokens: total("tokens") };
+  const losses: number[] = [];
+  let tokens = 0, padding = 0;
+  for (const micro of micros) {
+    const entropies = options.topEntropyQuantile === undefined
+      ? null
+      : await passes.entropies(micro, parameters);
+    const context = { accumulator, parameters, step: 0 };
+    const done = await passes.goBack(
+      micro,
+      context,
+      { ...options, wholeBatch },
+      entropies,
+      metrics,
+    );
+    const [[loss]] = await readBack([done.loss!]);
+    done.loss!.dispose();
+    losses.push(loss);
+    tokens += done.tokens;
+    padding += done.padding;
+  }
   const names = [...accumulator.gradients.keys()];
   const values = await readBack([...accumulator.gradients.values()]);
-  const losses = await readBack(done.losses);
   accumulator.reset();
   return {
-    ...done,
-    loss: losses.reduce((sum, [value]) => sum + value, 0),
+    ...{ tokens, padding },
+    loss: losses.reduce((sum, value) => sum + value, 0),
     gradients: new Map(names.map((name, i) => [name, values[i] as Float32Array])),
     metrics: metrics.means(),
   };
 }
 
-const whole = (passes: GRPOPasses) => passes.cut(micro, 1e12, () => undefined);
-const inParts = (passes: GRPOPasses) => passes.cut(micro, 0, () => undefined);
+/** All groups at once. */
+const joined = (passes: GRPOPasses) => [passes.prepare(micro, undefined)];
+/** Each group by itself. */
+const alone = (passes: GRPOPasses) =>
+  micro.groups.map((group) => passes.prepare({ ...micro, groups: [group] }, undefined));
 
 for (const lossType of GRPO_LOSS_TYPES) {
   for (const masksTruncated of [false, true]) {
-    Deno.test(`${lossType}${masksTruncated ? ", truncated masked" : ""}: parts of like length have loss, gradient and metrics of the micro-batch`, async () => {
+    Deno.test(`${lossType}${masksTruncated ? ", truncated masked" : ""}: joined groups have loss and gradient of groups by themselves`, async () => {
       using run = await tinyRun(tinyConfig());
       const passes = passesOf(run, masksTruncated);
       const options: GrpoOptions = {
@@ -104,47 +128,39 @@ for (const lossType of GRPO_LOSS_TYPES) {
         epsilonHigh: lossType === "cispo" ? 5 : 0.1,
         importanceSamplingLevel: lossType === "luspo" ? "sequence" : "token",
       };
-      const one = whole(passes), parts = inParts(passes);
-      assertEquals([one.parts.length, parts.parts.length], [1, 2]);
-      const a = await goBack(run, passes, one, options);
-      const b = await goBack(run, passes, parts, options);
+      const a = await goBack(run, passes, joined(passes), options);
+      const b = await goBack(run, passes, alone(passes), options);
       assertAlmostEquals(a.loss, b.loss, 1e-5 * Math.max(1, Math.abs(a.loss)));
       assert(largestDifference(a.gradients, b.gradients) < 1e-4);
-      const timeless = (metrics: Record<string, number>) =>
-        Object.entries(metrics).filter(([name]) => !name.startsWith("time/")).sort();
-      assertEquals(
-        timeless(a.metrics).map(([name]) => name),
-        timeless(b.metrics).map(([name]) => name),
-      );
-      for (const [name, value] of timeless(a.metrics)) {
-        assertAlmostEquals(b.metrics[name], value, 1e-5 * Math.max(1, Math.abs(value)), name);
+      assertEquals(Object.keys(a.metrics).sort(), Object.keys(b.metrics).sort());
+      for (const name of ["kl", "entropy"]) {
+        assertAlmostEquals(
+          b.metrics[name],
+          a.metrics[name],
+          1e-5 * Math.abs(a.metrics[name]),
+          name,
+        );
       }
-      assertEquals(a.tokens, b.tokens);
-      assert(b.padding < a.padding / 4, `${b.padding} of ${a.padding}`);
+      assertEquals([a.tokens, a.padding], [b.tokens, 0]);
     });
   }
 }
 
-Deno.test("the tokens of high entropy are the same ones in parts, and where prompts are not shared", async () => {
+Deno.test("the tokens of high entropy are the same ones alone, and where prompts are not shared", async () => {
   using run = await tinyRun(tinyConfig());
-  const all = await Promise.all(
-    whole(passesOf(run, true)).parts.map((part) =>
-      passesOf(run, true).entropies(part, run.optimizer.parameters)
-    ),
-  );
-  const counted = all.flatMap((values) => [...values!]).filter((entropy) => entropy > 0)
-    .sort((a, b) => a - b);
+  const passes = passesOf(run, true);
+  const [whole] = joined(passes);
+  const values = await passes.entropies(whole, run.optimizer.parameters);
+  const counted = [...values!].filter((entropy) => entropy > 0).sort((a, b) => a - b);
   const entropyThreshold = counted[Math.floor(0.6 * counted.length)] + 1e-4;
   const options: GrpoOptions = { lossType: "grpo", topEntropyQuantile: 0.4, entropyThreshold };
   const results = [];
-  for (const [cut, share] of [[whole, true], [inParts, true], [inParts, false]] as const) {
+  for (const [cut, share] of [[joined, true], [alone, true], [joined, false]] as const) {
     const passes = passesOf(run, true, share);
     results.push(await goBack(run, passes, cut(passes), options));
   }
   const [one, ...others] = results;
-  const every = await goBack(run, passesOf(run, true), whole(passesOf(run, true)), {
-    lossType: "grpo",
-  });
+  const every = await goBack(run, passes, [whole], { lossType: "grpo" });
   assert(largestDifference(every.gradients, one.gradients) > 1e-2, "some tokens do not count");
   assert(counted.every((entropy) => Math.abs(entropy - entropyThreshold) > 1e-6));
   for (const other of others) {
@@ -154,31 +170,21 @@ Deno.test("the tokens of high entropy are the same ones in parts, and where prom
   }
 });
 
-Deno.test("the reference's log-probabilities of groups in parts come back in the groups' order", async () => {
+Deno.test("the reference's log-probabilities come back in the groups' order, together and alone", async () => {
   using run = await tinyRun(tinyConfig());
   const passes = passesOf(run, false);
   const reference = new ReferencePolicy(run.prepared.model, grpoGroups(run.prepared, tinyConfig()));
   const rollout = { groups: micro.groups, sampledAtStep: 0 };
   const together = await passes.withReference(rollout, reference, GROUPS);
-  const alone = await passes.withReference(rollout, reference, 1);
+  const apart = await passes.withReference(rollout, reference, 1);
   together.groups.forEach(({ prompt, sequences }, g) => {
     assertEquals(prompt, micro.groups[g].prompt);
     sequences.forEach(({ tokens, refLogProbs }, s) => {
       assertEquals(tokens, micro.groups[g].sequences[s].tokens);
       refLogProbs!.forEach((value, t) =>
-        assertAlmostEquals(value, alone.groups[g].sequences[s].refLogProbs![t], 1e-4)
+        assertAlmostEquals(value, apart.groups[g].sequences[s].refLogProbs![t], 1e-4)
       );
     });
   });
   reference.dispose();
-});
-
-Deno.test("each part drops other values", async () => {
-  using run = await tinyRun(tinyConfig());
-  let made = 0;
-  const { parts } = passesOf(run, false).cut(micro, 0, () => {
-    made++;
-    return undefined;
-  });
-  assertEquals(made, parts.length);
 });

@@ -10,7 +10,7 @@ import {
 import { GRPOPromptMaker } from "../../src/train/grpo_prompts.ts";
 import { prepareModel } from "../../src/train/prepare_model.ts";
 import { TileCache } from "../../src/train/tile_cache.ts";
-import { shapeRows, tinyConfig, tinyRun } from "./grpo_tiny.ts";
+import { shapeRows, tinyConfig } from "./grpo_tiny.ts";
 
 await initBackend({ backend: "wasm" });
 const { model, tokenizer, imageProcessor } = await prepareModel(tinyConfig().model, 1);
@@ -84,34 +84,4 @@ Deno.test("prompts grouped by length come each once an epoch, others than at ran
   const ids = (taken: unknown[]) => taken.map((one) => (one as { ids: number[] }).ids.join());
   assertEquals(ids(grouped).toSorted(), ids(random).toSorted());
   assert(ids(grouped).join("/") !== ids(random).join("/"));
-});
-
-Deno.test("the groups of a step come longest first, in each optimizer step of a round", async () => {
-  const settings = [
-    "training.per_device_train_batch_size=1",
-    "training.gradient_accumulation_steps=3",
-    "grpo.steps_per_generation=6",
-  ];
-  const rows = shapeRows(4).map((row, i) => ({
-    ...row,
-    prompt: `${row.prompt} ${Array((i * 5) % 7).fill("red").join(" ")}`,
-  }));
-  const groupsOf = async (more: string[], step: number) => {
-    using run = await tinyRun(tinyConfig([...settings, ...more]), { rows });
-    for (let k = 0; k <= step; k++) await run.gradients(k);
-    const batches = run.method.describeLastBatch() as {
-      groups: { promptIds: number[]; sequences: { tokens: number[] }[] }[];
-    }[];
-    return batches.flatMap(({ groups }) => groups);
-  };
-  for (const step of [0, 1]) {
-    const sorted = await groupsOf([], step);
-    const asTheyCome = await groupsOf(["training.loss_reduction=micro_batch"], step);
-    const key = ({ promptIds }: { promptIds: number[] }) => promptIds.join();
-    assertEquals(sorted.map(key).toSorted(), asTheyCome.map(key).toSorted());
-    const lengths = sorted.map(({ promptIds, sequences }) =>
-      sequences.reduce((sum, { tokens }) => sum + tokens.length, promptIds.length)
-    );
-    assertEquals(lengths, lengths.toSorted((a, b) => b - a));
-  }
 });

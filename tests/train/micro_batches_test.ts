@@ -153,20 +153,6 @@ Deno.test("a set of bad rows alone says so", async () => {
   await assertRejects(() => batches.next(), Error, "Cannot use");
 });
 
-Deno.test("examples of a step are arranged before they are cut into micro-batches", async () => {
-  const descending = (numbers: number[]) => numbers.toSorted((a, b) => b - a);
-  const dataset = await numbered(10);
-  const plain = new MicroBatches(dataset, maker(), SIZES);
-  const arranged = new MicroBatches(dataset, maker(), SIZES, descending);
-  for (let step = 0; step < 3; step++) {
-    const wanted = descending((await plain.next()).batches.flat());
-    const { batches } = await arranged.next(true);
-    assertEquals(batches.flat(), wanted);
-    assertEquals(batches.map((batch) => batch.length), step < 2 ? [2, 2] : [2]);
-  }
-  await arranged.release();
-});
-
 Deno.test("madeAhead() gives all usable examples in order, some of them in the making", async () => {
   const dataset = await numbered(30);
   const asked: number[] = [];

@@ -38,7 +38,7 @@ Deno.test("where the wasm heap is full, the run ends with the step, the batch an
   );
   assertStringIncludes(message, "Lower per_device_train_batch_size");
   assert(
-    /A micro-batch of the step has 2 rows of up to \d+ tokens and 2 tiles; it is in/.test(message),
+    /A micro-batch of the step has \d rows? with \d+ tokens and \d tiles?; it is in/.test(message),
   );
   assertStringIncludes(
     message,
@@ -77,7 +77,7 @@ gpuTest(
       `Training stopped at step 1: Cannot put a tensor [${shape.join(", ")}]`,
     );
     assertStringIncludes(error.message, "(maxStorageBufferBindingSize)");
-    assertStringIncludes(error.message, "A micro-batch of the step has 12 rows of up to");
+    assert(/A micro-batch of the step has 4 rows with \d+ tokens and 4 tiles/.test(error.message));
     assertStringIncludes(error.message, "There is no checkpoint yet");
     assertEquals(gpuErrors(), []);
   },
@@ -150,7 +150,7 @@ for (
       if (error.cause instanceof GpuOutOfMemoryError) assert(error.cause.usedBytes > 0);
       assertStringIncludes(error.message, words);
       assertStringIncludes(error.message, "not enough memory left");
-      assertStringIncludes(error.message, "A micro-batch of the step has 2 rows of up to");
+      assertStringIncludes(error.message, "A micro-batch of the step has 2 rows with");
       assertStringIncludes(error.message, `is whole in ${run.folder}/checkpoint-1`);
       assertEquals(
         [...Deno.readDirSync(run.folder)].some(({ name }) => /tmp|ckpt.*2/.test(name)),

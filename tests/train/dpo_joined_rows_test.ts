@@ -1,4 +1,4 @@
-/** Micro-batches of pairs in parts of like length. */
+/** Micro-batches of pairs of unlike lengths, joined without padding. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { DPO_LOSS_TYPES } from "../../src/losses/dpo.ts";
 import {
@@ -25,31 +25,28 @@ const sizes = (batch: number, accumulation: number) => [
 for (const share of [true, false]) {
   for (const loss of share ? DPO_LOSS_TYPES : ["sigmoid", "aot", "sft"]) {
     const how = share ? "shared prompts" : "separate rows";
-    Deno.test(`DPO with ${loss}, ${how}: parts of like length have the gradient of pairs by themselves`, async () => {
+    Deno.test(`DPO with ${loss}, ${how}: joined rows have the gradient of pairs by themselves`, async () => {
       const settings = [...LORA, SMOOTHED, `dpo.loss_type=[${loss}]`];
       const shares = `training.share_prefix=${share}`;
-      using cut = await tinyRun(tinyConfig([...settings, shares, ...sizes(8, 1)]), {
+      using joined = await tinyRun(tinyConfig([...settings, shares, ...sizes(8, 1)]), {
         rows: unlikeRows(),
       });
       using alone = await tinyRun(tinyConfig([...settings, shares, ...sizes(1, 8)]), {
         rows: unlikeRows(),
       });
-      const a = await cut.gradients(), b = await alone.gradients();
+      const a = await joined.gradients(), b = await alone.gradients();
       assertAlmostEquals(a.loss, b.loss, 1e-5 * Math.max(1, Math.abs(b.loss)));
       assert(largestDifference(a.gradients, b.gradients) < 2e-4);
       for (const [name, value] of Object.entries(b.outcome.metrics!)) {
         assertAlmostEquals(a.outcome.metrics![name], value, 1e-4, name);
       }
       assertEquals(a.outcome.tokens, b.outcome.tokens);
-      const tokens = a.outcome.tokens + a.outcome.padding;
-      const padded = a.outcome.padding / tokens;
-      if (loss.startsWith("aot")) assert(padded > 0.25, `stays whole: ${padded}`);
-      else assert(padded < 0.15, `${padded}`);
+      assertEquals(a.outcome.padding, 0);
     });
   }
 }
 
-Deno.test("DPO with micro_batch divides by the tokens of a micro-batch, not of its parts", async () => {
+Deno.test("DPO with micro_batch divides by the tokens of a micro-batch", async () => {
   using run = await tinyRun(
     tinyConfig([
       ...LORA,
@@ -61,16 +58,15 @@ Deno.test("DPO with micro_batch divides by the tokens of a micro-batch, not of i
   );
   const { loss } = await run.gradients();
   assertAlmostEquals(loss, await meanOfMicroBatches(run), 1e-5);
-  assert(run.method.lastBatchSize!.rows < 8, "micro-batches were cut");
+  assertEquals(run.method.lastBatchSize!.rows, 8);
 });
 
-Deno.test("DPO's evaluation in parts counts every pair once", async () => {
+Deno.test("DPO's evaluation of joined rows counts every pair once", async () => {
   const own = (batch: number) => [...LORA, `training.per_device_eval_batch_size=${batch}`];
-  using cut = await tinyRun(tinyConfig(own(8)), { rows: unlikeRows() });
+  using joined = await tinyRun(tinyConfig(own(8)), { rows: unlikeRows() });
   using alone = await tinyRun(tinyConfig(own(1)), { rows: unlikeRows() });
-  const a = (await cut.method.evaluate())!, b = (await alone.method.evaluate())!;
-  assertEquals(cut.method.counts!.pairs, 8);
-  assert(cut.method.lastBatchSize!.rows < 8, "the batch was cut");
+  const a = (await joined.method.evaluate())!, b = (await alone.method.evaluate())!;
+  assertEquals(joined.method.counts!.pairs, 8);
   for (const [name, value] of Object.entries(b.metrics)) {
     if (/runtime|per_second/.test(name)) continue;
     assertAlmostEquals(a.metrics[name], value, 1e-4, name);
