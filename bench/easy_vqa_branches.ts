@@ -31,9 +31,8 @@ interface StepTime {
   readonly wall: number;
   readonly processor: number;
   readonly loss: number;
-  /** Tokens that went through the decoder, padding not counted. */
+  /** Tokens that went through the decoder. */
   readonly tokens: number;
-  readonly padding: number;
 }
 
 /** One way to train: a model of its own, to be stepped. */
@@ -56,7 +55,7 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
     async step(): Promise<StepTime> {
       const wall = wallClock(), processor = processorClock();
       const { parameters } = optimizer;
-      const { losses, tokens, padding } = await method.step({
+      const { losses, tokens } = await method.step({
         accumulator,
         parameters,
         step: step++,
@@ -71,7 +70,6 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
         processor: processorClock() - processor,
         loss: measured.losses.reduce((sum, loss) => sum + loss, 0),
         tokens,
-        padding,
       };
     },
     /** The questions of the last step, as one text. */
@@ -158,7 +156,6 @@ if (import.meta.main) {
   line("processor time, s", 3, ({ processor }) => processor);
   line("time that passes, s", 3, ({ wall }) => wall);
   line("tokens through the decoder", 0, ({ tokens }) => tokens);
-  line("padding beside them", 0, ({ padding }) => padding);
   const range = [Math.min(...ratios), Math.max(...ratios)].map((ratio) => ratio.toFixed(3));
   console.log(`\nratio of processor time, turn by turn: ${range.join(" … ")}`);
 }
