@@ -9,9 +9,9 @@ import * as tf from "@tensorflow/tfjs";
 import { wantsGradient } from "./fused_op.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { withLazyGradients } from "./lazy_gradients.ts";
-import { PACKED_FORMATS, sharedPackedHalf, unpackHalf } from "./pack_half.ts";
-import { PackedWeight, type Weight } from "./packed_weight.ts";
-import { type HalfFormat, withRoundedOperands } from "./precision.ts";
+import { sharedPackedHalf, unpackHalf } from "./pack_half.ts";
+import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
+import { type HalfFormat, withPrecision } from "./precision.ts";
 import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
@@ -67,17 +67,17 @@ export function halfLinear(
       const rounded = roundWeight(weight, format);
       const b = bias && roundHalf(bias, format);
       const input = words ? unpackHalf(words, format, shape) : roundHalf(x, format); // [..., I]
-      return roundHalf(withRoundedOperands(format, () => product(input, rounded, b)), format); // [..., O]
+      return roundHalf(withPrecision("float32", () => product(input, rounded, b)), format); // [..., O]
     },
     gradient: (dy, saved) => ({
       x: () => {
         const W = widen(roundWeight(tensor ? saved[0] : weight, format)); // [O, I]
-        const dx = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), W)); // [N, I]
+        const dx = withPrecision("float32", () => tf.matMul(roundedRows(dy), W)); // [N, I]
         return roundHalf(dx, format).reshape(shape); // [..., I]
       },
       weight: () => {
         const input = rows(unpackHalf(saved[1], format, shape), I); // [N, I]
-        const dW = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), input, true));
+        const dW = withPrecision("float32", () => tf.matMul(roundedRows(dy), input, true));
         return roundHalf(dW, format); // [O, I]
       },
       bias: () => roundHalf(columnSum(roundedRows(dy)), format), // [O]

@@ -225,9 +225,8 @@ export function estimateStepMemory(
 ): StepMemory {
   const rows = dims.rows * dims.tokens;
   const { gpu, trained, processBytes } = options;
-  // Forms of a head of plain ops; on a GPU no kernel of ours rounds its logits, which are of labels
-  // alone.
-  const headForms = !options.fused ? 4 : options.half && gpu !== null ? 1 : 0;
+  // Forms of a head of plain ops.
+  const headForms = options.fused ? 0 : 4;
   const logits = headForms * Math.min(64 * 2 ** 20, rows * config.lm_vocab_size * FLOAT_BYTES);
   const { generation = 0, entropies = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -

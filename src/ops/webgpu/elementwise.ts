@@ -4,6 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { sharedGradients } from "../fused_op.ts";
+import type { HalfFormat } from "../precision.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
 
@@ -16,6 +17,8 @@ export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   /** WGSL that sets `y`, and `y1` of a second output, from `x0`, `x1`, …; all are of type V. */
   readonly body: string;
   readonly declarations?: string;
+  /** Gives `body` the function `round_half`. */
+  readonly rounds?: HalfFormat;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
   readonly values?: Readonly<Record<string, number>>;
   /** Operations of `body` for a value, for the count. */
@@ -28,7 +31,7 @@ function recordInto(
   op: Elementwise<tf.TensorInfo>,
   outs: readonly [tf.TensorInfo, tf.TensorInfo?],
 ): void {
-  const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
+  const { name, inputs, body, rounds, declarations = "", parameters = {}, values = {} } = op;
   const size = tf.util.sizeFromShape(inputs[0].shape);
   const { width, type } = laneValue(size);
   const second = outs.length > 1;
@@ -40,6 +43,7 @@ function recordInto(
     ],
     parameters: { count: "u32", ...parameters },
     workgroup: WORKGROUP,
+    rounds: rounds && { format: rounds, type },
     declarations: `alias V = ${type};\n${declarations}`,
     body: `
       if (index >= p.count) { return; }

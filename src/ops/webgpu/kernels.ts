@@ -4,7 +4,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { FusedKernels } from "../kernel_interface.ts";
-import type { PackedWeight } from "../packed_weight.ts";
+import type { PackedWeight, Weight } from "../packed_weight.ts";
+import type { HalfFormat } from "../precision.ts";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
 import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
@@ -25,6 +26,14 @@ import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.t
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
+  /** `half`: in a 16-bit pass, of which it does all rounding. */
+  headLogProbs(
+    hidden: tf.Tensor2D,
+    head: Weight,
+    targets: Int32Array,
+    temperature: number,
+    half?: HalfFormat,
+  ): tf.Tensor1D;
   /** `gatherPackedRows` at ids on the device. */
   gatherPackedRowsAt(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null;
   sampleRows(given: SampledLogits, sampling: RowSampling): DrawnRows | null;
