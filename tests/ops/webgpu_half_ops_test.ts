@@ -3,12 +3,15 @@ import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../src/device/read_back.ts";
 import { valueAndGradients } from "../../src/ops/backward.ts";
+import { gelu } from "../../src/ops/gelu.ts";
 import { headLogProbs, headLogProbsComposite } from "../../src/ops/head_log_probs.ts";
 import { float32ToBfloat16 } from "../../src/ops/half_precision.ts";
 import { PackedWeight } from "../../src/ops/packed_weight.ts";
 import { type HalfFormat, withPrecision } from "../../src/ops/precision.ts";
 import { castHalf, roundHalfOnHost } from "../../src/ops/round_half.ts";
+import { swiglu } from "../../src/ops/swiglu.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
+import { assertSameRounding } from "./assert_same_rounding.ts";
 import { type Op, randomTensor } from "./random_tensor.ts";
 import { kernelTest } from "./webgpu_op.ts";
 
@@ -205,4 +208,67 @@ kernelTest("the head's gradient in a 16-bit pass follows finite differences", as
     tf.dispose([value, ...gradients as tf.Tensor[]]);
   }
   tf.dispose(inputs);
+});
+
+/** An op's value and gradients with our kernels and without, spelled out in tfjs ops. */
+async function bothWays(half: HalfFormat, op: Op, inputs: tf.Tensor[]): Promise<Float32Array[]> {
+  const dy = randomTensor(inputs[0].shape, 99);
+  const run = () => {
+    const { value, gradients } = valueAndGradients(
+      () => withPrecision(half, () => op(...inputs)),
+      inputs,
+      dy,
+    );
+    return [value, ...gradients as tf.Tensor[]];
+  };
+  const found = run();
+  const oracle = await withoutGpuKernels(() => Promise.resolve(run()));
+  const values = await readBack([...found, ...oracle]) as Float32Array[];
+  tf.dispose([dy, ...found, ...oracle]);
+  return values;
+}
+
+kernelTest("SwiGLU of a 16-bit pass equals its composite, for small and large values", async () => {
+  for (const half of FORMATS) {
+    for (const shape of [[1], [3], [63], [65], [4, 16], [1030]]) {
+      for (const size of [1e-3, 1, 10, 60]) {
+        const inputs = tf.tidy(() =>
+          [1, 2].map((seed) => castHalf(randomTensor(shape, seed, size), half))
+        );
+        const values = await bothWays(half, swiglu as Op, inputs);
+        values.slice(0, 3).forEach((got, i) =>
+          assertSameRounding(half, got, values[3 + i], `swiglu ${half} ${shape} x${size} ${i}`, 1)
+        );
+        tf.dispose(inputs);
+      }
+    }
+  }
+});
+
+kernelTest("the gradients of a 16-bit SwiGLU follow finite differences", async () => {
+  const silu = (x: number) => x / (1 + Math.exp(-x));
+  for (const half of FORMATS) {
+    const inputs = tf.tidy(() => [1, 2].map((seed) => castHalf(randomTensor([65], seed, 4), half)));
+    const [gate, up] = await readBack(inputs);
+    const { value, gradients } = valueAndGradients(
+      () => withPrecision(half, () => swiglu(inputs[0], inputs[1])),
+      inputs,
+    );
+    const [dGate, dUp] = await readBack(gradients as tf.Tensor[]);
+    const slopes = Array.from(gate, (x, i) => (silu(x + 1e-4) - silu(x - 1e-4)) / 2e-4 * up[i]);
+    assert(distance(dGate, slopes) < 5 * STEP[half], `${half} gate`);
+    assert(distance(dUp, Array.from(gate, silu)) < 4 * STEP[half], `${half} up`);
+    tf.dispose([...inputs, value, ...gradients as tf.Tensor[]]);
+  }
+});
+
+kernelTest("GELU of a 16-bit pass goes back from words as from float32", async () => {
+  for (const half of FORMATS) {
+    for (const shape of [[1], [3], [65], [4, 16]]) {
+      const x = tf.tidy(() => castHalf(randomTensor(shape, 1, 4), half));
+      const [y, dx, value, slope] = await bothWays(half, gelu as Op, [x]);
+      assert(distance(y, value) < 1e-5 && distance(dx, slope) < 1e-5, `${half} ${shape}`);
+      x.dispose();
+    }
+  }
 });

@@ -11,8 +11,9 @@ import { onBackendReady } from "../../device/backend.ts";
 import { attention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
 import { installGpuCopyKernels } from "./copy_kernels.ts";
-import { addTo, dropout, gelu, geluGradient, swiglu } from "./elementwise.ts";
+import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
+import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
@@ -42,7 +43,7 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
-  geluGradient,
+  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients },
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },
