@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
 import { wantsGradient } from "./fused_op.ts";
-import { roundWeight } from "./half_linear.ts";
+import { roundWeight } from "./half_product.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { type HalfFormat, halfFormat } from "./precision.ts";
 import { castHalf, roundHalf } from "./round_half.ts";

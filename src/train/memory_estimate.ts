@@ -199,7 +199,7 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   const passing = T * options.adapterFloats.passing;
   // In 16 bits there are more commands, with values between them; of a block that is run again half
   // is in use. Seen, not derived.
-  const waiting = options.half ? 1.8 : options.checkpointing ? 0.6 : 1.2;
+  const waiting = options.half ? 1.0 : options.checkpointing ? 0.6 : 1.2;
   const block = FLOAT_BYTES * B * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);

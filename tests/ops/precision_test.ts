@@ -109,7 +109,6 @@ for (const format of FORMATS) {
       }
       tf.dispose([values, x]);
     },
-    ["wasm", "cpu"],
   );
 
   onEachBackend(`attention in ${format} rounds q, k, v, the result and gradients`, async () => {
@@ -192,7 +191,7 @@ for (const format of FORMATS) {
     const [a, b] = await Promise.all(tensors.map((list) => readBack(list)));
     assertEquals(a, b);
     tf.dispose([x, W, ...tensors.flat()]);
-  }, ["wasm", "cpu"]);
+  });
 
   onEachBackend(`a frozen head in ${format} has no gradient of its own`, async () => {
     const hidden = randomTensor([3, 8], 50) as tf.Tensor2D;
@@ -207,7 +206,7 @@ for (const format of FORMATS) {
     const [x, y] = await readBack([a.gradients[0]!, b.gradients[0]!]);
     assertEquals(x, y);
     tf.dispose([hidden, values, frozen, a.value, b.value, a.gradients[0]!, b.gradients[0]!]);
-  }, ["wasm", "cpu"]);
+  });
 }
 
 onEachBackend("a 16-bit pass leaves float32 ops outside of it as they are", async () => {

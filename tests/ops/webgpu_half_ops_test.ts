@@ -2,13 +2,15 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../src/device/read_back.ts";
+import { add } from "../../src/ops/add.ts";
 import { valueAndGradients } from "../../src/ops/backward.ts";
 import { gelu } from "../../src/ops/gelu.ts";
 import { headLogProbs, headLogProbsComposite } from "../../src/ops/head_log_probs.ts";
+import { linear } from "../../src/ops/linear.ts";
 import { float32ToBfloat16 } from "../../src/ops/half_precision.ts";
 import { PackedWeight } from "../../src/ops/packed_weight.ts";
 import { type HalfFormat, withPrecision } from "../../src/ops/precision.ts";
-import { castHalf, roundHalfOnHost } from "../../src/ops/round_half.ts";
+import { castHalf, roundHalf, roundHalfOnHost } from "../../src/ops/round_half.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
 import { assertSameRounding } from "./assert_same_rounding.ts";
@@ -269,6 +271,43 @@ kernelTest("GELU of a 16-bit pass goes back from words as from float32", async (
       const [y, dx, value, slope] = await bothWays(half, gelu as Op, [x]);
       assert(distance(y, value) < 1e-5 && distance(dx, slope) < 1e-5, `${half} ${shape}`);
       x.dispose();
+    }
+  }
+});
+
+kernelTest("a 16-bit linear layer gives the bits of one that rounds op by op", async () => {
+  const DIMS = [[1, 1, 1], [3, 17, 5], [8, 64, 63], [65, 63, 33], [65, 64, 132], [300, 4, 8]];
+  for (const half of FORMATS) {
+    const R = <T extends tf.Tensor>(x: T): T => roundHalf(x, half);
+    for (const [N, I, O] of DIMS) {
+      const shapes = [[N, I], [O, I], [O], [O, I]];
+      const inputs = shapes.map((shape, i) => randomTensor(shape, i + 1));
+      const [x, W, b, V] = inputs;
+      const dy = randomTensor([N, O], 9);
+      // Two layers of one input: its second gradient is added to the first.
+      const { value, gradients } = valueAndGradients(
+        () => withPrecision(half, () => add(linear(x, W, b), linear(x, V))),
+        inputs,
+        dy,
+      );
+      const want = tf.tidy(() => {
+        const [X, D] = [R(x), R(dy)] as tf.Tensor2D[];
+        const [A, B] = [R(W), R(V)] as tf.Tensor2D[];
+        const forward = (W: tf.Tensor2D) => tf.matMul(X, W, false, true);
+        const dx = (W: tf.Tensor2D) => R(tf.matMul(D, W));
+        const dW = R(tf.matMul(D, X, true));
+        const y = R(forward(A).add(R(b))).add(R(forward(B)));
+        return [y, dx(B).add(dx(A)), dW, R(D.sum(0)), dW];
+      });
+      const found = [value, ...gradients as tf.Tensor[]];
+      const values = await readBack([...found, ...want]) as Float32Array[];
+      found.forEach((_, i) => {
+        const name = `linear ${half} [${N}, ${I}] → ${O}, ${i}`;
+        // tfjs sums the rows of dy in another order.
+        if (i === 3) assertSameRounding(half, values[i], values[5 + i], name, 1);
+        else assertEquals(values[i], values[5 + i], name);
+      });
+      tf.dispose([...inputs, dy, ...found, ...want]);
     }
   }
 });

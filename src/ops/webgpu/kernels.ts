@@ -4,6 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { FusedKernels } from "../kernel_interface.ts";
+import type { HalfProduct } from "../half_matrix.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
 import type { HalfFormat } from "../precision.ts";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
@@ -14,6 +15,7 @@ import { installGpuCopyKernels } from "./copy_kernels.ts";
 import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
 import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
+import { halfProduct } from "./half_product.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
@@ -27,6 +29,10 @@ import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.t
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
+  /** `half`: R(Σ R(x)). */
+  columnSum(x: tf.Tensor, half?: HalfFormat): tf.Tensor;
+  /** {@linkcode HalfProduct}, rounded, added to `sum` in place where it can be. No gradient. */
+  halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor;
   /** `half`: in a 16-bit pass, of which it does all rounding. */
   headLogProbs(
     hidden: tf.Tensor2D,
@@ -43,7 +49,7 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
-  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients },
+  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct },
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },
