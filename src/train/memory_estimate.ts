@@ -89,7 +89,7 @@ const PROCESS_GROWTH = 65 * 2 ** 20;
 const SHADER_BYTES = 24 * 2 ** 20;
 
 /** What decides on the floats of a block. */
-type BlockOptions = Pick<StepMemoryOptions, "fused" | "half">;
+type BlockOptions = Pick<StepMemoryOptions, "fused" | "half" | "gpu">;
 
 /** Floats of a block for one row: kept for the way back, and beside them while it runs or goes back. */
 interface BlockFloats {
@@ -100,14 +100,19 @@ interface BlockFloats {
 /** Of the decoder, T tokens. */
 function decoderBlockFloats(config: VLMConfig, T: number, options: BlockOptions): BlockFloats {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
-  const { fused, half } = options;
+  const { fused, half, gpu } = options;
   const K = lm_n_kv_heads * (C / H);
   // Input and middle; both normed, q, attended; k, v; gate, up and their product; norms and softmax.
   const kept = 2 * C + (4 * C + 2 * K + 3 * I) / (half ? 2 : 1) + H + 2;
   // What norms, rotation and SwiGLU of plain ops keep in between was counted once, not derived.
   const plain = fused ? 0 : T * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * T * T;
-  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention.
-  const running = half ? Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K) : 3.5 * C + 1.75 * I;
+  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention, which on a GPU
+  // reads the words.
+  const running = !half
+    ? 3.5 * C + 1.75 * I
+    : gpu !== null
+    ? 8.3 * C + 2.3 * I
+    : Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K);
   return { kept: T * kept + plain, running: T * running };
 }
 
@@ -197,9 +202,11 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   const { rows: B, tokens: T, tiles } = dims;
   const { kept, running } = decoderBlockFloats(config, T, options);
   const passing = T * options.adapterFloats.passing;
-  // In 16 bits there are more commands, with values between them; of a block that is run again half
-  // is in use. Seen, not derived.
-  const waiting = options.half ? 1.0 : options.checkpointing ? 0.6 : 1.2;
+  // Seen, not derived. Of a block that is run again half is in use; in 16 bits a software adapter
+  // rounds operands into tensors of their own, of adapters too.
+  const again = options.checkpointing && (!options.half || options.adapterFloats.perToken === 0);
+  const rounded = options.half ? (options.gpu === "software" ? 2.1 : 1) : 1.2;
+  const waiting = rounded * (again ? (options.half ? 0.6 : 0.5) : 1);
   const block = FLOAT_BYTES * B * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);

@@ -3,6 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../src/device/read_back.ts";
 import { add } from "../../src/ops/add.ts";
+import { attention } from "../../src/ops/attention.ts";
+import { AttentionLayout } from "../../src/ops/attention_layout.ts";
 import { valueAndGradients } from "../../src/ops/backward.ts";
 import { gelu } from "../../src/ops/gelu.ts";
 import { headLogProbs, headLogProbsComposite } from "../../src/ops/head_log_probs.ts";
@@ -308,6 +310,54 @@ kernelTest("a 16-bit linear layer gives the bits of one that rounds op by op", a
         else assertEquals(values[i], values[5 + i], name);
       });
       tf.dispose([...inputs, dy, ...found, ...want]);
+    }
+  }
+});
+
+kernelTest("attention of a 16-bit pass gives the bits of one that rounds op by op", async (k) => {
+  const DIMS = [[1, 1, 1, 1, 1, 4], [2, 7, 7, 4, 2, 8], [1, 65, 65, 3, 1, 64], [
+    2,
+    3,
+    63,
+    2,
+    2,
+    20,
+  ]];
+  for (const half of FORMATS) {
+    const R = (x: tf.Tensor) => roundHalf(x, half) as tf.Tensor4D;
+    for (const [B, Tq, Tk, H, K, D] of DIMS) {
+      for (const isCausal of [false, true]) {
+        if (isCausal && Tq !== Tk) continue;
+        const layout = isCausal ? AttentionLayout.causal(new Int32Array(B), Tq) : null;
+        const inputs = [[B, Tq, H, D], [B, Tk, K, D], [B, Tk, K, D]].map((shape, i) =>
+          randomTensor(shape, i + 1)
+        );
+        const dy = randomTensor([B, Tq, H * D], 9);
+        const op: Op = (q, k, v) =>
+          attention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, layout);
+        const found = valueAndGradients(
+          () => withPrecision(half, () => op(...inputs)),
+          inputs,
+          dy,
+        );
+        const unrecorded = withPrecision(half, () => op(...inputs));
+        const want = tf.tidy(() => {
+          const [Q, X, V] = inputs.map(R);
+          const { value, gradients } = valueAndGradients(
+            () => k.attention(Q, X, V, layout)!,
+            [Q, X, V],
+            roundHalf(dy, half),
+          );
+          return [value, ...gradients as tf.Tensor[]].map((x) => roundHalf(x, half));
+        });
+        const tensors = [found.value, ...found.gradients as tf.Tensor[]];
+        const values = await readBack([...tensors, ...want, unrecorded]);
+        const name = `${half} [${B}, ${Tq}, ${Tk}, ${H}, ${K}, ${D}] ${isCausal}`;
+        tensors.forEach((_, i) => assertEquals(values[i], values[4 + i], `${name}, ${i}`));
+        assertEquals(values[8], values[0], `${name} where nobody goes back`);
+        layout?.dispose();
+        tf.dispose([...inputs, dy, ...tensors, ...want, unrecorded]);
+      }
     }
   }
 });

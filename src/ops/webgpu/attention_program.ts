@@ -20,14 +20,19 @@ import {
   PARAMETERS,
   queryOf,
   queryRecord,
+  rounding,
   seenKeys,
+  stored,
   storeHead,
   sum,
   tiles,
 } from "./attention_wgsl.ts";
+import type { OperandType } from "./product_operands.ts";
 import { cachedProgram, type Program } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, H query heads, K key/value heads, G = H / K, D head dim
+
+const BUFFER: OperandType = { type: "vec4<f32>", rounded: false };
 
 /** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [B, Tq, H]. */
 export function forwardProgram(variant: AttentionVariant): Program {
@@ -42,6 +47,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
       { name: "lse", type: "f32", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
     body: `${queryOf(variant)}${seenKeys(hasLayout)}
@@ -68,7 +74,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
       ifOwn(
         variant,
         "is_query",
-        `${each(D4, "out[at + #u] = o# * inverse;")}
+        `${each(D4, `out[at + #u] = ${stored(variant, "o# * inverse")};`)}
       lse[head] = most + log(max(total, 1e-30));`,
       )
     }`,
@@ -87,15 +93,17 @@ export function recordProgram(variant: AttentionVariant): Program {
   const { width, isScaled } = queryRecord(variant);
   return cachedProgram(named("record", variant), () => ({
     bindings: [
-      ...(isScaled ? [{ name: "q", type: "vec4<f32>" } as const] : []),
+      // In a buffer, which a texture is made of for those who read it often.
+      ...(isScaled ? [{ name: "q", ...variant.tile === 0 ? BUFFER : variant.inputs }] : []),
       { name: "out", type: "vec4<f32>" },
-      { name: "dy", type: "vec4<f32>" },
+      { name: "dy", type: "vec4<f32>", rounded: variant.half !== null },
       { name: "lse", type: "f32" },
       ...integers(variant),
       ...angles(turns),
       { name: "record", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     body: `${queryOf(alone)}${seenKeys(hasLayout)}
       let delta = ${sum(D4, "dot(load_out(at + #u), load_dy(at + #u))")};
@@ -123,6 +131,7 @@ export function dqProgram(variant: AttentionVariant): Program {
       { name: "dq", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
     body: `${queryOf(variant)}${seenKeys(hasLayout)}
@@ -139,7 +148,7 @@ export function dqProgram(variant: AttentionVariant): Program {
       )
     }
       ${each(D4, "g# *= p.scale;")}
-      ${ifOwn(variant, "is_query", storeHead(D4, ["dq", "at"], "g", turns ? "angle" : null))}`,
+      ${ifOwn(variant, "is_query", storeHead(variant, ["dq", "at"], "g", turns ? "angle" : null))}`,
   }));
 }
 
@@ -201,6 +210,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
       { name: "dv", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_record: width, tile_dy: D4 }),
     body: `
@@ -237,8 +247,8 @@ export function dkvProgram(variant: AttentionVariant): Program {
       ifOwn(
         variant,
         "is_key",
-        `${storeHead(D4, ["dk", "kv"], "dk", turns ? "angle" : null)}
-      ${each(D4, "dv[kv + #u] = dv#;")}`,
+        `${storeHead(variant, ["dk", "kv"], "dk", turns ? "angle" : null)}
+      ${each(D4, `dv[kv + #u] = ${stored(variant, "dv#")};`)}`,
       )
     }`,
   }));

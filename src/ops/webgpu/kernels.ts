@@ -3,13 +3,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { AttentionLayout } from "../attention_layout.ts";
 import type { FusedKernels } from "../kernel_interface.ts";
 import type { HalfProduct } from "../half_matrix.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
 import type { HalfFormat } from "../precision.ts";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
 import { onBackendReady } from "../../device/backend.ts";
-import { attention } from "./attention.ts";
+import { attention, halfAttention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
 import { installGpuCopyKernels } from "./copy_kernels.ts";
 import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
@@ -29,6 +30,14 @@ import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.t
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
+  /** R(attention(R(q), R(k), R(v))); null where `attention` gives that. */
+  halfAttention(
+    half: HalfFormat,
+    q: tf.Tensor4D,
+    k: tf.Tensor4D,
+    v: tf.Tensor4D,
+    layout: AttentionLayout | null,
+  ): tf.Tensor3D | null;
   /** `half`: R(Σ R(x)). */
   columnSum(x: tf.Tensor, half?: HalfFormat): tf.Tensor;
   /** {@linkcode HalfProduct}, rounded, added to `sum` in place where it can be. No gradient. */
@@ -49,7 +58,7 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
-  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct },
+  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct, halfAttention },
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },

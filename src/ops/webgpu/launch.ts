@@ -154,7 +154,8 @@ export class GpuLaunch {
     const buffer = this.buffer(tensor);
     if (!this.isFallback) return buffer;
     const texels = (count ?? tf.util.sizeFromShape(tensor.shape)) / 4;
-    const texture = this.texture(slot, texels);
+    const texture = this.#texture(slot, Math.ceil(texels / TEXTURE_WIDTH));
+    this.#held.set(texture, texels * 16);
     this.#counts?.add({ kernel: "copy into a texture", bytes: 2 * texels * 16, flops: 0 });
     this.#endPass();
     const { commandEncoder } = this.backend;
@@ -364,14 +365,7 @@ export class GpuLaunch {
     return buffer;
   }
 
-  /** The texture of a slot, for so many texels; its values undefined. */
-  texture(slot: string, texels: number): GPUTexture {
-    const texture = this.#textureOfRows(slot, Math.ceil(texels / TEXTURE_WIDTH));
-    this.#held.set(texture, texels * 16);
-    return texture;
-  }
-
-  #textureOfRows(slot: string, rows: number): GPUTexture {
+  #texture(slot: string, rows: number): GPUTexture {
     const before = this.#textures.get(slot);
     if (before !== undefined && before.height >= rows) return before;
     if (before !== undefined) {
@@ -381,7 +375,9 @@ export class GpuLaunch {
     const most = this.#device.limits.maxTextureDimension2D;
     if (rows > most) {
       throw new RangeError(
-        `Cannot multiply: ${rows * TEXTURE_WIDTH * 4} values of an operand do not fit a texture ` +
+        `Cannot multiply: an operand of ${
+          rows * TEXTURE_WIDTH * 4
+        } values does not fit a texture ` +
           `of this adapter, which holds ${most * TEXTURE_WIDTH * 4}. Lower the batch size.`,
       );
     }

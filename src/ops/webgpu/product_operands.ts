@@ -69,23 +69,23 @@ export function isUnrounded(packed: PackedNumbers | undefined, half: HalfFormat 
   return half !== null && packed?.format !== PACKED_FORMATS[half];
 }
 
-/** Four values a lane from a buffer into a texture, widened and rounded. */
-function copyProgram({ type, rounded }: OperandType, half: HalfFormat | null): Program {
-  const name = `copy into a texture ${type}${rounded ? ` rounded ${half}` : ""}`;
-  return cachedProgram(name, () => ({
-    bindings: [{ name: "x", type, rounded }, { name: "texels", type: "texture", write: true }],
+/** Four values a lane, widened and rounded. */
+function widenProgram({ type, rounded }: OperandType, half: HalfFormat | null): Program {
+  return cachedProgram(`widen ${type}${rounded ? ` rounded ${half}` : ""}`, () => ({
+    bindings: [{ name: "x", type, rounded }, { name: "out", type: "vec4<f32>", write: true }],
     parameters: { first: "u32", count: "u32" },
     rounds: half === null ? undefined : { format: half, type: "vec4<f32>" },
-    workgroup: 64,
+    workgroup: 256,
     body: `
       if (index >= p.count) { return; }
-      store_texels(index, load_x(p.first + index));`,
+      out[index] = load_x(p.first + index);`,
   }));
 }
 
 /**
- * A matrix as a product reads it: its buffer or, where a CPU plays the GPU, the texture of that slot,
- * filled by a shader that widens and rounds unless a plain copy does.
+ * A matrix as a shader reads it: its buffer or, where a CPU plays the GPU, the texture of that slot.
+ * There a shader widens and rounds into a buffer that is copied: llvmpipe takes three times as long to
+ * store texels.
  *
  * @param tensor its numbers or words; a multiple of four numbers
  * @param half what they are rounded to
@@ -94,7 +94,7 @@ function copyProgram({ type, rounded }: OperandType, half: HalfFormat | null): P
  */
 export function bindOperand(
   l: GpuLaunch,
-  slot: "a" | "b",
+  slot: string,
   tensor: tf.TensorInfo,
   packed: PackedNumbers | undefined,
   half: HalfFormat | null,
@@ -106,12 +106,14 @@ export function bindOperand(
   if (!l.isFallback) return [l.buffer(tensor), { type, rounded }];
   const read: OperandType = { type: "texture", rounded: false };
   if (packed === undefined && !rounded) return [l.operand(tensor, slot, first, count), read];
-  const texture = l.texture(slot, count / 4);
+  const wide = l.output([count]);
   l.dispatch(
-    copyProgram({ type, rounded }, rounded ? half : null),
-    [l.buffer(tensor), texture],
+    widenProgram({ type, rounded }, rounded ? half : null),
+    [l.buffer(tensor), l.buffer(wide)],
     { first: first / 4, count: count / 4 },
-    grid(count / 4, 64),
+    grid(count / 4, 256),
   );
+  const texture = l.operand(wide, slot);
+  l.backend.disposeData(wide.dataId);
   return [texture, read];
 }

@@ -17,7 +17,7 @@ export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture" | Pack
 export interface Binding {
   readonly name: string;
   readonly type: BindingType;
-  /** Default: read only. A texture is written alone. */
+  /** Default: read only. */
   readonly write?: boolean;
   /** Whether `load_x` rounds what it reads, as the program's `rounds` says. */
   readonly rounded?: boolean;
@@ -84,15 +84,9 @@ function declareBinding({ name, type, write, rounded }: Binding, index: number):
 fn load_${name}(i: u32) -> ${type} { return round_half(read_${name}(i)); }`
       : `fn load_${name}(i: u32) -> ${type} { ${body} }`;
   if (type === "texture") {
-    const texels = `${name}_texels`;
     const place = `vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${Math.log2(TEXTURE_WIDTH)}u)`;
-    const declare = (access: string): string =>
-      `${at} var ${texels}: texture_storage_2d<rgba32float, ${access}>;`;
-    return write
-      ? `${declare("write")}
-fn store_${name}(i: u32, x: vec4<f32>) { textureStore(${texels}, ${place}, x); }`
-      : `${declare("read")}
-${load("vec4<f32>", `return textureLoad(${texels}, ${place});`)}`;
+    return `${at} var ${name}_texels: texture_storage_2d<rgba32float, read>;
+${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
   }
   if (type === "BF16" || type === "F16") {
     const halves = ["x", "y"].flatMap((word) => [`w.${word} & 0xffffu`, `w.${word} >> 16u`]);
