@@ -74,7 +74,7 @@ const options: readonly OptionSpec[] = [
     name: "precision",
     kind: "text",
     choices: PRECISIONS,
-    summary: "step, memory: of the training step (float32)",
+    summary: "step, memory, kernels: of the training step (float32)",
   },
   { name: "lora", kind: "flag", summary: "step, kernels: a LoRA step too" },
   {

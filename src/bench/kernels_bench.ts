@@ -7,6 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { CountedDispatch } from "../ops/webgpu/dispatch_counts.ts";
+import type { Precision } from "../ops/precision.ts";
 import { currentLaunch } from "../ops/webgpu/launch.ts";
 import { type BenchDims, benchModel } from "./bench_work.ts";
 import { addBenchLora, StepWork } from "./step_bench.ts";
@@ -105,8 +106,13 @@ export function kernelTable(
   return { rows: rows.sort((a, b) => b.ms - a.ms), total: sumUp(dispatches, rates) };
 }
 
-async function countStep(dims: BenchDims, lora: boolean): Promise<readonly CountedDispatch[]> {
+async function countStep(
+  dims: BenchDims,
+  lora: boolean,
+  precision: Precision,
+): Promise<readonly CountedDispatch[]> {
   const model = benchModel(dims, lora);
+  model.precision = precision;
   if (lora) await addBenchLora(model);
   const work = new StepWork(model, dims);
   const launch = currentLaunch();
@@ -129,12 +135,14 @@ async function countStep(dims: BenchDims, lora: boolean): Promise<readonly Count
  * nothing there.
  *
  * @param lora count a step that trains LoRA adapters too
+ * @param precision of the passes
  * @throws {Error} where the backend is not webgpu
  */
 export async function benchKernels(
   dims: BenchDims,
   rates: GpuRates,
   lora: boolean,
+  precision: Precision = "float32",
 ): Promise<KernelsResult> {
   if (tf.getBackend() !== "webgpu") {
     throw new Error(
@@ -142,8 +150,9 @@ export async function benchKernels(
         "(a software adapter will do)",
     );
   }
-  const step = kernelTable(await countStep(dims, false), rates);
+  const step = kernelTable(await countStep(dims, false, precision), rates);
   const { bandwidth, tflops, launchUs } = rates;
   const result = { bandwidth, tflops, launchUs, step };
-  return lora ? { ...result, lora_step: kernelTable(await countStep(dims, true), rates) } : result;
+  if (!lora) return result;
+  return { ...result, lora_step: kernelTable(await countStep(dims, true, precision), rates) };
 }

@@ -40,7 +40,7 @@ export interface BenchRequest {
   readonly rounds: number;
   /** Seconds that pass, or processor seconds of all threads. */
   readonly clock: "wall" | "cpu";
-  /** Of `step` and `memory`; default: float32. */
+  /** Of `step`, `memory` and `kernels`; default: float32. */
   readonly precision?: Precision;
   /** Also step LoRA adapters. */
   readonly lora: boolean;
@@ -74,7 +74,7 @@ export interface BenchReport {
   readonly parameters: number;
   readonly reps: number;
   readonly clock: "wall" | "cpu";
-  /** Of `step` and `memory`. */
+  /** Of `step`, `memory` and `kernels`. */
   readonly precision: Precision;
   /** The other program, or what else ours was compared with. */
   readonly against: string | null;
@@ -195,7 +195,7 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
       found.memory = await benchMemory(dims, { precision });
     } else {
       request.onProgress?.("kernels");
-      found.kernels = await benchKernels(dims, request.rates, request.lora);
+      found.kernels = await benchKernels(dims, request.rates, request.lora, precision);
     }
   }
   return {

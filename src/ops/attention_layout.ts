@@ -232,6 +232,10 @@ export interface AttentionDims {
   readonly Tk: number;
   /** Queries of all rows. */
   readonly N: number;
+  /** The first two dims of tensors of queries: [B, Tq], or [1, N] of joined rows. */
+  readonly ofQueries: readonly [number, number];
+  /** The first two dims of tensors of keys. */
+  readonly ofKeys: readonly [number, number];
   /** Query heads. */
   readonly H: number;
   /** Key/value heads. */
@@ -266,5 +270,6 @@ export function attentionDims(
     }
   }
   const { batch: B, queries: Tq, keys: Tk } = layout ?? { batch, queries, keys: keyCount };
-  return { B, Tq, Tk, N: batch * queries, H, K, D };
+  const ofQueries = [batch, queries] as const, ofKeys = [batch, keyCount] as const;
+  return { B, Tq, Tk, N: batch * queries, ofQueries, ofKeys, H, K, D };
 }

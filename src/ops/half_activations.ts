@@ -13,7 +13,6 @@ import { packHalf, unpackHalf } from "./pack_half.ts";
 import { type HalfFormat, withPrecision } from "./precision.ts";
 import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
 
 /** What is kept of rounded values: nothing where nobody goes back. */
 function kept(values: readonly tf.Tensor[], format: HalfFormat): tf.Tensor[] {
@@ -42,9 +41,10 @@ export function halfGelu(
     forward: () => run(x),
     gradient: (dy, [words]) => ({
       x: () => {
+        const kernels = fusedKernels();
+        if (kernels !== null) return kernels.geluHalfGradient(words, dy, format);
         const x = unpackHalf(words, format, shape);
-        return fusedKernels()?.geluGradient(x, dy) ??
-          valueAndGradients(() => run(x), [x], dy).gradients[0]!;
+        return valueAndGradients(() => run(x), [x], dy).gradients[0]!;
       },
     }),
   });
@@ -95,16 +95,11 @@ export function halfSwiglu(format: HalfFormat, gate: tf.Tensor, up: tf.Tensor): 
     inputs: { gate, up },
     save: kept([gate, up], format),
     forward: () =>
-      wasmKernels()?.swigluHalf(gate, up, format) ?? halfSwigluComposite(format, gate, up),
+      fusedKernels()?.swigluHalf(gate, up, format) ?? halfSwigluComposite(format, gate, up),
     gradient: (dy, words) => {
+      const kernels = fusedKernels();
+      if (kernels !== null) return kernels.swigluHalfGradients(words[0], words[1], dy, format);
       const factor = (i: number) => unpackHalf(words[i], format, shape);
-      const kernels = wasmKernels();
-      if (kernels !== null) {
-        return {
-          gate: () => kernels.swigluHalfGate(factor(0), factor(1), roundHalf(dy, format), format),
-          up: () => kernels.swigluHalf(factor(0), roundHalf(dy, format), format),
-        };
-      }
       const R = (x: tf.Tensor) => roundHalf(x, format);
       return {
         gate: () => {

@@ -12,6 +12,7 @@ import { type HalfFormat, withPrecision } from "./precision.ts";
 import { packHalf, unpackHalf } from "./pack_half.ts";
 import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 import { withGradient } from "./with_gradient.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, D head dim
@@ -43,6 +44,8 @@ export function halfAttention(
   layout: AttentionLayout | null,
   attention: Attention,
 ): tf.Tensor3D {
+  const onGpu = gpuKernels()?.halfAttention(format, q, k, v, layout);
+  if (onGpu) return onGpu;
   const run = (inputs: tf.Tensor[]) => {
     const [q, k, v] = inputs as tf.Tensor4D[];
     return withPrecision("float32", () => attention(q, k, v, layout));

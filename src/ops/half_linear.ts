@@ -8,49 +8,41 @@
 import * as tf from "@tensorflow/tfjs";
 import { wantsGradient } from "./fused_op.ts";
 import { fusedKernels } from "./fused_kernels.ts";
+import { halfProduct } from "./half_product.ts";
 import { withLazyGradients } from "./lazy_gradients.ts";
-import { PACKED_FORMATS, sharedPackedHalf, unpackHalf } from "./pack_half.ts";
-import { PackedWeight, type Weight } from "./packed_weight.ts";
-import { type HalfFormat, withRoundedOperands } from "./precision.ts";
+import { sharedPackedHalf } from "./pack_half.ts";
+import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
+import type { HalfFormat } from "./precision.ts";
 import { isRecording } from "./recording.ts";
 import { roundHalf } from "./round_half.ts";
-import { unpackWeight } from "./unpack_weight.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 
 // N rows, I input features, O output features
 
-/** A weight with its values rounded; a packed one that has the format already, as it is. */
-export function roundWeight(weight: Weight, format: HalfFormat): Weight {
-  if (!(weight instanceof PackedWeight)) return roundHalf(weight, format);
-  return weight.format === PACKED_FORMATS[format]
-    ? weight
-    : roundHalf(unpackWeight(weight), format);
-}
-
-function widen(weight: Weight): tf.Tensor2D {
-  return (weight instanceof PackedWeight ? unpackWeight(weight) : weight) as tf.Tensor2D;
-}
-
-/** Σ over rows: [N, O] → [O]. */
-function columnSum(rows: tf.Tensor2D): tf.Tensor {
-  return fusedKernels()?.columnSum(rows) ?? rows.sum(0);
+/** R(Σ R(dy)) over rows: [..., O] → [O]. */
+function halfColumnSum(dy: tf.Tensor, format: HalfFormat): tf.Tensor {
+  const onGpu = gpuKernels()?.columnSum(dy, format);
+  if (onGpu) return onGpu;
+  const O = dy.shape[dy.rank - 1];
+  const rows = roundHalf(dy, format).reshape([-1, O]); // [N, O]
+  return roundHalf(fusedKernels()?.columnSum(rows) ?? rows.sum(0), format);
 }
 
 /**
- * R(R(x) R(W)ᵀ + R(b)). Gradients are written: R(R(dy) R(W)), R(R(dy)ᵀ R(x)) and R(Σ R(dy)).
+ * R(R(x) R(W)ᵀ + R(b)). Its gradients are R(R(dy) R(W)), R(R(dy)ᵀ R(x)) and R(Σ R(dy)), the first two
+ * added to what there is of them where a kernel can.
  *
  * @param format to round to
  * @param x [..., I]
  * @param weight [O, I]
  * @param bias [O], if there is one
- * @param product the layer; it is called in float32
  * @returns [..., O]
  */
 export function halfLinear(
   format: HalfFormat,
   x: tf.Tensor,
   weight: Weight,
-  bias: tf.Tensor | undefined,
-  product: (x: tf.Tensor, weight: Weight, bias?: tf.Tensor) => tf.Tensor,
+  bias?: tf.Tensor,
 ): tf.Tensor {
   const [O, I] = weight.shape;
   const { shape } = x;
@@ -58,29 +50,27 @@ export function halfLinear(
   const words = tensor !== null && wantsGradient(tensor) && isRecording()
     ? sharedPackedHalf(x, format)
     : null;
-  const rows = (values: tf.Tensor, columns: number) => values.reshape([-1, columns]) as tf.Tensor2D;
-  const roundedRows = (dy: tf.Tensor) => rows(roundHalf(dy, format), O); // [N, O]
+  const packed = (words: tf.Tensor) => ({ words, format: PACKED_FORMATS[format], shape });
   return withLazyGradients({
     inputs: { x, ...(tensor ? { weight: tensor } : {}), ...(bias ? { bias } : {}) },
     save: [...(tensor ? [tensor] : []), ...(words ? [words] : [])],
     forward: () => {
-      const rounded = roundWeight(weight, format);
-      const b = bias && roundHalf(bias, format);
-      const input = words ? unpackHalf(words, format, shape) : roundHalf(x, format); // [..., I]
-      return roundHalf(withRoundedOperands(format, () => product(input, rounded, b)), format); // [..., O]
+      const a = words ? packed(words) : x;
+      return halfProduct(format, {
+        ...{ kind: "nt", a, b: weight, bias },
+        shape: [...shape.slice(0, -1), O],
+      });
     },
     gradient: (dy, saved) => ({
-      x: () => {
-        const W = widen(roundWeight(tensor ? saved[0] : weight, format)); // [O, I]
-        const dx = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), W)); // [N, I]
-        return roundHalf(dx, format).reshape(shape); // [..., I]
+      x: (sums) => {
+        const b = tensor ? saved[0] : weight;
+        return halfProduct(format, { kind: "nn", a: dy, b, shape }, sums?.x); // [..., I]
       },
-      weight: () => {
-        const input = rows(unpackHalf(saved[1], format, shape), I); // [N, I]
-        const dW = withRoundedOperands(format, () => tf.matMul(roundedRows(dy), input, true));
-        return roundHalf(dW, format); // [O, I]
+      weight: (sums) => {
+        const b = packed(saved[1]);
+        return halfProduct(format, { kind: "tn", a: dy, b, shape: [O, I] }, sums?.weight);
       },
-      bias: () => roundHalf(columnSum(roundedRows(dy)), format), // [O]
+      bias: () => halfColumnSum(dy, format), // [O]
     }),
   });
 }

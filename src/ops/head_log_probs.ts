@@ -9,13 +9,14 @@
 import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "./backward.ts";
 import { wantsGradient } from "./fused_op.ts";
-import { roundWeight } from "./half_linear.ts";
+import { roundWeight } from "./half_product.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { type HalfFormat, halfFormat } from "./precision.ts";
 import { castHalf, roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { withGradient } from "./with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import type { HalfHead } from "./wasm/head.ts";
 
@@ -165,6 +166,8 @@ function halfHeadLogProbs(
   targets: Int32Array,
   temperature: number,
 ): tf.Tensor1D {
+  const onGpu = gpuKernels()?.headLogProbs(hidden, head, targets, temperature, format);
+  if (onGpu) return onGpu;
   const trained = !(head instanceof PackedWeight) && wantsGradient(head);
   const half: HalfHead = { format, headIsTrained: trained };
   const h = castHalf(hidden, format);

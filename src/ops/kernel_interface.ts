@@ -6,7 +6,9 @@ import type * as tf from "@tensorflow/tfjs";
 import type { AdamWTensors } from "./adamw.ts";
 import type { AttentionLayout } from "./attention_layout.ts";
 import type { LinearExtras } from "./fused_linear.ts";
+import type { Gradients } from "./fused_op.ts";
 import type { PackedWeight, Weight } from "./packed_weight.ts";
+import type { HalfFormat } from "./precision.ts";
 import type { Rotation } from "./rotary_angles.ts";
 
 /**
@@ -23,9 +25,18 @@ export interface FusedKernels {
   rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
   gelu(x: tf.Tensor): tf.Tensor;
-  /** The gradient of `gelu` by x. */
-  geluGradient(x: tf.Tensor, dy: tf.Tensor): tf.Tensor;
   swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
+  /** The gradient of `gelu` by x, which is given as `packHalf` makes it; not rounded. */
+  geluHalfGradient(x: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor;
+  /** R(R(silu(gate)) · up) of rounded gate and up, in a 16-bit pass. No gradient. */
+  swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
+  /** Its gradients by `gate` and `up`, which are given as `packHalf` makes them; dy is rounded. */
+  swigluHalfGradients(
+    gate: tf.Tensor,
+    up: tf.Tensor,
+    dy: tf.Tensor,
+    format: HalfFormat,
+  ): Gradients;
   rope(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D;
   attention(
     q: tf.Tensor4D,

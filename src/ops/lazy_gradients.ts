@@ -5,13 +5,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { Gradients } from "./fused_op.ts";
 
 /** The part of tfjs 4.22's engine that records such an op; `tf.customGrad` stands on it. */
 interface RecordingEngine {
   runKernelFunc(op: {
     inputs: tf.NamedTensorMap;
     forwardFunc: (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
-    backwardsFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>;
+    backwardsFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => Gradients;
   }): tf.Tensor;
 }
 
@@ -23,8 +24,11 @@ export interface LazyOp {
   readonly forward: () => tf.Tensor;
   /** Kept for the way back. */
   readonly save: readonly tf.Tensor[];
-  /** From the value's gradient and what was kept: the gradient of each input, if asked. Written. */
-  readonly gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>;
+  /**
+   * From the value's gradient and what was kept: the gradient of each input, if asked. Written, or
+   * added to what there is of it.
+   */
+  readonly gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => Gradients;
 }
 
 /** Runs an op; the ops inside are not recorded. */

@@ -114,7 +114,7 @@ export function linear(
   const fused = half === null ? fusedKernels() : null;
   if (fused !== null) return fused.linear(x, weight, bias, extras);
   if (extras?.branch || extras?.gelu) return separateLinear(x, weight, bias, extras);
-  if (half !== null) return halfLinear(half, x, weight, bias, linear);
+  if (half !== null) return halfLinear(half, x, weight, bias);
   return weight instanceof PackedWeight
     ? packedLinearComposite(x, weight, bias)
     : linearComposite(x, weight, bias);

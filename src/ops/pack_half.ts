@@ -8,17 +8,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { float32ToBfloat16, float32ToFloat16 } from "./half_precision.ts";
-import { joinHalves, type PackedFormat } from "./packed_weight.ts";
+import { joinHalves, PACKED_FORMATS } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { unpackWords } from "./unpack_weight.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import { packHalfOnGpu } from "./webgpu/round_half.ts";
-
-/** Formats by their names in files. */
-export const PACKED_FORMATS: Readonly<Record<HalfFormat, PackedFormat>> = {
-  bf16: "BF16",
-  fp16: "F16",
-};
 
 /** The plain path of {@linkcode packHalf}: on the host where tensors are there, else on the GPU. */
 export function packHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor {

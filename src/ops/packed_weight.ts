@@ -9,9 +9,16 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
+import type { HalfFormat } from "./precision.ts";
 
 /** How the 16 bits are to be read, by safetensors' names. */
 export type PackedFormat = "BF16" | "F16";
+
+/** Formats of 16-bit passes by their names in files. */
+export const PACKED_FORMATS: Readonly<Record<HalfFormat, PackedFormat>> = {
+  bf16: "BF16",
+  fp16: "F16",
+};
 
 /** 16-bit words to the int32 words that share them; an odd last one has zeros above. */
 export function joinHalves(bits: Uint16Array): Int32Array {

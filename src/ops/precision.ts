@@ -48,27 +48,6 @@ export function currentPrecision(): Precision {
   return current;
 }
 
-let rounded: HalfFormat | null = null;
-
-/** The format that the operands of products are known to be rounded to; null: none is known. */
-export function roundedOperands(): HalfFormat | null {
-  return rounded;
-}
-
-/**
- * Runs `f` in float32 on operands that are rounded to a format already, so that a kernel may keep
- * them in it and gives the same numbers.
- */
-export function withRoundedOperands<T>(format: HalfFormat, f: () => T): T {
-  const before = rounded;
-  rounded = format;
-  try {
-    return withPrecision("float32", f);
-  } finally {
-    rounded = before;
-  }
-}
-
 /**
  * Runs `f` with the products of its ops in a precision. Ops remember it for their backward pass.
  *

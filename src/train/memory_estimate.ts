@@ -90,7 +90,7 @@ const PROCESS_GROWTH = 75 * 2 ** 20;
 const SHADER_BYTES = 24 * 2 ** 20;
 
 /** What decides on the floats of a block. */
-type BlockOptions = Pick<StepMemoryOptions, "fused" | "half">;
+type BlockOptions = Pick<StepMemoryOptions, "fused" | "half" | "gpu">;
 
 /** Floats of a block: kept for the way back, and beside them while it runs or goes back. */
 interface BlockFloats {
@@ -105,14 +105,19 @@ function decoderBlockFloats(
   options: BlockOptions,
 ): BlockFloats {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
-  const { fused, half } = options;
+  const { fused, half, gpu } = options;
   const K = lm_n_kv_heads * (C / H);
   // Input and middle; both normed, q, attended; k, v; gate, up and their product; norms and softmax.
   const kept = 2 * C + (4 * C + 2 * K + 3 * I) / (half ? 2 : 1) + H + 2;
   // What norms, rotation and SwiGLU of plain ops keep in between was counted once, not derived.
   const plain = fused ? 0 : N * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * N * N / Math.max(1, B);
-  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention.
-  const running = half ? Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K) : 3.5 * C + 1.75 * I;
+  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention, which on a GPU
+  // reads the words.
+  const running = !half
+    ? 3.5 * C + 1.75 * I
+    : gpu !== null
+    ? 8.3 * C + 2.3 * I
+    : Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K);
   return { kept: N * kept + plain, running: N * running };
 }
 
@@ -203,9 +208,11 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   const { tokens: N, tiles } = dims;
   const { kept, running } = decoderBlockFloats(config, dims, options);
   const passing = N * options.adapterFloats.passing;
-  // In 16 bits there are more commands, with values between them; of a block that is run again half
-  // is in use. Seen, not derived.
-  const waiting = options.half ? 1.5 : options.checkpointing ? 0.6 : 1.2;
+  // Seen, not derived. Of a block that is run again half is in use; in 16 bits a software adapter
+  // rounds operands into tensors of their own, of adapters too.
+  const again = options.checkpointing && (!options.half || options.adapterFloats.perToken === 0);
+  const rounded = options.half ? (options.gpu === "software" ? 2.1 : 1) : 1.2;
+  const waiting = rounded * (again ? (options.half ? 0.6 : 0.5) : 1);
   const block = FLOAT_BYTES * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);
@@ -230,9 +237,8 @@ export function estimateStepMemory(
   method: MethodMemory = {},
 ): StepMemory {
   const { gpu, trained, processBytes } = options;
-  // Forms of a head of plain ops; on a GPU no kernel of ours rounds its logits, which are of labels
-  // alone.
-  const headForms = !options.fused ? 4 : options.half && gpu !== null ? 1 : 0;
+  // Forms of a head of plain ops.
+  const headForms = options.fused ? 0 : 4;
   const logits = headForms *
     Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
   const { generation = 0, entropies = 0 } = method;

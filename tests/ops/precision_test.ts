@@ -15,15 +15,13 @@ import { linear } from "../../src/ops/linear.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../src/ops/half_precision.ts";
 import { PackedWeight } from "../../src/ops/packed_weight.ts";
 import { currentPrecision, type HalfFormat, withPrecision } from "../../src/ops/precision.ts";
-import { roundHalf, roundHalfOnHost } from "../../src/ops/round_half.ts";
+import { roundHalf } from "../../src/ops/round_half.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
 import { RandomStream } from "../../src/random.ts";
+import { assertSameRounding } from "./assert_same_rounding.ts";
 import { onEachBackend } from "../generate/gpu_test_case.ts";
 
 const FORMATS: readonly HalfFormat[] = ["bf16", "fp16"];
-/** Bits of the fraction, the leading one included. */
-const DIGITS: Record<HalfFormat, number> = { bf16: 8, fp16: 11 };
-
 type Op = (...inputs: tf.Tensor[]) => tf.Tensor;
 
 function randomTensor(shape: number[], seed: number, scale = 1): tf.Tensor {
@@ -31,35 +29,6 @@ function randomTensor(shape: number[], seed: number, scale = 1): tf.Tensor {
   const size = shape.reduce((a, b) => a * b, 1);
   const values = Float32Array.from({ length: size }, () => (stream.nextFloat() * 2 - 1) * scale);
   return tf.tensor(values, shape);
-}
-
-/**
- * The same numbers, each one of the format's, but for a few whose float32 sums, taken in another
- * order, fell to the other side of a tie: those are one step off.
- */
-function assertSameRounding(
-  format: HalfFormat,
-  got: Float32Array,
-  want: Float32Array,
-  name: string,
-  steps: number,
-): void {
-  assertEquals(got.length, want.length, name);
-  assertEquals(got, roundHalfOnHost(got.slice(), format), `${name} has values of the format alone`);
-  let off = 0;
-  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  want.forEach((value, i) => {
-    if (Object.is(got[i], value) || got[i] === value) return;
-    off++;
-    // A step of the value itself, or float32's error of sums that cancel.
-    const step = 2 ** (Math.floor(Math.log2(Math.abs(value))) + 1 - DIGITS[format]) * 1.01 * steps;
-    const allowed = Math.max(step, largest * 2e-6);
-    assert(Math.abs(got[i] - value) <= allowed, `${name}: ${i} is ${got[i]}, want ${value}`);
-  });
-  assert(
-    off <= 1 + 0.02 * steps ** 2 * want.length,
-    `${name}: ${off} of ${want.length} are a step off`,
-  );
 }
 
 /** Runs an op in a precision, and its spelled-out value and gradients, and compares. */
@@ -140,7 +109,6 @@ for (const format of FORMATS) {
       }
       tf.dispose([values, x]);
     },
-    ["wasm", "cpu"],
   );
 
   onEachBackend(`attention in ${format} rounds q, k, v, the result and gradients`, async () => {
@@ -223,7 +191,7 @@ for (const format of FORMATS) {
     const [a, b] = await Promise.all(tensors.map((list) => readBack(list)));
     assertEquals(a, b);
     tf.dispose([x, W, ...tensors.flat()]);
-  }, ["wasm", "cpu"]);
+  });
 
   onEachBackend(`a frozen head in ${format} has no gradient of its own`, async () => {
     const hidden = randomTensor([3, 8], 50) as tf.Tensor2D;
@@ -238,7 +206,7 @@ for (const format of FORMATS) {
     const [x, y] = await readBack([a.gradients[0]!, b.gradients[0]!]);
     assertEquals(x, y);
     tf.dispose([hidden, values, frozen, a.value, b.value, a.gradients[0]!, b.gradients[0]!]);
-  }, ["wasm", "cpu"]);
+  });
 }
 
 onEachBackend("a 16-bit pass leaves float32 ops outside of it as they are", async () => {

@@ -2,8 +2,6 @@ import { assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../src/device/read_back.ts";
 import { linearComposite } from "../../src/ops/linear.ts";
-import { withRoundedOperands } from "../../src/ops/precision.ts";
-import { roundHalf } from "../../src/ops/round_half.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
 import { assertClose } from "./assert_close.ts";
 import { type Op, randomTensor } from "./random_tensor.ts";
@@ -62,16 +60,3 @@ kernelTest("tf.matMul of matrices runs on our products, whichever is transposed"
     }
   }
 });
-
-kernelTest(
-  "operands that are rounded to float16 give the same bits in tiles of float16",
-  async (k) => {
-    const inputs = [randomTensor([70, 36], 1), randomTensor([20, 36], 2)];
-    const rounded = tf.tidy(() => inputs.map((x) => roundHalf(x, "fp16")));
-    const wide = k.linear(rounded[0], rounded[1]);
-    const narrow = withRoundedOperands("fp16", () => k.linear(rounded[0], rounded[1]));
-    const [want, got] = await readBack([wide, narrow]);
-    assertEquals(got, want);
-    tf.dispose([...inputs, ...rounded, wide, narrow]);
-  },
-);

@@ -89,6 +89,12 @@ Deno.test("a dry run's estimate of a 16-bit step is within 15 % of what tensors 
 });
 
 gpuTest("a dry run's estimate of a 16-bit step is within 15 % of what a GPU holds", async () => {
-  await assertEstimate("webgpu", ["training.bf16=true"]);
-  await assertEstimate("webgpu", ["training.fp16=true", "model.use_lora=true"]);
+  for (
+    const sets of [
+      ["training.bf16=true"],
+      ["training.fp16=true", "model.use_lora=true"],
+      ["training.bf16=true", "model.vlm_config.lm_inter_dim=768"],
+      ["training.bf16=true", "training.gradient_checkpointing=true"],
+    ]
+  ) await assertEstimate("webgpu", sets);
 });

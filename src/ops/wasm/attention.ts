@@ -136,8 +136,7 @@ export function attention(
   rotation?: Rotation,
 ): tf.Tensor3D {
   const dims = attentionDims(q, k, layout, rotation);
-  const { N, H, D } = dims;
-  const [batch, queries] = q.shape;
+  const { N, ofQueries, H, D } = dims;
   const turning = rotation === undefined ? null : { ...rotation.angles, keys: rotation.keys };
   const angles: tf.NamedTensorMap = rotation === undefined ? {} : { ...rotation.angles };
   return launch(module, {
@@ -146,7 +145,7 @@ export function attention(
     saveInputs: ["q", "k", "v", ...Object.keys(angles)],
     saveOutputs: [true, true],
     run: (l) => {
-      const out = l.output([batch, queries, H * D]);
+      const out = l.output([...ofQueries, H * D]);
       const lse = l.output([H * N]);
       runKernel(l, "nano_attention", dims, layout, turning, { q, k, v, out, lse }, [], 1);
       return [out, lse];

@@ -3,8 +3,9 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import type { Gradients } from "../fused_op.ts";
 import type { HalfFormat } from "../precision.ts";
-import { elementwise } from "./activations.ts";
+import { elementwise, geluGradient } from "./activations.ts";
 import { launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { runRange } from "./parts.ts";
@@ -58,7 +59,7 @@ export function unpackHalf(
   });
 }
 
-/** R(R(silu(gate)) · up), any shape; of rounded dy in the place of up, dup. No gradient. */
+/** R(R(silu(gate)) · up) of rounded gate and up, any shape. No gradient. */
 export function swigluHalf(
   module: KernelModule,
   gate: tf.Tensor,
@@ -69,14 +70,31 @@ export function swigluHalf(
   return elementwise(module, "NanoSwigluHalf", "nano_swiglu_half", [gate, up], options);
 }
 
-/** The gradient of {@linkcode swigluHalf} by gate, of rounded dy. */
-export function swigluHalfGate(
+/** The gradients of {@linkcode swigluHalf}, from its inputs packed and dy, which is rounded. */
+export function swigluHalfGradients(
   module: KernelModule,
   gate: tf.Tensor,
   up: tf.Tensor,
   dy: tf.Tensor,
   format: HalfFormat,
+): Gradients {
+  const wide = (words: tf.Tensor) => unpackHalf(module, words, format, dy.shape);
+  const R = () => roundHalf(module, dy, format);
+  return {
+    gate: () => {
+      const inputs = [wide(gate), wide(up), R()], options = [roundingCode(format)];
+      return elementwise(module, "NanoSwigluHalfDgate", "nano_swiglu_half_dgate", inputs, options);
+    },
+    up: () => swigluHalf(module, wide(gate), R(), format), // R(R(silu(gate)) · R(dy))
+  };
+}
+
+/** The gradient of tanh-GELU by x, which is packed. */
+export function geluHalfGradient(
+  module: KernelModule,
+  x: tf.Tensor,
+  dy: tf.Tensor,
+  format: HalfFormat,
 ): tf.Tensor {
-  const inputs = [gate, up, dy], options = [roundingCode(format)];
-  return elementwise(module, "NanoSwigluHalfDgate", "nano_swiglu_half_dgate", inputs, options);
+  return geluGradient(module, unpackHalf(module, x, format, dy.shape), dy);
 }

@@ -9,7 +9,14 @@ import * as activations from "./activations.ts";
 import { fusedLinear } from "../fused_linear.ts";
 import type { HalfFormat } from "../precision.ts";
 import { attention } from "./attention.ts";
-import { packHalf, roundHalf, swigluHalf, swigluHalfGate, unpackHalf } from "./half.ts";
+import {
+  geluHalfGradient,
+  packHalf,
+  roundHalf,
+  swigluHalf,
+  swigluHalfGradients,
+  unpackHalf,
+} from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linearKernels } from "./linear.ts";
@@ -32,8 +39,6 @@ export interface WasmKernels extends FusedKernels {
     half?: HalfHead,
   ): tf.Tensor1D;
   /** Without a gradient; neither have the others of 16-bit passes. */
-  swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
-  swigluHalfGate(gate: tf.Tensor, up: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor;
   roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
   packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
   unpackHalf(words: tf.Tensor, format: HalfFormat, shape: readonly number[]): tf.Tensor;
@@ -63,11 +68,12 @@ export function wasmKernels(): WasmKernels | null {
     rmsNorm: (x, weight, eps) => rmsNorm(module, x, weight, eps),
     layerNorm: (x, weight, bias, eps) => layerNorm(module, x, weight, bias, eps),
     gelu: (x) => activations.gelu(module, x),
-    geluGradient: (x, dy) => activations.geluGradient(module, x, dy),
+    geluHalfGradient: (x, dy, format) => geluHalfGradient(module, x, dy, format),
     addTo: (sum, x) => activations.addTo(module, sum, x),
     swiglu: (gate, up) => activations.swiglu(module, gate, up),
     swigluHalf: (gate, up, format) => swigluHalf(module, gate, up, format),
-    swigluHalfGate: (gate, up, dy, format) => swigluHalfGate(module, gate, up, dy, format),
+    swigluHalfGradients: (gate, up, dy, format) =>
+      swigluHalfGradients(module, gate, up, dy, format),
     roundHalf: (x, format) => roundHalf(module, x, format),
     packHalf: (x, format) => packHalf(module, x, format),
     unpackHalf: (words, format, shape) => unpackHalf(module, words, format, shape),

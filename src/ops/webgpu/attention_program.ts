@@ -20,16 +20,21 @@ import {
   PARAMETERS,
   queryOf,
   queryRecord,
+  rounding,
   rowBounds,
   seenKeys,
+  stored,
   storeHead,
   sum,
   tiles,
 } from "./attention_wgsl.ts";
+import type { OperandType } from "./product_operands.ts";
 import { cachedProgram, type Program } from "./program.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, G = H / K,
 // D head dim
+
+const BUFFER: OperandType = { type: "vec4<f32>", rounded: false };
 
 /** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [N, H]. */
 export function forwardProgram(variant: AttentionVariant): Program {
@@ -44,6 +49,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
       { name: "lse", type: "f32", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
     body: `${queryOf(variant)}${seenKeys(variant)}
@@ -70,7 +76,7 @@ export function forwardProgram(variant: AttentionVariant): Program {
       ifOwn(
         variant,
         "is_query",
-        `${each(D4, "out[at + #u] = o# * inverse;")}
+        `${each(D4, `out[at + #u] = ${stored(variant, "o# * inverse")};`)}
       lse[head] = most + log(max(total, 1e-30));`,
       )
     }`,
@@ -89,15 +95,17 @@ export function recordProgram(variant: AttentionVariant): Program {
   const { width, isScaled } = queryRecord(variant);
   return cachedProgram(named("record", variant), () => ({
     bindings: [
-      ...(isScaled ? [{ name: "q", type: "vec4<f32>" } as const] : []),
+      // In a buffer, which a texture is made of for those who read it often.
+      ...(isScaled ? [{ name: "q", ...variant.tile === 0 ? BUFFER : variant.inputs }] : []),
       { name: "out", type: "vec4<f32>" },
-      { name: "dy", type: "vec4<f32>" },
+      { name: "dy", type: "vec4<f32>", rounded: variant.half !== null },
       { name: "lse", type: "f32" },
       ...integers(variant),
       ...angles(turns),
       { name: "record", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     body: `${queryOf(alone)}${seenKeys(variant)}
       let delta = ${sum(D4, "dot(load_out(at + #u), load_dy(at + #u))")};
@@ -125,6 +133,7 @@ export function dqProgram(variant: AttentionVariant): Program {
       { name: "dq", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_k: D4, tile_v: D4 }),
     body: `${queryOf(variant)}${seenKeys(variant)}
@@ -141,7 +150,7 @@ export function dqProgram(variant: AttentionVariant): Program {
       )
     }
       ${each(D4, "g# *= p.scale;")}
-      ${ifOwn(variant, "is_query", storeHead(D4, ["dq", "at"], "g", turns ? "angle" : null))}`,
+      ${ifOwn(variant, "is_query", storeHead(variant, ["dq", "at"], "g", turns ? "angle" : null))}`,
   }));
 }
 
@@ -203,6 +212,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
       { name: "dv", type: "vec4<f32>", write: true },
     ],
     parameters: PARAMETERS,
+    rounds: rounding(variant),
     workgroup: lanes,
     declarations: tiles(tile, { tile_record: width, tile_dy: D4 }),
     body: `
@@ -239,8 +249,8 @@ export function dkvProgram(variant: AttentionVariant): Program {
       ifOwn(
         variant,
         "is_key",
-        `${storeHead(D4, ["dk", "kv"], "dk", turns ? "angle" : null)}
-      ${each(D4, "dv[kv + #u] = dv#;")}`,
+        `${storeHead(variant, ["dk", "kv"], "dk", turns ? "angle" : null)}
+      ${each(D4, `dv[kv + #u] = ${stored(variant, "dv#")};`)}`,
       )
     }`,
   }));

@@ -3,7 +3,10 @@
  * rotary angles, and walking over the keys that a query sees.
  * @module
  */
-import type { Binding, BindingType } from "./program.ts";
+import type { HalfFormat } from "../precision.ts";
+import type { OperandType } from "./product_operands.ts";
+import type { Binding } from "./program.ts";
+import type { Rounding } from "./rounding.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, G = H / K,
 // D head dim
@@ -12,7 +15,16 @@ import type { Binding, BindingType } from "./program.ts";
 export interface AttentionVariant {
   /** D / 4: unrolled. */
   readonly D4: number;
-  readonly operand: BindingType;
+  /** How queries, keys and values are read. */
+  readonly inputs: OperandType;
+  /** How the result's gradient is. */
+  readonly dy: OperandType;
+  /** And what the way back has put together. */
+  readonly record: OperandType;
+  /** In a 16-bit pass: what is rounded to. */
+  readonly half: HalfFormat | null;
+  /** Whether what is stored, gradients too, is rounded. */
+  readonly roundsResult: boolean;
   /** Lanes of a workgroup. */
   readonly lanes: number;
   /**
@@ -48,8 +60,16 @@ export const sum = (D4: number, term: string): string =>
   range(D4).map((d) => term.replaceAll("#", String(d))).join(" + ");
 
 /** Operands of that variant. */
-export const operands = ({ operand }: AttentionVariant, ...names: string[]): Binding[] =>
-  names.map((name) => ({ name, type: operand }));
+export const operands = ({ inputs, dy, record }: AttentionVariant, ...names: string[]): Binding[] =>
+  names.map((name) => ({ name, ...name === "dy" ? dy : name === "record" ? record : inputs }));
+
+/** What a program rounds. */
+export const rounding = ({ half }: AttentionVariant): Rounding | undefined =>
+  half === null ? undefined : { format: half, type: "vec4<f32>" };
+
+/** A value as it is stored. */
+export const stored = ({ roundsResult }: AttentionVariant, value: string): string =>
+  roundsResult ? `round_half(${value})` : value;
 
 /** What there is of the layout. */
 export const integers = ({ layout }: AttentionVariant): Binding[] =>
@@ -61,9 +81,15 @@ export const angles = (turns: boolean): Binding[] =>
 
 /** The name of a program. */
 export const named = (what: string, variant: AttentionVariant): string => {
-  const { D4, operand, lanes, tile, layout, turns } = variant;
-  const turned = turns === "nothing" ? "" : ` turning ${turns}`;
-  return `attention ${what} D${D4 * 4} ${operand} ${lanes} ${tile} ${layout}${turned}`;
+  const { D4, inputs, dy, record, lanes, tile, layout, turns, half, roundsResult } = variant;
+  const types = new Set([inputs, dy, record].map(({ type }) => type));
+  return [
+    ...["attention", what, `D${D4 * 4}`, ...types, lanes, tile, layout],
+    ...turns === "nothing" ? [] : ["turning", turns],
+    ...half === null ? [] : [half],
+    ...[inputs, dy].map(({ rounded }) => rounded ? "rounded" : "").filter(Boolean),
+    ...roundsResult ? ["roundsResult"] : [],
+  ].join(" ");
 };
 
 /**
@@ -92,21 +118,23 @@ export function loadHead(D4: number, name: string, load: string, angle: string |
 
 /** Stores `value0` to `value(D4 − 1)` from `to[at]` on, turned back where `angle` is given. */
 export function storeHead(
-  D4: number,
+  variant: AttentionVariant,
   [to, at]: readonly [string, string],
   value: string,
   angle: string | null,
 ): string {
-  if (angle === null) return each(D4, `${to}[${at} + #u] = ${value}#;`);
+  const { D4 } = variant;
+  const store = (d: number | string, value: string): string =>
+    `${to}[${at} + ${d}u] = ${stored(variant, value)};`;
+  if (angle === null) return each(D4, store("#", `${value}#`));
   const half = D4 / 2;
-  return range(half).map((d) =>
-    `let ${to}_cos${d} = load_cos(${angle} + ${d}u);
-      let ${to}_sin${d} = load_sin(${angle} + ${d}u);
-      ${to}[${at} + ${d}u] = ${value}${d} * ${to}_cos${d} + ${value}${d + half} * ${to}_sin${d};
-      ${to}[${at} + ${d + half}u] = ${value}${
-      d + half
-    } * ${to}_cos${d} - ${value}${d} * ${to}_sin${d};`
-  ).join("\n      ");
+  return range(half).map((d) => {
+    const [x, y, c, s] = [`${value}${d}`, `${value}${d + half}`, `${to}_cos${d}`, `${to}_sin${d}`];
+    return `let ${c} = load_cos(${angle} + ${d}u);
+      let ${s} = load_sin(${angle} + ${d}u);
+      ${store(d, `${x} * ${c} + ${y} * ${s}`)}
+      ${store(d + half, `${y} * ${c} - ${x} * ${s}`)}`;
+  }).join("\n      ");
 }
 
 /** Where the gradients' programs find a query, `head` being the number of its head in all. */

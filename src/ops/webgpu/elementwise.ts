@@ -4,8 +4,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { sharedGradients } from "../fused_op.ts";
+import type { PackedFormat } from "../packed_weight.ts";
+import type { HalfFormat } from "../precision.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
-import { cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
+import { type Binding, cachedProgram, grid, laneValue, type ParameterType } from "./program.ts";
+import { recordUnpacking } from "./unpacking.ts";
 
 const WORKGROUP = 256;
 
@@ -13,9 +16,13 @@ const WORKGROUP = 256;
 export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly name: string;
   readonly inputs: readonly Input[];
+  /** Inputs in 16 bits, two numbers a word: `w0`, `w1`, … */
+  readonly words?: { readonly tensors: readonly Input[]; readonly format: PackedFormat };
   /** WGSL that sets `y`, and `y1` of a second output, from `x0`, `x1`, …; all are of type V. */
   readonly body: string;
   readonly declarations?: string;
+  /** Gives `body` the function `round_half`. */
+  readonly rounds?: HalfFormat;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
   readonly values?: Readonly<Record<string, number>>;
   /** Operations of `body` for a value, for the count. */
@@ -23,40 +30,54 @@ export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
 }
 
 /** Records it into `outs`, on four values a lane where the size allows. */
-function recordInto(
+export function recordInto(
   l: GpuLaunch,
   op: Elementwise<tf.TensorInfo>,
   outs: readonly [tf.TensorInfo, tf.TensorInfo?],
 ): void {
-  const { name, inputs, body, declarations = "", parameters = {}, values = {} } = op;
-  const size = tf.util.sizeFromShape(inputs[0].shape);
+  const { name, inputs, words, body, rounds } = op;
+  const { declarations = "", parameters = {}, values = {} } = op;
+  const size = tf.util.sizeFromShape(outs[0].shape);
   const { width, type } = laneValue(size);
   const second = outs.length > 1;
-  const program = cachedProgram(`${name} ${type}`, () => ({
+  // Words are read four numbers at a time.
+  const isWide = width === 1 && words !== undefined;
+  const wordType = width === 1 || words === undefined ? type : words.format;
+  const ofWords = isWide
+    ? words.tensors.map((x) => recordUnpacking(l, x, words.format, [size]))
+    : words?.tensors ?? [];
+  const read: Binding[] = [
+    ...inputs.map((_, i) => ({ name: `x${i}`, type })),
+    ...ofWords.map((_, i) => ({ name: `w${i}`, type: wordType })),
+  ];
+  const program = cachedProgram(`${name} ${wordType} ${type}`, () => ({
     bindings: [
-      ...inputs.map((_, i) => ({ name: `x${i}`, type } as const)),
+      ...read,
       { name: "out", type, write: true },
       ...second ? [{ name: "out1", type, write: true } as const] : [],
     ],
     parameters: { count: "u32", ...parameters },
     workgroup: WORKGROUP,
+    rounds: rounds && { format: rounds, type },
     declarations: `alias V = ${type};\n${declarations}`,
     body: `
       if (index >= p.count) { return; }
-      ${inputs.map((_, i) => `let x${i} = load_x${i}(index);`).join("\n      ")}
+      ${read.map(({ name }) => `let ${name} = load_${name}(index);`).join("\n      ")}
       var y: V;
       ${second ? "var y1: V;" : ""}
       ${body}
       out[index] = y;
       ${second ? "out1[index] = y1;" : ""}`,
   }));
+  const written = outs.filter((out) => out !== undefined);
   l.dispatch(
     program,
-    [...inputs, ...outs.filter((out) => out !== undefined)].map((tensor) => l.buffer(tensor)),
+    [...inputs, ...ofWords, ...written].map((tensor) => l.buffer(tensor)),
     { count: size / width, ...values },
     grid(size / width, WORKGROUP),
     { flops: op.flops * size },
   );
+  if (isWide) { for (const { dataId } of ofWords) l.backend.disposeData(dataId); }
 }
 
 /** Records it into a new tensor. */
@@ -122,20 +143,26 @@ export function gelu(x: tf.Tensor, activated?: tf.TensorInfo): tf.Tensor {
   });
 }
 
+/** Sets `y` to the gradient of GELU by `x`, from `dz`. */
+export const GELU_GRADIENT = `let t = gelu_tanh(x);
+      let slope = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
+      y = dz * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope);`;
+
 /** The gradient of tanh-GELU by x. */
-export function geluGradient(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
+function geluGradient(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
   return elementwise({
     name: "GpuGeluDx",
     inputs: [x, dy],
     declarations: GELU,
-    body: `let t = gelu_tanh(x0);
-      let slope = 0.7978845608028654 * (1.0 + 0.134145 * x0 * x0);
-      y = x1 * (0.5 * (1.0 + t) + 0.5 * x0 * (1.0 - t * t) * slope);`,
+    body: `let x = x0;
+      let dz = x1;
+      ${GELU_GRADIENT}`,
     flops: 25,
   });
 }
 
-const SIGMOID = `
+/** Of SwiGLU, for values of type V. */
+export const SIGMOID = `
 fn sigmoid(x: V) -> V { return 1.0 / (1.0 + exp(clamp(-x, V(-80.0), V(80.0)))); }`;
 
 /** silu(gate) · up, any shape. */

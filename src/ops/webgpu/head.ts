@@ -6,7 +6,8 @@ import type * as tf from "@tensorflow/tfjs";
 import { type GradientSums, pairedGradients, wantsGradient } from "../fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "./launch.ts";
 import { PackedWeight, type Weight } from "../packed_weight.ts";
-import { multiply, operandB, type Product } from "./product.ts";
+import type { HalfFormat } from "../precision.ts";
+import { isOneRun, multiply, operandB, type Product } from "./product.ts";
 import { cachedProgram, type Program } from "./program.ts";
 import { type RowReduction, rowReduction } from "./row_reduction.ts";
 
@@ -62,9 +63,10 @@ function logProbsProgram(rows: RowReduction): Program {
   }));
 }
 
-/** Turns logits [n, V] into their gradients, zeros beyond V. */
-function gradientProgram(rows: RowReduction): Program {
-  return cachedProgram(`head gradient ${rows.workgroup}`, () => ({
+/** Turns logits [n, V] into their gradients, rounded in a 16-bit pass, and zeros beyond V. */
+function gradientProgram(rows: RowReduction, half?: HalfFormat): Program {
+  const gradient = "(select(vec4<f32>(), vec4<f32>(1.0), picked) - probability) * slope";
+  return cachedProgram(`head gradient ${rows.workgroup} ${half ?? "float32"}`, () => ({
     bindings: [
       { name: "dy", type: "f32" },
       { name: "lse", type: "f32" },
@@ -73,6 +75,7 @@ function gradientProgram(rows: RowReduction): Program {
     ],
     parameters: PARAMETERS,
     workgroup: rows.workgroup,
+    rounds: half && { format: half, type: "vec4<f32>" },
     body: `${rows.begin}
       let at = row * p.columns;
       let i = p.firstRow + row;
@@ -83,41 +86,58 @@ function gradientProgram(rows: RowReduction): Program {
         ${INSIDE}
         let probability = exp(logits[at + c] * p.scale - normaliser);
         let picked = vec4<u32>(0u, 1u, 2u, 3u) + 4u * c == chosen;
-        let gradient = (select(vec4<f32>(), vec4<f32>(1.0), picked) - probability) * slope;
+        let gradient = ${half === undefined ? gradient : `round_half(${gradient})`};
         logits[at + c] = select(vec4<f32>(), gradient, inside);
       }`,
   }));
 }
 
+/** The head as products read it, and what is done with it. */
+interface Head {
+  readonly hidden: tf.TensorInfo;
+  readonly V: number;
+  readonly operand: Pick<Product, "b" | "bPacked">;
+  /** What hidden, head and logits are rounded to. */
+  readonly half?: HalfFormat;
+}
+
+/** Rows of logits that exist at a time. */
+function chunkRows(N: number, V: number): number {
+  return Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / (Math.ceil(V / 4) * 4))));
+}
+
 /** Computes logits chunk by chunk and gives each to `use`: its first row and how many rows. */
 function overChunks(
   l: GpuLaunch,
-  hidden: tf.TensorInfo,
-  V: number,
-  head: Pick<Product, "b" | "bPacked">,
+  { hidden, V, operand, half }: Head,
   use: (logits: tf.TensorInfo, firstRow: number, rows: number, columns: number) => void,
 ): void {
   const [N, C] = hidden.shape;
   const columns = Math.ceil(V / 4) * 4;
-  const step = Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / columns)));
+  const step = chunkRows(N, V);
   const logits = l.output([step, columns]);
   for (let aRow = 0; aRow < N; aRow += step) {
     const M = Math.min(step, N - aRow);
     multiply(l, {
-      ...{ kind: "nt", M, N: V, K: C, a: hidden, ...head, c: logits },
-      ...{ aRow, cColumns: columns },
+      ...{ kind: "nt", M, N: V, K: C, a: hidden, ...operand, c: logits },
+      ...{ aRow, cColumns: columns, half, roundsResult: half !== undefined },
     });
     use(logits, aRow, M, columns);
   }
   l.backend.disposeData(logits.dataId);
 }
 
-/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. */
+/**
+ * log p(targets): hidden [N, C], head [V, C], targets [N] → [N].
+ *
+ * @param half in a 16-bit pass: hidden, head, logits and all gradients are rounded to it
+ */
 export function headLogProbs(
   hidden: tf.Tensor2D,
   head: Weight,
   targets: Int32Array,
   temperature: number,
+  half?: HalfFormat,
 ): tf.Tensor1D {
   const [N, C] = hidden.shape;
   const V = head.shape[0];
@@ -134,7 +154,8 @@ export function headLogProbs(
       const lse = l.output([N]);
       const ids = l.integers(targets);
       const reduction = rowReduction(l.isFallback, V / 4);
-      overChunks(l, hidden, V, operandB(head, weight), (logits, firstRow, R, columns) =>
+      const work = { hidden, V, operand: operandB(head, weight), half };
+      overChunks(l, work, (logits, firstRow, R, columns) =>
         l.dispatch(
           logProbsProgram(reduction),
           [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
@@ -148,20 +169,24 @@ export function headLogProbs(
       const compute = (
         wantsHidden: boolean,
         wantsHead: boolean,
-        { weight: sum }: GradientSums,
+        sums: GradientSums,
       ): tf.Tensor[] =>
         launchAll({
           name: "GpuHeadBackward",
           inputs: { dy, hidden, weight, lse },
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
+            // What is summed over chunks is rounded in the end, and can be added to nothing by then.
+            const inOne = chunkRows(N, V) === N && isOneRun({ kind: "tn", K: N });
+            const sum = half === undefined || inOne ? sums.weight : undefined;
             const dHead = wantsHead ? l.target([V, C], sum) : null;
             const operand = operandB(head, weight);
             const ids = l.integers(targets);
             const reduction = rowReduction(l.isFallback, V / 4);
-            overChunks(l, hidden, V, operand, (logits, firstRow, R, columns) => {
+            const roundsSum = half !== undefined;
+            overChunks(l, { hidden, V, operand, half }, (logits, firstRow, R, columns) => {
               l.dispatch(
-                gradientProgram(reduction),
+                gradientProgram(reduction, half),
                 [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
                 { R, V, columns: columns / 4, firstRow, scale },
                 reduction.groups(R),
@@ -170,17 +195,16 @@ export function headLogProbs(
               if (dHidden !== null) {
                 multiply(l, {
                   ...{ kind: "nn", M: R, N: C, K: columns, a: logits, ...operand, c: dHidden },
-                  cRow: firstRow,
+                  ...{ cRow: firstRow, half, roundsSum },
                 });
               }
               if (dHead !== null) {
+                const isLast = firstRow + R === N;
                 multiply(l, {
-                  ...{ kind: "tn", M: V, N: C, K: R, a: logits, b: hidden, c: dHead },
-                  ...{
-                    aColumns: columns,
-                    bRow: firstRow,
-                    accumulate: sum !== undefined || firstRow > 0,
-                  },
+                  ...{ kind: "tn", M: V, N: C, K: R, a: logits, b: hidden, c: dHead, half },
+                  ...{ aColumns: columns, bRow: firstRow },
+                  accumulate: sum !== undefined || firstRow > 0,
+                  ...inOne ? { roundsSum } : { roundsResult: roundsSum && isLast },
                 });
               }
             });

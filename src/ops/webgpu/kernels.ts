@@ -3,15 +3,20 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { AttentionLayout } from "../attention_layout.ts";
 import type { FusedKernels } from "../kernel_interface.ts";
-import type { PackedWeight } from "../packed_weight.ts";
+import type { HalfProduct } from "../half_matrix.ts";
+import type { PackedWeight, Weight } from "../packed_weight.ts";
+import type { HalfFormat } from "../precision.ts";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
 import { onBackendReady } from "../../device/backend.ts";
-import { attention } from "./attention.ts";
+import { attention, halfAttention } from "./attention.ts";
 import { columnSum } from "./column_sum.ts";
 import { installGpuCopyKernels } from "./copy_kernels.ts";
-import { addTo, dropout, gelu, geluGradient, swiglu } from "./elementwise.ts";
+import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
+import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
+import { halfProduct } from "./half_product.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
@@ -25,6 +30,26 @@ import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.t
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
+  /** R(attention(R(q), R(k), R(v))); null where `attention` gives that. */
+  halfAttention(
+    half: HalfFormat,
+    q: tf.Tensor4D,
+    k: tf.Tensor4D,
+    v: tf.Tensor4D,
+    layout: AttentionLayout | null,
+  ): tf.Tensor3D | null;
+  /** `half`: R(Σ R(x)). */
+  columnSum(x: tf.Tensor, half?: HalfFormat): tf.Tensor;
+  /** {@linkcode HalfProduct}, rounded, added to `sum` in place where it can be. No gradient. */
+  halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor;
+  /** `half`: in a 16-bit pass, of which it does all rounding. */
+  headLogProbs(
+    hidden: tf.Tensor2D,
+    head: Weight,
+    targets: Int32Array,
+    temperature: number,
+    half?: HalfFormat,
+  ): tf.Tensor1D;
   /** `gatherPackedRows` at ids on the device. */
   gatherPackedRowsAt(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null;
   sampleRows(given: SampledLogits, sampling: RowSampling): DrawnRows | null;
@@ -33,7 +58,7 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
-  geluGradient,
+  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct, halfAttention },
   ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },

@@ -20,7 +20,7 @@ const KERNELS: LinearKernels<GpuLaunch> = {
     multiply(l, { ...product, ...operandB(b), activated: inStore });
     if (activated !== undefined && inStore === undefined) recordGelu(l, product.c, activated);
   },
-  columnSum,
+  columnSum: (x) => columnSum(x),
   gelu,
 };
 

@@ -5,7 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { GELU } from "./elementwise.ts";
 import type { GpuLaunch, Resource } from "./launch.ts";
-import type { Binding } from "./program.ts";
+import type { Binding, LaneValue } from "./program.ts";
 
 /** What happens to a sum. */
 export interface Epilogue {
@@ -17,18 +17,26 @@ export interface Epilogue {
   readonly add: boolean;
   /** GELU of the result goes to a second matrix. */
   readonly gelu: boolean;
+  /** The sum is rounded with its bias, before it is scaled and C is added. */
+  readonly roundsSum: boolean;
+  /** What goes to C is rounded. */
+  readonly roundsResult: boolean;
 }
 
 /** For names of programs. */
-export function epilogueName({ scaled, bias, add, gelu }: Epilogue): string {
-  const parts = Object.entries({ scaled, bias, add, gelu }).filter(([, does]) => does);
+export function epilogueName(epilogue: Epilogue): string {
+  const parts = Object.entries(epilogue).filter(([, does]) => does);
   return parts.map(([name]) => ` ${name}`).join("");
 }
 
 /** The bindings after the operands. */
-export function epilogueBindings({ bias, gelu }: Epilogue, type: "f32" | "vec4<f32>"): Binding[] {
+export function epilogueBindings(
+  { bias, gelu }: Epilogue,
+  type: LaneValue["type"],
+  roundsBias = false,
+): Binding[] {
   return [
-    ...bias ? [{ name: "bias", type }] : [],
+    ...bias ? [{ name: "bias", type, rounded: roundsBias }] : [],
     { name: "c", type, write: true },
     ...gelu ? [{ name: "activated", type, write: true }] : [],
   ];
@@ -46,23 +54,23 @@ export function epilogueResources(
 }
 
 /** What the statement of {@linkcode storeSum} calls. */
-export function epilogueDeclarations({ gelu }: Epilogue, type: "f32" | "vec4<f32>"): string {
+export function epilogueDeclarations({ gelu }: Epilogue, type: LaneValue["type"]): string {
   return gelu ? `alias V = ${type};\n${GELU}` : "";
 }
 
 /** The statement that stores `sum` at the index `at` of C; `column` is that of the bias. */
 export function storeSum(
-  { scaled, bias, add, gelu }: Epilogue,
+  { scaled, bias, add, gelu, roundsSum, roundsResult }: Epilogue,
   at: string,
   column: string,
   sum: string,
 ): string {
-  const terms = [
-    scaled ? `p.scale * ${sum}` : sum,
-    ...bias ? [`load_bias(${column})`] : [],
-    ...add ? [`c[${at}]`] : [],
-  ];
-  const value = terms.join(" + ");
+  const product = roundsSum
+    ? [`round_half(${sum}${bias ? ` + load_bias(${column})` : ""})`]
+    : [sum, ...bias ? [`load_bias(${column})`] : []];
+  const [first, ...rest] = [...product, ...add ? [`c[${at}]`] : []];
+  const terms = [scaled ? `p.scale * ${first}` : first, ...rest].join(" + ");
+  const value = roundsResult ? `round_half(${terms})` : terms;
   if (!gelu) return `c[${at}] = ${value};`;
   return `{ let z = ${value}; c[${at}] = z; activated[${at}] = 0.5 * z * (1.0 + gelu_tanh(z)); }`;
 }

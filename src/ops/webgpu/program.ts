@@ -4,6 +4,7 @@
  */
 
 import type { PackedFormat } from "../packed_weight.ts";
+import { type Rounding, roundingDeclarations } from "./rounding.ts";
 import { WIDEN } from "./widen.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface Binding {
   readonly type: BindingType;
   /** Default: read only. */
   readonly write?: boolean;
+  /** Whether `load_x` rounds what it reads, as the program's `rounds` says. */
+  readonly rounded?: boolean;
 }
 
 /** How many values a lane takes at a time, and their type. */
@@ -48,6 +51,8 @@ export interface ProgramSource {
   readonly workgroup: number;
   /** Whether it uses the type f16, for which the device needs `shader-f16`. */
   readonly usesF16?: boolean;
+  /** Gives it `round_half(x)`. */
+  readonly rounds?: Rounding;
   /** Declarations before `main`. */
   readonly declarations?: string;
   /**
@@ -71,40 +76,40 @@ export const MAX_ITERATIONS = 32768;
 /** Texels of a row of every texture: a power of two. */
 export const TEXTURE_WIDTH = 1024;
 
-function declareBinding({ name, type, write }: Binding, index: number): string {
+function declareBinding({ name, type, write, rounded }: Binding, index: number): string {
   const at = `@group(0) @binding(${index})`;
+  const load = (type: string, body: string): string =>
+    rounded
+      ? `fn read_${name}(i: u32) -> ${type} { ${body} }
+fn load_${name}(i: u32) -> ${type} { return round_half(read_${name}(i)); }`
+      : `fn load_${name}(i: u32) -> ${type} { ${body} }`;
   if (type === "texture") {
-    const shift = Math.log2(TEXTURE_WIDTH);
+    const place = `vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${Math.log2(TEXTURE_WIDTH)}u)`;
     return `${at} var ${name}_texels: texture_storage_2d<rgba32float, read>;
-fn load_${name}(i: u32) -> vec4<f32> {
-  return textureLoad(${name}_texels, vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${shift}u));
-}`;
+${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
   }
   if (type === "BF16" || type === "F16") {
     const halves = ["x", "y"].flatMap((word) => [`w.${word} & 0xffffu`, `w.${word} >> 16u`]);
+    const wide = halves.map((half) => `widen_${name}(${half})`).join(", ");
     return `${at} var<storage, read> ${name}: array<vec2<u32>>;
 fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }
-fn load_${name}(i: u32) -> vec4<f32> {
-  let w = ${name}[i];
-  return bitcast<vec4<f32>>(vec4<u32>(
-    ${halves.map((half) => `widen_${name}(${half})`).join(",\n    ")},
-  ));
-}`;
+${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`)}`;
   }
   const access = write ? "read_write" : "read";
-  const load = `fn load_${name}(i: u32) -> ${type} { return ${name}[i]; }`;
-  return `${at} var<storage, ${access}> ${name}: array<${type}>;${write ? "" : `\n${load}`}`;
+  return `${at} var<storage, ${access}> ${name}: array<${type}>;${
+    write ? "" : `\n${load(type, `return ${name}[i];`)}`
+  }`;
 }
 
 /** Puts a shader together. Each readable binding `x` has a function `load_x(i)`. */
 export function program(source: ProgramSource): Program {
-  const { bindings, parameters, workgroup, usesF16, declarations = "", body } = source;
+  const { bindings, parameters, workgroup, usesF16, rounds, declarations = "", body } = source;
   const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
   const code = `${usesF16 ? "enable f16;\n" : ""}// ${source.name}
 struct Parameters {
 ${fields.join("\n")}
 }
-${bindings.map(declareBinding).join("\n")}
+${bindings.map(declareBinding).join("\n")}${rounds ? roundingDeclarations(rounds) : ""}
 @group(0) @binding(${bindings.length}) var<uniform> p: Parameters;
 ${declarations}
 @compute @workgroup_size(${workgroup})

@@ -4,13 +4,13 @@
  * @module
  */
 import {
-  type Epilogue,
-  epilogueBindings,
-  epilogueDeclarations,
-  epilogueName,
-  storeSum,
-} from "./product_store.ts";
-import { type BindingType, cachedProgram, grid, type Program } from "./program.ts";
+  type Operands,
+  operandsName,
+  productBindings,
+  productRounding,
+} from "./product_operands.ts";
+import { type Epilogue, epilogueDeclarations, epilogueName, storeSum } from "./product_store.ts";
+import { cachedProgram, grid, type Program } from "./program.ts";
 
 /** Rows at most. */
 export const THIN_ROWS = 8;
@@ -21,8 +21,7 @@ const range = (count: number): number[] => Array.from({ length: count }, (_, i) 
 export interface ThinVariant {
   /** Rows that are kept: M, or the next power of two. */
   readonly rows: number;
-  readonly operand: BindingType;
-  readonly operandB: BindingType;
+  readonly operands: Operands;
   readonly epilogue: Epilogue;
   /** Whether a CPU plays the GPU. */
   readonly isFallback: boolean;
@@ -83,18 +82,15 @@ export function thinProgram(
   variant: ThinVariant,
   parameters: Program["parameters"],
 ): Program {
-  const { rows, operand, operandB, epilogue, isFallback } = variant;
+  const { rows, operands, epilogue, isFallback } = variant;
   const extras = `${epilogueName(epilogue)}${isFallback ? " lanes" : ""}`;
   const store = (r: number, sum: string): string => {
     const at = `p.cOffset + ${r}u * p.cStride + column`;
     return `if (${r}u < p.M) { ${storeSum(epilogue, at, "column", sum)} }`;
   };
-  return cachedProgram(`thin product ${rows} ${operand} ${operandB}${extras}`, () => ({
-    bindings: [
-      { name: "a", type: operand },
-      { name: "b", type: operandB },
-      ...epilogueBindings(epilogue, "vec4<f32>"),
-    ],
+  return cachedProgram(`thin product ${rows} ${operandsName(operands)}${extras}`, () => ({
+    bindings: productBindings(operands, epilogue, "vec4<f32>"),
+    rounds: productRounding(operands, "vec4<f32>"),
     parameters,
     workgroup: isFallback ? 8 : WORKGROUP,
     declarations: epilogueDeclarations(epilogue, "vec4<f32>") + (isFallback ? "" : `

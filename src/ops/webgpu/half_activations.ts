@@ -1,0 +1,93 @@
+/**
+ * tanh-GELU and SwiGLU of 16-bit passes in WGSL (`../half_activations.ts`). What the way back reads of
+ * their inputs it reads in 16 bits.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { type Gradients, sharedGradients } from "../fused_op.ts";
+import { PACKED_FORMATS } from "../packed_weight.ts";
+import type { HalfFormat } from "../precision.ts";
+import { type Elementwise, GELU, GELU_GRADIENT, recordInto, SIGMOID } from "./elementwise.ts";
+import { launch, launchAll } from "./launch.ts";
+
+/** R(R(silu(gate)) · up) of rounded gate and up, of any shape. No gradient. */
+export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor {
+  return launch({
+    name: "GpuSwigluHalf",
+    inputs: { gate, up },
+    run: (l) => {
+      const out = l.output(gate.shape);
+      recordInto(l, {
+        name: `swiglu ${format}`,
+        inputs: [gate, up],
+        rounds: format,
+        declarations: SIGMOID,
+        body: "y = round_half(round_half(x0 * sigmoid(x0)) * x1);",
+        flops: 20,
+      }, [out]);
+      return [out];
+    },
+  });
+}
+
+/**
+ * The gradients of {@linkcode swigluHalf}, rounded where its values are.
+ *
+ * @param gate as `packHalf` gives it
+ * @param up as `packHalf` gives it
+ * @param dy is rounded first
+ */
+export function swigluHalfGradients(
+  gate: tf.Tensor,
+  up: tf.Tensor,
+  dy: tf.Tensor,
+  format: HalfFormat,
+): Gradients {
+  const op: Elementwise<tf.TensorInfo> = {
+    name: `swiglu backward ${format}`,
+    inputs: [dy],
+    words: { tensors: [gate, up], format: PACKED_FORMATS[format] },
+    rounds: format,
+    declarations: SIGMOID,
+    body: `let s = sigmoid(w0);
+      let dz = round_half(x0);
+      let d = round_half(dz * w1);
+      y = round_half(d * s + d * w0 * (s * (1.0 - s)));
+      y1 = round_half(dz * round_half(w0 * s));`,
+    flops: 50,
+  };
+  const both = sharedGradients(() =>
+    launchAll({
+      name: "GpuSwigluHalfBackward",
+      inputs: { gate, up, dy },
+      run: (l) => {
+        const gradients = [l.output(dy.shape), l.output(dy.shape)] as const;
+        recordInto(l, op, gradients);
+        return [...gradients];
+      },
+    })
+  );
+  return { gate: both(0), up: both(1) };
+}
+
+/** The gradient of tanh-GELU, not rounded, by x as `packHalf` gives it. */
+export function geluHalfGradient(x: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor {
+  return launch({
+    name: "GpuGeluHalfDx",
+    inputs: { x, dy },
+    run: (l) => {
+      const out = l.output(dy.shape);
+      recordInto(l, {
+        name: "gelu dx of words",
+        inputs: [dy],
+        words: { tensors: [x], format: PACKED_FORMATS[format] },
+        declarations: GELU,
+        body: `let x = w0;
+      let dz = x0;
+      ${GELU_GRADIENT}`,
+        flops: 25,
+      }, [out]);
+      return [out];
+    },
+  });
+}
