@@ -40,6 +40,29 @@ kernelTest("a weight's gradient sums over more rows than a loop may have turns",
   );
 });
 
+kernelTest(
+  "sums of more terms than a loop may have turns are whole, whichever is transposed",
+  async () => {
+    // Ones, so that a sum that ends early is seen.
+    for (const [M, N, K] of [[9, 3, 70_001], [9, 4, 70_004], [70, 8, 40_000]]) {
+      for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]]) {
+        const product = tf.tidy(() =>
+          tf.matMul(
+            tf.ones<tf.Rank.R2>(transposeA ? [K, M] : [M, K]),
+            tf.ones<tf.Rank.R2>(transposeB ? [N, K] : [K, N]),
+            transposeA,
+            transposeB,
+          )
+        );
+        const [values] = await readBack([product]);
+        const what = `${M} ${N} ${K} ${transposeA} ${transposeB}`;
+        assertEquals([...new Set(values)], [K], what);
+        product.dispose();
+      }
+    }
+  },
+);
+
 kernelTest("tf.matMul of matrices runs on our products, whichever is transposed", async () => {
   for (const [M, N, K] of [[5, 8, 12], [70, 20, 36], [3, 5, 7]]) {
     for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]]) {

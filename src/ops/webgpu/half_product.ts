@@ -30,7 +30,7 @@ export function halfProduct(
     name: "GpuHalfProduct",
     inputs: { a: tensorA, b: tensorB, ...(bias && { bias }) },
     run: (l) => {
-      const into = isOneRun({ kind, K }) ? sum : undefined;
+      const into = isOneRun({ K }) ? sum : undefined;
       const c = l.target(shape, into);
       multiply(l, {
         ...{ kind, M, N, K, a: tensorA, aPacked, b: tensorB, bPacked, c, bias },

@@ -177,7 +177,7 @@ export function headLogProbs(
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
             // What is summed over chunks is rounded in the end, and can be added to nothing by then.
-            const inOne = chunkRows(N, V) === N && isOneRun({ kind: "tn", K: N });
+            const inOne = chunkRows(N, V) === N && isOneRun({ K: N });
             const sum = half === undefined || inOne ? sums.weight : undefined;
             const dHead = wantsHead ? l.target([V, C], sum) : null;
             const operand = operandB(head, weight);

@@ -54,12 +54,18 @@ export interface Product {
   readonly aRow?: number;
   /** First row of B that takes part. */
   readonly bRow?: number;
+  /** First column of A (not `tn`) that takes part, where `aColumns` says how many there are. */
+  readonly aColumn?: number;
+  /** First column of B (`nt`) that takes part, where `bColumns` says how many there are. */
+  readonly bColumn?: number;
   /** First row of C that is written. */
   readonly cRow?: number;
   /** Columns of C in memory, where they are more than N; what lies beyond N is overwritten. */
   readonly cColumns?: number;
   /** Columns of A in memory, where they are more than K (`tn`: than M). */
   readonly aColumns?: number;
+  /** `nt`: columns of B in memory, where they are more than K. */
+  readonly bColumns?: number;
 }
 
 /** A weight as B of a product. `tensor` holds its numbers or words; by default, the weight's own. */
@@ -107,15 +113,16 @@ function square(
 }
 
 /** Whether a product is computed at once, so that its sum can be rounded and then added to C. */
-export function isOneRun({ kind, K }: Pick<Product, "kind" | "K">): boolean {
-  return kind !== "tn" || K <= MAX_ITERATIONS;
+export function isOneRun({ K }: Pick<Product, "K">): boolean {
+  return K <= MAX_ITERATIONS;
 }
 
 /** The product as sums over runs of K that a loop may have, one after the other. */
 function inRuns(product: Product): Product[] {
-  const { K, aRow = 0, bRow = 0, bias, accumulate, activated, roundsSum, roundsResult } = product;
+  const { kind, K, bias, accumulate, activated, roundsSum, roundsResult } = product;
+  const { aRow = 0, bRow = 0, aColumn = 0, bColumn = 0, aColumns, bColumns } = product;
   if (roundsSum && accumulate) {
-    throw new Error(`Cannot round a sum over ${K} rows before it is added: it comes in runs.`);
+    throw new Error(`Cannot round a sum of ${K} terms before it is added: it comes in runs.`);
   }
   const starts = Array.from(
     { length: Math.ceil(K / MAX_ITERATIONS) },
@@ -126,8 +133,13 @@ function inRuns(product: Product): Product[] {
     return {
       ...product,
       K: Math.min(MAX_ITERATIONS, K - start),
-      aRow: aRow + start,
-      bRow: bRow + start,
+      ...(kind === "tn" ? { aRow: aRow + start } : {
+        aColumn: aColumn + start,
+        aColumns: aColumns ?? K,
+      }),
+      ...(kind === "nt"
+        ? { bColumn: bColumn + start, bColumns: bColumns ?? K }
+        : { bRow: bRow + start }),
       bias: start === 0 ? bias : undefined,
       accumulate: accumulate || start > 0,
       activated: isLast ? activated : undefined,
@@ -169,14 +181,14 @@ function withWide(
 export function multiply(l: GpuLaunch, product: Product): void {
   const { kind, M, N, K, a, b, aPacked, bPacked, c, bias, activated } = product;
   const { scale = 1, accumulate = false, half = null } = product;
-  const { aRow = 0, bRow = 0, cRow = 0 } = product;
+  const { aRow = 0, bRow = 0, cRow = 0, aColumn = 0, bColumn = 0 } = product;
   if (M === 0 || N === 0) return;
   if (!isOneRun(product)) {
     for (const run of inRuns(product)) multiply(l, run);
     return;
   }
   const aColumns = product.aColumns ?? (kind === "tn" ? M : K);
-  const bColumns = kind === "nt" ? K : N;
+  const bColumns = kind === "nt" ? product.bColumns ?? K : N;
   const cColumns = product.cColumns ?? N;
   const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
   const epilogue: Epilogue = {
@@ -203,7 +215,9 @@ export function multiply(l: GpuLaunch, product: Product): void {
       [l.buffer(a), l.buffer(b), ...results],
       {
         ...{ M, N, K, aStride: aColumns, bStride: bColumns, cStride: cColumns },
-        ...{ aOffset: aRow * aColumns, bOffset: bRow * bColumns, cOffset: cRow * cColumns },
+        aOffset: aRow * aColumns + aColumn,
+        bOffset: bRow * bColumns + bColumn,
+        cOffset: cRow * cColumns,
         bLast: bSize - 1,
         scale,
       },
@@ -225,8 +239,8 @@ export function multiply(l: GpuLaunch, product: Product): void {
     [inA, inB, ...results],
     {
       ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
-      aOffset: l.isFallback ? 0 : aRow * aColumns / 4,
-      bOffset: bRow * bColumns / 4,
+      aOffset: ((l.isFallback ? 0 : aRow * aColumns) + aColumn) / 4,
+      bOffset: (bRow * bColumns + bColumn) / 4,
       cOffset: cRow * cColumns / 4,
       bLast: Math.floor(bSize / 4) - 1,
       scale,
