@@ -60,24 +60,27 @@ async function asHardware(body: () => Promise<void>): Promise<void> {
   }
 }
 
-gpuTest("initBackend() with auto keeps a hardware adapter that is up, and its tensors", async () => {
-  await asHardware(async () => {
-    for (const first of ["auto", "webgpu"] as const) {
-      const backend = await initBackend({ backend: first });
-      assertEquals(backend.name, "webgpu");
-      const x = tf.tensor1d([1, 2, 3]).add(1);
-      assertEquals(await initBackend(), backend);
-      assertEquals([...await x.data()], [2, 3, 4]);
-      x.dispose();
-      backend.dispose();
-    }
-    // wasm was asked for, which is not what auto takes here.
-    await initBackend({ backend: "wasm" });
-    const chosen = await initBackend();
-    assertEquals(chosen.name, "webgpu");
-    chosen.dispose();
-  });
-});
+gpuTest(
+  "initBackend() with auto keeps a hardware adapter that is up, and its tensors",
+  async () => {
+    await asHardware(async () => {
+      for (const first of ["auto", "webgpu"] as const) {
+        const backend = await initBackend({ backend: first });
+        assertEquals(backend.name, "webgpu");
+        const x = tf.tensor1d([1, 2, 3]).add(1);
+        assertEquals(await initBackend(), backend);
+        assertEquals([...await x.data()], [2, 3, 4]);
+        x.dispose();
+        backend.dispose();
+      }
+      // wasm was asked for, which is not what auto takes here.
+      await initBackend({ backend: "wasm" });
+      const chosen = await initBackend();
+      assertEquals(chosen.name, "webgpu");
+      chosen.dispose();
+    });
+  },
+);
 
 Deno.test("initBackend() with auto keeps what auto chose before", async () => {
   const backend = await initBackend();
