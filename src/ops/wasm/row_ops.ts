@@ -45,6 +45,7 @@ export function scatterAddRows(
   sum?: tf.Tensor,
 ): tf.Tensor2D {
   const C = values.size / Math.max(1, ids.length);
+  checkRowIds(ids, rows);
   return launch(module, {
     name: "NanoScatterAddRows",
     inputs: { values },
@@ -94,6 +95,7 @@ export function replaceRows(
   ids: Int32Array,
 ): tf.Tensor2D {
   const [N, C] = x.shape;
+  checkRowIds(ids, N);
   /** A copy of `from` with the rows at `ids` taken from `rows`, or zeroed. */
   const write = (from: tf.Tensor, values?: tf.Tensor): tf.Tensor2D =>
     launch(module, {

@@ -42,6 +42,7 @@ export function scatterAddRows(
   sum?: tf.Tensor,
 ): tf.Tensor2D {
   const C = values.shape[values.rank - 1];
+  checkRowIds(ids, rows);
   const { width, type } = laneValue(C);
   return launch({
     name: "GpuScatterAddRows",
@@ -166,6 +167,7 @@ function recordReplacement(
 /** x [N, C] with the rows at `ids` (all different) replaced by `rows` [M, C] → [N, C]. */
 export function replaceRows(x: tf.Tensor2D, rows: tf.Tensor2D, ids: Int32Array): tf.Tensor2D {
   if (ids.length === 0) return x.clone();
+  checkRowIds(ids, x.shape[0]);
   return launch({
     name: "GpuReplaceRows",
     inputs: { x, rows },
