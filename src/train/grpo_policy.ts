@@ -178,12 +178,16 @@ export async function policyGradients(
     loss = result.loss;
     return result.gradient;
   };
-  if (logProbs !== null && tf.getBackend() === "webgpu") {
-    const weights = byLogProbs(logProbs);
-    const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
-    accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
-  } else {
-    await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+  try {
+    if (logProbs !== null && tf.getBackend() === "webgpu") {
+      const weights = byLogProbs(logProbs);
+      const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
+      accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
+    } else {
+      await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+    }
+    return { loss: tf.scalar(loss), states: kept.take() };
+  } finally {
+    kept.dispose();
   }
-  return { loss: tf.scalar(loss), states: kept.take() };
 }

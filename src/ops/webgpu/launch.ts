@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { type CountedDispatch, type CountingOptions, DispatchCounts } from "./dispatch_counts.ts";
 import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
+import { recordOutput } from "../kernel_outputs.ts";
 import { OperandTextures } from "./operand_textures.ts";
 import { packParameters, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
@@ -110,6 +111,7 @@ export class GpuLaunch {
   /** A new tensor, its values undefined. */
   output(shape: readonly number[], dtype: "float32" | "int32" = "float32"): tf.TensorInfo {
     const info = this.backend.makeTensorInfo([...shape], dtype);
+    recordOutput(info.dataId);
     this.backend.uploadToGPU(info.dataId);
     this.#sums.delete(this.buffer(info));
     return info;
