@@ -168,7 +168,7 @@ async function longest(
       warnings,
       memory: {
         reference: grpo.beta > 0 ? referenceBytes(model, groups) : 0,
-        entropies: entropyBytes(model.config, tokens, backend.name === "webgpu"),
+        entropies: entropyBytes(model.config, tokens, backend.name),
         generation: generationBytes(model.config, {
           prompts: training.per_device_train_batch_size * training.gradient_accumulation_steps,
           promptTokens: Math.max(...prompts.map(({ ids }) => ids.length)),

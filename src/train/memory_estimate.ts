@@ -265,10 +265,15 @@ export function estimateStepMemory(
 
 /**
  * Bytes that hidden states behind labels take as logits, for their entropies: five forms, and on a
- * GPU those that wait for their commands.
+ * GPU those that wait for their commands; none where a kernel makes them, as on wasm.
  */
-export function entropyBytes(config: VLMConfig, tokens: number, onGpu: boolean): number {
-  return (onGpu ? 8 : 5) * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
+export function entropyBytes(
+  config: VLMConfig,
+  tokens: number,
+  backend: "webgpu" | "wasm" | "cpu",
+): number {
+  const forms = { webgpu: 8, wasm: 0, cpu: 5 }[backend];
+  return forms * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
 }
 
 /**
