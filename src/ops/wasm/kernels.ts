@@ -86,12 +86,10 @@ export function wasmKernels(): WasmKernels | null {
     headEntropy: (hidden, head, temperature, format) =>
       headEntropy(module, hidden, head, temperature, format),
     gatherRows: (table, ids) => rows.gatherRows(module, table, ids),
-    scatterAddRows: (values, ids, count) => rows.scatterAddRows(module, values, ids, count),
     replaceRows: (x, values, ids) => rows.replaceRows(module, x, values, ids),
     patches: (images, patchSize) => rows.patches(module, images, patchSize),
     pixelShuffle: (x, factor) => rows.pixelShuffle(module, x, factor),
     dropout: (x, rate, key) => rows.dropout(module, x, rate, key),
-    argmaxRows: (x) => rows.argmaxRows(module, x),
     adamW: (updates) => updates.filter((update) => !adamW(module, update)),
     adamWHost: (parameter, gradient, first, second, numbers) =>
       adamWHost(module, parameter, gradient, first, second, numbers),

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../../element_count.ts";
 import type { Gemm, GemmFunction } from "./gemm.ts";
 import { type Launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
@@ -19,10 +20,8 @@ interface Operand {
   readonly transpose: boolean;
 }
 
-const { sizeFromShape } = tf.util;
-
 /** For each matrix of the output, which matrix of an operand it takes. */
-function batchIndices(outer: readonly number[], full: number[]): number[] {
+function batchIndices(outer: readonly number[], full: readonly number[]): number[] {
   const strides: number[] = new Array(full.length).fill(0);
   let stride = 1;
   for (let i = 1; i <= outer.length; i++) {
@@ -31,7 +30,7 @@ function batchIndices(outer: readonly number[], full: number[]): number[] {
     stride *= size;
   }
   const indices: number[] = [];
-  for (let flat = 0; flat < sizeFromShape(full); flat++) {
+  for (let flat = 0; flat < elementCount(full); flat++) {
     let rest = flat;
     let index = 0;
     for (let d = full.length - 1; d >= 0; d--) {
@@ -75,7 +74,7 @@ export function batchMatMul(
   const bOuter = bShape.slice(0, -2);
   const outer = tf.broadcast_util.assertAndGetBroadcastShape(aOuter, bOuter);
   const output = launch.output([...outer, m, n]);
-  const batch = sizeFromShape(outer);
+  const batch = elementCount(outer);
   if (batch * m * n === 0) return output;
   const call: Gemm = {
     batch,
@@ -95,7 +94,7 @@ export function batchMatMul(
     cBatch: m * n,
     accumulate: false,
   };
-  if (sizeFromShape(bOuter) === 1 && !a.transpose) {
+  if (elementCount(bOuter) === 1 && !a.transpose) {
     // One matrix b for every row of a: a single product of more rows.
     gemm({ ...call, batch: 1, m: batch * m });
     return output;
@@ -162,7 +161,7 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
       const a = inputs.a as tf.TensorInfo;
       const b = inputs.b as tf.TensorInfo;
       const n = transposeB ? b.shape.at(-2) : b.shape.at(-1);
-      const plainBias = bias === undefined || sizeFromShape(bias.shape) === n;
+      const plainBias = bias === undefined || elementCount(bias.shape) === n;
       const plain = plainBias && (activation === undefined || activation === "linear");
       if (!plain || !areFloats(a, b, ...bias === undefined ? [] : [bias])) {
         return stockFused.kernelFunc(parameters);
@@ -174,7 +173,7 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
         { info: b, transpose: transposeB },
       );
       if (bias !== undefined && n !== undefined && n > 0) {
-        addBias(sizeFromShape(output.shape) / n, n, tools.address(output), tools.address(bias));
+        addBias(elementCount(output.shape) / n, n, tools.address(output), tools.address(bias));
       }
       return output;
     },

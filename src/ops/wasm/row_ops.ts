@@ -37,7 +37,7 @@ export function rope(
 }
 
 /** `sum`, or zeros [rows, C], with `values` [n, C] added at `ids` [n], in order; ids may repeat. */
-export function scatterAddRows(
+function scatterAddRows(
   module: KernelModule,
   values: tf.Tensor,
   ids: Int32Array,
@@ -190,19 +190,5 @@ export function dropout(
       return [y];
     },
     gradient: (dy) => ({ x: () => dropout(module, dy, rate, key) }),
-  });
-}
-
-/** Index of each row's first largest value: [..., C] → [rows], int32. */
-export function argmaxRows(module: KernelModule, x: tf.Tensor): tf.Tensor1D {
-  const C = x.shape[x.rank - 1];
-  return launch(module, {
-    name: "NanoArgmaxRows",
-    inputs: { x },
-    run: (l) => {
-      const out = l.output([x.size / C], "int32");
-      module.kernel("nano_argmax")(x.size / C, C, l.address(x), l.address(out));
-      return [out];
-    },
   });
 }

@@ -2,7 +2,8 @@
  * UnsortedSegmentSum, which tfjs's wasm backend lacks: the gradient of tf.gather needs it.
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../../element_count.ts";
 import { checkRowIds } from "../row_ids.ts";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
@@ -18,13 +19,12 @@ export function installSegmentSumKernel(module: KernelModule): void {
       const x = inputs.x as tf.TensorInfo;
       const ids = inputs.segmentIds as tf.TensorInfo;
       const { numSegments } = attrs as unknown as { numSegments: number };
-      const { sizeFromShape } = tf.util;
       const rest = x.shape.slice(ids.shape.length);
-      const count = sizeFromShape(ids.shape);
+      const count = elementCount(ids.shape);
       const values = new Int32Array(module.heap.memory.buffer, tools.address(ids), count);
       checkRowIds(values.filter((id) => id >= 0), numSegments);
       const out = tools.output([numSegments, ...rest]);
-      const columns = sizeFromShape(rest);
+      const columns = elementCount(rest);
       module.kernel("nano_fill")(numSegments * columns, tools.address(out), 0);
       // deno-fmt-ignore
       module.kernel("nano_scatter_add_rows")(
