@@ -110,7 +110,8 @@ export function formatBenchReport(report: BenchReport): string {
     parts.push(formatTable(
       [
         ...head,
-        ...["fused", "composite", "with backward", "composite", "times", "GFLOP/s"].map(right),
+        ...["fused", "composite", "with backward", "composite", "times", "GFLOP/s", "of rate, %"]
+          .map(right),
       ],
       ops.ops.map((row) => [
         row.op,
@@ -121,11 +122,17 @@ export function formatBenchReport(report: BenchReport): string {
         row.composite_both_ms,
         row.speedup,
         row.gflops,
+        row.share === null ? null : 100 * row.share,
       ]),
-      120,
+      130,
     ));
     const products = report.device.backend === "webgpu" ? "stock tfjs's" : "those of the backend";
-    parts.push(`times in milliseconds; the composite's products are ${products}\n`);
+    const { gflops, copy_bytes_per_s } = ops.rates;
+    parts.push(
+      `times in milliseconds; the composite's products are ${products}; of rate: of the fastest\n` +
+        `product below, ${gflops.toPrecision(3)} GFLOP/s, or of a large copy, ` +
+        `${(copy_bytes_per_s / 1e9).toPrecision(3)} GB/s (a small tensor's cache may be faster)\n`,
+    );
     parts.push(formatTable(
       [{ header: "product M, N, K" }, right("GFLOP/s"), right("of its gradient")],
       ops.products.map((row) => [row.size, row.gflops, row.gflops_backward]),

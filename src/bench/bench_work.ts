@@ -11,7 +11,7 @@ import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";
 import { VisionLanguageModel } from "../model/vision_language_model.ts";
-import { elementCount } from "../model/safetensors.ts";
+import { elementCount } from "../element_count.ts";
 import { weightSpecs } from "../model/weight_shapes.ts";
 import { RandomStream } from "../random.ts";
 

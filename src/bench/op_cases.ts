@@ -6,18 +6,24 @@
 import * as tf from "@tensorflow/tfjs";
 import { attention, attentionComposite } from "../ops/attention.ts";
 import { AttentionLayout } from "../ops/attention_layout.ts";
+import { dropout, dropoutComposite } from "../ops/dropout.ts";
 import { embedding, embeddingComposite } from "../ops/embedding.ts";
 import { gelu, geluComposite } from "../ops/gelu.ts";
 import { gradientNorm, gradientNormComposite } from "../ops/gradient_norm.ts";
+import { headEntropy, headEntropyComposite } from "../ops/head_entropy.ts";
 import { headLogProbs, headLogProbsComposite } from "../ops/head_log_probs.ts";
 import { layerNorm, layerNormComposite } from "../ops/layer_norm.ts";
 import { linear, linearComposite } from "../ops/linear.ts";
+import { patches, patchesComposite } from "../ops/patches.ts";
 import { pixelShuffle, pixelShuffleComposite } from "../ops/pixel_shuffle.ts";
 import { rmsNorm, rmsNormComposite } from "../ops/rms_norm.ts";
 import { rope, ropeComposite } from "../ops/rope.ts";
 import { type RotaryAngles, rotaryAngles } from "../ops/rotary_angles.ts";
+import { type RowSampling, sampleRows, sampleRowsComposite } from "../ops/sample_rows.ts";
+import { replaceRows, replaceRowsComposite } from "../ops/select_rows.ts";
 import { swiglu, swigluComposite } from "../ops/swiglu.ts";
 import type { BenchDims } from "./bench_work.ts";
+import { halfOpCases } from "./half_op_cases.ts";
 
 // B rows, T tokens, N all tokens, P patches, C channels, I inner channels, H heads, D head dim
 
@@ -32,6 +38,8 @@ export interface OpCase {
   readonly inputs: () => tf.Tensor[];
   /** Multiplications and additions of the forward pass; null where they are not what it costs. */
   readonly flops: number | null;
+  /** Bytes that the forward pass reads and writes at least, where they are what it costs. */
+  readonly bytes?: number;
   /** Whether it goes back. */
   readonly differentiable: boolean;
   /** Frees what the case holds beside its inputs. */
@@ -100,7 +108,44 @@ function loraCase(name: string, [N, I, O, r]: [number, number, number, number]):
   };
 }
 
-/** The ops of a training step of the model. */
+/** Rows of logits that tokens are drawn from. */
+const SAMPLED = 8;
+
+/** What a sampler tells of its draws, [3, S]. */
+function sampled(
+  sample: typeof sampleRows,
+  logits: tf.Tensor,
+  forbidden: tf.Tensor1D,
+  uniforms: readonly number[],
+  sampling: RowSampling,
+): tf.Tensor {
+  const given = { logits: logits as tf.Tensor2D, forbidden, seen: null, uniforms };
+  const { tokens, record } = sample(given, sampling);
+  tokens.dispose();
+  return record;
+}
+
+/** Drawing tokens, which other backends do on the host. */
+function samplingCase(V: number): OpCase {
+  const forbidden = tf.zeros([V]) as tf.Tensor1D;
+  const sampling = {
+    ...{ greedy: false, temperature: 0.9, topK: 0, topP: 0.95, minP: 0, repetitionPenalty: 1 },
+  };
+  const uniforms = Array.from({ length: SAMPLED }, (_, i) => (i + 0.5) / SAMPLED);
+  return {
+    name: "sampleRows, top-p",
+    shape: `${SAMPLED}×${V}`,
+    inputs: () => [normal([SAMPLED, V])],
+    fused: ([logits]) => sampled(sampleRows, logits, forbidden, uniforms, sampling),
+    composite: ([logits]) => sampled(sampleRowsComposite, logits, forbidden, uniforms, sampling),
+    flops: null,
+    bytes: 4 * SAMPLED * V,
+    differentiable: false,
+    dispose: () => forbidden.dispose(),
+  };
+}
+
+/** The ops of a training step of the model, and of generation. */
 export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
   const {
     vit_hidden_dim: Cv,
@@ -113,6 +158,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
     lm_vocab_size: V,
   } = config;
   const N = B * T;
+  const S = config.vit_img_size;
   const P = (config.vit_img_size / config.vit_patch_size) ** 2;
   const D = C / H;
   const ids = Int32Array.from({ length: N }, (_, i) => (i * 7919) % V);
@@ -123,7 +169,9 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
     maxPositions: config.lm_max_position_embeddings,
     attentionScaling: config.lm_attn_scaling,
   });
-  const plain = { flops: null, differentiable: true };
+  /** An op whose cost is moving so many floats. */
+  const plain = (floats: number) => ({ flops: null, bytes: 4 * floats, differentiable: true });
+  const pictureRows = Int32Array.from({ length: Math.floor(N / 2) }, (_, i) => 2 * i);
   const causal = AttentionLayout.causal(new Int32Array(B), T);
   return [
     linearCase("linear (ViT)", B * P, Cv, Iv),
@@ -133,7 +181,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
     attentionCase("attention (ViT)", [B, P, Hv, Hv, Cv / Hv], null),
     attentionCase("attention, RoPE (decoder)", [B, T, H, K, D], causal, angles),
     {
-      ...plain,
+      ...plain(2 * B * P * Cv),
       name: "layerNorm",
       shape: `${B * P}×${Cv}`,
       inputs: () => [normal([B * P, Cv]), normal([Cv]), normal([Cv])],
@@ -141,7 +189,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       composite: ([x, w, b]) => layerNormComposite(x, w, b, 1e-6),
     },
     {
-      ...plain,
+      ...plain(2 * N * C),
       name: "rmsNorm",
       shape: `${N}×${C}`,
       inputs: () => [normal([N, C]), normal([C])],
@@ -149,7 +197,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       composite: ([x, w]) => rmsNormComposite(x, w, 1e-5),
     },
     {
-      ...plain,
+      ...plain(2 * B * P * Iv),
       name: "gelu",
       shape: `${B * P}×${Iv}`,
       inputs: () => [normal([B * P, Iv])],
@@ -157,7 +205,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       composite: ([x]) => geluComposite(x),
     },
     {
-      ...plain,
+      ...plain(3 * N * I),
       name: "swiglu",
       shape: `${N}×${I}`,
       inputs: () => [normal([N, I]), normal([N, I])],
@@ -165,7 +213,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       composite: ([gate, up]) => swigluComposite(gate, up),
     },
     {
-      ...plain,
+      ...plain(2 * N * C),
       name: "rope",
       shape: `${B}×${T}, ${H} heads of ${D}`,
       inputs: () => [normal([B, T, H, D])],
@@ -174,7 +222,7 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       dispose: () => tf.dispose([angles.cos, angles.sin]),
     },
     {
-      ...plain,
+      ...plain(2 * N * C),
       name: "embedding",
       shape: `${N} of ${V}×${C}`,
       inputs: () => [normal([V, C])],
@@ -182,12 +230,46 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       composite: ([table]) => embeddingComposite(table, ids),
     },
     {
-      ...plain,
+      ...plain(2 * B * P * Cv),
       name: "pixelShuffle",
       shape: `${B}×${P}×${Cv}`,
       inputs: () => [normal([B, P, Cv])],
       fused: ([x]) => pixelShuffle(x as tf.Tensor3D, config.mp_pixel_shuffle_factor),
       composite: ([x]) => pixelShuffleComposite(x as tf.Tensor3D, config.mp_pixel_shuffle_factor),
+    },
+    {
+      ...plain(6 * B * S * S),
+      name: "patches",
+      shape: `${B}×3×${S}×${S}`,
+      inputs: () => [normal([B, 3, S, S])],
+      fused: ([x]) => patches(x as tf.Tensor4D, config.vit_patch_size),
+      composite: ([x]) => patchesComposite(x as tf.Tensor4D, config.vit_patch_size),
+    },
+    {
+      ...plain(2 * N * C),
+      name: "dropout",
+      shape: `${N}×${C}`,
+      inputs: () => [normal([N, C])],
+      fused: ([x]) => dropout(x, 0.1, 12345),
+      composite: ([x]) => dropoutComposite(x, 0.1, 12345),
+    },
+    {
+      ...plain(2 * N * C),
+      name: "replaceRows",
+      shape: `${pictureRows.length} of ${N}×${C}`,
+      inputs: () => [normal([N, C]), normal([pictureRows.length, C])],
+      fused: ([x, rows]) => replaceRows(x as tf.Tensor2D, rows as tf.Tensor2D, pictureRows),
+      composite: ([x, rows]) =>
+        replaceRowsComposite(x as tf.Tensor2D, rows as tf.Tensor2D, pictureRows),
+    },
+    {
+      name: "headEntropy",
+      shape: `${N}×${C} → ${V}`,
+      inputs: () => [normal([N, C]), normal([V, C]).mul(0.02)],
+      fused: ([x, w]) => headEntropy(x as tf.Tensor2D, w),
+      composite: ([x, w]) => headEntropyComposite(x as tf.Tensor2D, w as tf.Tensor2D),
+      flops: 2 * N * C * V,
+      differentiable: false,
     },
     {
       name: "headLogProbs",
@@ -205,7 +287,10 @@ export function opCases({ config, rows: B, tokens: T }: BenchDims): OpCase[] {
       fused: (gradients) => gradientNorm(gradients),
       composite: (gradients) => gradientNormComposite(gradients),
       flops: null,
+      bytes: 32 * I * C,
       differentiable: false,
     },
+    ...tf.getBackend() === "webgpu" ? [samplingCase(V)] : [],
+    ...halfOpCases({ rows: N, channels: C, inner: I, vocabulary: V }),
   ];
 }

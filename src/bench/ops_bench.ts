@@ -35,6 +35,16 @@ export interface OpRow {
   readonly speedup: number;
   /** Of the fused forward pass; null where products are not what it costs. */
   readonly gflops: number | null;
+  /** Of the machine's rate, that of the fused forward pass: see {@linkcode MachineRates}. */
+  readonly share: number | null;
+}
+
+/** What the backend reaches here: the measure of what an op could. */
+export interface MachineRates {
+  /** Of the fastest product. */
+  readonly gflops: number;
+  /** Bytes read and written a second by a copy of a large tensor. */
+  readonly copy_bytes_per_s: number;
 }
 
 /** Rate of a product x Wᵀ, and of the two products of its gradient. */
@@ -65,8 +75,22 @@ function forwardBackward(op: OpCase["fused"], inputs: tf.Tensor[]): tf.Tensor {
   return last;
 }
 
-async function measureOp(op: OpCase, options: TimingOptions): Promise<OpRow> {
-  const inputs = op.inputs();
+/** How near a forward pass of so many milliseconds comes to the machine's rate. */
+function shareOf(
+  { flops, bytes }: Pick<OpCase, "flops" | "bytes">,
+  milliseconds: number,
+  rates: MachineRates,
+): number | null {
+  if (flops !== null) return flops / milliseconds / 1e6 / rates.gflops;
+  return bytes === undefined ? null : bytes / milliseconds * 1e3 / rates.copy_bytes_per_s;
+}
+
+async function measureOp(
+  op: OpCase,
+  rates: MachineRates,
+  options: TimingOptions,
+): Promise<OpRow> {
+  const inputs = tf.tidy(() => op.inputs());
   const milliseconds = async (run: OpCase["fused"]) => {
     const forward = await timed(() => tf.tidy(() => run(inputs)), options);
     if (!op.differentiable) return [1000 * forward.median, null] as const;
@@ -86,12 +110,18 @@ async function measureOp(op: OpCase, options: TimingOptions): Promise<OpRow> {
     composite_both_ms: compositeBoth,
     speedup: (compositeBoth ?? composite) / (fusedBoth ?? fused),
     gflops: op.flops === null ? null : op.flops / fused / 1e6,
+    share: shareOf(op, fused, rates),
   };
 }
 
 /** An update of one matrix, moments where the backend wants them against moments beside it. */
-async function measureAdamW(rows: number, columns: number, options: TimingOptions): Promise<OpRow> {
-  const parameter = tf.variable(tf.zeros([rows, columns]));
+async function measureAdamW(
+  [rows, columns]: readonly [number, number],
+  rates: MachineRates,
+  options: TimingOptions,
+): Promise<OpRow> {
+  const zeros = () => tf.tidy(() => tf.variable(tf.zeros([rows, columns]), false));
+  const parameter = zeros();
   const gradient = tf.ones([rows, columns]);
   const numbers = {
     ...{ beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, gradientScale: 0.5 },
@@ -104,8 +134,8 @@ async function measureAdamW(rows: number, columns: number, options: TimingOption
   });
   const beside = (): AdamWSlot => ({
     parameter,
-    firstMoment: tf.variable(tf.zeros([rows, columns]), false),
-    secondMoment: tf.variable(tf.zeros([rows, columns]), false),
+    firstMoment: zeros(),
+    secondMoment: zeros(),
   });
   const measure = async (
     slot: AdamWSlot,
@@ -132,17 +162,41 @@ async function measureAdamW(rows: number, columns: number, options: TimingOption
     composite_both_ms: null,
     speedup: composite / fused,
     gflops: null,
+    // Reads parameter, gradient and moments, writes all but the gradient.
+    share: shareOf({ flops: null, bytes: 28 * rows * columns }, fused, rates),
   };
 }
 
 /** Times of every fused op on the current backend. */
-export async function benchOps(dims: BenchDims, given: TimingOptions): Promise<OpRow[]> {
+export async function benchOps(
+  dims: BenchDims,
+  rates: MachineRates,
+  given: TimingOptions,
+): Promise<OpRow[]> {
   const options = { ...given, sampleSeconds: SAMPLE_SECONDS };
   const rows: OpRow[] = [];
-  for (const op of opCases(dims)) rows.push(await measureOp(op, options));
+  for (const op of opCases(dims)) rows.push(await measureOp(op, rates, options));
   const { lm_hidden_dim, lm_inter_dim } = dims.config;
-  rows.push(await measureAdamW(8 * lm_inter_dim, lm_hidden_dim, options));
+  rows.push(await measureAdamW([8 * lm_inter_dim, lm_hidden_dim], rates, options));
   return rows;
+}
+
+/** Floats of what is copied: 32 MiB, more than most caches hold. */
+const COPIED = 2 ** 23;
+
+/** The rates that ops are held to. @param products measured in the same run */
+export async function machineRates(
+  products: readonly ProductRow[],
+  given: TimingOptions,
+): Promise<MachineRates> {
+  const half = tf.randomNormal([COPIED / 2]);
+  const options = { ...given, sampleSeconds: SAMPLE_SECONDS };
+  const { median } = await timed(() => tf.concat1d([half, half] as tf.Tensor1D[]), options);
+  half.dispose();
+  return {
+    gflops: Math.max(...products.map(({ gflops }) => gflops)),
+    copy_bytes_per_s: 8 * COPIED / median,
+  };
 }
 
 /** Rates of matrix products on the current backend. */

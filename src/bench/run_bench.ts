@@ -18,7 +18,14 @@ import { type DeviceFacts, deviceFacts, loadAverage } from "./device_facts.ts";
 import { benchGrpoStep } from "./grpo_step_bench.ts";
 import { benchKernels, type GpuRates, type KernelsResult } from "./kernels_bench.ts";
 import { benchMemory, type MemoryRow } from "./memory_bench.ts";
-import { benchOps, benchProducts, type OpRow, type ProductRow } from "./ops_bench.ts";
+import {
+  benchOps,
+  benchProducts,
+  type MachineRates,
+  machineRates,
+  type OpRow,
+  type ProductRow,
+} from "./ops_bench.ts";
 import type { Precision } from "../ops/precision.ts";
 import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
 import { withoutGpuKernels } from "../ops/webgpu/enabled.ts";
@@ -81,7 +88,11 @@ export interface BenchReport {
   readonly step?: WorkResult;
   readonly decode?: WorkResult;
   readonly grpo_step?: WorkResult;
-  readonly ops?: { readonly ops: readonly OpRow[]; readonly products: readonly ProductRow[] };
+  readonly ops?: {
+    readonly ops: readonly OpRow[];
+    readonly products: readonly ProductRow[];
+    readonly rates: MachineRates;
+  };
   readonly memory?: readonly MemoryRow[];
   readonly kernels?: KernelsResult;
 }
@@ -125,19 +136,29 @@ async function inTurns(
   };
 }
 
+function withoutPeak({ lora_peak_mib: _, ...times }: Measured): Measured {
+  return times;
+}
+
 async function stepResult(
   request: BenchRequest,
   dims: BenchDims,
   timing: TimingOptions,
 ): Promise<WorkResult> {
-  // First, since a process keeps the memory that it took for the full step.
   request.onProgress?.("step: a model");
   const { precision = "float32" } = request;
-  const lora = request.lora ? await benchLoraStep(dims, timing, precision) : {};
+  // First, since a process keeps the memory that it took for the full step: a later round tells of
+  // its own times alone.
+  const first = request.lora ? await benchLoraStep(dims, timing, precision) : {};
+  let rounds = 0;
+  const lora = async (): Promise<Measured> =>
+    rounds++ === 0 || !request.lora
+      ? first
+      : { ...first, ...withoutPeak(await benchLoraStep(dims, timing, precision)) };
   const model = benchModel(dims);
   model.precision = precision;
   const work = new StepWork(model, dims);
-  const ours = async () => ({ ...await benchStep(work, timing), ...lora });
+  const ours = async () => ({ ...await benchStep(work, timing), ...await lora() });
   const stock = () => withoutGpuKernels(() => benchStep(work, timing));
   try {
     return await inTurns(request, "step", ours, request.stock ? stock : null);
@@ -189,7 +210,9 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
       );
     } else if (name === "ops") {
       request.onProgress?.("ops");
-      found.ops = { ops: await benchOps(dims, timing), products: await benchProducts(timing) };
+      const products = await benchProducts(timing);
+      const rates = await machineRates(products, timing);
+      found.ops = { ops: await benchOps(dims, rates, timing), products, rates };
     } else if (name === "memory") {
       request.onProgress?.("memory");
       found.memory = await benchMemory(dims, { precision });

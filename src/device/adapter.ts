@@ -14,8 +14,6 @@ export interface GpuAdapterInfo {
   readonly software: boolean;
   /** What WebGPU itself says of that: it decides which kernels run. */
   readonly isFallback: boolean;
-  /** Lanes of a subgroup, smallest and largest; 0 where unknown. */
-  readonly subgroupSizes: readonly [number, number];
   /** Those of the features below that the adapter has and the device was made with. */
   readonly features: readonly string[];
   /** The device's limits, which are the adapter's. */
@@ -35,14 +33,8 @@ export interface NoGpu {
   readonly reason: string;
 }
 
-/** Features that some kernel of ours knows how to use. */
-export const WANTED_FEATURES = [
-  "shader-f16",
-  "timestamp-query",
-  "subgroups",
-  "float32-filterable",
-  "bgra8unorm-storage",
-] as const;
+/** Features that some kernel of ours uses. */
+export const WANTED_FEATURES = ["shader-f16"] as const;
 
 /** Limits in which more is better and which kernels or tfjs reach for. */
 export const WANTED_LIMITS = [
@@ -115,7 +107,6 @@ function describe(
     architecture: raw.architecture,
     software: isSoftwareAdapter(raw),
     isFallback: raw.isFallbackAdapter === true,
-    subgroupSizes: [raw.subgroupMinSize ?? 0, raw.subgroupMaxSize ?? 0],
     features,
     limits,
   };

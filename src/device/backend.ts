@@ -38,6 +38,8 @@ export interface InitBackendOptions {
 let active: ActiveBackend | null = null;
 /** The active one, where its device is gone. */
 let lostBackend: ActiveBackend | null = null;
+/** The one that `auto` chose last. */
+let chosenByAuto: ActiveBackend | null = null;
 const readyHooks: ((backend: ActiveBackend) => void)[] = [];
 
 /** The backend that {@link initBackend} started, or null. */
@@ -146,9 +148,17 @@ async function start(choice: BackendChoice): Promise<ActiveBackend> {
   return await startWebgpu(gpu, `webgpu: hardware adapter ${gpu.info.description}`);
 }
 
+/** Whether the backend that is up is what a choice would start. */
+function fits(backend: ActiveBackend, choice: BackendChoice): boolean {
+  if (backend === lostBackend) return false;
+  if (choice !== "auto") return backend.name === choice;
+  return backend === chosenByAuto || backend.adapterInfo?.software === false;
+}
+
 /**
  * Starts a backend and makes it tfjs's current one. `auto` takes a hardware adapter, else wasm.
- * A backend that is up already is kept where it fits the choice; otherwise it is disposed first.
+ * A backend that is up already is kept where it fits the choice, which for `auto` is one that
+ * `auto` chose before, or a hardware adapter; otherwise it is disposed first.
  *
  * @throws {Error} where `webgpu` is asked for and there is no adapter.
  */
@@ -159,14 +169,15 @@ export async function initBackend(options: InitBackendOptions = {}): Promise<Act
       `Cannot start backend "${choice}": expected one of ${BACKEND_CHOICES.join(", ")}.`,
     );
   }
-  if (active !== null && active.name === choice && active !== lostBackend) {
-    await tf.setBackend(choice);
+  if (active !== null && fits(active, choice)) {
+    await tf.setBackend(active.name);
     return active;
   }
   active?.dispose();
   quietCpuBackend();
   const backend = await start(choice);
   active = backend;
+  if (choice === "auto") chosenByAuto = backend;
   for (const hook of readyHooks) hook(backend);
   return backend;
 }

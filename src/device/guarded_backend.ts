@@ -4,6 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../element_count.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { DeviceLostError } from "./gpu_errors.ts";
 import { TensorTooLargeError } from "./out_of_memory.ts";
@@ -26,7 +27,7 @@ export interface GuardableBackend {
  * @throws {TensorTooLargeError}
  */
 function checkSize(shape: readonly number[], { limits }: GPUDevice): void {
-  const bytes = 4 * shape.reduce((product, dim) => product * dim, 1);
+  const bytes = 4 * elementCount(shape);
   for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
     if (bytes > limits[limit]) throw new TensorTooLargeError(shape, bytes, limit, limits[limit]);
   }

@@ -10,7 +10,7 @@ import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { StreamDecoder } from "../text/stream_decoder.ts";
 import type { ChatMessage, Tokenizer } from "../text/tokenizer.ts";
 import { generateFromRows, type GenerateOptions, type Generation } from "./engine.ts";
-import type { PromptRow } from "./prompt_rows.ts";
+import { promptRows } from "./prompt_rows.ts";
 
 /** A picture as `ImageProcessor` returns it. */
 export type PromptImage = ImageTiles & { readonly grid: TileGrid };
@@ -120,21 +120,6 @@ export class CompletionText {
   }
 }
 
-/** Neighbouring prompts with the same pictures lie in one row. */
-function promptRows(prompts: readonly TextPrompt[], builder: ChatExampleBuilder): PromptRow[] {
-  const rows: { images: readonly PromptImage[]; prompts: number[][] }[] = [];
-  for (const { messages, images = [] } of prompts) {
-    const ids = builder.buildPrompt(messages, images.map(({ grid }) => grid));
-    const last = rows.at(-1);
-    const same = last !== undefined && images.length > 0 &&
-      last.images.length === images.length &&
-      last.images.every((image, i) => image === images[i]);
-    if (same) last.prompts.push(ids);
-    else rows.push({ images, prompts: [ids] });
-  }
-  return rows;
-}
-
 /**
  * Generates completions of conversations.
  *
@@ -162,7 +147,10 @@ export async function generateText(
   };
   const generations = await generateFromRows(
     model,
-    promptRows(prompts, builder),
+    promptRows(prompts.map(({ messages, images = [] }) => ({
+      ids: builder.buildPrompt(messages, images.map(({ grid }) => grid)),
+      images,
+    }))),
     tokenizer.padTokenId,
     {
       forbiddenTokenIds: forbiddenTokenIds(tokenizer, lm_vocab_size),

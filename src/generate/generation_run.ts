@@ -89,17 +89,18 @@ export class GenerationRun {
     const lastTokens = places.map(({ row, prefixEnd, branchStart, branchEnd }) =>
       row * T + (branchEnd > branchStart ? branchEnd : prefixEnd) - 1
     );
+    let logits: tf.Tensor2D | null = null;
     try {
-      const logits = tf.tidy(() => {
+      logits = tf.tidy(() => {
         const embeddings = model.embed(batch.inputIds, encodeImages())
           .reshape([B, T, -1]) as tf.Tensor3D; // [B, T, C]
         const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, this.#pass);
         const rows = hidden.reshape([B * T, -1]); // [B·T, C]
         const last = tf.gather(rows, tf.tensor1d(lastTokens, "int32")); // [P, C]
-        const logits = model.logits(last) as tf.Tensor2D; // [P, V]
-        if (this.#copies === 1) return logits;
+        const first = model.logits(last) as tf.Tensor2D; // [P, V]
+        if (this.#copies === 1) return first;
         const indices = this.#running.map((s) => Math.floor(s / this.#copies));
-        return tf.gather(logits, tf.tensor1d(indices, "int32")); // [S, V]
+        return tf.gather(first, tf.tensor1d(indices, "int32")); // [S, V]
       });
       const sequences = this.#running.map((s): PrefilledSequence => {
         const prompt = Math.floor(s / this.#copies);
@@ -110,17 +111,19 @@ export class GenerationRun {
         : new SeparateRows(cache, sequences);
       return { state, logits };
     } catch (error) {
+      logits?.dispose();
       cache.dispose();
       throw error;
     }
   }
 
-  /** Logits of the tokens that follow `embeddings`, [S, C] → [S, V]. */
-  #next(state: DecodeState, embeddings: tf.Tensor2D): tf.Tensor2D {
-    const hidden = state.step({ model: this.model, options: this.#pass }, embeddings); // [S, C]
-    const logits = tf.tidy(() => this.model.logits(hidden)) as tf.Tensor2D; // [S, V]
-    hidden.dispose();
-    return logits;
+  /** Logits of the tokens whose embeddings are made, [S, C] → [S, V]. */
+  #next(state: DecodeState, embed: () => tf.Tensor2D): tf.Tensor2D {
+    const { model } = this;
+    return tf.tidy(() => {
+      const hidden = state.step({ model, options: this.#pass }, embed()); // [S, C]
+      return model.logits(hidden) as tf.Tensor2D; // [S, V]
+    });
   }
 
   #uniform(sequence: number, index: number): number {
@@ -150,8 +153,7 @@ export class GenerationRun {
     const { model, options } = this;
     const V = model.config.lm_vocab_size;
     for (;;) {
-      const [read] = await readBack([logits]);
-      logits.dispose();
+      const [read] = await readBack([logits]).finally(() => logits.dispose());
       const values = read as Float32Array;
       options.onLogits?.(this.#running, values);
       const next: number[] = [], kept: number[] = [];
@@ -172,9 +174,7 @@ export class GenerationRun {
       });
       if (kept.length === 0 || options.signal?.aborted) return;
       this.#keep(state, kept);
-      const embeddings = tf.tidy(() => model.embed(Int32Array.from(next), null)); // [S, C]
-      logits = this.#next(state, embeddings);
-      embeddings.dispose();
+      logits = this.#next(state, () => model.embed(Int32Array.from(next), null));
     }
   }
 
@@ -207,9 +207,7 @@ export class GenerationRun {
           const tokens = sampler.choose(logits, uniforms); // [S]
           logits.dispose();
           if (done + step + 1 === options.maxNewTokens) break;
-          const embeddings = model.embedTokens(tokens); // [S, C]
-          logits = this.#next(state, embeddings);
-          embeddings.dispose();
+          logits = this.#next(state, () => model.embedTokens(tokens));
         }
         const chosen = await sampler.read();
         done += steps;

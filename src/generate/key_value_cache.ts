@@ -26,14 +26,15 @@ export class GrowingCache implements KeyValueCache {
 
   /** Keeps the given rows of the batch alone. */
   keepRows(rows: Int32Array): void {
-    const indices = tf.tensor1d(rows, "int32");
-    for (const list of [this.#keys, this.#values]) {
-      list.forEach((tensor, block) => {
-        list[block] = tf.keep(tf.gather(tensor, indices));
-        tensor.dispose();
-      });
-    }
-    indices.dispose();
+    tf.tidy(() => {
+      const indices = tf.tensor1d(rows, "int32");
+      for (const list of [this.#keys, this.#values]) {
+        list.forEach((tensor, block) => {
+          list[block] = tf.keep(tf.gather(tensor, indices));
+          tensor.dispose();
+        });
+      }
+    });
   }
 
   /** Frees everything. */

@@ -38,6 +38,26 @@ export interface PromptBatch {
   readonly images: readonly ImageTiles[];
 }
 
+/** A prompt with its pictures. */
+export interface PicturedPrompt {
+  /** Token ids, image tokens included. */
+  readonly ids: readonly number[];
+  readonly images: readonly ImageTiles[];
+}
+
+/** Neighbours with the same pictures (the same objects) in one row, where these are encoded once. */
+export function promptRows(prompts: Iterable<PicturedPrompt>): PromptRow[] {
+  const rows: { images: readonly ImageTiles[]; prompts: (readonly number[])[] }[] = [];
+  for (const { ids, images } of prompts) {
+    const last = rows.at(-1);
+    const same = last !== undefined && images.length > 0 && last.images.length === images.length &&
+      last.images.every((image, i) => image === images[i]);
+    if (same) last.prompts.push(ids);
+    else rows.push({ images, prompts: [ids] });
+  }
+  return rows;
+}
+
 /** Length of what all prompts begin with. */
 function commonLength(prompts: readonly (readonly number[])[]): number {
   const [first, ...others] = prompts;

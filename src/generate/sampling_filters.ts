@@ -232,22 +232,6 @@ export function tokenLogProb(logits: ArrayLike<number>, token: number, temperatu
   return (logits[token] - largest) / scale - Math.log(sum);
 }
 
-/**
- * Filters a row of logits and draws a token.
- *
- * @param uniform a random number in [0, 1)
- * @returns the token's id, and its {@link tokenLogProb}
- */
-export function sampleFromLogits(
-  logits: ArrayLike<number>,
-  parameters: SamplingParameters,
-  uniform: number,
-  context: SamplingContext = {},
-): { token: number; logProb: number } {
-  const token = drawToken(samplingProbabilities(logits, parameters, context), uniform);
-  return { token, logProb: tokenLogProb(logits, token, parameters.temperature) };
-}
-
 /** @throws {RangeError} where a parameter is out of range */
 export function checkSamplingParameters(parameters: SamplingParameters): void {
   const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = parameters;

@@ -52,13 +52,18 @@ export class SeparateRows implements DecodeState {
           tf.gather(tensor.reshape([B * T, K * D]), indices)
             .reshape([sequences.length, length, K, D]) as tf.Tensor4D
         );
-    prefill.keys.forEach((keys, block) => {
-      const [ownKeys, ownValues] = [rows(keys), rows(prefill.values[block])];
-      this.#cache.extend(block, ownKeys, ownValues);
-      tf.dispose([keys, prefill.values[block], ownKeys, ownValues]);
-    });
-    indices?.dispose();
-    prefill.keys.length = prefill.values.length = 0;
+    try {
+      prefill.keys.forEach((keys, block) => {
+        tf.tidy(() => void this.#cache.extend(block, rows(keys), rows(prefill.values[block])));
+        tf.dispose([keys, prefill.values[block]]);
+      });
+    } catch (error) {
+      this.dispose();
+      throw error;
+    } finally {
+      indices?.dispose();
+      prefill.dispose();
+    }
     this.#length = length;
     this.#starts = Int32Array.from(lengths, (own) => length - own);
     this.#positions = Int32Array.from(sequences, ({ position }) => position);
@@ -67,18 +72,21 @@ export class SeparateRows implements DecodeState {
   step({ model, options }: DecodePass, embeddings: tf.Tensor2D): tf.Tensor2D {
     this.#length++;
     const layout = AttentionLayout.decode(this.#starts, this.#length);
-    const hidden = tf.tidy(() =>
+    const pass = () =>
       model.decode(
         embeddings.expandDims(1) as tf.Tensor3D,
         this.#positions,
         layout,
         this.#cache,
         options,
-      ).squeeze([1]) as tf.Tensor2D
-    ); // [S, C]
-    layout.dispose();
-    this.#positions = this.#positions.map((position) => position + 1);
-    return hidden;
+      ).squeeze([1]) as tf.Tensor2D; // [S, C]
+    try {
+      const hidden = tf.tidy(pass);
+      this.#positions = this.#positions.map((position) => position + 1);
+      return hidden;
+    } finally {
+      layout.dispose();
+    }
   }
 
   keep(sequences: Int32Array): void {

@@ -81,7 +81,12 @@ export class SharedRows implements DecodeState, KeyValueCache {
       position,
     }));
     const own = Math.max(...this.#regions.map(({ length }) => length));
-    this.#layOut(own + Math.min(FIRST_ROOM, maxNewTokens));
+    try {
+      this.#layOut(own + Math.min(FIRST_ROOM, maxNewTokens));
+    } catch (error) {
+      this.dispose(); // The prefill's tensors are ours already.
+      throw error;
+    }
   }
 
   /** Moves everything into new buffers, with `room` tokens a region and no row without sequences. */
@@ -162,7 +167,7 @@ export class SharedRows implements DecodeState, KeyValueCache {
       ends,
     );
     const full = R * Q === S;
-    const hidden = tf.tidy(() => {
+    const pass = () => {
       const padded = full ? embeddings : tf.gather(
         embeddings,
         tf.tensor1d(this.#queries.map((s) => Math.max(s, 0)), "int32"),
@@ -175,8 +180,13 @@ export class SharedRows implements DecodeState, KeyValueCache {
         options,
       ).reshape([R * Q, -1]) as tf.Tensor2D; // [R·Q, C]
       return full ? out : tf.gather(out, tf.tensor1d(places, "int32")); // [S, C]
-    });
-    layout.dispose();
+    };
+    let hidden: tf.Tensor2D;
+    try {
+      hidden = tf.tidy(pass);
+    } finally {
+      layout.dispose();
+    }
     for (const region of this.#regions) {
       region.length++;
       region.position++;

@@ -8,7 +8,7 @@
 import { RandomStream } from "../random.ts";
 import type { VLMConfig } from "./config.ts";
 import type { FloatTensor } from "./safetensors.ts";
-import { elementCount } from "./safetensors.ts";
+import { elementCount } from "../element_count.ts";
 import { type WeightSpec, weightSpecs } from "./weight_shapes.ts";
 
 /** How a fresh ViT starts. */

@@ -20,7 +20,6 @@
 
 export {
   BYTES_PER_ELEMENT,
-  elementCount,
   type SafetensorsDtype,
   SafetensorsError,
   type SafetensorsHeader,

@@ -5,7 +5,8 @@
  */
 
 import { writeTextAtomically } from "../atomic_write.ts";
-import { BYTES_PER_ELEMENT, elementCount, SafetensorsError } from "./safetensors_header.ts";
+import { elementCount } from "../element_count.ts";
+import { BYTES_PER_ELEMENT, SafetensorsError } from "./safetensors_header.ts";
 import type { SafetensorsDtype, TensorEntry } from "./safetensors_header.ts";
 import { type FloatTensor, type HostTensor, SafetensorsFile } from "./safetensors_reader.ts";
 import {

@@ -76,11 +76,6 @@ export interface SafetensorsHeader {
   dataStart: number;
 }
 
-/** The number of elements of a shape. */
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, dim) => product * dim, 1);
-}
-
 /** Finds a key that the outermost object has twice; `JSON.parse` would keep the last in silence. */
 function duplicateKey(json: string): string | null {
   const seen = new Set<string>();

@@ -5,10 +5,10 @@
  * @module
  */
 
+import { elementCount } from "../element_count.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "../ops/half_precision.ts";
 import {
   BYTES_PER_ELEMENT,
-  elementCount,
   MAX_HEADER_BYTES,
   parseSafetensorsHeader,
   type SafetensorsDtype,

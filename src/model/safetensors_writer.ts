@@ -5,10 +5,10 @@
  */
 
 import { writeFileAtomically } from "../atomic_write.ts";
+import { elementCount } from "../element_count.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../ops/half_precision.ts";
 import {
   BYTES_PER_ELEMENT,
-  elementCount,
   SAFETENSORS_DTYPES,
   type SafetensorsDtype,
   SafetensorsError,

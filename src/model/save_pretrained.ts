@@ -8,6 +8,7 @@ import { readBack } from "../device/read_back.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { PackedWeight } from "../ops/packed_weight.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { TensorData } from "./adapter_files.ts";
 import type { VLMConfig } from "./config.ts";
 import { saveModelFolder, type SaveModelOptions, type WeightToSave } from "./weights.ts";
 import type { ModelTensors } from "./weights_map.ts";
@@ -20,8 +21,39 @@ export interface SavableModel extends Omit<ModelTensors, "packed"> {
   readonly imageProcessor: ImageProcessor | null;
 }
 
+/**
+ * Tensors on their way into a file. On the host's own backends each is read when its turn comes, so
+ * that none is held twice; a GPU's are read together, since each read has its wait.
+ *
+ * @param tensors by name
+ * @returns in the same order; read before the tensors change
+ */
+export async function tensorsToSave(
+  tensors: ReadonlyMap<string, tf.Tensor>,
+): Promise<Map<string, TensorData>> {
+  const values = tf.getBackend() === "webgpu" ? await readBack([...tensors.values()]) : null;
+  return new Map(
+    [...tensors].map(([name, tensor], i) => [name, {
+      shape: tensor.shape,
+      data: () => (values?.[i] ?? tensor.dataSync()) as Float32Array,
+    }]),
+  );
+}
+
+/** All weights of a model on their way into a file; its adapters are not among them. */
+export async function weightsToSave(
+  { weights, packedWeights }: Pick<SavableModel, "weights" | "packedWeights">,
+  dtype?: SaveModelOptions["dtype"],
+): Promise<WeightToSave[]> {
+  const floats = await tensorsToSave(weights);
+  return [
+    ...[...floats].map(([name, tensor]) => ({ name, ...tensor })),
+    ...packedToSave(packedWeights, dtype),
+  ];
+}
+
 /** Frozen matrices in 16 bits: the bits that came in, or float32 where the file is to have a type. */
-export function packedToSave(
+function packedToSave(
   weights: ReadonlyMap<string, PackedWeight>,
   dtype?: SaveModelOptions["dtype"],
 ): WeightToSave[] {
@@ -51,20 +83,10 @@ export async function saveModel(
         "which are saved with saveAdapterFolder(); the merge command folds them into the weights",
     );
   }
-  const names = [...model.weights.keys()], tensors = [...model.weights.values()];
-  // On the host's own backends a tensor is read when its turn comes, so that none is held twice.
-  const values = tf.getBackend() === "webgpu" ? await readBack(tensors) : null;
   await saveModelFolder(
     folder,
     model.config,
-    [
-      ...names.map((name, i) => ({
-        name,
-        shape: tensors[i].shape,
-        data: () => (values?.[i] ?? tensors[i].dataSync()) as Float32Array,
-      })),
-      ...packedToSave(model.packedWeights, options.dtype),
-    ],
+    await weightsToSave(model, options.dtype),
     {
       dtype: options.dtype,
       writeOtherFiles: async (temporary) => {

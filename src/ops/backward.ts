@@ -10,7 +10,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
-import type { Gradients, GradientSums } from "./fused_op.ts";
+import { freeUnclaimedGradients, type Gradients, type GradientSums } from "./fused_op.ts";
 
 /** A recorded op, as tfjs 4.22 records it. */
 interface TapeNode {
@@ -190,6 +190,10 @@ export function valueAndGradients<T extends tf.Tensor>(
       }) as tf.Tensor[];
     }) as (tf.Tensor | null)[];
     return { value, gradients };
+  } catch (error) {
+    value.dispose();
+    freeUnclaimedGradients();
+    throw error;
   } finally {
     for (const node of tape) tf.dispose(node.saved);
     const engine = tf.engine() as unknown as TapeEngine;

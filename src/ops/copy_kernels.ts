@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../element_count.ts";
 import { replaceKernel } from "./replace_kernel.ts";
 
 /** A tensor seen as rows of the dims from some axis on. */
@@ -28,8 +29,7 @@ export interface CopyTools {
 }
 
 function rowsOf(shape: readonly number[], axis: number): Rows {
-  const size = (dims: readonly number[]) => dims.reduce((product, dim) => product * dim, 1);
-  return { rows: size(shape.slice(0, axis)), width: size(shape.slice(axis)) };
+  return { rows: elementCount(shape.slice(0, axis)), width: elementCount(shape.slice(axis)) };
 }
 
 /** x cut along `axis` into pieces of the given sizes. */

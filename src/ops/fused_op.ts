@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { freeingOnFailure } from "./kernel_outputs.ts";
 
 /** What gradients have summed up to so far, by the name of the input; each has values of its own. */
 export type GradientSums = Readonly<Record<string, tf.Tensor | undefined>>;
@@ -45,10 +46,10 @@ function register<Tools>(op: FusedOp<Tools>, backendName: string): void {
   tf.registerKernel({
     kernelName: op.name,
     backendName,
-    kernelFunc: ({ attrs }) => {
+    kernelFunc: freeingOnFailure(({ attrs }) => {
       const { op, tools } = attrs as unknown as FusedAttributes<Tools>;
       return op.run(tools());
-    },
+    }),
   });
   tf.registerGradient({
     kernelName: op.name,
@@ -101,6 +102,12 @@ export function wantsGradient(tensor: tf.Tensor): boolean {
 /** Gradients that were computed beside a wanted one and that nobody has asked for yet. */
 const unclaimed = new Set<tf.Tensor>();
 
+/** Frees the gradients that were computed beside a wanted one and that nobody asked for. */
+export function freeUnclaimedGradients(): void {
+  for (const tensor of unclaimed) tensor.dispose();
+  unclaimed.clear();
+}
+
 /**
  * Gradients that one kernel computes together, as tfjs asks for them one by one: `compute` runs
  * when the first is asked for, the others wait. Those that nobody asked for are freed when the
@@ -111,8 +118,7 @@ const unclaimed = new Set<tf.Tensor>();
 export function sharedGradients(
   compute: (sums: GradientSums) => tf.Tensor[],
 ): (index: number) => GradientFunction {
-  for (const tensor of unclaimed) tensor.dispose();
-  unclaimed.clear();
+  freeUnclaimedGradients();
   let all: tf.Tensor[] | null = null;
   const added = new Set<tf.Tensor>();
   return (index) => (sums = {}) => {

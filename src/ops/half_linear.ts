@@ -5,7 +5,7 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 import { wantsGradient } from "./fused_op.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { halfProduct } from "./half_product.ts";

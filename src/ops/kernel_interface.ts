@@ -52,12 +52,10 @@ export interface FusedKernels {
     temperature: number,
   ): tf.Tensor1D;
   gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D;
-  scatterAddRows(values: tf.Tensor, ids: Int32Array, rows: number): tf.Tensor2D;
   replaceRows(x: tf.Tensor2D, values: tf.Tensor2D, ids: Int32Array): tf.Tensor2D;
   patches(images: tf.Tensor4D, patchSize: number): tf.Tensor3D;
   pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D;
   dropout(x: tf.Tensor, rate: number, key: number): tf.Tensor;
-  argmaxRows(x: tf.Tensor): tf.Tensor1D;
   /** Returns the updates that it has not done, because a tensor's values are not its own. */
   adamW<Update extends AdamWTensors>(updates: readonly Update[]): Update[];
   gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar;

@@ -37,8 +37,9 @@ export function withLazyGradients<T extends tf.Tensor>(op: LazyOp): T {
   return engine.runKernelFunc({
     inputs: op.inputs,
     forwardFunc: (_backend, save) => {
-      save([...op.save]);
-      return op.forward();
+      const value = op.forward();
+      save([...op.save]); // Only now: tfjs frees what was saved by an op that fails nowhere.
+      return value;
     },
     backwardsFunc: op.gradient,
   }) as T;

@@ -8,6 +8,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../element_count.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
 import type { HalfFormat } from "./precision.ts";
 
@@ -42,7 +43,7 @@ export class PackedWeight {
     readonly format: PackedFormat,
     readonly shape: readonly number[],
   ) {
-    const size = shape.reduce((product, dim) => product * dim, 1);
+    const size = elementCount(shape);
     if (bits.length !== size) {
       throw new Error(
         `Cannot pack a weight [${shape}]: it has ${bits.length} numbers, the shape wants ${size}`,
@@ -54,7 +55,7 @@ export class PackedWeight {
 
   /** Numbers in the weight. */
   get size(): number {
-    return this.shape.reduce((product, dim) => product * dim, 1);
+    return elementCount(this.shape);
   }
 
   /** The bits, int32 [⌈size / 2⌉]; the weight's own. */

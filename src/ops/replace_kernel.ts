@@ -1,9 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
+import { freeingOnFailure } from "./kernel_outputs.ts";
 
 /** Registers a tfjs kernel in the place of the one there is. */
 export function replaceKernel(config: tf.KernelConfig): void {
   if (tf.getKernel(config.kernelName, config.backendName) !== undefined) {
     tf.unregisterKernel(config.kernelName, config.backendName);
   }
-  tf.registerKernel(config);
+  tf.registerKernel({ ...config, kernelFunc: freeingOnFailure(config.kernelFunc) });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "./row_ids.ts";
 import { withGradient } from "./with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 
@@ -29,6 +30,7 @@ export function selectRows(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
 
 /** The plain composite of {@linkcode selectRows}. */
 export function selectRowsComposite(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
+  checkRowIds(positions, x.shape[0]);
   return withGradient([x], () => ({
     value: tf.gather(x, tf.tensor1d(positions, "int32")),
     gradient: (dy) => [scatterRows(dy, positions, x.shape[0])], // [N, C]
@@ -59,6 +61,7 @@ export function replaceRowsComposite(
   positions: Int32Array,
 ): tf.Tensor2D {
   const total = x.shape[0];
+  checkRowIds(positions, total);
   const kept = (): tf.Tensor2D => {
     const values = new Float32Array(total).fill(1);
     for (const position of positions) values[position] = 0;

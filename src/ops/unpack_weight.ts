@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../element_count.ts";
 import { type PackedFormat, type PackedWeight, widenBits } from "./packed_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { unpackOnGpu } from "./webgpu/unpacking.ts";
@@ -21,7 +22,7 @@ export function unpackWords(
   format: PackedFormat,
   shape: readonly number[],
 ): tf.Tensor {
-  const size = shape.reduce((product, dim) => product * dim, 1);
+  const size = elementCount(shape);
   if (tf.getBackend() === "webgpu") {
     return unpackOnGpu(words, format, shape);
   }

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 
-/** Keeps tensors of the forward pass for the backward pass. */
+/** Keeps tensors of the forward pass, which live to its end, for the backward pass. */
 export type Save = (tensors: tf.Tensor[]) => void;
 
 /** What {@linkcode withGradient}'s forward function returns. */
@@ -32,7 +32,9 @@ export function withGradient<T extends tf.Tensor>(
 ): T {
   const op = tf.customGrad((...parameters: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const save = parameters[parameters.length - 1] as tf.GradSaveFunc;
-    const { value, gradient } = forward((tensors) => save(tensors));
+    const saved: tf.Tensor[] = [];
+    const { value, gradient } = forward((tensors) => void saved.push(...tensors));
+    if (saved.length > 0) save(saved); // Not before: tfjs never frees what a failed op saved.
     return {
       value,
       gradFunc: (dy: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) =>

@@ -1,4 +1,8 @@
-/** The most memory the process was seen to hold. */
+/**
+ * The most memory the process was seen to hold: at the end of steps, evaluations and checkpoints. The
+ * system's own peak would also count what loading the model took and gave back before there was a
+ * step, which says nothing of the memory that training needs.
+ */
 export class PeakMemory {
   readonly #read: () => number;
   #peakBytes = 0;

@@ -131,6 +131,7 @@ export class Reporter {
    */
   onStep(step: number, tokens: number, note?: string): void {
     this.#step = step;
+    this.#memory.sample();
     if (note !== undefined) this.#note = note;
     this.#throughput.add(step, tokens);
     this.#progress?.update(this.#state());
@@ -233,6 +234,7 @@ export class Reporter {
     try {
       return await work();
     } finally {
+      this.#memory.sample();
       this.#throughput.exclude(performance.now() - began);
     }
   }

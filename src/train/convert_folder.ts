@@ -7,7 +7,7 @@
 import { ImageProcessor } from "../image/image_processor.ts";
 import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
 import { convertBackbones, type ConvertBackbonesOptions } from "../model/convert.ts";
-import { elementCount } from "../model/safetensors.ts";
+import { elementCount } from "../element_count.ts";
 import { saveModelFolder, type SaveModelOptions } from "../model/weights.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 

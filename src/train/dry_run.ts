@@ -93,7 +93,7 @@ export async function dryRun<F extends DatasetFormat>(
   const { model } = prepared;
   say(`model ${prepared.origin}`);
   if (prepared.packedNote) say(prepared.packedNote);
-  const precision = precisionNote(model.precision, backend.name);
+  const precision = precisionNote(model.precision, backend);
   if (precision !== null) say(precision);
   const accumulator = new GradientAccumulator();
   let optimizer: Optimizer | null = null;

@@ -1,6 +1,7 @@
 /**
  * `train dpo --dry-run`. The reference's forward pass is part of it where it runs beside the
- * policy's; where its numbers come from a table they stand at 0.
+ * policy's: without adapters, or as the frozen copy that a streamed data set needs. Where its numbers
+ * come from a table they stand at 0.
  *
  * @module
  */
@@ -9,10 +10,11 @@ import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/formats.ts";
 import { datasetFromRows } from "../data/load_dataset.ts";
 import { type DPODataset, DPOMethod } from "./dpo_method.ts";
-import { AdapterFreeReference } from "./dpo_reference.ts";
+import { AdapterFreeReference, FrozenReference } from "./dpo_reference.ts";
 import { dpoExampleMaker, dpoGroups, dpoMethodOptions, onlyAdaptersTrain } from "./dpo_setup.ts";
 import { dryRun, type DryRunContext, type DryRunOptions, type LongestBatch } from "./dry_run.ts";
 import type { DryRunReport } from "./dry_run_report.ts";
+import { referenceBytes } from "./grpo_reference.ts";
 import { type ExampleSize, exampleSize, unlessSkipped } from "./longest_examples.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import { sftExampleMaker } from "./sft_setup.ts";
@@ -60,21 +62,31 @@ async function longest(
 ): Promise<LongestBatch> {
   const { model } = prepared;
   const { dataset, looked } = await longestPairs(data.train, prepared, config, weight);
-  const beside = !config.dpo.reference_free && onlyAdaptersTrain(model, groups);
+  const streaming = data.train.streaming || data.evaluation?.streaming === true;
   const options = dpoMethodOptions(config);
   const maker = dpoExampleMaker(prepared, config);
-  const reference = beside ? new AdapterFreeReference(model) : null;
+  const reference = config.dpo.reference_free
+    ? null
+    : onlyAdaptersTrain(model, groups)
+    ? new AdapterFreeReference(model)
+    : streaming
+    ? new FrozenReference(model, groups)
+    : null;
   return {
     method: new DPOMethod(model, maker, dataset, null, reference, {
       ...options,
       gradientAccumulationSteps: 1,
       dropLast: false,
-      loss: { ...options.loss, referenceFree: !beside },
+      loss: { ...options.loss, referenceFree: reference === null },
     }),
     size: null,
     looked,
     skipped: dataset.skipped.rows.length,
     warnings: [],
+    memory: {
+      reference: reference instanceof FrozenReference ? referenceBytes(model, groups) : 0,
+    },
+    dispose: () => reference?.dispose(),
   };
 }
 

@@ -15,6 +15,7 @@ import type { DryRunReport } from "./dry_run_report.ts";
 import { completionRows } from "./grpo_policy.ts";
 import { type GRPOPrompt, GRPOPromptMaker } from "./grpo_prompts.ts";
 import type { GRPODataset } from "./grpo_prompt_stream.ts";
+import { referenceBytes } from "./grpo_reference.ts";
 import type { Rollout, RolloutSequence } from "./grpo_rollout.ts";
 import { CompletionScorer } from "./grpo_scoring.ts";
 import { grpoGroups, grpoMethod } from "./grpo_setup.ts";
@@ -155,7 +156,8 @@ async function longest(
       skipped,
       warnings,
       memory: {
-        entropies: entropyBytes(model.config, tokens, backend.name === "webgpu"),
+        reference: grpo.beta > 0 ? referenceBytes(model, groups) : 0,
+        entropies: entropyBytes(model.config, tokens, backend.name),
         generation: generationBytes(model.config, {
           prompts: training.per_device_train_batch_size * training.gradient_accumulation_steps,
           promptTokens: Math.max(...prompts.map(({ ids }) => ids.length)),

@@ -41,7 +41,9 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 /** The report as lines for the terminal. */
 export function dryRunLines(report: DryRunReport): string[] {
   const { estimate, measured, batch, examples } = report;
-  const { weights, gradients, moments, activations, logits, generation, entropies } = estimate;
+  const { weights, gradients, moments, reference, activations } = estimate;
+  const { logits, generation, entropies } = estimate;
+  const lasting = moments + reference;
   const row = (part: string, estimated: number, seen?: number) =>
     `  ${part.padEnd(36)} ${mebibytes(estimated).padStart(12)} ${
       (seen === undefined ? "" : mebibytes(seen)).padStart(12)
@@ -59,6 +61,7 @@ export function dryRunLines(report: DryRunReport): string[] {
     `  ${"memory".padEnd(36)} ${"estimated".padStart(12)} ${"measured".padStart(12)}`,
     row("weights", weights, measured.weights),
     row("moments of AdamW", moments),
+    ...optional("a frozen copy, the reference", reference),
     row("gradients", gradients, measured.gradients),
     row("activations of the longest batch", activations),
     ...optional("logits of a chunk", logits),
@@ -71,8 +74,8 @@ export function dryRunLines(report: DryRunReport): string[] {
       : [
         row(
           "in all",
-          weights + moments + estimate.pass,
-          measured.weights + moments + measured.pass,
+          weights + lasting + estimate.pass,
+          measured.weights + lasting + measured.pass,
         ),
       ]),
     row("the whole process", estimate.process, measured.process),

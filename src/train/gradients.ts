@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { valueAndGradients } from "../ops/backward.ts";
+import { type ValueAndGradients, valueAndGradients } from "../ops/backward.ts";
 
 /** Trainable tensors by name. */
 export type Parameters = ReadonlyMap<string, tf.Variable>;
@@ -29,8 +29,13 @@ export function lossGradients(
   for (const variable of variables) variable.trainable = true;
   const start = lossScale === 1 ? undefined : tf.scalar(lossScale);
   const before = [...parameters.keys()].map((name) => sums.get(name));
-  const { value, gradients: found } = valueAndGradients(loss, variables, start, before);
-  start?.dispose();
+  let result: ValueAndGradients<tf.Scalar>;
+  try {
+    result = valueAndGradients(loss, variables, start, before);
+  } finally {
+    start?.dispose();
+  }
+  const { value, gradients: found } = result;
   const gradients = new Map<string, tf.Tensor>();
   [...parameters.keys()].forEach((name, i) => {
     const gradient = found[i];

@@ -9,6 +9,8 @@ import type { ModelBatch } from "../model/batch.ts";
 import { joinRows, type PackedRow, packRows, type Sequence } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
+import { headEntropy } from "../ops/head_entropy.ts";
+import { withPrecision } from "../ops/precision.ts";
 import { LabelledStates } from "./labelled_states.ts";
 import { logProbGradients } from "./log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./grpo_rollout.ts";
@@ -117,9 +119,6 @@ export function policyLogProbs(model: VisionLanguageModel, pass: PolicyPass): tf
   );
 }
 
-/** Largest chunk of logits for the entropies: 64 MiB. */
-const CHUNK_BYTES = 64 * 2 ** 20;
-
 /**
  * Entropies of the distributions that tokens come from, in nats.
  *
@@ -132,22 +131,7 @@ export function tokenEntropies(
   states: tf.Tensor2D,
   temperature: number,
 ): tf.Tensor1D {
-  const [M] = states.shape;
-  const step = Math.max(1, Math.floor(CHUNK_BYTES / (4 * model.config.lm_vocab_size)));
-  return tf.tidy(() => {
-    const parts: tf.Tensor1D[] = [];
-    for (let first = 0; first < M; first += step) {
-      parts.push(tf.tidy(() => {
-        const chunk = states.slice([first, 0], [Math.min(step, M - first), -1]); // [n, C]
-        const logits = model.logits(chunk).div(temperature); // [n, V]
-        const shifted = logits.sub(logits.max(1, true)); // [n, V]
-        const weights = shifted.exp(); // [n, V]
-        const total = weights.sum(1); // [n]
-        return total.log().sub(weights.mul(shifted).sum(1).div(total)) as tf.Tensor1D; // [n]
-      }));
-    }
-    return tf.concat(parts) as tf.Tensor1D;
-  });
+  return withPrecision(model.precision, () => headEntropy(states, model.head, temperature));
 }
 
 /** A loss of log-probabilities and its gradient, both on the host. */
@@ -194,12 +178,16 @@ export async function policyGradients(
     loss = result.loss;
     return result.gradient;
   };
-  if (logProbs !== null && tf.getBackend() === "webgpu") {
-    const weights = byLogProbs(logProbs);
-    const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
-    accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
-  } else {
-    await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+  try {
+    if (logProbs !== null && tf.getBackend() === "webgpu") {
+      const weights = byLogProbs(logProbs);
+      const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
+      accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
+    } else {
+      await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+    }
+    return { loss: tf.scalar(loss), states: kept.take() };
+  } finally {
+    kept.dispose();
   }
-  return { loss: tf.scalar(loss), states: kept.take() };
 }

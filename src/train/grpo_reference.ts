@@ -8,6 +8,24 @@ import * as tf from "@tensorflow/tfjs";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 
+/** The model's own tensors that train; adapters are left out of a reference, not kept. */
+function ownTrained(
+  model: VisionLanguageModel,
+  groups: readonly ParameterGroup[],
+): tf.Variable[] {
+  const own = new Set(model.weights.values());
+  return groups.flatMap(({ parameters }) => [...parameters.values()])
+    .filter((variable) => own.has(variable));
+}
+
+/** Bytes of what a {@linkcode ReferencePolicy} keeps. */
+export function referenceBytes(
+  model: VisionLanguageModel,
+  groups: readonly ParameterGroup[],
+): number {
+  return 4 * ownTrained(model, groups).reduce((sum, { size }) => sum + size, 0);
+}
+
 /** The reference policy of a model in training. */
 export class ReferencePolicy {
   /** A trained tensor of the model itself, and the values that it began with. */
@@ -18,9 +36,7 @@ export class ReferencePolicy {
    * the checkpoint is read.
    */
   constructor(model: VisionLanguageModel, groups: readonly ParameterGroup[]) {
-    const own = new Set(model.weights.values());
-    this.#frozen = groups.flatMap(({ parameters }) => [...parameters.values()])
-      .filter((variable) => own.has(variable))
+    this.#frozen = ownTrained(model, groups)
       // A product by 1 is a copy of its own; a clone would share the values.
       .map((variable) => [variable, tf.tidy(() => variable.mul(1))] as const);
   }

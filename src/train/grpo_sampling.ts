@@ -6,7 +6,7 @@
 import type { GRPOSection } from "../config/config_types.ts";
 import { generateFromRows, type Generation } from "../generate/engine.ts";
 import { forbiddenTokenIds } from "../generate/generate_text.ts";
-import type { PromptRow } from "../generate/prompt_rows.ts";
+import { promptRows } from "../generate/prompt_rows.ts";
 import type { SamplingParameters } from "../generate/sampling_filters.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -61,19 +61,6 @@ export function samplingSettings(grpo: GRPOSection, seed: number): SamplingSetti
     maxCompletionLength: grpo.max_completion_length,
     seed,
   };
-}
-
-/** Neighbours with the same pictures lie in one row, so that these are encoded once. */
-function promptRows(prompts: readonly GRPOPrompt[]): PromptRow[] {
-  const rows: { images: GRPOPrompt["images"]; prompts: (readonly number[])[] }[] = [];
-  for (const { ids, images } of prompts) {
-    const last = rows.at(-1);
-    const same = last !== undefined && images.length > 0 && last.images.length === images.length &&
-      last.images.every((image, i) => image === images[i]);
-    if (same) last.prompts.push(ids);
-    else rows.push({ images, prompts: [ids] });
-  }
-  return rows;
 }
 
 /** Samples completions from a model as it stands. */

@@ -24,4 +24,10 @@ export class LabelledStates {
     this.#states = null;
     return states;
   }
+
+  /** Frees what was kept and not taken, as where the way back fails. */
+  dispose(): void {
+    this.#states?.dispose();
+    this.#states = null;
+  }
 }

@@ -125,21 +125,25 @@ export class LibraryRun implements AsyncDisposable {
       training.output_dir,
       resume === undefined ? "move_aside" : "resume",
     );
-    await prepareOutputFolder(training.output_dir);
+    let trainer: Trainer | null = null;
+    let started = false;
     const reporter = new Reporter(directory);
-    const trained = () =>
-      [...trainer.optimizer.parameters.keys()].filter((name) => prepared.model.weights.has(name));
-    const trainer: Trainer = new Trainer(setup.method, {
-      training,
-      groups: setup.groups,
-      reporter,
-      signal,
-      callbacks,
-      saveModel: (folder) => writePreparedModel(prepared, trained(), folder),
-    });
     this.#reporter = reporter;
     try {
+      await prepareOutputFolder(training.output_dir);
+      const trainedWeights = setup.groups.flatMap(({ parameters }) => [...parameters.keys()])
+        .filter((name) => prepared.model.weights.has(name));
+      trainer = new Trainer(setup.method, {
+        training,
+        groups: setup.groups,
+        reporter,
+        weights: prepared.model.weights,
+        signal,
+        callbacks,
+        saveModel: (folder) => writePreparedModel(prepared, trainedWeights, folder),
+      });
       const resumedFromStep = resume === undefined ? null : await trainer.resume(resume);
+      started = true;
       await reporter.onStart({
         title: setup.title,
         label: setup.method.name,
@@ -153,16 +157,20 @@ export class LibraryRun implements AsyncDisposable {
         completionsToPrint: setup.completionsToPrint,
         tensorBoard: logging.report_to.includes("tensorboard"),
       });
+      if (directory.movedAside) {
+        reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
+      }
       const result = await trainer.train();
       await reporter.onEnd({ status: result.status === "interrupted" ? "interrupted" : "done" });
       return result;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      await reporter.onEnd({ status: "failed", message }).catch(() => {});
+      if (started) await reporter.onEnd({ status: "failed", message }).catch(() => {});
+      else directory.abandon();
       throw error;
     } finally {
       this.#reporter = null;
-      trainer.dispose();
+      trainer?.dispose();
     }
   }
 

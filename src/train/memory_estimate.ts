@@ -60,6 +60,8 @@ export interface StepMemoryOptions {
 export interface MethodMemory {
   /** While completions are sampled: keys, values and a step's logits. */
   readonly generation?: number;
+  /** All the time: the values that trained weights began with, of a reference policy. */
+  readonly reference?: number;
   /** After the way back: logits and what is made of them, for entropies. */
   readonly entropies?: number;
 }
@@ -69,11 +71,12 @@ export interface StepMemory {
   readonly weights: number;
   readonly gradients: number;
   readonly moments: number;
+  readonly reference: number;
   readonly activations: number;
   readonly logits: number;
   readonly generation: number;
   readonly entropies: number;
-  /** The most that forward, backward and sampling hold at once beside weights and moments. */
+  /** The most that forward, backward and sampling hold at once beside weights, moments and reference. */
   readonly pass: number;
   /** On a GPU: what is freed, but waits for its commands; textures; 0 elsewhere. */
   readonly waiting: number;
@@ -241,7 +244,7 @@ export function estimateStepMemory(
   const headForms = options.fused ? 0 : 4;
   const logits = headForms *
     Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
-  const { generation = 0, entropies = 0 } = method;
+  const { generation = 0, entropies = 0, reference = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
     (FLOAT_BYTES - PACKED_BYTES) * options.packed;
   const moments = 2 * FLOAT_BYTES * trained;
@@ -253,13 +256,14 @@ export function estimateStepMemory(
     generation,
   );
   const waiting = waitingBytes(config, dims, options);
-  const inUse = weights + moments + pass + waiting;
+  const inUse = weights + moments + reference + pass + waiting;
   // Free buffers that are kept: see BufferPool.
   const kept = gpu === "software" ? Math.max(16 * 2 ** 20, inUse / 4) + SHADER_BYTES : 0;
   return {
     weights,
     gradients,
     moments,
+    reference,
     activations,
     logits,
     generation,
@@ -273,10 +277,15 @@ export function estimateStepMemory(
 
 /**
  * Bytes that hidden states behind labels take as logits, for their entropies: five forms, and on a
- * GPU those that wait for their commands.
+ * GPU those that wait for their commands; none where a kernel makes them, as on wasm.
  */
-export function entropyBytes(config: VLMConfig, tokens: number, onGpu: boolean): number {
-  return (onGpu ? 8 : 5) * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
+export function entropyBytes(
+  config: VLMConfig,
+  tokens: number,
+  backend: "webgpu" | "wasm" | "cpu",
+): number {
+  const forms = { webgpu: 8, wasm: 0, cpu: 5 }[backend];
+  return forms * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
 }
 
 /**

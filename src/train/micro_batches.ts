@@ -35,6 +35,8 @@ export interface StepBatches<X> {
 
 /** A step's work with what becomes true when the step begins. */
 interface PreparedStep<X> extends StepBatches<X> {
+  /** Usable examples that were left out, since they fill no batch. */
+  readonly dropped: number;
   /** Where the data stands behind it. */
   readonly cursor: DataCursor;
   /** Rows that could not be used on the way, in their order. */
@@ -112,16 +114,24 @@ export class MicroBatches<E extends EncodedExample, X> {
    * The next step's micro-batches: at least one.
    *
    * @param more whether another step follows: its work is then begun
-   * @throws {Error} where a whole epoch has no usable example
+   * @throws {Error} where a whole epoch has no usable example, or too few for a batch that is full
    * @throws {DataError} where more than 10 % of the rows cannot be used
    */
   async next(more = false): Promise<StepBatches<X>> {
     const { step } = this.#ahead ?? this.#prepare();
     this.#ahead = null;
-    const { batches, epochEnded, cursor, skipped } = await step;
+    const { batches, epochEnded, dropped, cursor, skipped } = await step;
     for (const row of skipped) this.dataset.skipped.add(row);
     if (batches.length === 0) {
-      throw new Error(`Cannot train on ${this.dataset.name}: an epoch has no usable example`);
+      const { batchSize } = this.options;
+      const rows = dropped === 1 ? "the one usable example" : `the ${dropped} usable examples`;
+      throw new Error(
+        `Cannot train on ${this.dataset.name}: ` +
+          (dropped === 0
+            ? "an epoch has no usable example"
+            : `${rows} of an epoch do not fill a batch of ${batchSize}, and what is not full is left ` +
+              "out; lower per_device_train_batch_size or set dataloader_drop_last to false"),
+      );
     }
     this.#cursor = cursor;
     if (more) {
@@ -157,7 +167,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     stream: ExampleStream<E>,
     skipped: RowSkipped[],
     posted: () => void,
-  ): Promise<StepBatches<X>> {
+  ): Promise<StepBatches<X> & { readonly dropped: number }> {
     const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
     const wanted = batchSize * gradientAccumulationSteps;
     const examples: X[] = [];
@@ -190,17 +200,18 @@ export class MicroBatches<E extends EncodedExample, X> {
         } else examples.push(example);
       }
     }
-    if (dropLast && ended) examples.length -= examples.length % batchSize;
+    const dropped = dropLast && ended ? examples.length % batchSize : 0;
+    examples.length -= dropped;
     const batches: X[][] = [];
     for (let from = 0; from < examples.length; from += batchSize) {
       batches.push(examples.slice(from, from + batchSize));
     }
-    if (ended) return { batches, epochEnded: true };
+    if (ended) return { batches, epochEnded: true, dropped };
     const { length } = stream;
     const left = length === null ? Infinity : length - stream.cursor.index;
     const epochEnded = dropLast ? left < batchSize : left === 0;
     if (epochEnded) { while (await stream.next((row) => skipped.push(row)) !== null); }
-    return { batches, epochEnded };
+    return { batches, epochEnded, dropped };
   }
 }
 

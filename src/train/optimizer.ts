@@ -39,7 +39,7 @@ export interface AdamWOptions {
 /** torch.optim.AdamW's defaults, and Trainer's clipping. */
 export const ADAMW_DEFAULTS: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, maxGradNorm: 1 };
 
-/** A parameter's moments on the host, as a checkpoint keeps them. */
+/** The moments on the host, as a checkpoint keeps them. */
 export interface OptimizerState {
   /** Updates that each parameter has had. */
   steps: Record<string, number>;
@@ -171,15 +171,16 @@ export class Optimizer {
     adamw(updates);
   }
 
-  /** The moments, copied to the host. */
+  /**
+   * The moments on the host. Those that are there anyway are given as they are and change with the
+   * next step: a checkpoint, which is written before it, needs no second copy of them.
+   */
   async state(): Promise<OptimizerState> {
     const slots = [...this.#slots];
     const moments = slots.flatMap(([, slot]) => [slot.firstMoment, slot.secondMoment]);
     const onDevice = moments.filter((moment) => !(moment instanceof Float32Array));
     const read = await readBack(onDevice as tf.Variable[]);
-    const values = moments.map((moment) =>
-      moment instanceof Float32Array ? moment.slice() : read.shift()
-    );
+    const values = moments.map((moment) => moment instanceof Float32Array ? moment : read.shift());
     return {
       steps: Object.fromEntries(slots.map(([name, slot]) => [name, slot.steps])),
       firstMoments: new Map(slots.map(([name], i) => [name, values[2 * i] as Float32Array])),

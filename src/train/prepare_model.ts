@@ -4,26 +4,23 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
 import type { ModelSection } from "../config/config_types.ts";
 import { BUILTIN_SHAPES } from "../data/embedded_dataset.ts";
-import { readBack } from "../device/read_back.ts";
 import { resolveModelFolder } from "../hub/model_folder.ts";
 import { ImageProcessor } from "../image/image_processor.ts";
-import { initializeAdapter, type LoraConfig, writeAdapterFiles } from "../model/adapter_files.ts";
+import { type LoraConfig, writeAdapterFiles } from "../model/adapter_files.ts";
 import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
 import { convertBackbones } from "../model/convert.ts";
-import { deviceAdapter } from "../model/device_adapter.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { loadModel } from "../model/pretrained.ts";
 import { type HostWeights, VisionLanguageModel } from "../model/vision_language_model.ts";
-import { readWeight } from "../model/model_weights.ts";
-import { packedToSave } from "../model/save_pretrained.ts";
+import { tensorsToSave, weightsToSave } from "../model/save_pretrained.ts";
 import { type PackedHostWeights, packExactly } from "../model/packed_weights.ts";
 import { writeModelFiles } from "../model/weights.ts";
 import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../text/image_string.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
+import { addLora } from "./add_lora.ts";
 import {
   type FrozenSettings,
   type FrozenWeights,
@@ -167,20 +164,11 @@ export async function prepareModel(
     : await pretrainedModel(section, onTheWay, frozen);
   if (training) prepared.model.precision = trainingPrecision(training);
   if (!section.use_lora) return prepared;
-  const loraConfig: LoraConfig = {
+  const { model } = prepared;
+  const { loraConfig, warnings } = await addLora(model, {
     ...section.lora_config,
     base_model_name_or_path: fresh ? null : section.model_name_or_path,
-  };
-  const { model } = prepared;
-  const { adapters, warnings } = await initializeAdapter(
-    model.config,
-    loraConfig,
-    seed,
-    (name) => readWeight(model, name),
-  );
-  for (const [layer, adapter] of adapters) {
-    model.setAdapter(layer, deviceAdapter(adapter, loraConfig.lora_dropout));
-  }
+  }, seed);
   return {
     ...prepared,
     loraConfig,
@@ -223,44 +211,27 @@ export async function writePreparedModel(
   },
 ): Promise<void> {
   const { model, tokenizer, imageProcessor, loraConfig } = prepared;
-  const read = async (names: readonly string[], tensors: readonly tf.Tensor[]) => {
-    const values = await readBack(tensors);
-    return new Map(names.map((name, i) => [
-      name,
-      { shape: tensors[i].shape, data: values[i] as Float32Array },
-    ]));
-  };
   if (loraConfig) {
-    const layers = [...model.adapters.keys()];
-    const list = [...model.adapters.values()];
-    const loraA = await read(layers, list.map((adapter) => adapter.loraA));
-    const loraB = await read(layers, list.map((adapter) => adapter.loraB));
-    const scaled = layers.filter((layer) => model.adapters.get(layer)!.magnitude);
-    const magnitudes = await read(
-      scaled,
-      scaled.map((layer) => model.adapters.get(layer)!.magnitude!),
-    );
+    const layers = [...model.adapters];
+    const [loraA, loraB, magnitudes] = await Promise.all([
+      tensorsToSave(new Map(layers.map(([layer, adapter]) => [layer, adapter.loraA]))),
+      tensorsToSave(new Map(layers.map(([layer, adapter]) => [layer, adapter.loraB]))),
+      tensorsToSave(
+        new Map(layers.flatMap(([layer, { magnitude }]) => magnitude ? [[layer, magnitude]] : [])),
+      ),
+    ]);
     await writeAdapterFiles(folder, model.config, {
       config: loraConfig,
-      adapters: new Map(layers.map((layer) => [layer, {
+      adapters: new Map(layers.map(([layer]) => [layer, {
         loraA: loraA.get(layer)!,
         loraB: loraB.get(layer)!,
         magnitude: magnitudes.get(layer) ?? null,
       }])),
-      trained: await read(trained, trained.map((name) => model.weights.get(name)!)),
+      trained: await tensorsToSave(
+        new Map(trained.map((name) => [name, model.weights.get(name)!])),
+      ),
     });
-  } else {
-    const names = [...model.weights.keys()];
-    const tensors = await read(names, [...model.weights.values()]);
-    await writeModelFiles(
-      folder,
-      model.config,
-      [
-        ...names.map((name) => ({ name, ...tensors.get(name)! })),
-        ...packedToSave(model.packedWeights),
-      ],
-    );
-  }
+  } else await writeModelFiles(folder, model.config, await weightsToSave(model));
   if (files.tokenizer) await tokenizer.save(folder);
   if (files.imageProcessor) await imageProcessor.save(folder);
 }

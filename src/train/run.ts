@@ -192,7 +192,7 @@ async function runPrepared(
       reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
     }
     for (const warning of prepared.warnings) reporter.onWarning(warning);
-    const note = precisionNote(prepared.model.precision, backend.name);
+    const note = precisionNote(prepared.model.precision, backend);
     if (note !== null) reporter.onWarning(note);
     const result = await trainer.train();
     if (result.status === "interrupted") {

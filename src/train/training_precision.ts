@@ -4,6 +4,7 @@
  * @module
  */
 import type { TrainingSection } from "../config/config_types.ts";
+import type { ActiveBackend } from "../device/backend.ts";
 import type { Precision } from "../ops/precision.ts";
 
 /**
@@ -28,10 +29,19 @@ export function trainingPrecision(training: Pick<TrainingSection, "bf16" | "fp16
  * @param backend that runs it
  * @returns null for float32
  */
-export function precisionNote(precision: Precision, backend: string): string | null {
+export function precisionNote(
+  precision: Precision,
+  { name, adapterInfo }: Pick<ActiveBackend, "name" | "adapterInfo">,
+): string | null {
   if (precision === "float32") return null;
   const format = precision === "bf16" ? "bfloat16" : "float16";
-  return `training.${precision}: values are rounded to ${format} where PyTorch's autocast rounds ` +
-    `them; the arithmetic in between is float32 on ${backend}, so that it takes longer than float32, ` +
-    "though less memory";
+  const rounded = `training.${precision}: values are rounded to ${format} where PyTorch's ` +
+    "autocast rounds them";
+  const tiles = precision === "fp16" && adapterInfo?.isFallback === false &&
+    adapterInfo.features.includes("shader-f16");
+  return tiles
+    ? `${rounded}; large products read them as float16 (shader-f16) and add up in float32, the ` +
+      "rest is float32, in less memory"
+    : `${rounded}; the arithmetic in between is float32 on ${name}, so that it takes longer than ` +
+      "float32, though less memory";
 }

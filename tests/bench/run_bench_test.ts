@@ -7,6 +7,7 @@ import { benchDecode } from "../../src/bench/decode_bench.ts";
 import { benchGrpoStep } from "../../src/bench/grpo_step_bench.ts";
 import { benchMemory } from "../../src/bench/memory_bench.ts";
 import { opCases } from "../../src/bench/op_cases.ts";
+import { benchOps, machineRates } from "../../src/bench/ops_bench.ts";
 import type { BenchReport } from "../../src/bench/run_bench.ts";
 import { benchLoraStep, StepWork } from "../../src/bench/step_bench.ts";
 import { wallClock } from "../../src/bench/clock.ts";
@@ -51,7 +52,7 @@ async function bench(...args: string[]): Promise<{ out: string; err: string }> {
 Deno.test("bench step --json prints device, times and ratios, and nothing else on stdout", async () => {
   const theirs = `console.log(JSON.stringify({ model: "tiny", step_s: 1, forward_s: 1 }))`;
   const { out } = await bench(
-    ..."step --model tiny --backend wasm --reps 1 --lora --json --against".split(" "),
+    ..."step --model tiny --backend wasm --reps 1 --rounds 2 --lora --json --against".split(" "),
     `${Deno.execPath()} eval '${theirs}'`,
   );
   const report: BenchReport = JSON.parse(out);
@@ -63,6 +64,9 @@ Deno.test("bench step --json prints device, times and ratios, and nothing else o
     assert(step!.ours[name] > 0, name);
   }
   assertEquals(step!.ratios.map(({ name }) => name), ["forward_s", "step_s"]);
+  const [first, second] = step!.rounds.map(({ ours }) => ours);
+  assert(first.lora_step_s !== second.lora_step_s, "each round has a LoRA step of its own");
+  assertEquals(first.lora_peak_mib, second.lora_peak_mib);
   assertEquals(step!.ratios[1].ratio, step!.ours.step_s);
   assert(formatBenchReport(report).includes("ours/theirs"));
 });
@@ -122,15 +126,38 @@ Deno.test("LoRA, decoding and GRPO are timed and leave no tensor", async () => {
 
 Deno.test("every op benchmark compares two ways to the same numbers", async () => {
   await initBackend({ backend: "wasm" });
-  for (const op of opCases(SMALL)) {
+  const cases = opCases(SMALL);
+  for (
+    const name of ["linear, packed", "patches", "dropout", "replaceRows", "bf16"]
+  ) {
+    assert(cases.some((op) => op.name.includes(name)), name);
+  }
+  for (const op of cases) {
     const inputs = op.inputs();
     const [fused, composite] = await readBack([op.fused(inputs), op.composite(inputs)]);
     assertEquals(fused.length, composite.length, op.name);
     const largest = Math.max(...Array.from(composite, Math.abs));
     const apart = Math.max(...Array.from(fused, (value, i) => Math.abs(value - composite[i])));
-    assert(apart <= 1e-4 * largest, `${op.name}: ${apart}`);
+    // Sums in another order may be rounded to another of the 16-bit numbers.
+    const tolerance = op.name.includes("bf16") ? 2 ** -7 : 1e-4;
+    assert(apart <= tolerance * largest, `${op.name}: ${apart}`);
+    assert(op.flops !== null || op.bytes! > 0, op.name);
     op.dispose?.();
   }
+});
+
+Deno.test("ops tell how near they come to the machine's own rates, and leave no tensor", async () => {
+  await initBackend({ backend: "wasm" });
+  const before = tf.memory().numTensors;
+  const products = [{ size: "", gflops: 50, gflops_backward: 1 }];
+  const rates = await machineRates(products, once);
+  assertEquals(rates.gflops, 50);
+  assert(rates.copy_bytes_per_s > 1e8 && rates.copy_bytes_per_s < 1e13);
+  for (const { op, share, gflops } of await benchOps(SMALL, rates, once)) {
+    assert(share !== null && share > 0, op);
+    if (gflops !== null) assert(Math.abs(share - gflops / 50) < 1e-9, op);
+  }
+  assertEquals(tf.memory().numTensors, before);
 });
 
 Deno.test("memory grows with the tokens, and with the vocabulary by the table's gradients alone", async () => {

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { isSoftwareAdapter, requestGpu } from "../../src/device/adapter.ts";
 import { activeBackend, type BackendChoice, initBackend } from "../../src/device/backend.ts";
+import { gpuTest } from "../gpu_adapter.ts";
 
 Deno.test("isSoftwareAdapter() knows a CPU that plays a GPU by its flag or its name", () => {
   const named = (description: string) => isSoftwareAdapter({ description });
@@ -34,6 +35,60 @@ Deno.test("initBackend() with auto takes no software adapter, and says why", asy
   assertEquals(backend.name, hardware ? "webgpu" : "wasm");
   assert(backend.reason.startsWith(`${backend.name}: `) && backend.reason.length > 20);
   backend.dispose();
+});
+
+/** Runs `body` where the machine's adapter says that it is hardware. */
+async function asHardware(body: () => Promise<void>): Promise<void> {
+  const request = navigator.gpu.requestAdapter.bind(navigator.gpu);
+  const info = { description: "Some Hardware", vendor: "", architecture: "", device: "" };
+  const pretending = (adapter: GPUAdapter) =>
+    new Proxy(adapter, {
+      get(target, name) {
+        if (name === "info") return info;
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  Object.defineProperty(navigator.gpu, "requestAdapter", {
+    configurable: true,
+    value: async (options?: GPURequestAdapterOptions) => pretending((await request(options))!),
+  });
+  try {
+    await body();
+  } finally {
+    Reflect.deleteProperty(navigator.gpu, "requestAdapter");
+  }
+}
+
+gpuTest(
+  "initBackend() with auto keeps a hardware adapter that is up, and its tensors",
+  async () => {
+    await asHardware(async () => {
+      for (const first of ["auto", "webgpu"] as const) {
+        const backend = await initBackend({ backend: first });
+        assertEquals(backend.name, "webgpu");
+        const x = tf.tensor1d([1, 2, 3]).add(1);
+        assertEquals(await initBackend(), backend);
+        assertEquals([...await x.data()], [2, 3, 4]);
+        x.dispose();
+        backend.dispose();
+      }
+      // wasm was asked for, which is not what auto takes here.
+      await initBackend({ backend: "wasm" });
+      const chosen = await initBackend();
+      assertEquals(chosen.name, "webgpu");
+      chosen.dispose();
+    });
+  },
+);
+
+Deno.test("initBackend() with auto keeps what auto chose before", async () => {
+  const backend = await initBackend();
+  assertEquals(await initBackend(), backend);
+  backend.dispose();
+  const next = await initBackend();
+  assert(next !== backend);
+  next.dispose();
 });
 
 Deno.test("initBackend() refuses a name that is no backend", async () => {

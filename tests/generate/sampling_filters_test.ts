@@ -1,9 +1,10 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
-  sampleFromLogits,
+  drawToken,
   type SamplingParameters,
   samplingProbabilities,
   softmax,
+  tokenLogProb,
 } from "../../src/generate/sampling_filters.ts";
 import { RandomStream } from "../../src/random.ts";
 
@@ -18,7 +19,7 @@ function chiSquaredBound(degrees: number): number {
   return degrees * (1 - 2 / (9 * degrees) + 3.719 * Math.sqrt(2 / (9 * degrees))) ** 3;
 }
 
-Deno.test("sampleFromLogits() draws each token as often as the filtered softmax says, over 20,000 draws", () => {
+Deno.test("drawToken() draws each token as often as the filtered softmax says, over 20,000 draws", () => {
   const settings: SamplingParameters[] = [
     {},
     { temperature: 0.7 },
@@ -33,7 +34,7 @@ Deno.test("sampleFromLogits() draws each token as often as the filtered softmax 
     const probabilities = samplingProbabilities(logits, parameters, { forbidden });
     const counts = new Float64Array(V), draws = 20_000;
     for (let i = 0; i < draws; i++) {
-      counts[sampleFromLogits(logits, parameters, random.nextFloat(), { forbidden }).token]++;
+      counts[drawToken(probabilities, random.nextFloat())]++;
     }
     let statistic = 0, degrees = -1;
     for (let v = 0; v < V; v++) {
@@ -92,20 +93,10 @@ Deno.test("the repetition penalty makes tokens of the text less likely, whatever
   expected.forEach((value, v) => assertAlmostEquals(p[v], value, 1e-12));
 });
 
-Deno.test("temperature 0 is greedy and never takes a forbidden token", () => {
-  const row = [0, 5, 4];
-  assertEquals(sampleFromLogits(row, { temperature: 0 }, 0.99).token, 1);
-  const next = sampleFromLogits(row, { temperature: 0 }, 0.99, { forbidden: [1] });
-  assertEquals(next.token, 2);
-});
-
-Deno.test("sampleFromLogits() gives the log-probability at its temperature, unfiltered", () => {
-  const context = { forbidden: [1] };
-  const { token, logProb } = sampleFromLogits(logits, { topK: 3, temperature: 0.5 }, 0.3, context);
+Deno.test("tokenLogProb() is that of the softmax at its temperature, where 0 counts as 1", () => {
   const plain = softmax(logits.map((logit) => logit / 0.5));
-  assertAlmostEquals(logProb, Math.log(plain[token]), 1e-12);
-  const greedy = sampleFromLogits(logits, { temperature: 0 }, 0.3);
-  assertAlmostEquals(greedy.logProb, Math.log(softmax(logits)[greedy.token]), 1e-12);
+  assertAlmostEquals(tokenLogProb(logits, 3, 0.5), Math.log(plain[3]), 1e-12);
+  assertAlmostEquals(tokenLogProb(logits, 3, 0), Math.log(softmax(logits)[3]), 1e-12);
 });
 
 Deno.test("samplingProbabilities() refuses what it cannot draw from", () => {

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { addLora, ConfigError, SFTTrainer, VisionLanguageModel } from "../../mod.ts";
+import { addLora, ConfigError, loadDataset, SFTTrainer, VisionLanguageModel } from "../../mod.ts";
 import { redQuestions, tinyModel } from "./tiny_model.ts";
 
 async function temporary(run: (folder: string) => Promise<void>): Promise<void> {
@@ -150,6 +150,68 @@ Deno.test("SFTTrainer computes in the run's precision, and gives the model back 
     assertEquals(model.precision, "float32");
     await trainer[Symbol.asyncDispose]();
     assert(Number.isFinite(inBf16?.eval_loss));
+    model.dispose();
+  });
+});
+
+Deno.test("a run that fails before its first step leaves the run before where it was", async () => {
+  await temporary(async (folder) => {
+    const model = await tinyModel();
+    const trainDataset = await redQuestions(4);
+    const training = {
+      output_dir: `${folder}/run`,
+      max_steps: 1,
+      per_device_train_batch_size: 4,
+      save_strategy: "no",
+      eval_strategy: "no",
+    } as const;
+    {
+      await using trainer = new SFTTrainer({ model, trainDataset, training });
+      await trainer.train();
+    }
+    await Deno.writeTextFile(
+      `${folder}/rows.jsonl`,
+      JSON.stringify({ texts: [{ user: "Which colour?", assistant: "red" }] }),
+    );
+    // Nobody knows how many steps there are, which shows when everything else is set up.
+    await using trainer = new SFTTrainer({
+      model,
+      trainDataset: await loadDataset({
+        path: `${folder}/rows.jsonl`,
+        format: "vqa",
+        streaming: true,
+      }),
+      training: { ...training, max_steps: -1 },
+    });
+    await assertRejects(() => trainer.train(), Error, "set training.max_steps");
+    await Deno.remove(`${folder}/rows.jsonl`);
+    const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
+    assertEquals(names, ["run"]);
+    assert(await Deno.stat(`${folder}/run/metrics.jsonl`).then(() => true));
+    model.dispose();
+  });
+});
+
+Deno.test("a run that meets a bad weight names it, though nothing trains it", async () => {
+  await temporary(async (folder) => {
+    const model = await tinyModel();
+    const name = "decoder.blocks.0.mlp.up_proj.weight";
+    const weight = model.weights.get(name) as tf.Variable;
+    weight.assign(tf.fill(weight.shape, NaN));
+    await using trainer = new SFTTrainer({
+      model,
+      trainDataset: await redQuestions(4),
+      training: {
+        output_dir: `${folder}/run`,
+        max_steps: 1,
+        per_device_train_batch_size: 4,
+        lr_vision_backbone: 0,
+        lr_language_backbone: 0,
+        save_strategy: "no",
+        eval_strategy: "no",
+      },
+    });
+    await assertRejects(() => trainer.train(), Error, name);
     model.dispose();
   });
 });

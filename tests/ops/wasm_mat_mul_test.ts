@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { findBlas } from "../../src/device/blas.ts";
 import { initBackend } from "../../src/device/backend.ts";
@@ -199,4 +199,14 @@ Deno.test("gradients of tf.matMul on the wasm backend leave no tensors behind", 
   for (let i = 0; i < 20; i++) step();
   assertEquals([tf.memory().numTensors, tf.memory().numBytes], [numTensors, numBytes]);
   tf.dispose([x, w]);
+});
+
+Deno.test("what is no float32 is left to tfjs's own product, which says what it lacks", async () => {
+  await initBackend({ backend: "wasm" });
+  tf.tidy(() => {
+    const a = tf.tensor2d([1, 2, 3, 4], [2, 2], "int32");
+    for (const multiply of [tf.matMul, (x: tf.Tensor2D) => tf.fused.matMul({ a: x, b: x })]) {
+      assertThrows(() => multiply(a, a), Error, "float32");
+    }
+  });
 });

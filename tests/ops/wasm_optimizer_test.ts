@@ -81,7 +81,7 @@ Deno.test("adamW with moments outside the heap gives the same bits, chunk after 
   }
 });
 
-Deno.test("the gradient norm, the column sum and the argmax equal plain loops", async () => {
+Deno.test("the gradient norm and the column sum equal plain loops", async () => {
   const k = await kernels();
   for (const size of SIZES) {
     tf.tidy(() => {
@@ -91,7 +91,6 @@ Deno.test("the gradient norm, the column sum and the argmax equal plain loops", 
       const norm = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0));
       assertClose(k.gradientNorm([x, y]).dataSync(), [norm], 1e-6, `norm ${size}`);
       assertClose(k.columnSum(x).dataSync(), x.sum(0).dataSync(), 1e-6, `sum ${size}`);
-      assertEquals([...k.argmaxRows(x).dataSync()], [...x.argMax(1).dataSync()]);
     });
   }
 });

@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { dropoutComposite } from "../../src/ops/dropout.ts";
-import { replaceRowsComposite } from "../../src/ops/select_rows.ts";
+import { replaceRowsComposite, selectRowsComposite } from "../../src/ops/select_rows.ts";
 import { randomTensor } from "./random_tensor.ts";
 import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
 
@@ -40,6 +40,26 @@ Deno.test("rows are replaced, and both sides get their gradients", async () => {
       );
     }
   }
+});
+
+Deno.test("an id beyond the last row is refused before anything is written", async () => {
+  const k = await kernels();
+  tf.tidy(() => {
+    const x = randomTensor([4, 3], 1) as tf.Tensor2D;
+    const rows = randomTensor([1, 3], 2) as tf.Tensor2D;
+    for (const id of [-1, 4, 9]) {
+      const ids = Int32Array.of(id);
+      const wanted = `Cannot take row ${id}: the table has 4 rows.`;
+      assertThrows(() => k.replaceRows(x, rows, ids), RangeError, wanted);
+      assertThrows(() => k.gatherRows(x, ids), RangeError, wanted);
+      assertThrows(() => replaceRowsComposite(x, rows, ids), RangeError, wanted);
+      assertThrows(() => selectRowsComposite(x, ids), RangeError, wanted);
+    }
+    const ids = tf.tensor1d([0, 9], "int32");
+    assertThrows(() => tf.unsortedSegmentSum(tf.ones([2, 3]), ids, 4), RangeError, "row 9");
+    const skipped = tf.unsortedSegmentSum(tf.ones([2, 1]), tf.tensor1d([-1, 1], "int32"), 2);
+    assertEquals([...skipped.dataSync()], [0, 1]);
+  });
 });
 
 Deno.test("dropout drops the values that its composite drops, forward and backward", async () => {

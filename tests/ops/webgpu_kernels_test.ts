@@ -185,15 +185,14 @@ kernelTest("patches and pixel shuffle equal their composites", async (k) => {
   }
 });
 
-kernelTest("the column sum and the argmax equal the composites", async (k) => {
+kernelTest("the column sum equals the composite", async (k) => {
   const wide = randomTensor([100, 12], 1);
   const odd = randomTensor([70, 5], 2);
-  const ties = tf.tensor2d([[1, 3, 3], [2, 2, 2], [-5, -7, -5]]);
   const results = tf.tidy(() => [
-    ...[k.columnSum(wide), k.columnSum(odd), k.argmaxRows(wide), k.argmaxRows(ties)],
-    ...[wide.sum(0), odd.sum(0), tf.argMax(wide, 1), tf.tensor1d([1, 0, 0], "int32")],
+    ...[k.columnSum(wide), k.columnSum(odd)],
+    ...[wide.sum(0), odd.sum(0)],
   ]);
   const values = await readBack(results);
-  for (let i = 0; i < 4; i++) assertClose(values[i], values[4 + i], 1e-6, `result ${i}`);
-  tf.dispose([...results, wide, odd, ties]);
+  for (let i = 0; i < 2; i++) assertClose(values[i], values[2 + i], 1e-6, `result ${i}`);
+  tf.dispose([...results, wide, odd]);
 });

@@ -46,6 +46,28 @@ Deno.test("Reporter writes every file of a run", async () => {
   });
 });
 
+Deno.test("peak_memory_bytes is the most of all steps and checkpoints, not of logs alone", async () => {
+  const memoryUsage = Deno.memoryUsage;
+  let rss = 1e9;
+  Deno.memoryUsage = () => ({ ...memoryUsage(), rss });
+  try {
+    await inTemporaryFolder(async (dir) => {
+      const reporter = new Reporter(RunDirectory.open(dir), fakeTerminal(false));
+      await reporter.onStart(EXAMPLE_INFO);
+      rss = 3e9;
+      reporter.onStep(1, 10);
+      rss = 2e9;
+      assertEquals((await reporter.onLog({ step: 1 })).peak_memory_bytes, 3e9);
+      await reporter.apart(() => Promise.resolve(rss = 4e9));
+      rss = 2e9;
+      assertEquals((await reporter.onLog({ step: 2 })).peak_memory_bytes, 4e9);
+      await reporter.onEnd({ status: "done" });
+    });
+  } finally {
+    Deno.memoryUsage = memoryUsage;
+  }
+});
+
 Deno.test("Reporter tells the terminal what happens, each warning once", async () => {
   await inTemporaryFolder(async (dir) => {
     const terminal = fakeTerminal(false);

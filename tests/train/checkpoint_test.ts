@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
 import { readSafetensors } from "../../src/model/safetensors.ts";
 import {
   CheckpointError,
@@ -68,3 +69,41 @@ Deno.test("loadWeights() changes nothing where a tensor is missing", async () =>
   );
   assertEquals(largestDifference(await adapted.weights(), before), 0);
 });
+
+for (const [what, overrides] of [["the model", []], ["an adapter", LORA]] as const) {
+  Deno.test(`a checkpoint with ${what} holds one tensor at a time, and no copy of the moments`, async () => {
+    await using run = await tinySFT([
+      "training.max_steps=1",
+      "training.save_strategy=no",
+      ...overrides,
+    ]);
+    await run.trainer.train();
+    const events: string[] = [];
+    const { dataSync, data } = tf.Tensor.prototype;
+    const { writeSync } = Deno.FsFile.prototype;
+    tf.Tensor.prototype.dataSync = function () {
+      events.push("read");
+      return dataSync.call(this) as never;
+    };
+    Deno.FsFile.prototype.writeSync = function (bytes) {
+      events.push("write");
+      return writeSync.call(this, bytes);
+    };
+    tf.Tensor.prototype.data = function () {
+      events.push("read together");
+      return data.call(this) as never;
+    };
+    try {
+      await run.options.saveModel(run.folder);
+    } finally {
+      Object.assign(tf.Tensor.prototype, { dataSync, data });
+      Object.assign(Deno.FsFile.prototype, { writeSync });
+    }
+    const reads = events.filter((event) => event === "read").length;
+    assert(reads > 3 && !events.includes("read together"), `${events}`);
+    assert(!events.some((event, i) => event === "read" && events[i + 1] === event), `${events}`);
+    const { firstMoments } = await run.trainer.optimizer.state();
+    const again = (await run.trainer.optimizer.state()).firstMoments;
+    for (const [name, moment] of firstMoments) assert(again.get(name) === moment, name);
+  });
+}

@@ -37,3 +37,31 @@ Deno.test("a dry run of DPO runs the longest pairs once and estimates their memo
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("a dry run of DPO on a stream counts the frozen copy that is its reference", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${folder}/pairs.jsonl`,
+      ["red", "blue", "green"].map((chosen) =>
+        JSON.stringify({ prompt: "Which colour?", chosen, rejected: "none", images: [] })
+      ).join("\n"),
+    );
+    const run = (overrides: string[]) =>
+      dryRunDPO(
+        tinyConfig([
+          ...overrides,
+          `dataset.train_data_path=${folder}/pairs.jsonl`,
+          `dataset.eval_data_path=${folder}/pairs.jsonl`,
+          "training.max_steps=2",
+        ]),
+        { backend: "wasm" },
+      );
+    const streamed = await run(["dataset.streaming=true"]);
+    assertEquals(streamed.estimate.reference, 4 * streamed.trained);
+    assertEquals((await run([])).estimate.reference, 0);
+    assertEquals((await run(["dataset.streaming=true", ...LORA])).estimate.reference, 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

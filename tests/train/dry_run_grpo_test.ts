@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { dryRunGRPO } from "../../src/train/dry_run_grpo.ts";
+import { dryRunLines } from "../../src/train/dry_run_report.ts";
 import { tinyConfig } from "./grpo_tiny.ts";
 
 Deno.test("train grpo --dry-run takes full completions forward and back, calls the rewards, writes nothing", async () => {
@@ -23,7 +24,14 @@ Deno.test("train grpo --dry-run takes full completions forward and back, calls t
     assert(perRow > 3 * 7 && perRow < 64 + 3 * 7, `${perRow}`);
     assert(report.gradNorm > 0);
     assert(report.measured.pass > report.measured.gradients);
-    assert(report.warnings.some((line) => line.includes("broken") && line.includes("as meant")));
+    // Everything trains, and beta asks for what it began as.
+    const { estimate } = report;
+    assertEquals(estimate.reference, 4 * report.trained);
+    assert(dryRunLines(report).some((line) => line.includes("a frozen copy, the reference")));
+    const lora = tinyConfig(["grpo.beta=0.1", `training.output_dir=${folder}/run`]);
+    Object.assign(lora.model, { use_lora: true });
+    const adapters = await dryRunGRPO(lora, { backend: "wasm" });
+    assert(adapters.estimate.reference < adapters.estimate.weights / 2);
     const entries = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
     assertEquals(entries, ["reward.ts"]);
   } finally {

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import type { Row } from "../../src/data/row.ts";
 import { batchRows, packBranches } from "../../src/model/branches.ts";
 import { readBack } from "../../src/device/read_back.ts";
@@ -169,6 +169,20 @@ Deno.test("dataloader_drop_last leaves a batch out that is not full", async () =
   assertEquals(run.method.stepsPerEpoch, 3);
   await run.trainer.train();
   assertEquals(sizes, [2, 2, 2, 2]);
+});
+
+Deno.test("rows that fill no batch are named as such where dataloader_drop_last leaves them out", async () => {
+  await using run = await tinySFT([
+    "training.dataloader_drop_last=true",
+    "training.per_device_train_batch_size=8",
+    "training.max_steps=1",
+  ], { rows: oneQuestionRows(5) });
+  await assertRejects(
+    () => run.trainer.train(),
+    Error,
+    "the 5 usable examples of an epoch do not fill a batch of 8, and what is not full is left out; " +
+      "lower per_device_train_batch_size or set dataloader_drop_last to false",
+  );
 });
 
 Deno.test("gradient checkpointing changes no gradient, dropout included", async () => {

@@ -2,15 +2,37 @@
  * Puts our kernels on the wasm backend whenever it starts. Imported for its effect.
  * @module
  */
+import * as tf from "@tensorflow/tfjs";
 import { findBlas } from "../../device/blas.ts";
 import { onBackendReady } from "../../device/backend.ts";
-import { wasmHeap, wasmThreads } from "../../device/wasm_heap.ts";
+import { type WasmBackend, wasmHeap, wasmThreads } from "../../device/wasm_heap.ts";
+import { forgetOutput, recordOutput } from "../kernel_outputs.ts";
+import { replaceKernel } from "../replace_kernel.ts";
 import { installWasmCopyKernels } from "./copy_kernels.ts";
 import { type Gemm, type GemmFunction, wasmGemm } from "./gemm.ts";
 import { installIdentityKernel } from "./identity_kernel.ts";
 import { installMatMulKernels } from "./mat_mul_kernels.ts";
 import { type KernelModule, loadKernelModule } from "./module.ts";
 import { installSegmentSumKernel } from "./segment_sum_kernel.ts";
+
+/** No kernel of this backend, tfjs's own included, leaves outputs behind where memory runs out. */
+function freeOutputsOnFailure(backend: WasmBackend): void {
+  const { makeOutput, incRef, disposeData } = backend;
+  backend.makeOutput = (...parameters) => {
+    const output = makeOutput.apply(backend, parameters);
+    recordOutput(output.dataId);
+    return output;
+  };
+  backend.incRef = (dataId) => {
+    incRef.call(backend, dataId);
+    recordOutput(dataId);
+  };
+  backend.disposeData = (dataId, force) => {
+    forgetOutput(dataId);
+    return disposeData.call(backend, dataId, force);
+  };
+  for (const kernel of tf.getKernelsForBackend("wasm")) replaceKernel(kernel);
+}
 
 let loaded: KernelModule | null = null;
 let gemm: GemmFunction | null = null;
@@ -39,6 +61,7 @@ onBackendReady((backend) => {
     ..."library" in blas && { blas },
   });
   gemm = wasmGemm(loaded);
+  freeOutputsOnFailure(heap.backend);
   installMatMulKernels(loaded, kernelGemm);
   installIdentityKernel();
   installWasmCopyKernels(loaded);

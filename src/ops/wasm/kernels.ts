@@ -18,6 +18,7 @@ import {
   unpackHalf,
 } from "./half.ts";
 import { type HalfHead, headLogProbs } from "./head.ts";
+import { headEntropy } from "./head_entropy.ts";
 import { kernelGemm, kernelModule } from "./install.ts";
 import { columnSum, linearKernels } from "./linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
@@ -37,6 +38,13 @@ export interface WasmKernels extends FusedKernels {
     targets: Int32Array,
     temperature: number,
     half?: HalfHead,
+  ): tf.Tensor1D;
+  /** Without a gradient; `format`: what logits are rounded to. */
+  headEntropy(
+    hidden: tf.Tensor2D,
+    head: Weight,
+    temperature: number,
+    format: HalfFormat | null,
   ): tf.Tensor1D;
   /** Without a gradient; neither have the others of 16-bit passes. */
   roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
@@ -81,13 +89,13 @@ export function wasmKernels(): WasmKernels | null {
     attention: (q, k, v, layout, rotation) => attention(module, q, k, v, layout, rotation),
     headLogProbs: (hidden, head, targets, temperature, half) =>
       headLogProbs(module, hidden, head, targets, temperature, half),
+    headEntropy: (hidden, head, temperature, format) =>
+      headEntropy(module, hidden, head, temperature, format),
     gatherRows: (table, ids) => rows.gatherRows(module, table, ids),
-    scatterAddRows: (values, ids, count) => rows.scatterAddRows(module, values, ids, count),
     replaceRows: (x, values, ids) => rows.replaceRows(module, x, values, ids),
     patches: (images, patchSize) => rows.patches(module, images, patchSize),
     pixelShuffle: (x, factor) => rows.pixelShuffle(module, x, factor),
     dropout: (x, rate, key) => rows.dropout(module, x, rate, key),
-    argmaxRows: (x) => rows.argmaxRows(module, x),
     adamW: (updates) => updates.filter((update) => !adamW(module, update)),
     adamWHost: (parameter, gradient, first, second, numbers) =>
       adamWHost(module, parameter, gradient, first, second, numbers),

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../../element_count.ts";
 import type { Gemm, GemmFunction } from "./gemm.ts";
 import { type Launch, launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
@@ -19,10 +20,6 @@ interface Operand {
   readonly transpose: boolean;
 }
 
-function product(shape: readonly number[]): number {
-  return shape.reduce((size, dim) => size * dim, 1);
-}
-
 /** For each matrix of the output, which matrix of an operand it takes. */
 function batchIndices(outer: readonly number[], full: readonly number[]): number[] {
   const strides: number[] = new Array(full.length).fill(0);
@@ -33,7 +30,7 @@ function batchIndices(outer: readonly number[], full: readonly number[]): number
     stride *= size;
   }
   const indices: number[] = [];
-  for (let flat = 0; flat < product(full); flat++) {
+  for (let flat = 0; flat < elementCount(full); flat++) {
     let rest = flat;
     let index = 0;
     for (let d = full.length - 1; d >= 0; d--) {
@@ -77,7 +74,7 @@ export function batchMatMul(
   const bOuter = bShape.slice(0, -2);
   const outer = tf.broadcast_util.assertAndGetBroadcastShape(aOuter, bOuter);
   const output = launch.output([...outer, m, n]);
-  const batch = product(outer);
+  const batch = elementCount(outer);
   if (batch * m * n === 0) return output;
   const call: Gemm = {
     batch,
@@ -97,7 +94,7 @@ export function batchMatMul(
     cBatch: m * n,
     accumulate: false,
   };
-  if (product(bOuter) === 1 && !a.transpose) {
+  if (elementCount(bOuter) === 1 && !a.transpose) {
     // One matrix b for every row of a: a single product of more rows.
     gemm({ ...call, batch: 1, m: batch * m });
     return output;
@@ -127,20 +124,29 @@ interface FusedAttributes extends MatMulAttributes {
   readonly leakyreluAlpha?: number;
 }
 
+/** Ours multiply float32; what tfjs's kernels say of other types is theirs to say. */
+function areFloats(...operands: readonly tf.TensorInfo[]): boolean {
+  return operands.every(({ dtype }) => dtype === "float32");
+}
+
 /** Puts our products in the place of tfjs's, for the wasm backend. */
 export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): void {
   const tools = launchOn(module);
+  const stock = tf.getKernel("BatchMatMul", "wasm");
   const stockFused = tf.getKernel("_FusedMatMul", "wasm");
   replaceKernel({
     kernelName: "BatchMatMul",
     backendName: "wasm",
-    kernelFunc: ({ inputs, attrs }) => {
+    kernelFunc: (parameters) => {
+      const { inputs, attrs } = parameters;
+      const { a, b } = inputs as { a: tf.TensorInfo; b: tf.TensorInfo };
+      if (!areFloats(a, b)) return stock.kernelFunc(parameters);
       const { transposeA, transposeB } = attrs as unknown as MatMulAttributes;
       return batchMatMul(
         tools,
         gemm,
-        { info: inputs.a as tf.TensorInfo, transpose: transposeA },
-        { info: inputs.b as tf.TensorInfo, transpose: transposeB },
+        { info: a, transpose: transposeA },
+        { info: b, transpose: transposeB },
       );
     },
   });
@@ -155,8 +161,9 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
       const a = inputs.a as tf.TensorInfo;
       const b = inputs.b as tf.TensorInfo;
       const n = transposeB ? b.shape.at(-2) : b.shape.at(-1);
-      const plainBias = bias === undefined || product(bias.shape) === n;
-      if ((activation !== undefined && activation !== "linear") || !plainBias) {
+      const plainBias = bias === undefined || elementCount(bias.shape) === n;
+      const plain = plainBias && (activation === undefined || activation === "linear");
+      if (!plain || !areFloats(a, b, ...bias === undefined ? [] : [bias])) {
         return stockFused.kernelFunc(parameters);
       }
       const output = batchMatMul(
@@ -166,7 +173,7 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
         { info: b, transpose: transposeB },
       );
       if (bias !== undefined && n !== undefined && n > 0) {
-        addBias(product(output.shape) / n, n, tools.address(output), tools.address(bias));
+        addBias(elementCount(output.shape) / n, n, tools.address(output), tools.address(bias));
       }
       return output;
     },

@@ -9,6 +9,7 @@ import { type Blas, memoryAddress } from "../../device/blas.ts";
 import { withSharedMemory } from "../../device/shared_wasm_memory.ts";
 import type { WasmHeap } from "../../device/wasm_heap.ts";
 import { cutGemm } from "./gemm_parts.ts";
+import { GrowingBlock } from "./growing_block.ts";
 import { type KernelThreads, startKernelThreads } from "./kernel_threads.ts";
 import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
 
@@ -44,8 +45,6 @@ export interface KernelModule {
   ): void;
   /** Ends the other threads; everything then runs on ours. */
   stopThreads(): void;
-  /** Bytes that the module holds on the heap: stacks and scratch. */
-  heldBytes(): number;
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
@@ -64,30 +63,6 @@ function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean 
     code: new WebAssembly.Module(shared ? withSharedMemory(bytes) ?? bytes : bytes),
     relaxed,
   };
-}
-
-/** A block on the heap that grows to what is asked for; what it held is lost then. */
-class GrowingBlock {
-  #address = 0;
-  #floats = 0;
-
-  constructor(readonly heap: WasmHeap) {}
-
-  /** Its address, 16-byte aligned, with room for so many floats. */
-  address(floats: number): number {
-    if (floats > this.#floats) {
-      if (this.#address !== 0) this.heap.free(this.#address);
-      this.#address = 0;
-      this.#floats = 0;
-      this.#address = this.heap.malloc(floats * 4 + 16);
-      this.#floats = floats;
-    }
-    return Math.ceil(this.#address / 16) * 16;
-  }
-
-  get bytes(): number {
-    return this.#floats * 4;
-  }
 }
 
 /** Where a stack starts that is put on the heap: they grow down, from a 16-byte boundary. */
@@ -177,7 +152,5 @@ export function loadKernelModule(
     runParts,
     scratch: (floats) => scratch.address(floats),
     stopThreads: () => pool?.stop(),
-    heldBytes: () =>
-      STACK_BYTES * (pool === null ? 1 : threads) + scratch.bytes + callScratch.bytes,
   };
 }

@@ -8,6 +8,7 @@ import { checkRowIds } from "../row_ids.ts";
 import type { LinearProduct } from "../fused_linear.ts";
 import { type PackedFormat, PackedWeight, type Weight } from "../packed_weight.ts";
 import type { GemmFunction } from "./gemm.ts";
+import { GrowingBlock } from "./growing_block.ts";
 import { type Launch, launch } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 
@@ -30,17 +31,13 @@ const FEW_ROWS = 4;
  */
 const BLOCK_FLOATS = 2 ** 22;
 
-const blocks = new WeakMap<KernelModule, { address: number; floats: number }>();
+const blocks = new WeakMap<KernelModule, GrowingBlock>();
 
 /** Address of the block, kept for the next product. */
 function blockAddress(module: KernelModule, floats: number): number {
-  const held = blocks.get(module);
-  if (held !== undefined && held.floats >= floats) return held.address;
-  if (held !== undefined) module.heap.free(held.address);
-  blocks.delete(module);
-  const address = module.heap.malloc(floats * 4);
-  blocks.set(module, { address, floats });
-  return address;
+  let block = blocks.get(module);
+  if (block === undefined) blocks.set(module, block = new GrowingBlock(module.heap));
+  return block.address(floats);
 }
 
 /** Widens W [O, I] a block of rows at a time: `use` gets the first row, how many, and where. */

@@ -37,7 +37,7 @@ export function rope(
 }
 
 /** `sum`, or zeros [rows, C], with `values` [n, C] added at `ids` [n], in order; ids may repeat. */
-export function scatterAddRows(
+function scatterAddRows(
   module: KernelModule,
   values: tf.Tensor,
   ids: Int32Array,
@@ -45,6 +45,7 @@ export function scatterAddRows(
   sum?: tf.Tensor,
 ): tf.Tensor2D {
   const C = values.size / Math.max(1, ids.length);
+  checkRowIds(ids, rows);
   return launch(module, {
     name: "NanoScatterAddRows",
     inputs: { values },
@@ -94,6 +95,7 @@ export function replaceRows(
   ids: Int32Array,
 ): tf.Tensor2D {
   const [N, C] = x.shape;
+  checkRowIds(ids, N);
   /** A copy of `from` with the rows at `ids` taken from `rows`, or zeroed. */
   const write = (from: tf.Tensor, values?: tf.Tensor): tf.Tensor2D =>
     launch(module, {
@@ -188,19 +190,5 @@ export function dropout(
       return [y];
     },
     gradient: (dy) => ({ x: () => dropout(module, dy, rate, key) }),
-  });
-}
-
-/** Index of each row's first largest value: [..., C] → [rows], int32. */
-export function argmaxRows(module: KernelModule, x: tf.Tensor): tf.Tensor1D {
-  const C = x.shape[x.rank - 1];
-  return launch(module, {
-    name: "NanoArgmaxRows",
-    inputs: { x },
-    run: (l) => {
-      const out = l.output([x.size / C], "int32");
-      module.kernel("nano_argmax")(x.size / C, C, l.address(x), l.address(out));
-      return [out];
-    },
   });
 }

@@ -3,6 +3,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../../element_count.ts";
+import { checkRowIds } from "../row_ids.ts";
 import { launchOn } from "./launch.ts";
 import type { KernelModule } from "./module.ts";
 import { replaceKernel } from "../replace_kernel.ts";
@@ -17,14 +19,16 @@ export function installSegmentSumKernel(module: KernelModule): void {
       const x = inputs.x as tf.TensorInfo;
       const ids = inputs.segmentIds as tf.TensorInfo;
       const { numSegments } = attrs as unknown as { numSegments: number };
-      const size = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
       const rest = x.shape.slice(ids.shape.length);
+      const count = elementCount(ids.shape);
+      const values = new Int32Array(module.heap.memory.buffer, tools.address(ids), count);
+      checkRowIds(values.filter((id) => id >= 0), numSegments);
       const out = tools.output([numSegments, ...rest]);
-      const columns = size(rest);
+      const columns = elementCount(rest);
       module.kernel("nano_fill")(numSegments * columns, tools.address(out), 0);
       // deno-fmt-ignore
       module.kernel("nano_scatter_add_rows")(
-        size(ids.shape), columns, tools.address(x), tools.address(ids), tools.address(out),
+        count, columns, tools.address(x), tools.address(ids), tools.address(out),
       );
       return out;
     },

@@ -3,6 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../../element_count.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 
 /** One dispatch of a kernel, or one copy or clearing on the device. */
@@ -57,5 +58,5 @@ export class DispatchCounts {
 
 /** On the device a value of any type takes four bytes. */
 export function tensorBytes({ shape }: Pick<tf.TensorInfo, "shape">): number {
-  return 4 * shape.reduce((product, dim) => product * dim, 1);
+  return 4 * elementCount(shape);
 }

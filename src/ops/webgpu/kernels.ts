@@ -26,7 +26,7 @@ import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { gatherPackedRows, gatherPackedRowsAt, unpack } from "./packed.ts";
 import { sampleRows } from "./sampling.ts";
-import { argmaxRows, gatherRows, replaceRows, scatterAddRows } from "./row_ops.ts";
+import { gatherRows, replaceRows } from "./row_ops.ts";
 
 /** The fused ops in WGSL; the head dims, table widths and adapters that they do not fit get null. */
 export interface GpuKernels extends FusedKernels {
@@ -59,7 +59,7 @@ const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
   ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct, halfAttention },
-  ...{ gatherRows, scatterAddRows, replaceRows, patches, pixelShuffle, dropout, argmaxRows },
+  ...{ gatherRows, replaceRows, patches, pixelShuffle, dropout },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },
 };

@@ -3,9 +3,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { countGpuBytes } from "../../device/memory.ts";
 import { type CountedDispatch, type CountingOptions, DispatchCounts } from "./dispatch_counts.ts";
 import { firstOutput, type FusedOp, runOp } from "../fused_op.ts";
+import { recordOutput } from "../kernel_outputs.ts";
+import { OperandTextures } from "./operand_textures.ts";
 import { packParameters, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 
@@ -66,13 +67,15 @@ export class GpuLaunch {
   readonly #bindGroups = new Map<string, GPUBindGroup>();
   readonly #uniforms = new Map<string, GPUBuffer>();
   readonly #numbers = new WeakMap<Resource, number>();
-  readonly #textures = new Map<string, GPUTexture>();
+  readonly #textures: OperandTextures;
   readonly #owned = new WeakMap<IntegerOwner, Map<string, GPUBuffer>>();
   /** What commands that wait may still read; destroyed after the next submission. */
   #retired: Resource[] = [];
   #nextNumber = 0;
   /** Bytes of the operand that a texture holds. */
   readonly #held = new WeakMap<GPUTexture, number>();
+  /** Buffers that hold a sum which the op that runs now adds to. */
+  readonly #sums = new WeakSet<GPUBuffer>();
   #counts: DispatchCounts | null = null;
 
   constructor(backend: TfjsWebgpuBackend, isFallback: boolean, buffers: number) {
@@ -80,6 +83,10 @@ export class GpuLaunch {
     this.#isFallback = isFallback;
     this.#device = backend.device;
     const { maxStorageBuffersPerShaderStage } = this.#device.limits;
+    this.#textures = new OperandTextures(
+      backend.device,
+      (texture) => void this.#retired.push(texture),
+    );
     this.bindableBuffers = Math.min(buffers, maxStorageBuffersPerShaderStage);
   }
 
@@ -104,7 +111,9 @@ export class GpuLaunch {
   /** A new tensor, its values undefined. */
   output(shape: readonly number[], dtype: "float32" | "int32" = "float32"): tf.TensorInfo {
     const info = this.backend.makeTensorInfo([...shape], dtype);
+    recordOutput(info.dataId);
     this.backend.uploadToGPU(info.dataId);
+    this.#sums.delete(this.buffer(info));
     return info;
   }
 
@@ -112,6 +121,7 @@ export class GpuLaunch {
   target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo {
     if (sum === undefined) return this.output(shape);
     this.forgetHostCopy(sum);
+    this.#sums.add(this.buffer(sum));
     return sum;
   }
 
@@ -124,11 +134,15 @@ export class GpuLaunch {
   /** A tensor of zeros. */
   zeros(shape: readonly number[]): tf.TensorInfo {
     const info = this.output(shape);
-    const buffer = this.buffer(info);
+    this.#clear(this.buffer(info));
+    return info;
+  }
+
+  #clear(buffer: GPUBuffer): void {
+    if (buffer.size === 0) return;
     this.#counts?.add({ kernel: "clear", bytes: buffer.size, flops: 0 });
     this.#endPass();
     this.backend.commandEncoder.clearBuffer(buffer);
-    return info;
   }
 
   /** The tensor's buffer. It stays until the commands recorded so far have been submitted. */
@@ -154,7 +168,7 @@ export class GpuLaunch {
     const buffer = this.buffer(tensor);
     if (!this.isFallback) return buffer;
     const texels = (count ?? tf.util.sizeFromShape(tensor.shape)) / 4;
-    const texture = this.#texture(slot, Math.ceil(texels / TEXTURE_WIDTH));
+    const texture = this.#textures.take(slot, Math.max(1, Math.ceil(texels / TEXTURE_WIDTH)));
     this.#held.set(texture, texels * 16);
     this.#counts?.add({ kernel: "copy into a texture", bytes: 2 * texels * 16, flops: 0 });
     this.#endPass();
@@ -212,7 +226,8 @@ export class GpuLaunch {
   }
 
   /**
-   * Records one dispatch.
+   * Records one dispatch. One that reads or writes an empty tensor, which WebGPU does not bind, has
+   * nothing to add up: sums stay as they are, other results are zeros.
    *
    * @param program what runs
    * @param resources in the order of the program's bindings
@@ -227,6 +242,13 @@ export class GpuLaunch {
     options: DispatchOptions = {},
   ): void {
     const { backend } = this;
+    if (resources.some((resource) => this.#heldBytes(resource) === 0)) {
+      resources.forEach((resource, i) => {
+        const written = program.bindings[i].write && resource instanceof GPUBuffer;
+        if (written && !this.#sums.has(resource)) this.#clear(resource);
+      });
+      return;
+    }
     if (this.#counts !== null) {
       const bytes = options.bytes ?? resources.reduce((sum, one) => sum + this.#heldBytes(one), 0);
       this.#counts.add({ kernel: program.name, bytes, flops: options.flops ?? 0 });
@@ -364,37 +386,6 @@ export class GpuLaunch {
     backend.uniformPendingDisposal.push(buffer);
     return buffer;
   }
-
-  #texture(slot: string, rows: number): GPUTexture {
-    const before = this.#textures.get(slot);
-    if (before !== undefined && before.height >= rows) return before;
-    if (before !== undefined) {
-      this.#retired.push(before);
-      countGpuBytes(-bytesOf(before));
-    }
-    const most = this.#device.limits.maxTextureDimension2D;
-    if (rows > most) {
-      throw new RangeError(
-        `Cannot multiply: an operand of ${
-          rows * TEXTURE_WIDTH * 4
-        } values does not fit a texture ` +
-          `of this adapter, which holds ${most * TEXTURE_WIDTH * 4}. Lower the batch size.`,
-      );
-    }
-    const height = Math.min(most, 2 ** Math.ceil(Math.log2(rows)));
-    const texture = this.#device.createTexture({
-      size: [TEXTURE_WIDTH, height],
-      format: "rgba32float",
-      usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
-    });
-    countGpuBytes(bytesOf(texture));
-    this.#textures.set(slot, texture);
-    return texture;
-  }
-}
-
-function bytesOf(resource: Resource): number {
-  return resource instanceof GPUBuffer ? resource.size : resource.width * resource.height * 16;
 }
 
 /** Bindings cannot be empty. */

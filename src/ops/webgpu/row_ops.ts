@@ -1,5 +1,5 @@
 /**
- * Ops in WGSL that move rows: gathering, scattering, replacing, and the first of a row's maxima.
+ * Ops in WGSL that move rows: gathering, scattering and replacing.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -35,13 +35,14 @@ function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
 }
 
 /** `sum`, or zeros [rows, C], with the rows of `values` [n, C] added at `ids` [n]; ids may repeat. */
-export function scatterAddRows(
+function scatterAddRows(
   values: tf.Tensor,
   ids: Int32Array,
   rows: number,
   sum?: tf.Tensor,
 ): tf.Tensor2D {
   const C = values.shape[values.rank - 1];
+  checkRowIds(ids, rows);
   const { width, type } = laneValue(C);
   return launch({
     name: "GpuScatterAddRows",
@@ -166,6 +167,7 @@ function recordReplacement(
 /** x [N, C] with the rows at `ids` (all different) replaced by `rows` [M, C] → [N, C]. */
 export function replaceRows(x: tf.Tensor2D, rows: tf.Tensor2D, ids: Int32Array): tf.Tensor2D {
   if (ids.length === 0) return x.clone();
+  checkRowIds(ids, x.shape[0]);
   return launch({
     name: "GpuReplaceRows",
     inputs: { x, rows },
@@ -179,50 +181,5 @@ export function replaceRows(x: tf.Tensor2D, rows: tf.Tensor2D, ids: Int32Array):
         }),
       rows: () => gatherRows(dy, ids),
     }),
-  });
-}
-
-/** Index of each row's first largest value: [..., C] → [rows], int32. */
-export function argmaxRows(x: tf.Tensor): tf.Tensor1D {
-  const C = x.shape[x.rank - 1];
-  const R = x.size / C;
-  return launch({
-    name: "GpuArgmaxRows",
-    inputs: { x },
-    run: (l) => {
-      const out = l.output([R], "int32");
-      const program = cachedProgram("argmax rows", () => ({
-        bindings: [{ name: "x", type: "f32" }, { name: "out", type: "i32", write: true }],
-        parameters: { R: "u32", C: "u32" },
-        workgroup: WORKGROUP,
-        declarations: `
-var<workgroup> values: array<f32, ${WORKGROUP}>;
-var<workgroup> places: array<u32, ${WORKGROUP}>;`,
-        // A workgroup takes a row; a lane keeps the first maximum of every 64th value.
-        body: `
-      let row = group.y * groups.x + group.x;
-      if (row >= p.R) { return; }
-      var value = load_x(row * p.C + min(lane, p.C - 1u));
-      var place = min(lane, p.C - 1u);
-      for (var c = lane; c < p.C; c += ${WORKGROUP}u) {
-        let candidate = load_x(row * p.C + c);
-        if (candidate > value) { value = candidate; place = c; }
-      }
-      values[lane] = value;
-      places[lane] = place;
-      workgroupBarrier();
-      if (lane == 0u) {
-        for (var other = 1u; other < ${WORKGROUP}u; other++) {
-          if (values[other] > value || (values[other] == value && places[other] < place)) {
-            value = values[other];
-            place = places[other];
-          }
-        }
-        out[row] = i32(place);
-      }`,
-      }));
-      l.dispatch(program, [l.buffer(x), l.buffer(out)], { R, C }, grid(R, 1));
-      return [out];
-    },
   });
 }
