@@ -31,6 +31,15 @@ export interface HalfProduct {
   readonly shape: readonly number[];
 }
 
+/** LoRA's branch beside a product: scaling · R(R(A) R(B)ᵀ), added to it and rounded. */
+export interface HalfSide {
+  /** [M, r]. */
+  readonly a: HalfMatrix;
+  /** [N, r]. */
+  readonly b: HalfMatrix;
+  readonly scaling: number;
+}
+
 /** Rows and columns. */
 export function matrixDims({ shape }: HalfMatrix): [rows: number, columns: number] {
   const columns = shape[shape.length - 1];

@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { add } from "./add.ts";
 import type { LinearExtras, LowRankBranch } from "./fused_linear.ts";
 import { gelu } from "./gelu.ts";
+import { halfBranchLinear } from "./half_branch.ts";
 import { halfLinear } from "./half_linear.ts";
 import { PackedWeight, type Weight } from "./packed_weight.ts";
 import { halfFormat } from "./precision.ts";
@@ -15,6 +16,7 @@ import { castHalf } from "./round_half.ts";
 import { scale } from "./scale.ts";
 import { unpackWeight } from "./unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
+import { gpuKernels } from "./webgpu/kernels.ts";
 import { withGradient } from "./with_gradient.ts";
 
 // N rows, I input features, O output features
@@ -75,6 +77,22 @@ function addBranch(
   return after(sum, (sum) => castHalf(sum, halfFormat()));
 }
 
+/** The layer with its branch in a 16-bit pass where products round; else null. */
+function branchOfRounding(
+  x: tf.Tensor,
+  weight: Weight,
+  bias: tf.Tensor | undefined,
+  { loraA, loraB, scaling, input = x }: LowRankBranch,
+): tf.Tensor | null {
+  const half = halfFormat();
+  const kernels = half === null ? null : gpuKernels();
+  if (half === null || kernels === null) return null;
+  return after(
+    linear(input, loraA), // [..., r]
+    (narrow) => halfBranchLinear(kernels, half, x, weight, bias, { narrow, loraB, scaling }),
+  );
+}
+
 /**
  * The layer of separate ops: what runs in 16-bit passes, each of which is rounded by itself, and on
  * backends without kernels of ours.
@@ -90,8 +108,9 @@ export function separateLinear(
   bias: tf.Tensor | undefined,
   { branch, gelu: activates = false }: LinearExtras,
 ): tf.Tensor {
-  const own = linear(x, weight, bias);
-  const y = branch === undefined ? own : addBranch(own, x, branch); // [..., O]
+  const y = branch === undefined // [..., O]
+    ? linear(x, weight, bias)
+    : branchOfRounding(x, weight, bias, branch) ?? addBranch(linear(x, weight, bias), x, branch);
   return activates ? after(y, gelu) : y;
 }
 

@@ -13,6 +13,7 @@ import { float32ToBfloat16 } from "../../src/ops/half_precision.ts";
 import { PackedWeight } from "../../src/ops/packed_weight.ts";
 import { type HalfFormat, withPrecision } from "../../src/ops/precision.ts";
 import { castHalf, roundHalf, roundHalfOnHost } from "../../src/ops/round_half.ts";
+import { scale } from "../../src/ops/scale.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
 import { assertSameRounding } from "./assert_same_rounding.ts";
@@ -367,3 +368,75 @@ kernelTest("attention of a 16-bit pass gives the bits of one that rounds op by o
     }
   }
 });
+
+kernelTest("a 16-bit layer with LoRA's branch equals one that rounds op by op", async () => {
+  for (const half of FORMATS) {
+    for (const [N, I, O, r] of [[1, 1, 1, 1], [5, 63, 17, 2], [65, 64, 132, 8]]) {
+      for (const isApart of [false, true]) {
+        const shapes = [[N, I], [O, I], [O], [N, I], [r, I], [O, r]];
+        const tensors = shapes.map((shape, i) => randomTensor(shape, i + 1));
+        const inputs = isApart ? tensors : tensors.toSpliced(3, 1);
+        const dy = randomTensor([N, O], 9);
+        const scaling = 0.7;
+        const layer = (x: tf.Tensor, W: tf.Tensor, b: tf.Tensor, rest: tf.Tensor[]) => {
+          const [loraA, loraB] = rest.slice(-2);
+          const input = isApart ? rest[0] : x;
+          return { loraA, loraB, scaling, input, x, W, b };
+        };
+        const fused: Op = (x, W, b, ...rest) => {
+          const { loraA, loraB, input } = layer(x, W, b, rest);
+          const branch = { loraA, loraB, scaling, ...(isApart ? { input } : {}) };
+          return linear(x, W, b, { branch });
+        };
+        const separate: Op = (x, W, b, ...rest) => {
+          const { loraA, loraB, input } = layer(x, W, b, rest);
+          const side = scale(linear(linear(input, loraA), loraB), scaling);
+          return castHalf(add(linear(x, W, b), side), half);
+        };
+        const results = [fused, separate].flatMap((op) => {
+          const run = () => withPrecision(half, () => op(...inputs));
+          const { value, gradients } = valueAndGradients(run, inputs, dy);
+          return [value, ...gradients as tf.Tensor[]];
+        });
+        const unrecorded = withPrecision(half, () => fused(...inputs));
+        const values = await readBack([...results, unrecorded]) as Float32Array[];
+        const count = inputs.length + 1;
+        for (let i = 0; i < count; i++) {
+          const name = `LoRA ${half} [${N}, ${I}] → ${O}, ${i}`;
+          // The gradient by x may be a sum of two that are rounded.
+          if (i === 1) assert(distance(values[i], values[count + i]) < 1e-5, name);
+          else assertSameRounding(half, values[i], values[count + i], name, 1);
+        }
+        assertEquals(values[2 * count], values[0]);
+        tf.dispose([...tensors, dy, ...results, unrecorded]);
+      }
+    }
+  }
+});
+
+kernelTest(
+  "LoRA on a packed weight in a 16-bit pass equals LoRA on the same in float32",
+  async () => {
+    for (const half of FORMATS) {
+      const [x, values, loraA, loraB] = [[5, 8], [12, 8], [2, 8], [12, 2]].map((shape, i) =>
+        randomTensor(shape, i + 1)
+      );
+      const bits = float32ToBfloat16(values.dataSync<"float32">().slice());
+      const packed = new PackedWeight(bits, "BF16", [12, 8]);
+      const wide = tf.tidy(() => tf.variable(castHalf(values, "bf16"), false));
+      const inputs = [x, loraA, loraB];
+      const results = [packed, wide].flatMap((weight) => {
+        const branch = { loraA, loraB, scaling: 2 };
+        const { value, gradients } = valueAndGradients(
+          () => withPrecision(half, () => linear(x, weight, undefined, { branch })),
+          inputs,
+        );
+        return [value, ...gradients as tf.Tensor[]];
+      });
+      const found = await readBack(results);
+      for (let i = 0; i < 4; i++) assertEquals(found[i], found[4 + i], `${half} ${i}`);
+      packed.dispose();
+      tf.dispose([...inputs, values, wide, ...results]);
+    }
+  },
+);

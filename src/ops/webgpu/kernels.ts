@@ -5,7 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../attention_layout.ts";
 import type { FusedKernels } from "../kernel_interface.ts";
-import type { HalfProduct } from "../half_matrix.ts";
+import type { HalfProduct, HalfSide } from "../half_matrix.ts";
 import type { PackedWeight, Weight } from "../packed_weight.ts";
 import type { HalfFormat } from "../precision.ts";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
@@ -16,7 +16,7 @@ import { installGpuCopyKernels } from "./copy_kernels.ts";
 import { addTo, dropout, gelu, swiglu } from "./elementwise.ts";
 import { areGpuKernelsOn } from "./enabled.ts";
 import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
-import { halfProduct } from "./half_product.ts";
+import { halfProduct, halfProductWithSide } from "./half_product.ts";
 import { headLogProbs } from "./head.ts";
 import { describeDevice } from "./launch.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
@@ -25,6 +25,7 @@ import { installMatMulKernel } from "./mat_mul_kernel.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { gatherPackedRows, gatherPackedRowsAt, unpack } from "./packed.ts";
+import { packHalfOnGpu } from "./round_half.ts";
 import { sampleRows } from "./sampling.ts";
 import { gatherRows, replaceRows } from "./row_ops.ts";
 
@@ -42,6 +43,10 @@ export interface GpuKernels extends FusedKernels {
   columnSum(x: tf.Tensor, half?: HalfFormat): tf.Tensor;
   /** {@linkcode HalfProduct}, rounded, added to `sum` in place where it can be. No gradient. */
   halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor;
+  /** The same with a branch of LoRA's. No gradient. */
+  halfProductWithSide(half: HalfFormat, product: HalfProduct, side: HalfSide): tf.Tensor;
+  /** R(scale · R(x)) as `packHalf` gives it. No gradient. */
+  packScaledHalf(x: tf.Tensor, half: HalfFormat, scale: number): tf.Tensor;
   /** `half`: in a 16-bit pass, of which it does all rounding. */
   headLogProbs(
     hidden: tf.Tensor2D,
@@ -58,7 +63,8 @@ export interface GpuKernels extends FusedKernels {
 const KERNELS: GpuKernels = {
   ...{ linear, columnSum, rmsNorm, layerNorm, swiglu, rope, attention, headLogProbs },
   gelu: (x) => gelu(x),
-  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfProduct, halfAttention },
+  ...{ geluHalfGradient, swigluHalf, swigluHalfGradients, halfAttention },
+  ...{ halfProduct, halfProductWithSide, packScaledHalf: packHalfOnGpu },
   ...{ gatherRows, replaceRows, patches, pixelShuffle, dropout },
   ...{ addTo, adamW, gradientNorm, unpack },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },

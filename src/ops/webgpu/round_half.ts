@@ -29,35 +29,43 @@ export function roundHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   return elementwise({ name, rounds: format, flops: 8, inputs: [x], body: "y = round_half(x0);" });
 }
 
-/** The same in 16 bits each, two in a word: int32 [⌈size / 2⌉]. No gradient. */
-export function packHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+/**
+ * The same in 16 bits each, two in a word. No gradient.
+ *
+ * @param scale times what is rounded, which is rounded again then
+ * @returns int32 [⌈size / 2⌉]
+ */
+export function packHalfOnGpu(x: tf.Tensor, format: HalfFormat, scale = 1): tf.Tensor {
   const words = Math.ceil(x.size / 2);
   const { width, type } = laneValue(x.size);
   const lanes = width === 4 ? words / 2 : words;
-  const program = cachedProgram(`pack half ${format} ${type}`, () => ({
-    bindings: [{ name: "x", type }, { name: "words", type: "u32", write: true }],
-    parameters: { count: "u32", lanes: "u32" },
-    workgroup: 256,
-    rounds: { format, type: "f32" },
-    declarations: `
+  const program = cachedProgram(
+    `pack half ${format} ${type}${scale === 1 ? "" : " scaled"}`,
+    () => ({
+      bindings: [{ name: "x", type }, { name: "words", type: "u32", write: true }],
+      parameters: { count: "u32", lanes: "u32", scale: "f32" },
+      workgroup: 256,
+      rounds: { format, type: "f32" },
+      declarations: `
 fn narrow(bits: u32) -> u32 { ${NARROWED[format]} }
 fn half(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
+  let bits = bitcast<u32>(${scale === 1 ? "x" : "p.scale * round_half(x)"});
   return select(narrow(rounded_bits(bits)), ${NAN[format]}, (bits & 0x7fffffffu) > 0x7f800000u);
 }`,
-    body: `
+      body: `
       if (index >= p.lanes) { return; }
       ${
-      width === 4
-        ? `let v = load_x(index);
+        width === 4
+          ? `let v = load_x(index);
       words[2u * index] = half(v.x) | (half(v.y) << 16u);
       words[2u * index + 1u] = half(v.z) | (half(v.w) << 16u);`
-        : `let at = 2u * index;
+          : `let at = 2u * index;
       var word = half(load_x(at));
       if (at + 1u < p.count) { word |= half(load_x(at + 1u)) << 16u; }
       words[index] = word;`
-    }`,
-  }));
+      }`,
+    }),
+  );
   return launch({
     name: "GpuPackHalf",
     inputs: { x },
@@ -65,7 +73,7 @@ fn half(x: f32) -> u32 {
       const out = l.output([words], "int32");
       const buffers = [l.buffer(x), l.buffer(out)];
       const bytes = 4 * x.size + 4 * words;
-      l.dispatch(program, buffers, { count: x.size, lanes }, grid(lanes, 256), { bytes });
+      l.dispatch(program, buffers, { count: x.size, lanes, scale }, grid(lanes, 256), { bytes });
       return [out];
     },
   });
