@@ -94,8 +94,8 @@ function branchOfRounding(
 }
 
 /**
- * The layer of separate ops: what runs in 16-bit passes, each of which is rounded by itself, and on
- * backends without kernels of ours.
+ * The layer of separate ops: what runs in 16-bit passes, where the branch is part of the layer if
+ * products round, and on backends without kernels of ours.
  *
  * @param x [..., I]
  * @param weight [O, I]
