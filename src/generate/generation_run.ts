@@ -198,8 +198,8 @@ export class GenerationRun {
   async #chooseOnDevice(state: DecodeState, logits: tf.Tensor2D): Promise<void> {
     const { model, options } = this;
     const sampler = new DeviceSampler(model.config.lm_vocab_size, options, this.#forbidden);
-    sampler.start(this.#running.map((sequence) => this.#textSoFar(sequence)));
     try {
+      sampler.start(this.#running.map((sequence) => this.#textSoFar(sequence)));
       for (let block = 2, done = 0;; block = Math.min(2 * block, LONGEST_BLOCK)) {
         const steps = Math.min(block, options.maxNewTokens - done);
         for (let step = 0; step < steps; step++) {
