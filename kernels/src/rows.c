@@ -106,17 +106,3 @@ EXPORT(nano_dropout)
 void nano_dropout(i32 n, const float *x, u32 key, u32 threshold, float keep, float *y) {
   for (i32 i = 0; i < n; i++) y[i] = mix((u32)i ^ key) < threshold ? 0.0f : x[i] * keep;
 }
-
-// out[r] = index of the row's first largest value.
-EXPORT(nano_argmax)
-void nano_argmax(i32 rows, i32 C, const float *x, i32 *out) {
-  for (i32 r = 0; r < rows; r++, x += C) {
-    v4 m = splat(-3.4e38f);
-    i32 j = 0;
-    for (; j + 4 <= C; j += 4) m = vmax(m, load4(x + j));
-    float best = max4(m);
-    for (; j < C; j++) best = x[j] > best ? x[j] : best;
-    out[r] = 0;
-    for (j = 0; j < C; j++) if (x[j] == best) { out[r] = j; break; }
-  }
-}

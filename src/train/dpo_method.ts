@@ -177,8 +177,8 @@ export class DPOMethod implements TrainingMethod {
         }
         const prepared = await this.#prepare(pairs, parameters);
         const { batch, features, reference } = prepared;
+        const kept = new LabelledStates();
         try {
-          const kept = new LabelledStates();
           const values = await logProbGradients(
             this.#policy(prepared, this.#microSteps + k, kept.observe),
             (values) => {
@@ -198,6 +198,7 @@ export class DPOMethod implements TrainingMethod {
           policies.push(sumPairs(pairs, values));
           if (reference) references.push(reference);
         } finally {
+          kept.dispose();
           batch.dispose();
           features?.dispose();
         }
@@ -236,11 +237,14 @@ export class DPOMethod implements TrainingMethod {
     const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     for (const [k, pairs] of batches.entries()) {
       const prepared = await this.#prepare(pairs, parameters);
-      const values = await readLogProbs(this.#policy(prepared, this.#microSteps + k));
-      policies.push(sumPairs(pairs, values));
-      if (prepared.reference) references.push(prepared.reference);
-      prepared.batch.dispose();
-      prepared.features?.dispose();
+      try {
+        const values = await readLogProbs(this.#policy(prepared, this.#microSteps + k));
+        policies.push(sumPairs(pairs, values));
+        if (prepared.reference) references.push(prepared.reference);
+      } finally {
+        prepared.batch.dispose();
+        prepared.features?.dispose();
+      }
     }
     const inputs = lossInputs(
       batches.flat(),

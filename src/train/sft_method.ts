@@ -136,11 +136,14 @@ export class SFTMethod implements TrainingMethod {
     let batch: SFTExample[] = [];
     const flush = async () => {
       const modelBatch = joinRows(this.#rows(batch), this.model.config);
-      const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
-      const [[value]] = await readBack([total]);
-      total.dispose();
-      modelBatch.dispose();
-      sum -= value;
+      try {
+        const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
+        const [[value]] = await readBack([total]);
+        total.dispose();
+        sum -= value;
+      } finally {
+        modelBatch.dispose();
+      }
       signal?.throwIfAborted();
       count += labelCount(batch);
       examples += batch.length;
