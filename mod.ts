@@ -16,6 +16,7 @@ export {
   initBackend,
   type InitBackendOptions,
 } from "./src/device/backend.ts";
+import { activeBackend } from "./src/device/backend.ts";
 export {
   type ForwardOutput,
   type HostWeights,
@@ -93,5 +94,8 @@ export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo_trainer.t
 
 if (import.meta.main) {
   const { main } = await import("./tasks/main.ts");
-  Deno.exit(await main(Deno.args));
+  const code = await main(Deno.args);
+  // A GPU that is still at work while the process ends may take it down with it.
+  if (activeBackend()?.device) activeBackend()!.dispose();
+  Deno.exit(code);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { requestGpu } from "../src/device/adapter.ts";
+import { activeBackend } from "../src/device/backend.ts";
 
 const probe = await requestGpu();
 if ("device" in probe) probe.destroy();
@@ -30,7 +31,12 @@ export function gpuTest(name: string, body: () => Promise<void>): void {
       if (gpuMissing !== null) {
         throw new Error(`NANOVLM_REQUIRE_GPU is 1, but there is no adapter: ${gpuMissing}`);
       }
-      await body();
+      try {
+        await body();
+      } finally {
+        // A device that is still at work while the process ends may take it down with it.
+        if (activeBackend()?.name === "webgpu") activeBackend()!.dispose();
+      }
     },
   });
 }
