@@ -103,7 +103,7 @@ async function startCpuSide(name: "wasm" | "cpu", reason: string): Promise<Activ
     await startWasmBackend();
     const blas = findBlas();
     const count = wasmThreads();
-    const kernels = "library" in blas ? `products by ${blas.library}${blas.note}` : "kernels";
+    const kernels = "library" in blas ? `products by ${blas.library}` : "kernels";
     if ("library" in blas || count > 1) {
       threads = `; ${kernels} on ${count} thread${count > 1 ? "s" : ""}`;
     }

@@ -3,7 +3,6 @@
  * WebAssembly's four lanes on each core. Needs `--allow-ffi`; never required.
  * @module
  */
-import { preferAvx512Kernels } from "./blis_kernels.ts";
 import { environment } from "./thread_count.ts";
 
 /**
@@ -19,8 +18,6 @@ export type SgemmFunction = (...parameters: (number | bigint)[]) => void;
 export interface Blas {
   /** The library's file name. */
   readonly library: string;
-  /** Stands behind the library's name where it was told how to compute; else empty. */
-  readonly note: string;
   /** The product on a heap, on the thread that calls it. */
   largeGemm(memory: WebAssembly.Memory): LargeGemm;
 }
@@ -61,8 +58,7 @@ function open(): Blas | NoBlas {
     try {
       const { symbols } = Deno.dlopen(library, SGEMM_SYMBOLS);
       const sgemm = symbols.cblas_sgemm as unknown as SgemmFunction;
-      const note = preferAvx512Kernels(library) ? " (AVX-512 kernels)" : "";
-      return { library, note, largeGemm: (memory) => blasGemm(sgemm, memory) };
+      return { library, largeGemm: (memory) => blasGemm(sgemm, memory) };
     } catch {
       // Not on this machine, or without the symbol: the next one.
     }

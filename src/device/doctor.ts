@@ -157,7 +157,7 @@ export async function doctorReport(): Promise<DoctorLine[]> {
   );
   const blas = findBlas();
   lines.push(
-    "library" in blas ? { topic: "BLAS", value: blas.library + blas.note, good: true } : {
+    "library" in blas ? { topic: "BLAS", value: blas.library, good: true } : {
       topic: "BLAS",
       value: `none: ${blas.reason}`,
       good: false,
