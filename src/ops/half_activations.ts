@@ -61,7 +61,7 @@ function halfProduct(format: HalfFormat, x: tf.Tensor, y: tf.Tensor): tf.Tensor 
 }
 
 /** The plain composite of {@linkcode halfSwiglu}, which frees each value once it is used. */
-export function halfSwigluComposite(
+function halfSwigluComposite(
   format: HalfFormat,
   gate: tf.Tensor,
   up: tf.Tensor,

@@ -32,7 +32,7 @@ function rounded(matrix: HalfMatrix, format: HalfFormat): tf.Tensor2D | PackedWe
 }
 
 /** The plain composite of {@linkcode halfProduct}. */
-export function halfProductComposite(
+function halfProductComposite(
   format: HalfFormat,
   { kind, a, b, bias, shape }: HalfProduct,
 ): tf.Tensor {
