@@ -178,9 +178,12 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
   };
 }
 
-/** Tokens of a batch that are padding. */
-export function paddingOf({ layout }: ModelBatch): number {
-  return layout.starts.reduce((sum, start) => sum + start, 0);
+/** Tokens of a batch: those of its rows, and padding beside them. */
+export function countTokens(
+  { layout, batchSize, tokens }: ModelBatch,
+): { tokens: number; padding: number } {
+  const padding = layout.starts.reduce((sum, start) => sum + start, 0);
+  return { tokens: batchSize * tokens - padding, padding };
 }
 
 /** Where labels stand: the numbers of those that are not −100, [M]. */

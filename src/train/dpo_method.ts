@@ -11,7 +11,7 @@ import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
 import { dpoLoss, type DpoOptions } from "../losses/dpo.ts";
-import { type ModelBatch, paddingOf } from "../model/batch.ts";
+import { countTokens, type ModelBatch } from "../model/batch.ts";
 import { joinRows } from "../model/branches.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
@@ -202,9 +202,9 @@ export class DPOMethod implements TrainingMethod {
           batch.dispose();
           features?.dispose();
         }
-        const padded = paddingOf(batch);
-        padding += padded;
-        tokens += batch.tokens * batch.batchSize - padded;
+        const counted = countTokens(batch);
+        padding += counted.padding;
+        tokens += counted.tokens;
       }
       const read = await readBack(meanLogits);
       batches.forEach((pairs, k) => logits.add(pairs, read[k]));

@@ -9,7 +9,7 @@ import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
 import { type GrpoInputs, grpoLoss, type GrpoOptions } from "../losses/grpo.ts";
 import type { WholeBatch } from "../losses/grpo_normaliser.ts";
-import { labelledRows, type ModelBatch, paddingOf } from "../model/batch.ts";
+import { countTokens, labelledRows, type ModelBatch } from "../model/batch.ts";
 import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import { frozenFeatures } from "./frozen_features.ts";
@@ -84,12 +84,15 @@ export class GRPOPasses {
       const batch = this.#batch(own);
       let values: ArrayLike<number> = [];
       if (batch !== null) {
-        const tensor = reference.run((options) =>
-          policyLogProbs(this.model, { batch, options, features: undefined, temperature })
-        );
-        [values] = await readBack([tensor]) as [Float32Array];
-        tensor.dispose();
-        batch.dispose();
+        try {
+          const tensor = reference.run((options) =>
+            policyLogProbs(this.model, { batch, options, features: undefined, temperature })
+          );
+          [values] = await readBack([tensor]) as [Float32Array];
+          tensor.dispose();
+        } finally {
+          batch.dispose();
+        }
       }
       const rows = grid.scatter(values); // [N, T]
       let n = 0;
@@ -198,9 +201,7 @@ export class GRPOPasses {
       const { kl = NaN, entropy: _, ...others } = found;
       metrics.add({ entropy, kl }, grid.places.length);
       metrics.add(others);
-      const padding = paddingOf(batch);
-      const tokens = batch.tokens * batch.batchSize - padding;
-      return { loss: done.loss, tokens, padding };
+      return { loss: done.loss, ...countTokens(batch) };
     } finally {
       batch.dispose();
       pass.features?.dispose();

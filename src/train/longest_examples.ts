@@ -14,6 +14,7 @@ import type { ImageProcessor } from "../image/image_processor.ts";
 import { packRows, type Sequence } from "../model/branches.ts";
 import type { SFTExampleMaker } from "./sft_examples.ts";
 import type { SFTDataset } from "./sft_method.ts";
+import { sizeOfRows } from "./training_method.ts";
 
 /** Most examples that are looked at. */
 const MOST_EXAMPLES = 5000;
@@ -90,10 +91,7 @@ function packedSize(
   imageTokenId: number,
 ): ExampleSize {
   const rows = packRows(examples, [], sharePrefix, imageTokenId);
-  return {
-    tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
-    tiles: rows.length * examples[0].tiles,
-  };
+  return { tokens: sizeOfRows(rows).tokens, tiles: rows.length * examples[0].tiles };
 }
 
 /**

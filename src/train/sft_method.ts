@@ -9,7 +9,7 @@ import type { VqaExample } from "../data/formats.ts";
 import type { StreamingDataset } from "../data/streaming_dataset.ts";
 import { turnEventLoop } from "../device/event_loop.ts";
 import { readBack } from "../device/read_back.ts";
-import { paddingOf } from "../model/batch.ts";
+import { countTokens } from "../model/batch.ts";
 import { joinRows, type PackedRow } from "../model/branches.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { DropoutKeys } from "../ops/dropout.ts";
@@ -122,9 +122,9 @@ export class SFTMethod implements TrainingMethod {
         batch.dispose();
         features?.dispose();
       }
-      const padded = paddingOf(batch);
-      padding += padded;
-      tokens += batch.tokens * batch.batchSize - padded;
+      const counted = countTokens(batch);
+      padding += counted.padding;
+      tokens += counted.tokens;
     }
     return { losses, tokens, padding, epoch: this.#microBatches.epoch, epochEnded };
   }

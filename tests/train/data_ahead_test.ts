@@ -2,7 +2,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Row } from "../../src/data/row.ts";
 import { readBack } from "../../src/device/read_back.ts";
-import { paddingOf } from "../../src/model/batch.ts";
+import { countTokens } from "../../src/model/batch.ts";
 import { batchRows } from "../../src/model/branches.ts";
 import { GradientAccumulator, lossGradients } from "../../src/train/gradients.ts";
 import { packExamples, type SFTExample } from "../../src/train/sft_examples.ts";
@@ -135,7 +135,10 @@ for (const extra of [[], ["training.share_prefix=false"]]) {
 
     assertEquals(outcome.tokens, packed.reduce((sum, { inputIds }) => sum + inputIds.length, 0));
     assertEquals(outcome.padding, 0);
-    assert(paddingOf(batch) > outcome.tokens / 10, "the rows are too much alike to be padded");
+    assert(
+      countTokens(batch).padding > outcome.tokens / 10,
+      "the rows are too much alike to be padded",
+    );
     batch.dispose();
     accumulator.reset();
     for (const tensor of [...outcome.losses, whole.loss, ...whole.gradients.values()]) {
