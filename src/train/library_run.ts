@@ -13,10 +13,11 @@ import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import { Reporter } from "../report/reporter.ts";
 import { RunDirectory } from "../report/run_directory.ts";
 import { prepareOutputFolder } from "./checkpoint_folder.ts";
-import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
+import type { PreparedModel } from "./prepare_model.ts";
 import type { RunSetup } from "./run.ts";
 import { trainingPrecision } from "./training_precision.ts";
-import { Trainer, type TrainerCallback, type TrainResult } from "./trainer.ts";
+import { preparedTrainer } from "./prepared_trainer.ts";
+import type { Trainer, TrainerCallback, TrainResult } from "./trainer.ts";
 
 /** What every trainer of the library takes beside its data. */
 export interface LibraryRunOptions {
@@ -131,17 +132,9 @@ export class LibraryRun implements AsyncDisposable {
     this.#reporter = reporter;
     try {
       await prepareOutputFolder(training.output_dir);
-      const trainedWeights = setup.groups.flatMap(({ parameters }) => [...parameters.keys()])
-        .filter((name) => prepared.model.weights.has(name));
-      trainer = new Trainer(setup.method, {
-        training,
-        groups: setup.groups,
-        reporter,
-        weights: prepared.model.weights,
-        signal,
-        callbacks,
-        saveModel: (folder) => writePreparedModel(prepared, trainedWeights, folder),
-      });
+      const { method, groups } = setup;
+      const options = { training, groups, reporter, signal, callbacks };
+      trainer = preparedTrainer(prepared, method, options);
       const resumedFromStep = resume === undefined ? null : await trainer.resume(resume);
       started = true;
       await reporter.onStart({

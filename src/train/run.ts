@@ -20,7 +20,8 @@ import { checkResumable } from "./checkpoint.ts";
 import { prepareOutputFolder } from "./checkpoint_folder.ts";
 import type { ParameterGroup } from "./optimizer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
-import { Trainer, type TrainerCallback, type TrainResult } from "./trainer.ts";
+import { preparedTrainer, trainedWeightNames } from "./prepared_trainer.ts";
+import type { Trainer, TrainerCallback, TrainResult } from "./trainer.ts";
 import type { TrainingMethod } from "./training_method.ts";
 import { precisionNote } from "./training_precision.ts";
 
@@ -159,17 +160,9 @@ async function runPrepared(
     reporter = new Reporter(directory);
     setup = await setUp(prepared, reporter);
     options.signal?.throwIfAborted();
-    const trainedWeights = setup.groups.flatMap(({ parameters }) => [...parameters.keys()])
-      .filter((name) => prepared.model.weights.has(name));
-    trainer = new Trainer(setup.method, {
-      training,
-      groups: setup.groups,
-      reporter,
-      weights: prepared.model.weights,
-      signal: options.signal,
-      callbacks: options.callbacks,
-      saveModel: (folder) => writePreparedModel(prepared, trainedWeights, folder),
-    });
+    const { method, groups } = setup;
+    const { signal, callbacks } = options;
+    trainer = preparedTrainer(prepared, method, { training, groups, reporter, signal, callbacks });
     const resumedFromStep = options.resume ? await trainer.resume(options.resume) : null;
     options.signal?.throwIfAborted();
     await keepBaseModel(prepared, training.output_dir);
@@ -206,7 +199,7 @@ async function runPrepared(
     await writeFolderAtomically(
       save.save_model_path,
       (folder) =>
-        writePreparedModel(prepared, trainedWeights, folder, {
+        writePreparedModel(prepared, trainedWeightNames(prepared, groups), folder, {
           tokenizer: save.save_tokenizer,
           imageProcessor: save.save_image_processor,
         }),
