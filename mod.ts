@@ -3,10 +3,10 @@
  *
  * @module
  */
-export { defaultVLMConfig, type VLMConfig } from "./src/model/config.ts";
+export { defaultVLMConfig, type VLMConfig } from "./src/vlm_config.ts";
 export { loadConfig, type LoadConfigOptions, parseConfig } from "./src/config/load_config.ts";
 export { ConfigError, type ConfigProblem } from "./src/config/config_error.ts";
-export type * from "./src/config/config_types.ts";
+export type * from "./src/config/types/config_types.ts";
 export { stringifyConfig } from "./src/config/stringify_config.ts";
 export * from "./src/rewards/mod.ts";
 export {
@@ -25,11 +25,11 @@ export {
   VisionLanguageModel,
 } from "./src/model/vision_language_model.ts";
 export type { AdaptableModel } from "./src/model/adaptable_model.ts";
-export { type PackedFormat, PackedWeight, type Weight } from "./src/ops/packed_weight.ts";
+export { type PackedFormat, PackedWeight, type Weight } from "./src/ops/half/packed_weight.ts";
 export type { Ids, ImageTiles, ModelInputs } from "./src/model/batch.ts";
 export type { InitializeOptions } from "./src/model/initialize.ts";
-export type { OpenPretrainedOptions } from "./src/model/pretrained_folder.ts";
-export { defaultLoraConfig, type LoraConfig } from "./src/model/adapter_files.ts";
+export type { OpenPretrainedOptions } from "./src/model/files/pretrained_folder.ts";
+export { defaultLoraConfig, type LoraConfig } from "./src/model/files/adapter_files.ts";
 export type {
   GenerateInputs,
   ModelGenerateOptions,
@@ -57,9 +57,9 @@ export type {
   GrpoExample,
   PreferenceExample,
   VqaExample,
-} from "./src/data/formats.ts";
+} from "./src/data/rows/formats.ts";
 export { DataError } from "./src/data/data_error.ts";
-export type { EncodedImage } from "./src/data/image_cell.ts";
+export type { EncodedImage } from "./src/data/rows/image_cell.ts";
 export {
   embeddedShapes,
   type EmbeddedShapesOptions,
@@ -67,13 +67,13 @@ export {
   shapesGrpoRows,
   shapesPreferenceRows,
   shapesVqaRows,
-} from "./src/data/embedded_shapes.ts";
+} from "./src/data/embedded/embedded_shapes.ts";
 export { embeddedTokenizerFiles } from "./src/text/embedded_tokenizer.ts";
-export type { Row } from "./src/data/row.ts";
-export type { ProgressState, TrainerCallback, TrainResult } from "./src/train/trainer.ts";
-export type { MetricsRecord } from "./src/report/metrics_record.ts";
-export type { LibraryRunOptions } from "./src/train/library_run.ts";
-export type { LoadedModel } from "./src/model/pretrained.ts";
+export type { Row } from "./src/data/rows/row.ts";
+export type { ProgressState, TrainerCallback, TrainResult } from "./src/train/loop/trainer.ts";
+export type { MetricsRecord } from "./src/report/files/metrics_record.ts";
+export type { LibraryRunOptions } from "./src/train/run/library_run.ts";
+export type { LoadedModel } from "./src/generate/load_model.ts";
 export {
   type AnsweredQuestion,
   evaluateVqa,
@@ -86,11 +86,11 @@ export {
   type PreferenceScores,
   type ScoredPair,
 } from "./src/evaluate/evaluate_preference.ts";
-export { starterModel, type StarterOptions } from "./src/train/starter_model.ts";
-export { addLora } from "./src/train/add_lora.ts";
-export { SFTTrainer, type SFTTrainerOptions } from "./src/train/sft_trainer.ts";
-export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo_trainer.ts";
-export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo_trainer.ts";
+export { starterModel, type StarterOptions } from "./src/train/sft/starter.ts";
+export { addLora } from "./src/train/run/add_lora.ts";
+export { SFTTrainer, type SFTTrainerOptions } from "./src/train/sft/trainer.ts";
+export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo/trainer.ts";
+export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo/trainer.ts";
 
 if (import.meta.main) {
   const { main } = await import("./tasks/main.ts");

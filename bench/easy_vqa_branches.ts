@@ -14,13 +14,13 @@ import { clockNamed, wallClock } from "../src/bench/clock.ts";
 import { deviceFacts, loadAverage } from "../src/bench/device_facts.ts";
 import { median } from "../src/bench/timing.ts";
 import { loadConfig } from "../src/config/load_config.ts";
-import type { ResolvedConfig } from "../src/config/config_types.ts";
+import type { ResolvedConfig } from "../src/config/types/config_types.ts";
 import { initBackend } from "../src/device/backend.ts";
-import { GradientAccumulator } from "../src/train/gradients.ts";
-import { Optimizer } from "../src/train/optimizer.ts";
-import { prepareData } from "../src/train/prepare_data.ts";
-import { prepareModel } from "../src/train/prepare_model.ts";
-import { sftGroups, sftMethod } from "../src/train/sft_setup.ts";
+import { GradientAccumulator } from "../src/train/loop/gradients.ts";
+import { Optimizer } from "../src/train/optimizer/optimizer.ts";
+import { prepareData } from "../src/train/batches/prepare_data.ts";
+import { prepareModel } from "../src/train/run/prepare_model.ts";
+import { sftGroups, sftMethod } from "../src/train/sft/setup.ts";
 
 const CONFIG = "configs/easy_vqa.yaml";
 /** Steps of a turn. */

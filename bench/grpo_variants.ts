@@ -6,19 +6,19 @@
  *
  * @module
  */
-import type { ResolvedConfig } from "../src/config/config_types.ts";
-import { EMBEDDED_CONFIGS } from "../src/config/embedded.ts";
+import type { ResolvedConfig } from "../src/config/types/config_types.ts";
+import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
 import { parseConfig } from "../src/config/load_config.ts";
 import type { Dataset } from "../src/data/dataset.ts";
-import type { GrpoExample } from "../src/data/formats.ts";
+import type { GrpoExample } from "../src/data/rows/formats.ts";
 import { initBackend } from "../src/device/backend.ts";
-import { GradientAccumulator } from "../src/train/gradients.ts";
-import { CompletionScorer } from "../src/train/grpo_scoring.ts";
-import { grpoGroups, grpoMethod } from "../src/train/grpo_setup.ts";
-import { GRPO_STARTER_STEPS, grpoStarterFolder } from "../src/train/grpo_starter.ts";
-import { Optimizer } from "../src/train/optimizer.ts";
-import { embeddedDataset } from "../src/data/embedded_dataset.ts";
-import { prepareModel } from "../src/train/prepare_model.ts";
+import { GradientAccumulator } from "../src/train/loop/gradients.ts";
+import { CompletionScorer } from "../src/train/grpo/scoring.ts";
+import { grpoGroups, grpoMethod } from "../src/train/grpo/setup.ts";
+import { GRPO_STARTER_STEPS, grpoStarterFolder } from "../src/train/grpo/starter.ts";
+import { Optimizer } from "../src/train/optimizer/optimizer.ts";
+import { embeddedDataset } from "../src/data/embedded/embedded_dataset.ts";
+import { prepareModel } from "../src/train/run/prepare_model.ts";
 
 /** Each as its paper sets it, see docs/papers.md. */
 const VARIANTS: Record<string, string[]> = {

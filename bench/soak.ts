@@ -15,16 +15,16 @@ import * as tf from "@tensorflow/tfjs";
 import { clockNamed } from "../src/bench/clock.ts";
 import { deviceFacts } from "../src/bench/device_facts.ts";
 import { parseConfig } from "../src/config/load_config.ts";
-import { EMBEDDED_CONFIGS } from "../src/config/embedded.ts";
-import { embeddedShapes, shapesVqaRows } from "../src/data/embedded_shapes.ts";
+import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
+import { embeddedShapes, shapesVqaRows } from "../src/data/embedded/embedded_shapes.ts";
 import { datasetFromRows } from "../src/data/load_dataset.ts";
 import { initBackend } from "../src/device/backend.ts";
 import { assertNoGpuErrors } from "../src/device/gpu_errors.ts";
 import { allocatedGpuBytes, gpuBytes } from "../src/device/memory.ts";
 import { wasmHeap } from "../src/device/wasm_heap.ts";
 import { RandomStream } from "../src/random.ts";
-import { prepareModel } from "../src/train/prepare_model.ts";
-import { SFTTrainer } from "../src/train/sft_trainer.ts";
+import { prepareModel } from "../src/train/run/prepare_model.ts";
+import { SFTTrainer } from "../src/train/sft/trainer.ts";
 
 const EVERY = 100;
 /** Steps that may grow: shapes that were not seen yet. */

@@ -1,6 +1,6 @@
 /**
  * Compiles `kernels/src/*.c` to WebAssembly, twice (with relaxed SIMD and without), checks that the
- * result may live on another module's heap, and writes it as `src/ops/wasm/kernels_binary.ts`.
+ * result may live on another module's heap, and writes it as `src/ops/wasm/runtime/kernels_binary.ts`.
  *
  * The compiler is Zig's clang, because it comes as a package everywhere: `pip install ziglang`
  * (then ZIG="python3 -m ziglang" is found by itself), or any `zig` on PATH.
@@ -81,7 +81,7 @@ async function main(): Promise<void> {
     }
     console.error(`${name}: ${bytes.length} bytes`);
   }
-  const target = new URL("../src/ops/wasm/kernels_binary.ts", import.meta.url);
+  const target = new URL("../src/ops/wasm/runtime/kernels_binary.ts", import.meta.url);
   await Deno.writeTextFile(
     target,
     `// Made by \`deno task build-kernels\` from kernels/src; not edited by hand.

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseModelOverrides } from "../src/config/override.ts";
-import type { VLMConfig } from "../src/model/config.ts";
+import type { VLMConfig } from "../src/vlm_config.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, namedModel } from "./named_paths.ts";
@@ -73,7 +73,7 @@ export const command: Command = {
       ...namedModel("--vision", vision),
     ]);
     const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
-    const { convert } = await import("../src/train/convert_folder.ts");
+    const { convert } = await import("../src/model/convert/convert_folder.ts");
     const { config, parameters, hasTokenizer } = await convert({
       languageDir: await resolveModelFolder(language),
       visionDir: vision === undefined ? undefined : await resolveModelFolder(vision),

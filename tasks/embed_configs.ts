@@ -1,10 +1,10 @@
 /**
- * Writes `src/config/embedded.ts` out of `configs/shapes_*.yaml`, so that the defaults are modules.
+ * Writes `src/config/embedded/embedded_configs.ts` out of `configs/shapes_*.yaml`, so that the defaults are modules.
  * Run by `deno task embed-configs` after a change to one of them.
  *
  * @module
  */
-import { embeddedModule } from "../src/config/embedded_module.ts";
+import { embeddedModule } from "../src/config/embedded/embedded_module.ts";
 
 if (import.meta.main) {
   const texts: Record<string, string> = {};
@@ -13,7 +13,7 @@ if (import.meta.main) {
     texts[trainer] = await Deno.readTextFile(file);
   }
   await Deno.writeTextFile(
-    new URL("../src/config/embedded.ts", import.meta.url),
+    new URL("../src/config/embedded/embedded_configs.ts", import.meta.url),
     embeddedModule(texts),
   );
 }

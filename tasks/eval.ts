@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
-import type { SkippedRows } from "../src/data/skipped_rows.ts";
+import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
+import type { SkippedRows } from "../src/data/rows/skipped_rows.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
-import type { LoadedModel } from "../src/model/pretrained.ts";
-import { formatTable } from "../src/report/console_table.ts";
+import type { LoadedModel } from "../src/generate/load_model.ts";
+import { formatTable } from "../src/report/terminal/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
+import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
 import { generateText, type PromptImage } from "../src/generate/generate_text.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BACKEND_CHOICES, type BackendChoice } from "../src/config/device_backend.ts";
+import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths } from "./named_paths.ts";
@@ -55,7 +55,7 @@ export const command: Command = {
     await checkNamedPaths([["--model", "model", model], ["--adapter", "model", adapter]]);
     const { initBackend } = await import("../src/device/backend.ts");
     const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
-    const { mergeAndVerify } = await import("../src/train/merge_verified.ts");
+    const { mergeAndVerify } = await import("../src/evaluate/merge_verified.ts");
     const active = await initBackend({ backend: backend ?? "auto" });
     console.error(`backend ${active.reason}`);
     const { merged, replaced, largestDifference } = await mergeAndVerify({

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { isFreshModel } from "../src/config/config_checks.ts";
-import type { ResolvedConfig } from "../src/config/config_types.ts";
+import { isFreshModel } from "../src/config/schema/checks.ts";
+import type { ResolvedConfig } from "../src/config/types/config_types.ts";
 import { isDataHubId, parseHubId } from "../src/hub/hub_id.ts";
 import { UsageError } from "./usage_error.ts";
 

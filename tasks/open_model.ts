@@ -1,7 +1,7 @@
-import type { BackendChoice } from "../src/config/device_backend.ts";
+import type { BackendChoice } from "../src/config/schema/device_backend.ts";
 import { type ActiveBackend, initBackend } from "../src/device/backend.ts";
-import { type LoadedModel, loadModel } from "../src/model/pretrained.ts";
-import { readsPackedFast } from "../src/ops/packed_weight.ts";
+import { type LoadedModel, loadModel } from "../src/generate/load_model.ts";
+import { readsPackedFast } from "../src/ops/half/packed_weight.ts";
 import { untilAborted } from "../src/until_aborted.ts";
 
 /** What a command asks a model with. */

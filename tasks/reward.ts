@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { builtinUrl } from "../src/rewards/builtin_module.ts";
-import { RewardModuleError } from "../src/rewards/module_graph.ts";
+import { builtinUrl } from "../src/rewards/graph/builtin_module.ts";
+import { RewardModuleError } from "../src/rewards/graph/module_graph.ts";
 import { type CallOutcome, SandboxedModule } from "../src/rewards/sandboxed_module.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";

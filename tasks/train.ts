@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { ResolvedConfig, TrainingType } from "../src/config/config_types.ts";
+import type { ResolvedConfig, TrainingType } from "../src/config/types/config_types.ts";
 import {
   BACKEND_CHOICES,
   type BackendChoice,
   backendOfDevice,
-} from "../src/config/device_backend.ts";
-import { EMBEDDED_CONFIGS } from "../src/config/embedded.ts";
+} from "../src/config/schema/device_backend.ts";
+import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
 import { loadConfig, parseConfig } from "../src/config/load_config.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
@@ -119,11 +119,11 @@ export function backendOf(train: TrainOptions, config: ResolvedConfig): BackendC
 async function dryRunOf(trainer: TrainingType) {
   switch (trainer) {
     case "sft":
-      return (await import("../src/train/dry_run_sft.ts")).dryRunSFT;
+      return (await import("../src/train/sft/dry_run.ts")).dryRunSFT;
     case "dpo":
-      return (await import("../src/train/dry_run_dpo.ts")).dryRunDPO;
+      return (await import("../src/train/dpo/dry_run.ts")).dryRunDPO;
     case "grpo":
-      return (await import("../src/train/dry_run_grpo.ts")).dryRunGRPO;
+      return (await import("../src/train/grpo/dry_run.ts")).dryRunGRPO;
   }
 }
 
@@ -137,7 +137,7 @@ async function dryRun(
     console.error("a dry run has nothing to save");
     Deno.exit(130);
   });
-  const { dryRunLines } = await import("../src/train/dry_run_report.ts");
+  const { dryRunLines } = await import("../src/train/dry_run/report.ts");
   const run = await dryRunOf(config.training_type);
   const report = await run(config, {
     backend: backendOf(train, config),
@@ -152,11 +152,11 @@ async function dryRun(
 async function runnerOf(trainer: TrainingType) {
   switch (trainer) {
     case "sft":
-      return (await import("../src/train/run_sft.ts")).runSFT;
+      return (await import("../src/train/sft/run.ts")).runSFT;
     case "dpo":
-      return (await import("../src/train/run_dpo.ts")).runDPO;
+      return (await import("../src/train/dpo/run.ts")).runDPO;
     case "grpo":
-      return (await import("../src/train/run_grpo.ts")).runGRPO;
+      return (await import("../src/train/grpo/run.ts")).runGRPO;
   }
 }
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { SaveError, writeTextAtomically } from "../src/atomic_write.ts";
-import { onSmallDisk, whyNoDisk } from "./report/small_disk.ts";
+import { onSmallDisk, whyNoDisk } from "./report/files/small_disk.ts";
 import { inTemporaryFolder } from "./report/temporary_folder.ts";
 
 Deno.test("writeTextAtomically() replaces a file and leaves nothing beside it", async () => {

@@ -21,7 +21,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   report: ["base"],
   model: ["base", "device", "ops"],
   rewards: ["base", "config"],
-  data: ["base", "config", "hub", "image", "rewards"],
+  data: ["base", "config", "hub", "image", "text", "rewards"],
   generate: ["base", "device", "ops", "model", "text", "image"],
 };
 const BELOW_EVALUATE = Object.keys(ALLOWED);
@@ -33,13 +33,14 @@ ALLOWED.tasks = [...ALLOWED.parity, "parity", "bench"];
 
 /** Files that join a model's folder with its tokenizer and pictures. */
 const MAY_IMPORT_MORE: Record<string, readonly string[]> = {
-  "src/model/pretrained.ts": ["text", "image", "hub"],
-  "src/model/pretrained_folder.ts": ["text", "image", "hub"],
+  "src/generate/load_model.ts": ["text", "image", "hub"],
+  "src/model/convert/convert_folder.ts": ["text", "image"],
+  "src/model/files/pretrained_folder.ts": ["text", "image", "hub"],
 };
 
 /** Single files at the bottom: the config's own names, and files straight in src/. */
 function layerOf(path: string): string {
-  if (path === "src/model/config.ts") return "base";
+  if (path === "src/vlm_config.ts") return "base";
   const [top, folder, rest] = path.split("/");
   if (top === "tasks") return "tasks";
   return rest === undefined ? "base" : folder;

@@ -4,7 +4,7 @@
  * @module
  */
 import { memoryPlot } from "./memory_plot.ts";
-import { formatTable } from "../report/console_table.ts";
+import { formatTable } from "../report/terminal/console_table.ts";
 import { higherIsBetter } from "./against.ts";
 import type { KernelsResult, StepKernels } from "./kernels_bench.ts";
 import type { BenchReport, WorkResult } from "./run_bench.ts";

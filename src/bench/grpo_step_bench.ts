@@ -10,14 +10,14 @@ import { readBack } from "../device/read_back.ts";
 import { generateFromRows } from "../generate/engine.ts";
 import { grpoLoss } from "../losses/grpo.ts";
 import type { ImageTiles } from "../model/batch.ts";
-import { GradientAccumulator } from "../train/gradients.ts";
+import { GradientAccumulator } from "../train/loop/gradients.ts";
 import {
   completionBatch,
   CompletionGrid,
   policyGradients,
   policyLogProbs,
-} from "../train/grpo_policy.ts";
-import type { RolloutGroup } from "../train/grpo_rollout.ts";
+} from "../train/grpo/policy.ts";
+import type { RolloutGroup } from "../train/grpo/rollout.ts";
 import { type BenchDims, benchIds, benchModel, benchPixels } from "./bench_work.ts";
 import { peakMebibytes, resetPeak } from "./process_memory.ts";
 import { addBenchLora, benchOptimizer, type Measured } from "./step_bench.ts";

@@ -5,11 +5,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { embedding, gatherPackedRowsComposite } from "../ops/embedding.ts";
-import { float32ToBfloat16 } from "../ops/half_precision.ts";
+import { float32ToBfloat16 } from "../ops/half/half_precision.ts";
 import { linear, linearComposite, packedLinearComposite } from "../ops/linear.ts";
-import { PackedWeight } from "../ops/packed_weight.ts";
-import { withPrecision } from "../ops/precision.ts";
-import { castHalf } from "../ops/round_half.ts";
+import { PackedWeight } from "../ops/half/packed_weight.ts";
+import { withPrecision } from "../ops/half/precision.ts";
+import { castHalf } from "../ops/half/round_half.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import type { OpCase } from "./op_cases.ts";
 

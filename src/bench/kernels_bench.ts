@@ -6,9 +6,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { CountedDispatch } from "../ops/webgpu/dispatch_counts.ts";
-import type { Precision } from "../ops/precision.ts";
-import { currentLaunch } from "../ops/webgpu/launch.ts";
+import type { CountedDispatch } from "../ops/webgpu/runtime/dispatch_counts.ts";
+import type { Precision } from "../ops/half/precision.ts";
+import { currentLaunch } from "../ops/webgpu/runtime/launch.ts";
 import { type BenchDims, benchModel } from "./bench_work.ts";
 import { addBenchLora, StepWork } from "./step_bench.ts";
 

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { peakTensorBytes } from "../train/peak_tensor_bytes.ts";
-import type { Precision } from "../ops/precision.ts";
+import { peakTensorBytes } from "../train/dry_run/peak_tensor_bytes.ts";
+import type { Precision } from "../ops/half/precision.ts";
 import { type BenchDims, benchModel, parameterCount } from "./bench_work.ts";
 import { peakMebibytes } from "./process_memory.ts";
 import { StepWork } from "./step_bench.ts";

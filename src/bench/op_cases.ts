@@ -4,8 +4,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { attention, attentionComposite } from "../ops/attention.ts";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import { attention, attentionComposite } from "../ops/attention/attention.ts";
+import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { dropout, dropoutComposite } from "../ops/dropout.ts";
 import { embedding, embeddingComposite } from "../ops/embedding.ts";
 import { gelu, geluComposite } from "../ops/gelu.ts";
@@ -17,8 +17,8 @@ import { linear, linearComposite } from "../ops/linear.ts";
 import { patches, patchesComposite } from "../ops/patches.ts";
 import { pixelShuffle, pixelShuffleComposite } from "../ops/pixel_shuffle.ts";
 import { rmsNorm, rmsNormComposite } from "../ops/rms_norm.ts";
-import { rope, ropeComposite } from "../ops/rope.ts";
-import { type RotaryAngles, rotaryAngles } from "../ops/rotary_angles.ts";
+import { rope, ropeComposite } from "../ops/attention/rope.ts";
+import { type RotaryAngles, rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { type RowSampling, sampleRows, sampleRowsComposite } from "../ops/sample_rows.ts";
 import { replaceRows, replaceRowsComposite } from "../ops/select_rows.ts";
 import { swiglu, swigluComposite } from "../ops/swiglu.ts";

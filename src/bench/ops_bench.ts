@@ -12,9 +12,9 @@ import {
   createMoment,
   disposeMoment,
 } from "../ops/adamw.ts";
-import { valueAndGradients } from "../ops/backward.ts";
+import { valueAndGradients } from "../ops/tape/backward.ts";
 import { linear } from "../ops/linear.ts";
-import { withoutGpuKernels } from "../ops/webgpu/enabled.ts";
+import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";
 import type { BenchDims } from "./bench_work.ts";
 import { type OpCase, opCases } from "./op_cases.ts";
 import { timed, type TimingOptions } from "./timing.ts";

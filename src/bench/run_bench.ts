@@ -26,9 +26,9 @@ import {
   type OpRow,
   type ProductRow,
 } from "./ops_bench.ts";
-import type { Precision } from "../ops/precision.ts";
+import type { Precision } from "../ops/half/precision.ts";
 import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
-import { withoutGpuKernels } from "../ops/webgpu/enabled.ts";
+import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";
 import type { TimingOptions } from "./timing.ts";
 
 /** The benchmarks. */

@@ -5,13 +5,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { defaultLoraConfig } from "../model/adapter_files.ts";
+import { defaultLoraConfig } from "../model/files/adapter_files.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
-import { addLora } from "../train/add_lora.ts";
-import type { Precision } from "../ops/precision.ts";
-import { lossGradients } from "../train/gradients.ts";
-import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer.ts";
-import { parameterGroups } from "../train/parameter_groups.ts";
+import { addLora } from "../train/run/add_lora.ts";
+import type { Precision } from "../ops/half/precision.ts";
+import { lossGradients } from "../train/loop/gradients.ts";
+import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer/optimizer.ts";
+import { parameterGroups } from "../train/optimizer/parameter_groups.ts";
 import { benchBatch, type BenchDims, benchModel } from "./bench_work.ts";
 import { peakMebibytes, resetPeak } from "./process_memory.ts";
 import { timed, type TimingOptions } from "./timing.ts";

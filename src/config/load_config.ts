@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { checkConfig, isFreshModel } from "./config_checks.ts";
+import { checkConfig, isFreshModel } from "./schema/checks.ts";
 import { ConfigError, type ConfigProblem, formatPosition, type Position } from "./config_error.ts";
-import { type ConfigNode, type MapNode, parseConfigNode } from "./config_node.ts";
-import type { ResolvedConfig, RewardOptions, TrainingType } from "./config_types.ts";
+import { type ConfigNode, type MapNode, parseConfigNode } from "./types/config_node.ts";
+import type { ResolvedConfig, RewardOptions, TrainingType } from "./types/config_types.ts";
 import { applyOverride, parseOverride } from "./override.ts";
-import { configTable } from "./schema.ts";
-import { rewardKeys } from "./schema_rewards.ts";
-import { group } from "./composite_types.ts";
-import { canonicalName, type KeySpec, type Table } from "./value_type.ts";
+import { configTable } from "./schema/schema.ts";
+import { rewardKeys } from "./schema/rewards.ts";
+import { group } from "./types/composite_types.ts";
+import { canonicalName, type KeySpec, type Table } from "./types/value_type.ts";
 
 /** How a config is read. */
 export interface LoadConfigOptions {

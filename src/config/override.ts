@@ -4,12 +4,12 @@
  * @module
  */
 import { ConfigError, type ConfigProblem, type Position } from "./config_error.ts";
-import { type ConfigNode, type MapNode, parseConfigNode } from "./config_node.ts";
-import { group } from "./composite_types.ts";
-import { canonicalName, type KeySpec, unknownKey, type ValueType } from "./value_type.ts";
-import type { ModelSection } from "./config_types.ts";
-import { configTable } from "./schema.ts";
-import { vlmConfigKeys } from "./schema_vlm_config.ts";
+import { type ConfigNode, type MapNode, parseConfigNode } from "./types/config_node.ts";
+import { group } from "./types/composite_types.ts";
+import { canonicalName, type KeySpec, unknownKey, type ValueType } from "./types/value_type.ts";
+import type { ModelSection } from "./types/config_types.ts";
+import { configTable } from "./schema/schema.ts";
+import { vlmConfigKeys } from "./schema/vlm_config.ts";
 
 /** One override, ready to be laid over a config's tree. */
 export interface Override {

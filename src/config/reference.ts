@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { configTable } from "./schema.ts";
-import type { Default, KeySpec, Table } from "./value_type.ts";
+import { configTable } from "./schema/schema.ts";
+import type { Default, KeySpec, Table } from "./types/value_type.ts";
 
 /** The page that documents every key. `deno task config-docs` writes it. */
 export function configReference(): string {

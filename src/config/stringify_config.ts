@@ -4,7 +4,7 @@
  * @module
  */
 import { stringify } from "@std/yaml";
-import type { ResolvedConfig } from "./config_types.ts";
+import type { ResolvedConfig } from "./types/config_types.ts";
 
 /** The config as YAML that `parseConfig()` reads back to the same values. */
 export function stringifyConfig(config: ResolvedConfig): string {

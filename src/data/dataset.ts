@@ -1,10 +1,10 @@
 import { RandomStream, shuffledIndices } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
-import type { FormatReader } from "./formats.ts";
-import { type EncodedImage, readImages } from "./image_cell.ts";
-import type { PlacedRow } from "./row.ts";
-import type { RowSource } from "./row_source.ts";
-import { SkippedRows } from "./skipped_rows.ts";
+import type { FormatReader } from "./rows/formats.ts";
+import { type EncodedImage, readImages } from "./rows/image_cell.ts";
+import type { PlacedRow } from "./rows/row.ts";
+import type { RowSource } from "./sources/row_source.ts";
+import { SkippedRows } from "./rows/skipped_rows.ts";
 
 /** How rows become examples. */
 export interface ExampleRules<E> {

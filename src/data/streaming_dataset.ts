@@ -1,9 +1,9 @@
 import { RandomStream } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
 import { type ExampleRules, readExample } from "./dataset.ts";
-import type { EncodedImage } from "./image_cell.ts";
-import type { RowSource } from "./row_source.ts";
-import { SkippedRows } from "./skipped_rows.ts";
+import type { EncodedImage } from "./rows/image_cell.ts";
+import type { RowSource } from "./sources/row_source.ts";
+import { SkippedRows } from "./rows/skipped_rows.ts";
 
 /** Streams stop for unusable rows only after this many were looked at. */
 const LEAST_ROWS = 100;

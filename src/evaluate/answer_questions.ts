@@ -10,7 +10,7 @@ import {
   type PromptImage,
   type TextPrompt,
 } from "../generate/generate_text.ts";
-import type { VLMConfig } from "../model/config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import type { VisionLanguageModel } from "../model/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 

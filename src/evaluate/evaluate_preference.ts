@@ -5,11 +5,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Dataset } from "../data/dataset.ts";
-import type { PreferenceExample } from "../data/formats.ts";
+import type { PreferenceExample } from "../data/rows/formats.ts";
 import { readBack } from "../device/read_back.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import { joinRows, labelledAnswer, packRows, type Sequence } from "../model/branches.ts";
-import type { LoadedModel } from "../model/pretrained.ts";
+import type { LoadedModel } from "../generate/load_model.ts";
 import { chatBuilder, withPictures } from "./question_rows.ts";
 
 /** How a pair came out. */

@@ -4,10 +4,10 @@
  * @module
  */
 import type { Dataset } from "../data/dataset.ts";
-import type { GrpoExample } from "../data/formats.ts";
-import type { Cell } from "../data/row.ts";
+import type { GrpoExample } from "../data/rows/formats.ts";
+import type { Cell } from "../data/rows/row.ts";
 import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
-import type { LoadedModel } from "../model/pretrained.ts";
+import type { LoadedModel } from "../generate/load_model.ts";
 import type { RewardSandbox } from "../rewards/reward_sandbox.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
 import { chatBuilder, withPictures } from "./question_rows.ts";

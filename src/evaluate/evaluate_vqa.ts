@@ -4,8 +4,8 @@
  * @module
  */
 import type { Dataset } from "../data/dataset.ts";
-import type { VqaExample } from "../data/formats.ts";
-import type { LoadedModel } from "../model/pretrained.ts";
+import type { VqaExample } from "../data/rows/formats.ts";
+import type { LoadedModel } from "../generate/load_model.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
 import { ExactMatchTally, type MatchScore } from "./exact_match.ts";
 import { chatBuilder, type Question, questionsOf, withPictures } from "./question_rows.ts";

@@ -5,11 +5,11 @@
  */
 import { DataError } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded_dataset.ts";
-import { type DatasetFormat, type ExampleOf, formatReader } from "../data/formats.ts";
-import { hubDataFiles } from "../data/hub_files.ts";
+import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded/embedded_dataset.ts";
+import { type DatasetFormat, type ExampleOf, formatReader } from "../data/rows/formats.ts";
+import { hubDataFiles } from "../data/sources/hub_files.ts";
 import { loadDataset } from "../data/load_dataset.ts";
-import { localDataFiles, openSplit } from "../data/open_source.ts";
+import { localDataFiles, openSplit } from "../data/sources/open_source.ts";
 import { isDataHubId } from "../hub/hub_id.ts";
 
 /** What to load. */

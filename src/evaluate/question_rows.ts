@@ -5,14 +5,14 @@
  */
 import { RowSkipped } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { VqaExample } from "../data/formats.ts";
-import type { EncodedImage } from "../data/image_cell.ts";
-import { type Cell, cellText, isList, type Row } from "../data/row.ts";
-import { skippingUnfitGrids } from "./unfit_grid.ts";
+import type { VqaExample } from "../data/rows/formats.ts";
+import type { EncodedImage } from "../data/rows/image_cell.ts";
+import { type Cell, cellText, isList, type Row } from "../data/rows/row.ts";
+import { skippingUnfitGrids } from "../data/unfit_grid.ts";
 import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
 import { ImageDecodeError } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
-import type { LoadedModel } from "../model/pretrained.ts";
+import type { LoadedModel } from "../generate/load_model.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 
 /** A question with what should be answered. */

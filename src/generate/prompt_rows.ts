@@ -6,7 +6,7 @@
  */
 import type { ImageTiles, ModelBatch } from "../model/batch.ts";
 import { batchRows, type PackedRow } from "../model/branches.ts";
-import type { VLMConfig } from "../model/config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 
 // B rows, T tokens of the longest
 

@@ -5,7 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DecodePass, DecodeState, PrefillCache, PrefilledSequence } from "./decode_state.ts";
 import { GrowingCache } from "./key_value_cache.ts";
 

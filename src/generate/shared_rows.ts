@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { wasmHeap } from "../device/wasm_heap.ts";
 import type { KeyValueCache } from "../model/language_model.ts";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DecodePass, DecodeState, PrefillCache, PrefilledSequence } from "./decode_state.ts";
 
 // S running sequences, R rows, Q sequences of the fullest row, K key/value heads, D head dim,

@@ -5,7 +5,7 @@
  */
 // N tiles of an image, S side of a tile
 import { makeFolder, writeJsonFile } from "../json_file.ts";
-import type { VLMConfig } from "../model/config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import { antialiasResize } from "./antialias_resize.ts";
 import { decodeImage, MAX_IMAGE_PIXELS } from "./decode_image.ts";
 import { dynamicSize } from "./dynamic_size.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { PackedWeight, Weight } from "../ops/packed_weight.ts";
-import type { VLMConfig } from "./config.ts";
+import type { PackedWeight, Weight } from "../ops/half/packed_weight.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import type { ForwardContext } from "./linear_layer.ts";
 import { holdWeights } from "./model_weights.ts";
 import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { AttentionLayout } from "../ops/attention_layout.ts";
-import type { VLMConfig } from "./config.ts";
+import { AttentionLayout } from "../ops/attention/attention_layout.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 
 // B batch, T tokens, N images, S image side
 

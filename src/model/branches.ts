@@ -7,9 +7,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { AttentionLayout } from "../ops/attention_layout.ts";
+import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { imagesToTensor, type ImageTiles, type ModelBatch } from "./batch.ts";
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 
 // B batch, T tokens
 

@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { HostAdapter } from "./adapter_files.ts";
+import type { HostAdapter } from "./files/adapter_files.ts";
 import type { Adapter } from "./weights_map.ts";
 
 /**

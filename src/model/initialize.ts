@@ -6,8 +6,8 @@
  */
 
 import { RandomStream } from "../random.ts";
-import type { VLMConfig } from "./config.ts";
-import type { FloatTensor } from "./safetensors.ts";
+import type { VLMConfig } from "../vlm_config.ts";
+import type { FloatTensor } from "./safetensors/safetensors.ts";
 import { elementCount } from "../element_count.ts";
 import { type WeightSpec, weightSpecs } from "./weight_shapes.ts";
 

@@ -4,17 +4,17 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "../ops/add.ts";
-import { attention } from "../ops/attention.ts";
-import type { AttentionLayout } from "../ops/attention_layout.ts";
-import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
+import { add } from "../ops/arithmetic.ts";
+import { attention } from "../ops/attention/attention.ts";
+import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
+import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
 import { reshape } from "../ops/reshape.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
-import { rope } from "../ops/rope.ts";
-import type { RotaryAngles, RotaryOptions } from "../ops/rotary_angles.ts";
+import { rope } from "../ops/attention/rope.ts";
+import type { RotaryAngles, RotaryOptions } from "../ops/attention/rotary_angles.ts";
 import { selectRows } from "../ops/select_rows.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import {
   type ForwardContext,
   linearLayer,

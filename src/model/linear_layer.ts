@@ -7,11 +7,11 @@ import * as tf from "@tensorflow/tfjs";
 import { dropout, type DropoutKeys } from "../ops/dropout.ts";
 import { gelu } from "../ops/gelu.ts";
 import { linear } from "../ops/linear.ts";
-import { halfFormat } from "../ops/precision.ts";
-import { castHalf } from "../ops/round_half.ts";
-import { PackedWeight, type Weight } from "../ops/packed_weight.ts";
+import { halfFormat } from "../ops/half/precision.ts";
+import { castHalf } from "../ops/half/round_half.ts";
+import { PackedWeight, type Weight } from "../ops/half/packed_weight.ts";
 import { scale } from "../ops/scale.ts";
-import { unpackWeight } from "../ops/unpack_weight.ts";
+import { unpackWeight } from "../ops/half/unpack_weight.ts";
 import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
 /** What every part of the model is given beside its input. */

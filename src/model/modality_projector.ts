@@ -5,7 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { pixelShuffle } from "../ops/pixel_shuffle.ts";
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import { type ForwardContext, linearLayer } from "./linear_layer.ts";
 
 /**

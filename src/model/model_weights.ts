@@ -6,8 +6,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { PackedWeight } from "../ops/packed_weight.ts";
-import type { VLMConfig } from "./config.ts";
+import { PackedWeight } from "../ops/half/packed_weight.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
 import { weightSpecs } from "./weight_shapes.ts";
 

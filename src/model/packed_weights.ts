@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { float32ToBfloat16, float32ToFloat16 } from "../ops/half_precision.ts";
-import type { PackedFormat } from "../ops/packed_weight.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../ops/half/half_precision.ts";
+import type { PackedFormat } from "../ops/half/packed_weight.ts";
 
 /** A tensor on the host, as files hold it. */
 export interface HostWeights {

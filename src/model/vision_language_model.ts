@@ -5,13 +5,13 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { turnEventLoop } from "../device/event_loop.ts";
-import type { AttentionLayout } from "../ops/attention_layout.ts";
+import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
 import { headLogProbs } from "../ops/head_log_probs.ts";
 import { linear } from "../ops/linear.ts";
-import { type Precision, withPrecision } from "../ops/precision.ts";
-import { rotaryAngles } from "../ops/rotary_angles.ts";
+import { type Precision, withPrecision } from "../ops/half/precision.ts";
+import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
 import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
 import type { TextGeneration } from "../generate/generate_text.ts";
@@ -19,7 +19,7 @@ import type { ImageProcessor } from "../image/image_processor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
 import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import { deviceAdapter } from "./device_adapter.ts";
 import { type InitializeOptions, initializeWeights } from "./initialize.ts";
 import {
@@ -30,8 +30,8 @@ import {
 } from "./language_model.ts";
 import { modalityProjector } from "./modality_projector.ts";
 import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
-import { openPretrained, type OpenPretrainedOptions } from "./pretrained_folder.ts";
-import { saveModel } from "./save_pretrained.ts";
+import { openPretrained, type OpenPretrainedOptions } from "./files/pretrained_folder.ts";
+import { saveModel } from "./files/save_pretrained.ts";
 import { visionTransformer } from "./vision_transformer.ts";
 
 export type { HostWeights, PackedHostWeights };

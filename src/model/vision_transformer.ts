@@ -4,14 +4,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "../ops/add.ts";
-import { attention } from "../ops/attention.ts";
-import { gradientCheckpoint } from "../ops/gradient_checkpoint.ts";
+import { add } from "../ops/arithmetic.ts";
+import { attention } from "../ops/attention/attention.ts";
+import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
 import { layerNorm } from "../ops/layer_norm.ts";
 import { linear } from "../ops/linear.ts";
 import { patches } from "../ops/patches.ts";
 import { reshape } from "../ops/reshape.ts";
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 import {
   type ForwardContext,
   linearLayer,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { VLMConfig } from "./config.ts";
+import type { VLMConfig } from "../vlm_config.ts";
 
 /** What a tensor is, which says how a fresh one is drawn. */
 export type WeightKind =

@@ -4,7 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { PackedWeight, Weight } from "../ops/packed_weight.ts";
+import type { PackedWeight, Weight } from "../ops/half/packed_weight.ts";
 
 /** A LoRA or DoRA adapter of one linear layer (Hu et al., 2021; Liu et al., 2024). */
 export interface Adapter {

@@ -5,9 +5,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { PackedWeight, type Weight } from "./packed_weight.ts";
-import { unpackWeight, unpackWords } from "./unpack_weight.ts";
-import { withGradient } from "./with_gradient.ts";
+import { PackedWeight, type Weight } from "./half/packed_weight.ts";
+import { unpackWeight, unpackWords } from "./half/unpack_weight.ts";
+import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { gpuKernels } from "./webgpu/kernels.ts";
 

@@ -2,7 +2,7 @@
  * The fused kernels of whichever backend runs.
  * @module
  */
-import type { FusedKernels } from "./kernel_interface.ts";
+import type { FusedKernels } from "./kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 import { gpuKernels } from "./webgpu/kernels.ts";
 

@@ -17,8 +17,8 @@ import {
   type GradientFunction,
   sharedGradients,
   wantsGradient,
-} from "./fused_op.ts";
-import { PackedWeight, type Weight } from "./packed_weight.ts";
+} from "./tape/fused_op.ts";
+import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 
 // N rows, I input features, O output features, r rank
 

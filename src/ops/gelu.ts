@@ -6,8 +6,8 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
-import { halfGelu } from "./half_activations.ts";
-import { halfFormat } from "./precision.ts";
+import { halfGelu } from "./half/half_activations.ts";
+import { halfFormat } from "./half/precision.ts";
 
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715;

@@ -7,11 +7,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { roundWeight } from "./half_product.ts";
+import { roundWeight } from "./half/half_product.ts";
 import { linear } from "./linear.ts";
-import type { Weight } from "./packed_weight.ts";
-import { halfFormat } from "./precision.ts";
-import { roundHalf } from "./round_half.ts";
+import type { Weight } from "./half/packed_weight.ts";
+import { halfFormat } from "./half/precision.ts";
+import { roundHalf } from "./half/round_half.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk

@@ -7,18 +7,18 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { valueAndGradients } from "./backward.ts";
-import { wantsGradient } from "./fused_op.ts";
-import { roundWeight } from "./half_product.ts";
-import { PackedWeight, type Weight } from "./packed_weight.ts";
-import { type HalfFormat, halfFormat } from "./precision.ts";
-import { castHalf, roundHalf } from "./round_half.ts";
-import { unpackWeight } from "./unpack_weight.ts";
-import { withGradient } from "./with_gradient.ts";
+import { valueAndGradients } from "./tape/backward.ts";
+import { wantsGradient } from "./tape/fused_op.ts";
+import { roundWeight } from "./half/half_product.ts";
+import { PackedWeight, type Weight } from "./half/packed_weight.ts";
+import { type HalfFormat, halfFormat } from "./half/precision.ts";
+import { castHalf, roundHalf } from "./half/round_half.ts";
+import { unpackWeight } from "./half/unpack_weight.ts";
+import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { gpuKernels } from "./webgpu/kernels.ts";
 import { wasmKernels } from "./wasm/kernels.ts";
-import type { HalfHead } from "./wasm/head.ts";
+import type { HalfHead } from "./wasm/product/head.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { withLazyGradients } from "./lazy_gradients.ts";
+import { withLazyGradients } from "./tape/lazy_gradients.ts";
 
 /**
  * The values of `x` in another shape; nothing is copied.

@@ -5,7 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { withGradient } from "./with_gradient.ts";
+import { withGradient } from "./tape/with_gradient.ts";
 
 /**
  * x · factor; x itself where the factor is 1.

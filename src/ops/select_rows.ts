@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "./row_ids.ts";
-import { withGradient } from "./with_gradient.ts";
+import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 
 // N rows, M chosen rows, C channels

@@ -5,8 +5,8 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
-import { halfSwiglu } from "./half_activations.ts";
-import { halfFormat } from "./precision.ts";
+import { halfSwiglu } from "./half/half_activations.ts";
+import { halfFormat } from "./half/precision.ts";
 
 /**
  * The plain composite.

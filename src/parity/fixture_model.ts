@@ -5,8 +5,8 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { ModelInputs } from "../model/batch.ts";
-import { defaultVLMConfig, type VLMConfig } from "../model/config.ts";
-import { type HostTensor, readSafetensors } from "../model/safetensors.ts";
+import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
+import { type HostTensor, readSafetensors } from "../model/safetensors/safetensors.ts";
 import { VisionLanguageModel } from "../model/vision_language_model.ts";
 
 /** Tensors of a fixture file by name. */

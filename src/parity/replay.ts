@@ -19,72 +19,72 @@ const GROUPS: readonly ParityGroup[] = [
   {
     names: ["tokenizer", "preprocess"],
     needs: ["tokenizer/tokenizer.json"],
-    load: async () => (await import("./text_cases.ts")).replayTextCases,
+    load: async () => (await import("./cases/text_cases.ts")).replayTextCases,
   },
   {
     names: ["preprocess"],
     needs: ["preprocess/preprocess.json"],
-    load: async () => (await import("./image_cases.ts")).replayImageCases,
+    load: async () => (await import("./cases/image_cases.ts")).replayImageCases,
   },
   {
     names: ["sampling"],
     needs: ["sampling.json"],
-    load: async () => (await import("./sampling_cases.ts")).replaySamplingCases,
+    load: async () => (await import("./cases/sampling_cases.ts")).replaySamplingCases,
   },
   {
     names: ["schedulers", "train"],
     needs: ["train/schedulers.json"],
-    load: async () => (await import("./schedule_cases.ts")).replayScheduleCases,
+    load: async () => (await import("./cases/schedule_cases.ts")).replayScheduleCases,
   },
   {
     names: ["dpo", "losses"],
     needs: ["losses/dpo.json"],
-    load: async () => (await import("./dpo_cases.ts")).replayDpoCases,
+    load: async () => (await import("./cases/dpo_cases.ts")).replayDpoCases,
   },
   {
     names: ["grpo", "losses"],
     needs: ["losses/grpo.json"],
-    load: async () => (await import("./grpo_cases.ts")).replayGrpoCases,
+    load: async () => (await import("./cases/grpo_cases.ts")).replayGrpoCases,
   },
   {
     names: ["advantages", "losses"],
     needs: ["losses/advantages.json"],
-    load: async () => (await import("./advantage_cases.ts")).replayAdvantageCases,
+    load: async () => (await import("./cases/advantage_cases.ts")).replayAdvantageCases,
   },
   {
     names: ["weights", "model", "variants", "lora"],
     needs: ["model/config.json", "model/model.safetensors"],
-    load: async () => (await import("./weights_cases.ts")).replayWeightsCases,
+    load: async () => (await import("./cases/weights_cases.ts")).replayWeightsCases,
   },
   {
     names: ["model", "variants"],
     needs: ["model/config.json", "model/model.safetensors", "model/forward.safetensors"],
-    load: async () => (await import("./model_cases.ts")).replayModelCases,
+    load: async () => (await import("./cases/model_cases.ts")).replayModelCases,
   },
   {
     names: ["lora"],
     needs: ["lora/lora.json", "model/model.safetensors", "model/forward.safetensors"],
-    load: async () => (await import("./lora_cases.ts")).replayLoraCases,
+    load: async () => (await import("./cases/lora_cases.ts")).replayLoraCases,
   },
   {
     names: ["generate", "variants"],
     needs: ["model/config.json", "model/model.safetensors"],
-    load: async () => (await import("./generate_cases.ts")).replayGenerateCases,
+    load: async () => (await import("./cases/generate_cases.ts")).replayGenerateCases,
   },
   {
     names: ["losses"],
     needs: ["losses/model_losses.safetensors", "model/model.safetensors"],
-    load: async () => (await import("./model_losses_cases.ts")).replayModelLossesCases,
+    load: async () => (await import("./cases/model_losses_cases.ts")).replayModelLossesCases,
   },
   {
     names: ["train"],
     needs: ["train/batches.safetensors", "model/model.safetensors"],
-    load: async () => (await import("./train_cases.ts")).replayTrainCases,
+    load: async () => (await import("./cases/train_cases.ts")).replayTrainCases,
   },
   {
     names: ["backbones"],
     needs: ["backbones/expected.safetensors"],
-    load: async () => (await import("./backbone_cases.ts")).replayBackboneCases,
+    load: async () => (await import("./cases/backbone_cases.ts")).replayBackboneCases,
   },
 ];
 

@@ -1,10 +1,10 @@
-import { formatCompletions } from "./completions_table.ts";
-import { type CompletionRow, CompletionsWriter } from "./completions_writer.ts";
-import { closingLines, type RunSummary } from "./closing_lines.ts";
-import { formatNumber } from "./console_table.ts";
+import { formatCompletions } from "./terminal/completions_table.ts";
+import { type CompletionRow, CompletionsWriter } from "./files/completions_writer.ts";
+import { closingLines, type RunSummary } from "./terminal/closing_lines.ts";
+import { formatNumber } from "./terminal/console_table.ts";
 import type { EvaluationSample } from "./evaluation_sample.ts";
-import { type MetricsRecord, numericMetrics } from "./metrics_record.ts";
-import { MetricsWriter } from "./metrics_writer.ts";
+import { type MetricsRecord, numericMetrics } from "./files/metrics_record.ts";
+import { MetricsWriter } from "./files/metrics_writer.ts";
 import type { FactGroup, SkippedRow } from "./page/report_contents.ts";
 import { PeakMemory } from "./peak_memory.ts";
 import {
@@ -12,14 +12,14 @@ import {
   type ProgressState,
   type ProgressTerminal,
   standardErrorTerminal,
-} from "./progress.ts";
-import { type ReportedCompletion, ReportFile } from "./report_file.ts";
+} from "./terminal/progress.ts";
+import { type ReportedCompletion, ReportFile } from "./files/report_file.ts";
 import { RewardWatch } from "./reward_watch.ts";
-import type { RunDirectory } from "./run_directory.ts";
+import type { RunDirectory } from "./files/run_directory.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
-import { printable } from "./terminal_text.ts";
+import { printable } from "./terminal/terminal_text.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
-import { wandbNotice } from "./wandb_notice.ts";
+import { wandbNotice } from "./terminal/wandb_notice.ts";
 
 /** What is known of a run when it starts. */
 export interface RunInfo {

@@ -1,4 +1,4 @@
-import type { MetricsRecord } from "./metrics_record.ts";
+import type { MetricsRecord } from "./files/metrics_record.ts";
 
 /** Records in a row that must look bad before anything is said. */
 const ROW = 5;

@@ -6,8 +6,8 @@ export {
   type RewardSandboxOptions,
   weightedSum,
 } from "./reward_sandbox.ts";
-export { RewardModuleError } from "./module_graph.ts";
+export { RewardModuleError } from "./graph/module_graph.ts";
 export { SandboxCallError, SandboxedFunctions } from "./sandboxed_functions.ts";
-export { SandboxPermissionError } from "./child_command.ts";
-export { BUILTIN_REWARDS } from "./builtin_module.ts";
-export { describeSystemWalls } from "./system_walls.ts";
+export { SandboxPermissionError } from "./child/command.ts";
+export { BUILTIN_REWARDS } from "./graph/builtin_module.ts";
+export { describeSystemWalls } from "./child/system_walls.ts";

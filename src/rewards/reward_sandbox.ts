@@ -1,5 +1,5 @@
 /** Reward functions, each module in processes of its own that can compute and do nothing else. */
-import { RewardModuleError } from "./module_graph.ts";
+import { RewardModuleError } from "./graph/module_graph.ts";
 import { type CallOutcome, encodeArguments, SandboxedModule } from "./sandboxed_module.ts";
 import type { FunctionScores, RewardBatch, RewardModuleSpec, RewardResult } from "./types.ts";
 

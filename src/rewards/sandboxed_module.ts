@@ -1,18 +1,18 @@
 /** A module behind the wall: its checked graph, and the processes that work for it. */
-import { asModuleError, deathText, link, parse } from "./child_loading.ts";
-import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
-import { makeCodec } from "./codec.ts";
-import { ModuleGraph, RewardModuleError } from "./module_graph.ts";
-import { locate } from "./module_place.ts";
+import { asModuleError, deathText, link, parse } from "./child/loading.ts";
+import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child/process.ts";
+import { makeCodec } from "./child/codec.ts";
+import { ModuleGraph, RewardModuleError } from "./graph/module_graph.ts";
+import { locate } from "./graph/module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
-import { RemoteModules } from "./remote_module.ts";
+import { RemoteModules } from "./graph/remote_module.ts";
 import {
   DEFAULT_TIMEOUT_MS,
   PARSE_TIMEOUT_MS,
   resolveGrants,
   startTimeout,
 } from "./sandbox_grants.ts";
-import { startChild } from "./start_child.ts";
+import { startChild } from "./child/start_child.ts";
 import type { SandboxGrants } from "./types.ts";
 
 /** How a call into a sandboxed module went. */

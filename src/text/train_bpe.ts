@@ -8,7 +8,7 @@
  * @module
  */
 import type { TokenizerFiles } from "./tokenizer_files.ts";
-import { DEFAULT_CHAT_TEMPLATE } from "../model/config.ts";
+import { DEFAULT_CHAT_TEMPLATE } from "../vlm_config.ts";
 
 /** Ids 0, 1 and 2, as in SmolLM2. */
 const SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { ParameterGroup } from "./optimizer.ts";
+import type { ParameterGroup } from "./optimizer/optimizer.ts";
 
 /** Norms by nanoVLM's names: `ln1`, `layer_norm`, `norm1`, `norm`. */
 const NORM = /(?:^|[._])(?:ln|norm)\d*\.weight$/;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DpoInputs } from "../losses/dpo.ts";
-import type { DPOPair, PairLogProbs } from "./dpo_examples.ts";
+import type { DPOPair, PairLogProbs } from "./dpo/examples.ts";
 
 // B pairs
 

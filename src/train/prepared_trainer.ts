@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { ParameterGroup } from "./optimizer.ts";
-import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
-import { Trainer } from "./trainer.ts";
-import type { TrainerOptions } from "./trainer_options.ts";
-import type { TrainingMethod } from "./training_method.ts";
+import type { ParameterGroup } from "./optimizer/optimizer.ts";
+import { type PreparedModel, writePreparedModel } from "./run/prepare_model.ts";
+import { Trainer } from "./loop/trainer.ts";
+import type { TrainerOptions } from "./loop/trainer_options.ts";
+import type { TrainingMethod } from "./loop/training_method.ts";
 
 /** Names of the model's own weights that train; adapters have files of their own. */
 export function trainedWeightNames(

@@ -1,4 +1,4 @@
-import type { TrainingSection } from "../config/config_types.ts";
+import type { TrainingSection } from "../config/types/config_types.ts";
 
 /**
  * Optimizer steps of a run, by Trainer's rule: `max_steps`, else whole and begun steps of

@@ -6,8 +6,8 @@ import { benchKernels, kernelTable, TYPICAL_GPU } from "../../src/bench/kernels_
 import { runBench } from "../../src/bench/run_bench.ts";
 import { benchOptimizer, StepWork } from "../../src/bench/step_bench.ts";
 import { initBackend } from "../../src/device/backend.ts";
-import { withoutGpuKernels } from "../../src/ops/webgpu/enabled.ts";
-import { currentLaunch } from "../../src/ops/webgpu/launch.ts";
+import { withoutGpuKernels } from "../../src/ops/webgpu/runtime/enabled.ts";
+import { currentLaunch } from "../../src/ops/webgpu/runtime/launch.ts";
 import { gpuTest } from "../gpu_adapter.ts";
 
 /**

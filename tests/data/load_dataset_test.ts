@@ -2,9 +2,9 @@ import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } fr
 import { DataError, RowSkipped } from "../../src/data/data_error.ts";
 import { datasetFromRows, loadDataset } from "../../src/data/load_dataset.ts";
 import { builtinTransform } from "../../src/data/preprocessing/builtin_transforms.ts";
-import type { Cell, Row } from "../../src/data/row.ts";
-import { loadTrainAndEval } from "../../src/data/train_eval.ts";
-import { RED_PIXEL_BASE64, writeVqaParquet } from "./parquet_fixture.ts";
+import type { Cell, Row } from "../../src/data/rows/row.ts";
+import { loadTrainAndEval } from "../../src/data/splits/train_eval.ts";
+import { RED_PIXEL_BASE64, writeVqaParquet } from "./sources/parquet_fixture.ts";
 
 async function inFolder(run: (dir: string) => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir();

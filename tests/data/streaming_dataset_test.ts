@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { DataError } from "../../src/data/data_error.ts";
-import type { VqaExample } from "../../src/data/formats.ts";
+import type { VqaExample } from "../../src/data/rows/formats.ts";
 import { loadDataset } from "../../src/data/load_dataset.ts";
 import type { StreamingDataset } from "../../src/data/streaming_dataset.ts";
 import { collectGarbage } from "../../src/device/collect_garbage.ts";

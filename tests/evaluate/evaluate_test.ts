@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { datasetFromRows } from "../../src/data/load_dataset.ts";
-import type { Row } from "../../src/data/row.ts";
+import type { Row } from "../../src/data/rows/row.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { answerQuestions } from "../../src/evaluate/answer_questions.ts";
 import { evaluatePreference, type ScoredPair } from "../../src/evaluate/evaluate_preference.ts";
@@ -10,8 +10,8 @@ import { type AnsweredQuestion, evaluateVqa } from "../../src/evaluate/evaluate_
 import { evaluationData, formatOfData } from "../../src/evaluate/evaluation_data.ts";
 import { chatBuilder, type Question } from "../../src/evaluate/question_rows.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
-import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/model/config.ts";
-import type { LoadedModel } from "../../src/model/pretrained.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
+import type { LoadedModel } from "../../src/generate/load_model.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 import { RewardSandbox } from "../../src/rewards/reward_sandbox.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";

@@ -13,7 +13,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-const SERVER = new URL("command_server.ts", import.meta.url).pathname;
+const SERVER = new URL("./command_server.ts", import.meta.url).pathname;
 
 /** Text up to the next marker, and the exit code behind it. */
 async function untilEnd(

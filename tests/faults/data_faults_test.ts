@@ -1,6 +1,6 @@
 /** Data that cannot be used: clear errors, or rows that are skipped, counted and named. */
 import { assert, assertEquals } from "@std/assert";
-import { writeVqaParquet } from "../data/parquet_fixture.ts";
+import { writeVqaParquet } from "../data/sources/parquet_fixture.ts";
 import { JPEG_RED_BLUE } from "../image/picture_files.ts";
 import { base64, GOOD_PNG, IMAGE_BOMB, vqaRow, writeRows } from "./broken_rows.ts";
 import {

@@ -1,6 +1,6 @@
 /** Ctrl-C while a model or data are loading: at once, with nothing changed on disk. */
 import { assert, assertEquals } from "@std/assert";
-import { EMBEDDED_CONFIGS } from "../../src/config/embedded.ts";
+import { EMBEDDED_CONFIGS } from "../../src/config/embedded/embedded_configs.ts";
 import { parseConfig } from "../../src/config/load_config.ts";
 import { assertFails, tinyTraining } from "./command_line.ts";
 import { command, start } from "./interrupted_command.ts";

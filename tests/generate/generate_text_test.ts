@@ -4,7 +4,7 @@ import {
   forbiddenTokenIds,
   generateText,
 } from "../../src/generate/generate_text.ts";
-import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/model/config.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";

@@ -1,6 +1,6 @@
 /** A small model with sharp opinions, for tests of generation. */
 import type { ImageTiles } from "../../src/model/batch.ts";
-import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
+import { defaultVLMConfig, type VLMConfig } from "../../src/vlm_config.ts";
 import { initializeWeights } from "../../src/model/initialize.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 import { RandomStream } from "../../src/random.ts";

@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ImageDecodeError } from "../../src/image/image_header.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
-import { defaultVLMConfig } from "../../src/model/config.ts";
+import { defaultVLMConfig } from "../../src/vlm_config.ts";
 import { JPEG_RED_BLUE } from "./picture_files.ts";
 
 const options = { maxImgSize: 8, splitImageSize: 4, resizeToMaxSideLen: false };

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { embeddedShapes, shapesVqaRows } from "../../src/data/embedded_shapes.ts";
+import { embeddedShapes, shapesVqaRows } from "../../src/data/embedded/embedded_shapes.ts";
 import { ImageDecodeError } from "../../src/image/image_header.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
 import { ImageWorkers, spareWorkers } from "../../src/image/image_workers.ts";

@@ -10,7 +10,7 @@ import {
 import type { Dataset, VLMConfig } from "../../mod.ts";
 import { defaultVLMConfig } from "../../mod.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
-import { RED_PIXEL } from "../data/parquet_fixture.ts";
+import { RED_PIXEL } from "../data/sources/parquet_fixture.ts";
 
 /** A model of some thousand parameters on the wasm backend, with tokenizer and image processor. */
 export async function tinyModel(): Promise<VisionLanguageModel> {

@@ -3,9 +3,9 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { toModelBatch } from "../../src/model/batch.ts";
-import { defaultVLMConfig } from "../../src/model/config.ts";
+import { defaultVLMConfig } from "../../src/vlm_config.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
-import { lossGradients } from "../../src/train/gradients.ts";
+import { lossGradients } from "../../src/train/loop/gradients.ts";
 
 const config = {
   ...defaultVLMConfig(),

@@ -4,7 +4,7 @@ import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { toModelBatch } from "../../src/model/batch.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
-import { lossGradients } from "../../src/train/gradients.ts";
+import { lossGradients } from "../../src/train/loop/gradients.ts";
 import { IMAGE, tinyConfig as config } from "../generate/tiny_model.ts";
 
 const S = config.vit_img_size;

@@ -6,9 +6,9 @@ import {
   defaultLoraConfig,
   initializeAdapter,
   saveAdapterFolder,
-} from "../../src/model/adapter_files.ts";
-import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/model/config.ts";
-import { loadModel } from "../../src/model/pretrained.ts";
+} from "../../src/model/files/adapter_files.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
+import { loadModel } from "../../src/generate/load_model.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";

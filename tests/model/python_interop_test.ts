@@ -6,24 +6,24 @@ import {
   matchTargetModules,
   readAdapter,
   saveAdapterFolder,
-} from "../../src/model/adapter_files.ts";
-import { modulesToSave } from "../../src/model/adapter_targets.ts";
+} from "../../src/model/files/adapter_files.ts";
+import { modulesToSave } from "../../src/model/files/adapter_targets.ts";
 import { initializeWeights, uniformTensor } from "../../src/model/initialize.ts";
-import { mergedReader } from "../../src/model/merge.ts";
+import { mergedReader } from "../../src/model/convert/merge.ts";
 import {
   type HostData,
   readSafetensors,
   SafetensorsFile,
   writeSafetensors,
-} from "../../src/model/safetensors.ts";
-import { saveModelFolder } from "../../src/model/weights.ts";
+} from "../../src/model/safetensors/safetensors.ts";
+import { saveModelFolder } from "../../src/model/files/weights.ts";
 import { RandomStream } from "../../src/random.ts";
 import { fixturesDirectory } from "../parity/shared_fixtures.ts";
 import { tinyConfig } from "./tiny_config.ts";
 
 /** `NANOVLM_TEST_PYTHON` names a Python with torch, safetensors and peft; else `python3`. */
 const python = Deno.env.get("NANOVLM_TEST_PYTHON") ?? "python3";
-const script = new URL("python_interop.py", import.meta.url).pathname;
+const script = new URL("./python_interop.py", import.meta.url).pathname;
 
 function imports(modules: string): boolean {
   try {

@@ -5,8 +5,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
-import { convertBackbones } from "../../src/model/convert.ts";
-import { readSafetensors } from "../../src/model/safetensors.ts";
+import { convertBackbones } from "../../src/model/convert/convert.ts";
+import { readSafetensors } from "../../src/model/safetensors/safetensors.ts";
 import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
 
 const folder = Deno.env.get("NANOVLM_TEST_SMOLLM2");
@@ -26,7 +26,7 @@ Deno.test({
   sanitizeResources: false,
   async fn() {
     const recorded = await Deno.makeTempFile({ suffix: ".safetensors" });
-    const script = new URL("python_interop.py", import.meta.url).pathname;
+    const script = new URL("./python_interop.py", import.meta.url).pathname;
     const { success, stderr } = await new Deno.Command(python, {
       args: [script, "logits", folder ?? "", TEXT, "64", recorded],
     }).output();

@@ -1,5 +1,5 @@
 /** The smallest model with every part, for tests that look at files and names. */
-import { defaultVLMConfig, type VLMConfig } from "../../src/model/config.ts";
+import { defaultVLMConfig, type VLMConfig } from "../../src/vlm_config.ts";
 
 /** Two blocks each; heads share keys, and a vocabulary that no kernel likes. */
 export const tinyConfig: VLMConfig = {

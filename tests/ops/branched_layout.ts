@@ -1,5 +1,5 @@
 /** Attention over a prefix with branches. */
-import { AttentionLayout } from "../../src/ops/attention_layout.ts";
+import { AttentionLayout } from "../../src/ops/attention/attention_layout.ts";
 
 /** A row with padding, a prefix read causally, and branches of unequal lengths; and one without. */
 export function branchedLayout(prefix: number, branches: readonly number[]): AttentionLayout {

@@ -2,10 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { wasmHeap } from "../../src/device/wasm_heap.ts";
-import { float32ToBfloat16 } from "../../src/ops/half_precision.ts";
+import { float32ToBfloat16 } from "../../src/ops/half/half_precision.ts";
 import { headEntropy, headEntropyComposite } from "../../src/ops/head_entropy.ts";
-import { PackedWeight } from "../../src/ops/packed_weight.ts";
-import { type Precision, withPrecision } from "../../src/ops/precision.ts";
+import { PackedWeight } from "../../src/ops/half/packed_weight.ts";
+import { type Precision, withPrecision } from "../../src/ops/half/precision.ts";
 import { assertClose } from "./assert_close.ts";
 import { randomTensor } from "./random_tensor.ts";
 

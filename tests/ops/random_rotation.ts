@@ -1,6 +1,6 @@
 /** Rotary embedding of attention under test. */
 import * as tf from "@tensorflow/tfjs";
-import { rotaryAngles, type Rotation } from "../../src/ops/rotary_angles.ts";
+import { rotaryAngles, type Rotation } from "../../src/ops/attention/rotary_angles.ts";
 
 /** Turns [B, T] queries of D dims by positions that differ from row to row; frees its angles. */
 export function randomRotation(

@@ -1,8 +1,8 @@
 import type { EvaluationSample } from "../../src/report/evaluation_sample.ts";
 import type { RawPicture } from "../../src/report/page/picture.ts";
-import type { ProgressTerminal } from "../../src/report/progress.ts";
+import type { ProgressTerminal } from "../../src/report/terminal/progress.ts";
 import { Reporter, type RunInfo } from "../../src/report/reporter.ts";
-import { RunDirectory } from "../../src/report/run_directory.ts";
+import { RunDirectory } from "../../src/report/files/run_directory.ts";
 
 /** A text that would take the page over if anything of it ran. */
 export const HOSTILE =

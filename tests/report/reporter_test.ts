@@ -6,11 +6,11 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { Reporter } from "../../src/report/reporter.ts";
-import { RunDirectory } from "../../src/report/run_directory.ts";
-import { RunFileError } from "../../src/report/run_file_error.ts";
+import { RunDirectory } from "../../src/report/files/run_directory.ts";
+import { RunFileError } from "../../src/report/files/run_file_error.ts";
 import { EXAMPLE_INFO, HOSTILE, runExample } from "./example_run.ts";
-import { fakeTerminal } from "./fake_terminal.ts";
-import { fillDisk, onSmallDisk, whyNoDisk } from "./small_disk.ts";
+import { fakeTerminal } from "./terminal/fake_terminal.ts";
+import { fillDisk, onSmallDisk, whyNoDisk } from "./files/small_disk.ts";
 import { inTemporaryFolder } from "./temporary_folder.ts";
 
 function jsonLines(path: string): Record<string, unknown>[] {

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import type { MetricsRecord } from "../../src/report/metrics_record.ts";
+import type { MetricsRecord } from "../../src/report/files/metrics_record.ts";
 import { RewardWatch } from "../../src/report/reward_watch.ts";
 
 function observeAll(count: number, record: (step: number) => MetricsRecord): string[] {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { RewardSandbox } from "../../src/rewards/mod.ts";
-import { assumeSystemWalls } from "../../src/rewards/system_walls.ts";
+import { assumeSystemWalls } from "../../src/rewards/child/system_walls.ts";
 import { HOSTILE, Range, type Traces } from "./hostile_range.ts";
 
 // `REWARD_SUITE_WALLS=none` tests Deno's wall alone, as on a system that adds nothing to it.

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { readConfig } from "../../src/model/weights.ts";
-import { mergeAndVerify } from "../../src/train/merge_verified.ts";
+import { readConfig } from "../../src/model/files/weights.ts";
+import { mergeAndVerify } from "../../src/evaluate/merge_verified.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { fixtureTest } from "../parity/shared_fixtures.ts";
 

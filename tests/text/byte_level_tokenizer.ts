@@ -1,6 +1,6 @@
 /** A small byte-level BPE tokenizer for tests: 3 special tokens, 256 bytes, a few merges. */
 import { Tokenizer } from "../../src/text/tokenizer.ts";
-import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/model/config.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
 
 function byteCharacters(): string[] {
   let stand = 256;

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { defaultExtraTokens } from "../../src/model/config.ts";
+import { defaultExtraTokens } from "../../src/vlm_config.ts";
 import { ChatExampleBuilder, IGNORED_LABEL, splitTurns } from "../../src/text/chat_example.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 

@@ -2,7 +2,7 @@
  * What the embedded tokenizer is trained on, and the script that writes it:
  * `deno run --allow-write tests/text/embedded_tokenizer_corpus.ts`
  */
-import { everyAnswer, everyQuestion } from "../../src/data/embedded_shapes_questions.ts";
+import { everyAnswer, everyQuestion } from "../../src/data/embedded/embedded_shapes_questions.ts";
 import { learnMerges, type WeightedText } from "../../src/text/train_bpe.ts";
 
 /** 3 special tokens, 256 bytes, and these make 512. */

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { everyAnswer, everyQuestion } from "../../src/data/embedded_shapes_questions.ts";
-import { defaultExtraTokens } from "../../src/model/config.ts";
+import { everyAnswer, everyQuestion } from "../../src/data/embedded/embedded_shapes_questions.ts";
+import { defaultExtraTokens } from "../../src/vlm_config.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { learnMerges } from "../../src/text/train_bpe.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { defaultExtraTokens } from "../../src/model/config.ts";
+import { defaultExtraTokens } from "../../src/vlm_config.ts";
 import {
   ImageGridError,
   imageString,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { defaultExtraTokens } from "../../src/model/config.ts";
+import { defaultExtraTokens } from "../../src/vlm_config.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 

@@ -1,4 +1,4 @@
-import type { TrainingMethod } from "../../src/train/training_method.ts";
+import type { TrainingMethod } from "../../src/train/loop/training_method.ts";
 
 /** A method some of whose functions are others. */
 export function methodWith(

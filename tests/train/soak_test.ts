@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.ts";
 import { gpuBytes } from "../../src/device/memory.ts";
 import { gpuTest } from "../gpu_adapter.ts";
-import { LORA, type TinyOptions, tinySFT } from "./sft_tiny.ts";
+import { LORA, type TinyOptions, tinySFT } from "./sft/tiny_sft.ts";
 
 const asked = Deno.env.get("NANOVLM_SOAK_STEPS");
 const BUDGET_MS = 60_000;

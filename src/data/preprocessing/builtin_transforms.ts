@@ -1,7 +1,7 @@
 import { nearestName } from "../../config/nearest.ts";
 import { DataError } from "../data_error.ts";
-import type { Row } from "../row.ts";
-import type { RowTransform } from "../row_transform.ts";
+import type { Row } from "../rows/row.ts";
+import type { RowTransform } from "../rows/row_transform.ts";
 import { keepRow } from "./dataset_preprocessing_dpo.ts";
 import { problemToPrompt } from "./dataset_preprocessing_grpo.ts";
 import { problemToTexts } from "./dataset_preprocessing_sft.ts";

@@ -1,4 +1,4 @@
-import type { Row } from "../row.ts";
+import type { Row } from "../rows/row.ts";
 
 /**
  * Leaves rows as they are: NanoVLM-Lab's module of this name makes every picture RGB, and decoding

@@ -1,4 +1,4 @@
-import { cellText, type Row } from "../row.ts";
+import { cellText, type Row } from "../rows/row.ts";
 import { askWithInstruction } from "./think_answer_instruction.ts";
 
 /**

@@ -1,7 +1,7 @@
-import { transformRowwise } from "../mapped_source.ts";
-import type { PlacedRow } from "../row.ts";
-import type { RowSource } from "../row_source.ts";
-import { RowStore } from "../row_store.ts";
+import { transformRowwise } from "../sources/mapped_source.ts";
+import type { PlacedRow } from "../rows/row.ts";
+import type { RowSource } from "../sources/row_source.ts";
+import { RowStore } from "../rows/row_store.ts";
 import { BUILTIN_PREFIX, BUILTIN_PREPROCESSING, builtinTransform } from "./builtin_transforms.ts";
 import { PreprocessingModule, type PreprocessingOptions } from "./preprocessing_module.ts";
 

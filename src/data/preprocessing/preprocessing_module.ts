@@ -7,9 +7,16 @@
 import { SandboxCallError, SandboxedFunctions } from "../../rewards/sandboxed_functions.ts";
 import type { SandboxGrants } from "../../rewards/types.ts";
 import { DataError } from "../data_error.ts";
-import { toColumns } from "../mapped_source.ts";
-import { type Cell, describeCell, isList, isStruct, type PlacedRow, type Row } from "../row.ts";
-import { TRANSFORM_BATCH_ROWS } from "../row_transform.ts";
+import { toColumns } from "../sources/mapped_source.ts";
+import {
+  type Cell,
+  describeCell,
+  isList,
+  isStruct,
+  type PlacedRow,
+  type Row,
+} from "../rows/row.ts";
+import { TRANSFORM_BATCH_ROWS } from "../rows/row_transform.ts";
 import { BUILTIN_PREFIX, BUILTIN_PREPROCESSING } from "./builtin_transforms.ts";
 
 /** Functions with such names get columns of many rows, and may give another number of them. */

@@ -3,9 +3,9 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { launch, launchAll, launchOn, sharedGradients } from "./launch.ts";
-import type { KernelModule } from "./module.ts";
-import { runRange } from "./parts.ts";
+import { launch, launchAll, launchOn, sharedGradients } from "./runtime/launch.ts";
+import type { KernelModule } from "./runtime/module.ts";
+import { runRange } from "./runtime/parts.ts";
 
 /** Runs `kernel(size, ...options, ...addresses)`, whose values do not depend on each other. */
 export function runElements(

@@ -3,11 +3,15 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { type AttentionDims, attentionDims, type AttentionLayout } from "../attention_layout.ts";
-import type { Rotation } from "../rotary_angles.ts";
-import { type Launch, launch, launchAll, sharedGradients } from "./launch.ts";
-import type { KernelModule } from "./module.ts";
-import { type AttentionPart, attentionParts } from "./parts.ts";
+import {
+  type AttentionDims,
+  attentionDims,
+  type AttentionLayout,
+} from "../attention/attention_layout.ts";
+import type { Rotation } from "../attention/rotary_angles.ts";
+import { type Launch, launch, launchAll, sharedGradients } from "./runtime/launch.ts";
+import type { KernelModule } from "./runtime/module.ts";
+import { type AttentionPart, attentionParts } from "./runtime/parts.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 

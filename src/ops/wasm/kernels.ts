@@ -4,10 +4,10 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AdamWStep } from "../adamw.ts";
-import type { FusedKernels } from "../kernel_interface.ts";
+import type { FusedKernels } from "../kernels.ts";
 import * as activations from "./activations.ts";
 import { fusedLinear } from "../fused_linear.ts";
-import type { HalfFormat } from "../precision.ts";
+import type { HalfFormat } from "../half/precision.ts";
 import { attention } from "./attention.ts";
 import {
   geluHalfGradient,
@@ -16,15 +16,15 @@ import {
   swigluHalf,
   swigluHalfGradients,
   unpackHalf,
-} from "./half.ts";
-import { type HalfHead, headLogProbs } from "./head.ts";
-import { headEntropy } from "./head_entropy.ts";
-import { kernelGemm, kernelModule } from "./install.ts";
-import { columnSum, linearKernels } from "./linear.ts";
+} from "./round_half.ts";
+import { type HalfHead, headLogProbs } from "./product/head.ts";
+import { headEntropy } from "./product/head_entropy.ts";
+import { kernelGemm, kernelModule } from "./runtime/install.ts";
+import { columnSum, linearKernels } from "./product/linear.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
-import type { PackedWeight, Weight } from "../packed_weight.ts";
+import type { PackedWeight, Weight } from "../half/packed_weight.ts";
 import { adamW, adamWHost, gradientNorm } from "./optimizer.ts";
-import { gatherPackedRows, unpack } from "./packed.ts";
+import { gatherPackedRows, unpack } from "./product/packed.ts";
 import * as rows from "./row_ops.ts";
 
 /** The fused ops on the wasm heap: they take every shape, and some more than other backends do. */

@@ -3,10 +3,10 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { launch } from "./launch.ts";
-import { columnSum } from "./linear.ts";
-import type { KernelModule } from "./module.ts";
-import { runRange } from "./parts.ts";
+import { launch } from "./runtime/launch.ts";
+import { columnSum } from "./product/linear.ts";
+import type { KernelModule } from "./runtime/module.ts";
+import { runRange } from "./runtime/parts.ts";
 
 // C channels
 

@@ -4,9 +4,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AdamWStep, AdamWTensors } from "../adamw.ts";
-import { launchOn } from "./launch.ts";
-import type { KernelModule } from "./module.ts";
-import { runRange } from "./parts.ts";
+import { launchOn } from "./runtime/launch.ts";
+import type { KernelModule } from "./runtime/module.ts";
+import { runRange } from "./runtime/parts.ts";
 
 /** Whether a tensor's values are its own: no clone, no tensor it was assigned from, shares them. */
 function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {

@@ -4,8 +4,8 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../row_ids.ts";
-import { launch } from "./launch.ts";
-import type { KernelModule } from "./module.ts";
+import { launch } from "./runtime/launch.ts";
+import type { KernelModule } from "./runtime/module.ts";
 
 // B batch, T tokens, H heads, D head dim, C channels, N images
 

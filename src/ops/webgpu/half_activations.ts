@@ -1,14 +1,14 @@
 /**
- * tanh-GELU and SwiGLU of 16-bit passes in WGSL (`../half_activations.ts`). What the way back reads of
+ * tanh-GELU and SwiGLU of 16-bit passes in WGSL (`../half/half_activations.ts`). What the way back reads of
  * their inputs it reads in 16 bits.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { type Gradients, sharedGradients } from "../fused_op.ts";
-import { PACKED_FORMATS } from "../packed_weight.ts";
-import type { HalfFormat } from "../precision.ts";
-import { type Elementwise, GELU, GELU_GRADIENT, recordInto, SIGMOID } from "./elementwise.ts";
-import { launch, launchAll } from "./launch.ts";
+import { type Gradients, sharedGradients } from "../tape/fused_op.ts";
+import { PACKED_FORMATS } from "../half/packed_weight.ts";
+import type { HalfFormat } from "../half/precision.ts";
+import { type Elementwise, GELU, GELU_GRADIENT, recordInto, SIGMOID } from "./activations.ts";
+import { launch, launchAll } from "./runtime/launch.ts";
 
 /** R(R(silu(gate)) · up) of rounded gate and up, of any shape. No gradient. */
 export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor {

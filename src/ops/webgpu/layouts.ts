@@ -3,8 +3,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid } from "./program.ts";
+import { type GpuLaunch, launch } from "./runtime/launch.ts";
+import { cachedProgram, grid } from "./runtime/program.ts";
 
 const WORKGROUP = 64;
 

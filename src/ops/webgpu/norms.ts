@@ -3,8 +3,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { columnSum, sumRows } from "./column_sum.ts";
-import { launch } from "./launch.ts";
+import { columnSum, sumRows } from "./product/column_sum.ts";
+import { launch } from "./runtime/launch.ts";
 import {
   cachedProgram,
   grid,
@@ -12,8 +12,8 @@ import {
   laneValue,
   type Program,
   sumOfLane,
-} from "./program.ts";
-import { type RowReduction, rowReduction } from "./row_reduction.ts";
+} from "./runtime/program.ts";
+import { type RowReduction, rowReduction } from "./runtime/row_reduction.ts";
 
 // R rows, C columns; statistics are [R, 2]: the mean (0 for RMSNorm) and 1 / the spread
 

@@ -7,7 +7,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { AdamWTensors } from "../adamw.ts";
-import { currentLaunch, launch } from "./launch.ts";
+import { currentLaunch, launch } from "./runtime/launch.ts";
 import {
   type Binding,
   cachedProgram,
@@ -17,8 +17,8 @@ import {
   type ParameterType,
   type Program,
   sumOfLane,
-} from "./program.ts";
-import { rowReduction } from "./row_reduction.ts";
+} from "./runtime/program.ts";
+import { rowReduction } from "./runtime/row_reduction.ts";
 
 const WORKGROUP = 256;
 

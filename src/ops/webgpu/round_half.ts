@@ -3,10 +3,10 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { HalfFormat } from "../precision.ts";
-import { elementwise } from "./elementwise.ts";
-import { launch } from "./launch.ts";
-import { cachedProgram, grid, laneValue } from "./program.ts";
+import type { HalfFormat } from "../half/precision.ts";
+import { elementwise } from "./activations.ts";
+import { launch } from "./runtime/launch.ts";
+import { cachedProgram, grid, laneValue } from "./runtime/program.ts";
 
 /** Of `narrow`: the 16 bits of a float32 that is rounded, as bits, and no NaN. */
 const NARROWED: Record<HalfFormat, string> = {

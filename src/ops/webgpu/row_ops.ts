@@ -4,8 +4,8 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../row_ids.ts";
-import { type GpuLaunch, launch } from "./launch.ts";
-import { cachedProgram, grid, laneValue } from "./program.ts";
+import { type GpuLaunch, launch } from "./runtime/launch.ts";
+import { cachedProgram, grid, laneValue } from "./runtime/program.ts";
 
 // N rows, C channels, U distinct ids
 

@@ -4,9 +4,15 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
-import { currentLaunch, launchAll } from "./launch.ts";
-import { type Binding, cachedProgram, grid, MAX_ITERATIONS, type Program } from "./program.ts";
-import { reductions } from "./row_reduction.ts";
+import { currentLaunch, launchAll } from "./runtime/launch.ts";
+import {
+  type Binding,
+  cachedProgram,
+  grid,
+  MAX_ITERATIONS,
+  type Program,
+} from "./runtime/program.ts";
+import { reductions } from "./runtime/row_reduction.ts";
 
 // S sequences, V vocabulary
 

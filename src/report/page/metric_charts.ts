@@ -1,4 +1,4 @@
-import { type MetricsRecord, numericMetrics } from "../metrics_record.ts";
+import { type MetricsRecord, numericMetrics } from "../files/metrics_record.ts";
 
 /** One line of a chart. */
 export interface ChartSeries {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { CompletionRow } from "../completions_writer.ts";
-import type { MetricsRecord } from "../metrics_record.ts";
+import type { CompletionRow } from "../files/completions_writer.ts";
+import type { MetricsRecord } from "../files/metrics_record.ts";
 
 /** How a run stands. */
 export type RunStatus = "running" | "done" | "interrupted" | "failed";

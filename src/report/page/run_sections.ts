@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { formatNumber } from "../console_table.ts";
-import { formatDuration } from "../duration.ts";
-import { type MetricsRecord, numericMetrics } from "../metrics_record.ts";
+import { formatNumber } from "../terminal/console_table.ts";
+import { formatDuration } from "../terminal/duration.ts";
+import { type MetricsRecord, numericMetrics } from "../files/metrics_record.ts";
 import { escapeHtml } from "./escape.ts";
 import type { ReportContents, RunStatus } from "./report_contents.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { formatNumber } from "../console_table.ts";
+import { formatNumber } from "../terminal/console_table.ts";
 import { escapeHtml } from "./escape.ts";
 import type { ReportContents, ShownCompletion, ShownSample } from "./report_contents.ts";
 

@@ -1,5 +1,5 @@
-import { type MetricsRecord, numericMetrics } from "../metrics_record.ts";
-import { RunFileError } from "../run_file_error.ts";
+import { type MetricsRecord, numericMetrics } from "../files/metrics_record.ts";
+import { RunFileError } from "../files/run_file_error.ts";
 import { encodeEvent, type EventContent } from "./event_message.ts";
 import { frameRecord } from "./record_frame.ts";
 

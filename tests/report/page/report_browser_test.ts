@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { HOSTILE, runExample } from "../example_run.ts";
-import { fakeTerminal } from "../fake_terminal.ts";
+import { fakeTerminal } from "../terminal/fake_terminal.ts";
 import { inTemporaryFolder } from "../temporary_folder.ts";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]

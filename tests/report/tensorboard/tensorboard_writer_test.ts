@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { RunFileError } from "../../../src/report/run_file_error.ts";
+import { RunFileError } from "../../../src/report/files/run_file_error.ts";
 import {
   tensorBoardTag,
   TensorBoardWriter,
 } from "../../../src/report/tensorboard/tensorboard_writer.ts";
-import { fillDisk, onSmallDisk, whyNoDisk } from "../small_disk.ts";
+import { fillDisk, onSmallDisk, whyNoDisk } from "../files/small_disk.ts";
 import { inTemporaryFolder } from "../temporary_folder.ts";
 
 /** The first Python here that has the real TensorBoard (`pip install tensorboard==2.21.0`). */

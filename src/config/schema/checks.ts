@@ -1,0 +1,244 @@
+/**
+ * Checks that need more than one key.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../types/config_types.ts";
+import { pythonModuleProblem } from "../python_modules.ts";
+import { schedulerProblems } from "./scheduler_checks.ts";
+
+/** A mistake, at the key that should change. */
+export interface Finding {
+  readonly key: string;
+  readonly text: string;
+}
+
+/** Mistakes that stop the run, and doubts that are told and go on. */
+export interface Findings {
+  readonly problems: Finding[];
+  readonly warnings: Finding[];
+}
+
+/** Checks a filled config. */
+export function checkConfig(config: ResolvedConfig): Findings {
+  const problems: Finding[] = [
+    ...modelProblems(config),
+    ...datasetProblems(config),
+    ...trainingProblems(config),
+    ...schedulerProblems(config),
+    ...(config.training_type === "dpo" ? dpoProblems(config) : []),
+    ...(config.training_type === "grpo" ? grpoProblems(config) : []),
+  ];
+  if (config.save.push_to_hub && config.save.hub_model_id === null) {
+    problems.push({
+      key: "save.push_to_hub",
+      text: "wants a repository; set save.hub_model_id to user/name",
+    });
+  }
+  return { problems, warnings: warningsOf(config) };
+}
+
+/** Whether the run begins with a fresh model. */
+export function isFreshModel({ model }: ResolvedConfig): boolean {
+  return model.initialize_from_config || model.model_name_or_path.toLowerCase() === "initialize";
+}
+
+function modelProblems({ model: { vlm_config: vlm } }: ResolvedConfig): Finding[] {
+  const problems: Finding[] = [];
+  const divides = (whole: keyof typeof vlm, part: keyof typeof vlm) => {
+    const [a, b] = [vlm[whole], vlm[part]];
+    if (typeof a === "number" && typeof b === "number" && a % b !== 0) {
+      const text = `got ${a}, want a multiple of ${part}, which is ${b}`;
+      problems.push({ key: `model.vlm_config.${whole}`, text });
+    }
+  };
+  divides("vit_hidden_dim", "vit_n_heads");
+  divides("vit_img_size", "vit_patch_size");
+  divides("lm_hidden_dim", "lm_n_heads");
+  divides("lm_n_heads", "lm_n_kv_heads");
+  return problems;
+}
+
+function datasetProblems({ training_type, dataset }: ResolvedConfig): Finding[] {
+  const problems: Finding[] = [];
+  const wanted = { sft: "vqa", dpo: "preference", grpo: "grpo" }[training_type];
+  if (dataset.dataset_format !== wanted) {
+    problems.push({
+      key: "dataset.dataset_format",
+      text:
+        `got ${dataset.dataset_format}, want ${wanted}, since training_type is ${training_type}`,
+    });
+  }
+  const modules = [
+    ["dataset.preprocessing_fn", dataset.preprocessing_fn],
+    ...dataset.reward_functions_fn.map((path) => ["dataset.reward_functions_fn", path] as const),
+  ] as const;
+  for (const [key, path] of modules) {
+    const text = path === null ? undefined : pythonModuleProblem(key, path);
+    if (text !== undefined) problems.push({ key, text });
+  }
+  return problems;
+}
+
+function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
+  const problems: Finding[] = [];
+  const last = model.use_lora ? "lr_lora" : "lr_language_backbone";
+  if ([training.lr_mp, training.lr_vision_backbone, training[last]].every((rate) => rate === 0)) {
+    problems.push({
+      key: "training",
+      text: `every learning rate is 0; set lr_mp, lr_vision_backbone or ${last} above 0`,
+    });
+  }
+  if (training.bf16 && training.fp16) {
+    problems.push({
+      key: "training.fp16",
+      text:
+        "bf16 and fp16 exclude each other; set one to false (bf16 has the range of float32 and " +
+        "needs no loss scaling)",
+    });
+  }
+  if (training.max_steps === 0) {
+    problems.push({
+      key: "training.max_steps",
+      text: "got 0, want 1 or more, or -1 for whole epochs",
+    });
+  }
+  if (training.load_best_model_at_end) {
+    const { eval_strategy, eval_steps, save_strategy, save_steps } = training;
+    const key = "training.load_best_model_at_end";
+    if (eval_strategy === "no" || eval_strategy !== save_strategy) {
+      const text = "wants eval_strategy and save_strategy to be the same, and not no; got " +
+        `${eval_strategy} and ${save_strategy}`;
+      problems.push({ key, text });
+    } else if (eval_strategy === "steps" && save_steps % eval_steps !== 0) {
+      const text =
+        `wants save_steps to be a multiple of eval_steps; got ${save_steps} and ${eval_steps}`;
+      problems.push({ key, text });
+    }
+  }
+  return problems;
+}
+
+function dpoProblems({ dpo, dataset }: ResolvedConfig): Finding[] {
+  const problems: Finding[] = [];
+  if (dpo.loss_type.includes("exo_pair") && dpo.label_smoothing === 0) {
+    problems.push({
+      key: "dpo.label_smoothing",
+      text: "got 0, want a number above 0 for loss_type exo_pair, which takes the logarithm of " +
+        "it (the paper: 1e-3)",
+    });
+  }
+  if (dataset.streaming && dpo.precompute_ref_log_probs) {
+    problems.push({
+      key: "dpo.precompute_ref_log_probs",
+      text: "a streamed data set has no row numbers to keep log-probabilities by; remove it, or " +
+        "set dataset.streaming to false",
+    });
+  }
+  if (dataset.streaming && dpo.ref_model_name_or_path !== null) {
+    problems.push({
+      key: "dpo.ref_model_name_or_path",
+      text: "wants the log-probabilities kept by row, which a streamed data set does not number; " +
+        "set dataset.streaming to false",
+    });
+  }
+  if (dpo.loss_weights.length !== dpo.loss_type.length) {
+    problems.push({
+      key: "dpo.loss_weights",
+      text: `got ${dpo.loss_weights.length} weights, want one for each of the ` +
+        `${dpo.loss_type.length} losses of loss_type`,
+    });
+  }
+  if (dpo.reference_free && (dpo.ref_model_name_or_path !== null || dpo.precompute_ref_log_probs)) {
+    problems.push({
+      key: "dpo.reference_free",
+      text: "excludes ref_model_name_or_path and precompute_ref_log_probs; remove one of them",
+    });
+  }
+  return problems;
+}
+
+function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Finding[] {
+  const problems: Finding[] = [];
+  if (dataset.reward_functions_fn.length === 0) {
+    problems.push({
+      key: "dataset.reward_functions_fn",
+      text:
+        "GRPO needs a reward module; got none, want a path or a built-in such as builtin:accuracy",
+    });
+  }
+  if (grpo.num_generations < 2) {
+    problems.push({
+      key: "grpo.num_generations",
+      text:
+        `got ${grpo.num_generations}, want 2 or more: an advantage is a reward less the mean of ` +
+        "its group (scale_rewards: " +
+        `${grpo.scale_rewards}), which is 0 in a group of one`,
+    });
+  }
+  if (grpo.loss_type === "sapo") {
+    for (const key of ["sapo_temperature_pos", "sapo_temperature_neg"] as const) {
+      if (grpo[key] !== null) continue;
+      const paper = key === "sapo_temperature_pos" ? "1.0" : "1.05";
+      problems.push({
+        key: `grpo.${key}`,
+        text: `loss_type sapo needs it; got null, want a number above 0 (the paper: ${paper})`,
+      });
+    }
+  }
+  if (grpo.loss_type === "luspo" && grpo.importance_sampling_level !== "sequence") {
+    problems.push({
+      key: "grpo.importance_sampling_level",
+      text: `loss_type luspo needs sequence; got ${grpo.importance_sampling_level}`,
+    });
+  }
+  const micro = training.per_device_train_batch_size * grpo.num_generations;
+  if (grpo.generation_batch_size !== null && grpo.generation_batch_size % micro !== 0) {
+    problems.push({
+      key: "grpo.generation_batch_size",
+      text: `got ${grpo.generation_batch_size}, want a multiple of ${micro}: ` +
+        `per_device_train_batch_size ${training.per_device_train_batch_size} x num_generations ` +
+        `${grpo.num_generations}`,
+    });
+  } else if (
+    grpo.generation_batch_size !== null &&
+    grpo.generation_batch_size !== micro * grpo.steps_per_generation
+  ) {
+    problems.push({
+      key: "grpo.steps_per_generation",
+      text: `got ${grpo.steps_per_generation}, but generation_batch_size ` +
+        `${grpo.generation_batch_size} gives ${
+          grpo.generation_batch_size / micro
+        }; keep one of them`,
+    });
+  }
+  const buffer = grpo.overlong_buffer_length;
+  if (buffer !== null && buffer >= grpo.max_completion_length) {
+    problems.push({
+      key: "grpo.overlong_buffer_length",
+      text: `got ${buffer}, want less than max_completion_length, which is ` +
+        grpo.max_completion_length,
+    });
+  }
+  return problems;
+}
+
+function warningsOf(config: ResolvedConfig): Finding[] {
+  const { model, training, grpo } = config;
+  const warnings: Finding[] = [];
+  if (training.n_gpu > 1) {
+    warnings.push({ key: "training.n_gpu", text: `got ${training.n_gpu}; one GPU is used` });
+  }
+  if (Object.keys(model.vlm_config).length > 0 && !isFreshModel(config)) {
+    warnings.push({
+      key: "model.vlm_config",
+      text: "not read: the checkpoint brings its own (model_name_or_path is not initialize)",
+    });
+  }
+  if (config.training_type === "grpo" && grpo.delta !== null && grpo.delta <= 1 + grpo.epsilon) {
+    const text =
+      `got ${grpo.delta}, which clips more than epsilon does; want more than 1 + epsilon`;
+    warnings.push({ key: "grpo.delta", text });
+  }
+  return warnings;
+}

@@ -1,0 +1,89 @@
+/**
+ * The section `dataset` of the YAML.
+ *
+ * @module
+ */
+import type { DatasetSection } from "../types/config_types.ts";
+import { LAB_MAIN, OURS } from "../sources.ts";
+import { listOf, mapOf, nullable } from "../types/composite_types.ts";
+import { boolean, integer, oneOf, text } from "../types/scalar_types.ts";
+import { derived, perTrainer, required, same, type Table } from "../types/value_type.ts";
+
+/** The keys of `dataset`. */
+export const datasetKeys: Table<DatasetSection> = {
+  train_data_path: {
+    type: text("a path, a Hub id or a built-in data set"),
+    default: required,
+    source: LAB_MAIN,
+    meaning: "A Hub id, a `.parquet`, `.jsonl`, `.json` or `.csv` file, a folder of them, or " +
+      "`builtin:shapes` (pictures drawn by code).",
+  },
+  train_split: {
+    type: text(),
+    default: same("train"),
+    source: LAB_MAIN,
+    meaning: "The split to train on: `train`, `train[:5%]`, `train[10:20]`, `train[-1000:]`, " +
+      "`train+validation`.",
+  },
+  eval_data_path: {
+    type: nullable(text()),
+    default: same(null),
+    source: LAB_MAIN,
+    meaning:
+      "Where the evaluation rows are. `null`: a fifth of the training rows, split off with " +
+      "seed 42.",
+  },
+  eval_split: {
+    type: text(),
+    default: same("test"),
+    source: LAB_MAIN,
+    meaning: "The split to evaluate on; read only with `eval_data_path`.",
+  },
+  dataset_format: {
+    type: oneOf(["vqa", "preference", "grpo"]),
+    default: perTrainer("vqa" as const, "preference" as const, "grpo" as const),
+    source: "NanoVLM-Lab `configs/`",
+    meaning: "What the rows are: image-text pairs, preference pairs, or prompts for GRPO.",
+  },
+  max_samples: {
+    type: nullable(integer({ min: 1 })),
+    default: same(null),
+    source: LAB_MAIN,
+    meaning: "At most so many rows of each split, before preprocessing.",
+  },
+  rename_columns: {
+    type: mapOf(text()),
+    default: same({}),
+    source: LAB_MAIN,
+    meaning: "Old column name to new column name, before preprocessing.",
+  },
+  preprocessing_fn: {
+    type: nullable(text()),
+    default: same(null),
+    source: LAB_MAIN,
+    meaning:
+      "A TypeScript module whose exported functions are applied to the rows in the order of " +
+      "definition, in the sandbox; a name that starts with `batch_` gets columns of up to 1,000 " +
+      "rows. A path, an `https:`, `jsr:` or `npm:` specifier, or `builtin:NAME`.",
+  },
+  reward_functions_fn: {
+    type: listOf(text("a module path")),
+    default: derived("none", () => []),
+    source: LAB_MAIN,
+    meaning:
+      "TypeScript modules whose exported functions are the rewards (one, or a list): paths, " +
+      "`https:`, `jsr:` or `npm:` specifiers, or `builtin:NAME`. GRPO needs one.",
+  },
+  streaming: {
+    type: boolean(),
+    default: same(false),
+    source: "`datasets.load_dataset`",
+    meaning: "Read rows as they are needed, in constant memory, shuffled within a buffer.",
+  },
+  split_turns: {
+    type: boolean(),
+    default: same(false),
+    source: OURS,
+    meaning: "Each turn of a conversation is an example of its own, with the row's images.",
+  },
+};

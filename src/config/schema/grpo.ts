@@ -1,0 +1,263 @@
+/**
+ * The section `grpo` of the YAML.
+ *
+ * @module
+ */
+import type { GRPOSection } from "../types/config_types.ts";
+import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO } from "../sources.ts";
+import { listOf, nullable } from "../types/composite_types.ts";
+import { boolean, integer, number, oneOf } from "../types/scalar_types.ts";
+import { derived, same, type Table, type ValueType } from "../types/value_type.ts";
+
+/** TRL takes booleans too. */
+const scaling = oneOf(
+  ["group", "batch", "none"],
+  new Map<unknown, "group" | "none">([[true, "group"], [false, "none"]]),
+);
+
+/** NanoVLM-Lab writes null for the default. */
+const upperBound: ValueType<number> = {
+  name: "a number 0 or more, or null",
+  read(node, key, problems) {
+    if (node.kind === "scalar" && node.value === null) return undefined;
+    return number({ min: 0 }).read(node, key, problems);
+  },
+};
+
+/** The keys of `grpo`. */
+export const grpoKeys: Table<GRPOSection> = {
+  num_generations: {
+    type: integer({ min: 1 }),
+    default: same(4),
+    source: LAB_MAIN,
+    meaning: "Completions a prompt (G); at least 2.",
+  },
+  max_prompt_length: {
+    type: integer({ min: 1 }),
+    default: same(512),
+    source: LAB_MAIN,
+    meaning: "Longest prompt, in tokens; longer text is cut from the left, image tokens never.",
+  },
+  max_completion_length: {
+    type: integer({ min: 1 }),
+    default: same(256),
+    source: LAB_MAIN,
+    meaning: "Longest completion, in tokens.",
+  },
+  temperature: {
+    type: number({ above: 0 }),
+    default: same(1),
+    source: LAB_MAIN,
+    meaning: "Sampling temperature.",
+  },
+  top_p: {
+    type: number({ min: 0, max: 1 }),
+    default: same(1),
+    source: LAB_MAIN,
+    meaning: "Sample from the smallest set of tokens with this probability; 0 and 1 turn it off.",
+  },
+  top_k: {
+    type: integer({ min: 0 }),
+    default: same(0),
+    source: LAB_MAIN,
+    meaning: "Sample from the k likeliest tokens; 0 turns it off.",
+  },
+  min_p: {
+    type: nullable(number({ min: 0, max: 1 })),
+    default: same(null),
+    source: TRL_GRPO,
+    meaning: "Drop tokens below this share of the likeliest one's probability.",
+  },
+  repetition_penalty: {
+    type: number({ above: 0 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "Above 1 makes tokens that were there already less likely.",
+  },
+  loss_type: {
+    type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]),
+    default: same("grpo" as const),
+    source: LAB_MAIN,
+    meaning: "The policy loss, by TRL's name.",
+  },
+  importance_sampling_level: {
+    type: oneOf(["token", "sequence"]),
+    default: same("token" as const),
+    source: LAB_MAIN,
+    meaning: "Probability ratios by token, or one a sequence (GSPO).",
+  },
+  mask_truncated_completions: {
+    type: boolean(),
+    default: same(true),
+    source: LAB_MAIN,
+    meaning: "Leave completions without an end token out of the loss.",
+  },
+  beta: {
+    type: number({ min: 0 }),
+    default: same(0.1),
+    source: LAB_MAIN,
+    meaning: "Weight of the KL term; 0 needs no reference model.",
+  },
+  epsilon: {
+    type: number({ min: 0 }),
+    default: same(0.2),
+    source: LAB_MAIN,
+    meaning: "Lower clipping bound of the ratio.",
+  },
+  epsilon_high: {
+    type: upperBound,
+    default: derived("`epsilon`", (config) => config.grpo.epsilon),
+    source: LAB_GRPO,
+    meaning: "Upper clipping bound; DAPO 0.28; with `cispo` the largest weight, about 5.",
+  },
+  delta: {
+    type: nullable(number({ above: 0 })),
+    default: same(null),
+    source: LAB_MAIN,
+    meaning: "Two-sided clipping: the largest ratio where the advantage is negative; above " +
+      "`1 + epsilon`.",
+  },
+  scale_rewards: {
+    type: scaling,
+    default: same("group" as const),
+    source: LAB_MAIN,
+    meaning:
+      "Divide advantages by the rewards' spread in the group, in the batch, or not at all. " +
+      "`true` is `group`, `false` is `none`.",
+  },
+  sapo_temperature_pos: {
+    type: nullable(number({ above: 0 })),
+    default: same(null),
+    source: LAB_GRPO,
+    meaning:
+      "SAPO's temperature where the advantage is positive; `sapo` needs it (the paper: 1.0).",
+  },
+  sapo_temperature_neg: {
+    type: nullable(number({ above: 0 })),
+    default: same(null),
+    source: LAB_GRPO,
+    meaning: "SAPO's temperature elsewhere; `sapo` needs it (the paper: 1.05).",
+  },
+  vespo_k_pos: {
+    type: number({ min: 0 }),
+    default: same(2),
+    source: TRL_GRPO,
+    meaning: "Exponent of VESPO's weight where the advantage is positive.",
+  },
+  vespo_lambda_pos: {
+    type: number({ min: 0 }),
+    default: same(3),
+    source: TRL_GRPO,
+    meaning: "Decay of VESPO's weight where the advantage is positive.",
+  },
+  vespo_k_neg: {
+    type: number({ min: 0 }),
+    default: same(3),
+    source: TRL_GRPO,
+    meaning: "Exponent of VESPO's weight where the advantage is negative.",
+  },
+  vespo_lambda_neg: {
+    type: number({ min: 0 }),
+    default: same(2),
+    source: TRL_GRPO,
+    meaning: "Decay of VESPO's weight where the advantage is negative.",
+  },
+  top_entropy_quantile: {
+    type: number({ min: 0, max: 1 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "Train on this share of the tokens, those with the highest entropy; 1: all.",
+  },
+  off_policy_mask_threshold: {
+    type: nullable(number({ above: 0 })),
+    default: same(null),
+    source: TRL_GRPO,
+    meaning:
+      "Leave out completions with a negative advantage that the policy has moved away from " +
+      "by more than this. `null`: off.",
+  },
+  use_bias_correction_kl: {
+    type: boolean(),
+    default: same(false),
+    source: TRL_GRPO,
+    meaning: "Weight the KL term by the importance ratio.",
+  },
+  num_iterations: {
+    type: integer({ min: 1 }),
+    default: same(1),
+    source: LAB_GRPO,
+    meaning: "Times that a generated batch is trained on (mu).",
+  },
+  generation_batch_size: {
+    type: nullable(integer({ min: 1 })),
+    default: same(null),
+    source: TRL_GRPO,
+    meaning:
+      "Completions of one round of generation: a multiple of `per_device_train_batch_size` x " +
+      "`num_generations`. Another way to set `steps_per_generation`.",
+  },
+  steps_per_generation: {
+    type: integer({ min: 1 }),
+    default: derived("1, or what `generation_batch_size` gives", ({ training, grpo }) =>
+      Math.max(
+        1,
+        Math.floor(
+          (grpo.generation_batch_size ?? 0) /
+            (training.per_device_train_batch_size * grpo.num_generations),
+        ),
+      )),
+    source: LAB_GRPO,
+    meaning: "Micro-batches that one round of generation feeds; at least those of one optimizer " +
+      "step, since the policy does not move within it.",
+  },
+  disable_dropout: {
+    type: boolean(),
+    default: same(true),
+    source: LAB_MAIN,
+    meaning: "No dropout while training.",
+  },
+  reward_weights: {
+    type: nullable(listOf(number(), { min: 1 })),
+    default: same(null),
+    source: TRL_GRPO,
+    meaning: "One weight a reward function, in their order. `null`: those under `rewards`, else 1.",
+  },
+  dynamic_sampling: {
+    type: boolean(),
+    default: same(false),
+    source: "ours (DAPO, section 3.2)",
+    meaning: "Replace groups whose rewards are all equal by fresh prompts.",
+  },
+  dynamic_sampling_max_rounds: {
+    type: integer({ min: 1 }),
+    default: same(4),
+    source: OURS,
+    meaning: "At most so many rounds of generation for one batch under `dynamic_sampling`.",
+  },
+  overlong_buffer_length: {
+    type: nullable(integer({ min: 1 })),
+    default: same(null),
+    source: "ours (DAPO, equation 13)",
+    meaning:
+      "Soft overlong punishment: completions lose reward over the last so many tokens before " +
+      "`max_completion_length`. `null`: off.",
+  },
+  overlong_penalty_factor: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: "ours (DAPO, equation 13)",
+    meaning: "The punishment at full length.",
+  },
+  log_completions: {
+    type: boolean(),
+    default: same(false),
+    source: LAB_MAIN,
+    meaning: "Print a table of completions with every log.",
+  },
+  num_completions_to_print: {
+    type: integer({ min: 0 }),
+    default: same(5),
+    source: LAB_MAIN,
+    meaning: "Rows of that table.",
+  },
+};

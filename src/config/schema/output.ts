@@ -1,0 +1,96 @@
+/**
+ * The sections `save` and `logging` of the YAML.
+ *
+ * @module
+ */
+import type { LoggingSection, SaveSection } from "../types/config_types.ts";
+import { HF_ARGUMENTS, LAB_MAIN } from "../sources.ts";
+import { listOf, nullable } from "../types/composite_types.ts";
+import { boolean, oneOf, text } from "../types/scalar_types.ts";
+import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
+
+/** The keys of `save`. */
+export const saveKeys: Table<SaveSection> = {
+  save_model_path: {
+    type: text("a folder"),
+    default: derived(
+      "`OUTPUT_DIR/final_model`",
+      ({ training }) => `${training.output_dir.replace(/\/+$/, "")}/final_model`,
+    ),
+    source: LAB_MAIN,
+    meaning: "Where the final model goes.",
+  },
+  save_tokenizer: {
+    type: boolean(),
+    default: same(true),
+    source: LAB_MAIN,
+    meaning: "Save the tokenizer with it.",
+  },
+  save_image_processor: {
+    type: boolean(),
+    default: same(true),
+    source: LAB_MAIN,
+    meaning: "Save `preprocessor_config.json` with it.",
+  },
+  push_to_hub: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning: "Upload the final model; needs `hub_model_id` and `HF_TOKEN`.",
+  },
+  hub_model_id: {
+    type: nullable(text()),
+    default: same(null),
+    source: HF_ARGUMENTS,
+    meaning: "The repository to upload to: `user/name`.",
+  },
+};
+
+type Reporter = "tensorboard" | "wandb";
+
+/** Transformers' `none` and `all` beside names. */
+const reporters: ValueType<Reporter[]> = {
+  name: "tensorboard, wandb, none or all, or a list of such",
+  read(node, key, problems) {
+    const names = listOf(oneOf(["tensorboard", "wandb", "none", "all"])).read(node, key, problems);
+    if (names === undefined) return undefined;
+    const chosen: Reporter[] = names.includes("all") ? ["tensorboard", "wandb"] : [];
+    for (const name of names) {
+      if (name !== "none" && name !== "all" && !chosen.includes(name)) chosen.push(name);
+    }
+    return chosen;
+  },
+};
+
+/** The keys of `logging`. */
+export const loggingKeys: Table<LoggingSection> = {
+  use_wandb: {
+    type: boolean(),
+    default: same(false),
+    source: LAB_MAIN,
+    meaning: "The same as `wandb` in `report_to`.",
+  },
+  report_to: {
+    type: reporters,
+    default: derived(
+      "[tensorboard], and wandb under `use_wandb`",
+      ({ logging }) => logging.use_wandb ? ["tensorboard", "wandb"] : ["tensorboard"],
+    ),
+    source: LAB_MAIN,
+    meaning:
+      "Where metrics go beside metrics.jsonl and the report: `tensorboard`, `wandb`, `none`, " +
+      "`all`.",
+  },
+  wandb_project: {
+    type: text(),
+    default: perTrainer("nanovlm-sft", "nanovlm-dpo", "nanovlm-grpo"),
+    source: "NanoVLM-Lab `configs/`",
+    meaning: "The project on Weights & Biases.",
+  },
+  wandb_entity: {
+    type: nullable(text()),
+    default: same(null),
+    source: "NanoVLM-Lab `configs/`",
+    meaning: "The team on Weights & Biases.",
+  },
+};

@@ -1,0 +1,340 @@
+/**
+ * The section `training` of the YAML.
+ *
+ * @module
+ */
+import type { ResolvedConfig, TrainingSection } from "../types/config_types.ts";
+import { SCHEDULE_NAMES } from "./schedule_arguments.ts";
+import { HF_ARGUMENTS, LAB_MAIN, OURS } from "../sources.ts";
+import { either, mapOf, nullable } from "../types/composite_types.ts";
+import { boolean, integer, number, oneOf, text } from "../types/scalar_types.ts";
+import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
+
+/**
+ * The rate of a part that NanoVLM-Lab gives its own in SFT alone. DPO and GRPO have one rate for
+ * everything, and under LoRA train nothing else, as TRL with PEFT does: the base is their reference.
+ */
+function partRate(sftRate: (config: ResolvedConfig) => number): (config: ResolvedConfig) => number {
+  return (config) => {
+    if (config.training_type === "sft") return sftRate(config);
+    return config.model.use_lora ? 0 : config.training.learning_rate;
+  };
+}
+
+const baseRate = (config: ResolvedConfig) => config.training.learning_rate;
+
+const INTERVALS = ["no", "steps", "epoch"] as const;
+
+/** Booleans are what YAML 1.1 makes of an unquoted `no`; JSON configs may hold them. */
+const interval = oneOf(INTERVALS, new Map([[false, "no" as const]]));
+
+const device: ValueType<string> = {
+  name: "one of auto, cuda, cuda:N, mps, cpu, webgpu, wasm",
+  read(node, key, problems) {
+    const value = node.kind === "scalar" ? String(node.value).toLowerCase() : "";
+    if (/^(auto|cuda(:\d+)?|mps|cpu|webgpu|wasm)$/.test(value)) return value;
+    return oneOf(["auto", "cuda", "cuda:N", "mps", "cpu", "webgpu", "wasm"]).read(
+      node,
+      key,
+      problems,
+    );
+  },
+};
+
+/** The keys of `training`. */
+export const trainingKeys: Table<TrainingSection> = {
+  output_dir: {
+    type: text("a folder"),
+    default: perTrainer("./sft_output", "./dpo_output", "./grpo_output"),
+    source: LAB_MAIN,
+    meaning: "Where checkpoints, metrics and the report go.",
+  },
+  num_train_epochs: {
+    type: number({ above: 0 }),
+    default: perTrainer(3, 3, 1),
+    source: LAB_MAIN,
+    meaning: "Passes over the training rows; read where `max_steps` is -1.",
+  },
+  max_steps: {
+    type: integer({ min: -1 }),
+    default: same(-1),
+    source: LAB_MAIN,
+    meaning: "Optimizer steps. -1: as many as `num_train_epochs` gives.",
+  },
+  per_device_train_batch_size: {
+    type: integer({ min: 1 }),
+    default: perTrainer(4, 4, 1),
+    source: LAB_MAIN,
+    meaning: "Rows a micro-batch. In GRPO a row is a prompt, which makes `num_generations` " +
+      "completions (TRL counts completions).",
+  },
+  per_device_eval_batch_size: {
+    type: integer({ min: 1 }),
+    default: perTrainer(4, 4, 1),
+    source: LAB_MAIN,
+    meaning: "Rows a batch in evaluation.",
+  },
+  gradient_accumulation_steps: {
+    type: integer({ min: 1 }),
+    default: perTrainer(1, 1, 4),
+    source: LAB_MAIN,
+    meaning: "Micro-batches an optimizer step.",
+  },
+  learning_rate: {
+    type: number({ min: 0 }),
+    default: perTrainer(5e-5, 5e-5, 5e-6),
+    source: LAB_MAIN,
+    meaning: "Peak learning rate of every group without one of its own.",
+  },
+  lr_mp: {
+    type: number({ min: 0 }),
+    default: derived(
+      "sft: 5e-3; dpo, grpo: 0 under LoRA, else `learning_rate`",
+      partRate(() => 5e-3),
+    ),
+    source: LAB_MAIN,
+    meaning: "Peak learning rate of the modality projector; 0 freezes it.",
+  },
+  lr_vision_backbone: {
+    type: number({ min: 0 }),
+    default: derived(
+      "sft: `learning_rate`; dpo, grpo: 0 under LoRA, else `learning_rate`",
+      partRate(baseRate),
+    ),
+    source: `${LAB_MAIN} (5e-5)`,
+    meaning: "Peak learning rate of the vision encoder; 0 freezes it.",
+  },
+  lr_language_backbone: {
+    type: number({ min: 0 }),
+    default: derived("`learning_rate`", baseRate),
+    source: `${LAB_MAIN} (5e-5)`,
+    meaning: "Peak learning rate of the decoder; 0 freezes it. Not read under LoRA.",
+  },
+  lr_lora: {
+    type: number({ min: 0 }),
+    default: derived(
+      "sft: 5e-4; dpo, grpo: `learning_rate`",
+      (config) => config.training_type === "sft" ? 5e-4 : baseRate(config),
+    ),
+    source: LAB_MAIN,
+    meaning: "Peak learning rate of the adapter.",
+  },
+  warmup_ratio: {
+    type: number({ min: 0, max: 1 }),
+    default: same(0.1),
+    source: LAB_MAIN,
+    meaning: "Share of all steps over which the rates rise from 0.",
+  },
+  warmup_steps: {
+    type: integer({ min: 0 }),
+    default: same(0),
+    source: HF_ARGUMENTS,
+    meaning: "Warm-up in steps; above 0 it wins over `warmup_ratio`.",
+  },
+  weight_decay: {
+    type: number({ min: 0 }),
+    default: same(0.01),
+    source: LAB_MAIN,
+    meaning: "AdamW's decoupled weight decay.",
+  },
+  adam_beta1: {
+    type: number({ min: 0, below: 1 }),
+    default: same(0.9),
+    source: HF_ARGUMENTS,
+    meaning: "AdamW's first beta.",
+  },
+  adam_beta2: {
+    type: number({ min: 0, below: 1 }),
+    default: same(0.999),
+    source: HF_ARGUMENTS,
+    meaning: "AdamW's second beta.",
+  },
+  adam_epsilon: {
+    type: number({ above: 0 }),
+    default: same(1e-8),
+    source: HF_ARGUMENTS,
+    meaning: "AdamW's epsilon.",
+  },
+  max_grad_norm: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: LAB_MAIN,
+    meaning: "Gradients are clipped to this global norm; 0 turns clipping off.",
+  },
+  lr_scheduler_type: {
+    type: oneOf(SCHEDULE_NAMES),
+    default: same("cosine" as const),
+    source: `${LAB_MAIN} (its GRPO ignores the key)`,
+    meaning:
+      "Transformers' schedule of that name, or nanoVLM's own (`nanovlm_cosine`), stepped once an " +
+      "optimizer step.",
+  },
+  lr_scheduler_kwargs: {
+    type: mapOf(either(number(), either(boolean(), text()))),
+    default: same({}),
+    source: HF_ARGUMENTS,
+    meaning:
+      "The schedule's own arguments, named as in Transformers: `num_cycles`, `min_lr_rate`, " +
+      "`num_decay_steps`, `power`, …",
+  },
+  bf16: {
+    type: boolean(),
+    default: same(false),
+    source: `${HF_ARGUMENTS} (NanoVLM-Lab: true)`,
+    meaning:
+      "Round values to bfloat16 where PyTorch's autocast does (`src/ops/half/precision.ts` lists where), in " +
+      "training, evaluation and generation; sums and master weights stay f32. It reproduces " +
+      "bfloat16 runs and costs time: no API here computes in bfloat16. Not together with `fp16`.",
+  },
+  fp16: {
+    type: boolean(),
+    default: same(false),
+    source: LAB_MAIN,
+    meaning:
+      "Round values to float16 where PyTorch's autocast does, with f32 sums and master weights and " +
+      "the loss scaling of `torch.amp.GradScaler`: a step whose gradients overflow is skipped, " +
+      "counted (`skipped_steps`) and halves `loss_scale`. On a CPU it costs time. Not together " +
+      "with `bf16`.",
+  },
+  gradient_checkpointing: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning: "Keep one activation a block and compute the rest again in the backward pass.",
+  },
+  loss_reduction: {
+    type: oneOf(["token", "micro_batch"]),
+    default: same("token" as const),
+    source: OURS,
+    meaning: "`token`: the loss is the mean over all label tokens of the accumulated batch. " +
+      "`micro_batch`: NanoVLM-Lab's mean of the micro-batches' means.",
+  },
+  share_prefix: {
+    type: boolean(),
+    default: same(true),
+    source: OURS,
+    meaning:
+      "Compute what rows have in common once: a prompt for its completions, an image for its " +
+      "pair.",
+  },
+  save_strategy: {
+    type: interval,
+    default: same("steps" as const),
+    source: LAB_MAIN,
+    meaning: "When to write a checkpoint.",
+  },
+  save_steps: {
+    type: integer({ min: 1 }),
+    default: perTrainer(500, 500, 100),
+    source: LAB_MAIN,
+    meaning: "Steps between checkpoints.",
+  },
+  save_total_limit: {
+    type: nullable(integer({ min: 1 })),
+    default: perTrainer<number | null>(3, 3, null),
+    source: LAB_MAIN,
+    meaning: "Checkpoints to keep; the best and the last are never removed. `null`: all.",
+  },
+  eval_strategy: {
+    type: interval,
+    default: same("steps" as const),
+    source: LAB_MAIN,
+    meaning: "When to evaluate.",
+  },
+  eval_steps: {
+    type: integer({ min: 1 }),
+    default: perTrainer(500, 500, 50),
+    source: LAB_MAIN,
+    meaning: "Steps between evaluations.",
+  },
+  load_best_model_at_end: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning: "Save the weights of the best checkpoint as the final model. Saving must fall on " +
+      "evaluations.",
+  },
+  metric_for_best_model: {
+    type: text(),
+    default: perTrainer("eval_loss", "eval_loss", "eval_reward"),
+    source: `${HF_ARGUMENTS} (loss)`,
+    meaning: "The metric that tells the best checkpoint, with or without `eval_`.",
+  },
+  greater_is_better: {
+    type: boolean(),
+    default: derived(
+      "false where `metric_for_best_model` ends in `loss`, else true",
+      (config) => !config.training.metric_for_best_model.endsWith("loss"),
+    ),
+    source: HF_ARGUMENTS,
+    meaning: "Which way that metric improves.",
+  },
+  logging_steps: {
+    type: integer({ min: 1 }),
+    default: perTrainer(100, 100, 10),
+    source: LAB_MAIN,
+    meaning: "Steps between lines of metrics.",
+  },
+  logging_first_step: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning: "Log the first step too.",
+  },
+  dataloader_drop_last: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning: "Leave out a last batch that is not full.",
+  },
+  dataloader_num_workers: {
+    type: nullable(integer({ min: 0 })),
+    default: same(null),
+    source: `${HF_ARGUMENTS} (0)`,
+    meaning:
+      "Threads that decode and resize images ahead of the step. 0: none. `null`: one a core " +
+      "but one, started once decoding has taken half a second. The numbers stay the same.",
+  },
+  group_by_length: {
+    type: boolean(),
+    default: same(false),
+    source: HF_ARGUMENTS,
+    meaning:
+      "Put rows of like length, by the characters of their texts, into the same steps: an order " +
+      "that is less random. Not for streamed data. It saves no padding, since the rows of a batch " +
+      "are joined without any.",
+  },
+  seed: {
+    type: integer({ min: 0, max: 4294967295 }),
+    default: same(42),
+    source: LAB_MAIN,
+    meaning: "Seed of every random choice: weights, order, dropout, sampling.",
+  },
+  device: {
+    type: device,
+    default: same("auto"),
+    source: "ours (NanoVLM-Lab: cuda)",
+    meaning: "`auto`, `cuda` and `mps`: the GPU there is, else the fastest CPU path. `cpu`: the " +
+      "fastest CPU path. `webgpu`, `wasm`: that backend. `--backend` wins.",
+  },
+  n_gpu: {
+    type: integer({ min: 0 }),
+    default: same(1),
+    source: "NanoVLM-Lab `configs/`",
+    meaning: "One GPU is used; above 1 warns.",
+  },
+  max_seq_length: {
+    type: nullable(integer({ min: 1 })),
+    default: same(null),
+    source: "nanoVLM (`lm_max_length`)",
+    meaning:
+      "Longest row, in tokens. `null`: the model's `lm_max_length`. Image tokens are never " +
+      "cut.",
+  },
+  max_images_per_example: {
+    type: integer({ min: 0 }),
+    default: same(4),
+    source: "NanoVLM-Lab `NanoVLMSFTConfig`",
+    meaning: "Rows with more images are skipped.",
+  },
+};

@@ -1,0 +1,258 @@
+/**
+ * The shape of a resolved config: every key of the YAML, filled in. The schema tables beside this
+ * file hold the defaults, checks and meanings; the compiler holds the tables to these types.
+ *
+ * @module
+ */
+import type { VLMConfig } from "../../vlm_config.ts";
+import type { ScheduleName } from "../schema/schedule_arguments.ts";
+
+/** The three trainers. */
+export type TrainingType = "sft" | "dpo" | "grpo";
+
+/** PEFT's `LoraConfig`, as far as it is supported here. */
+export interface LoraSection {
+  r: number;
+  lora_alpha: number;
+  lora_dropout: number;
+  /** Module names (matched as suffixes), or one regular expression, by PEFT's rule. */
+  target_modules: string[] | string;
+  use_dora: boolean;
+  use_rslora: boolean;
+  init_lora_weights: boolean | "gaussian";
+}
+
+/** The section `model`. */
+export interface ModelSection {
+  model_name_or_path: string;
+  initialize_from_config: boolean;
+  load_backbone: boolean;
+  /** Only the keys that the YAML gave; the rest is nanoVLM's default or the checkpoint's value. */
+  vlm_config: Partial<VLMConfig>;
+  init_position_embedding: "uniform" | "normal";
+  /** std of fresh linear layers and embeddings. */
+  initializer_range: number;
+  model_type: "nanovlm";
+  use_lora: boolean;
+  lora_config: LoraSection;
+}
+
+/** The section `dataset`. */
+export interface DatasetSection {
+  train_data_path: string;
+  train_split: string;
+  eval_data_path: string | null;
+  eval_split: string;
+  dataset_format: "vqa" | "preference" | "grpo";
+  max_samples: number | null;
+  /** Old column name to new column name. */
+  rename_columns: Record<string, string>;
+  preprocessing_fn: string | null;
+  /** Reward modules; empty where none is set. One string in the YAML is a list of one here. */
+  reward_functions_fn: string[];
+  streaming: boolean;
+  split_turns: boolean;
+}
+
+/** The names of the learning-rate schedules: Transformers', and nanoVLM's own. */
+export type SchedulerName = ScheduleName;
+
+/** When to save or to evaluate. */
+export type IntervalStrategy = "no" | "steps" | "epoch";
+
+/** The section `training`. */
+export interface TrainingSection {
+  output_dir: string;
+  num_train_epochs: number;
+  /** Optimizer steps; -1: as many as `num_train_epochs` gives. */
+  max_steps: number;
+  per_device_train_batch_size: number;
+  per_device_eval_batch_size: number;
+  gradient_accumulation_steps: number;
+  learning_rate: number;
+  lr_mp: number;
+  lr_vision_backbone: number;
+  lr_language_backbone: number;
+  lr_lora: number;
+  warmup_ratio: number;
+  /** Above 0 it wins over `warmup_ratio`. */
+  warmup_steps: number;
+  weight_decay: number;
+  adam_beta1: number;
+  adam_beta2: number;
+  adam_epsilon: number;
+  /** 0: no clipping. */
+  max_grad_norm: number;
+  lr_scheduler_type: SchedulerName;
+  /** Arguments of the schedule, named as in Transformers (`num_cycles`, `min_lr_rate`, …). */
+  lr_scheduler_kwargs: Record<string, number | string | boolean>;
+  bf16: boolean;
+  fp16: boolean;
+  gradient_checkpointing: boolean;
+  loss_reduction: "token" | "micro_batch";
+  share_prefix: boolean;
+  save_strategy: IntervalStrategy;
+  save_steps: number;
+  save_total_limit: number | null;
+  eval_strategy: IntervalStrategy;
+  eval_steps: number;
+  load_best_model_at_end: boolean;
+  metric_for_best_model: string;
+  greater_is_better: boolean;
+  logging_steps: number;
+  logging_first_step: boolean;
+  dataloader_drop_last: boolean;
+  /** Threads that decode images; null: one a core but one, where they pay. */
+  dataloader_num_workers: number | null;
+  group_by_length: boolean;
+  seed: number;
+  /** `auto`, `cuda`, `cuda:N`, `mps`, `cpu`, `webgpu` or `wasm`. */
+  device: string;
+  n_gpu: number;
+  /** Tokens; null: the model's `lm_max_length`. */
+  max_seq_length: number | null;
+  max_images_per_example: number;
+}
+
+/** The preference losses, by TRL's names. */
+export type DPOLossType =
+  | "sigmoid"
+  | "hinge"
+  | "ipo"
+  | "robust"
+  | "exo_pair"
+  | "nca_pair"
+  | "bco_pair"
+  | "sppo_hard"
+  | "aot"
+  | "aot_unpaired"
+  | "apo_zero"
+  | "apo_down"
+  | "discopop"
+  | "sigmoid_norm"
+  | "sft";
+
+/** The section `dpo`. */
+export interface DPOSection {
+  beta: number;
+  /** One or more losses, summed with `loss_weights`. One string in the YAML is a list of one. */
+  loss_type: DPOLossType[];
+  /** As many as `loss_type` has. */
+  loss_weights: number[];
+  label_smoothing: number;
+  discopop_tau: number;
+  f_divergence_type: "reverse_kl" | "forward_kl" | "js_divergence" | "alpha_divergence";
+  f_alpha_divergence_coef: number;
+  reference_free: boolean;
+  precompute_ref_log_probs: boolean;
+  /** A folder or Hub id; null: the model as it was before training. */
+  ref_model_name_or_path: string | null;
+  disable_dropout: boolean;
+}
+
+/** The policy losses, by TRL's names. */
+export type GRPOLossType =
+  | "grpo"
+  | "bnpo"
+  | "dr_grpo"
+  | "dapo"
+  | "cispo"
+  | "sapo"
+  | "luspo"
+  | "vespo";
+
+/** The section `grpo`. */
+export interface GRPOSection {
+  num_generations: number;
+  max_prompt_length: number;
+  max_completion_length: number;
+  temperature: number;
+  /** 0 and 1: off. */
+  top_p: number;
+  /** 0: off. */
+  top_k: number;
+  /** null: off. */
+  min_p: number | null;
+  repetition_penalty: number;
+  loss_type: GRPOLossType;
+  importance_sampling_level: "token" | "sequence";
+  mask_truncated_completions: boolean;
+  /** Weight of the KL term; 0: no reference model. */
+  beta: number;
+  epsilon: number;
+  epsilon_high: number;
+  delta: number | null;
+  scale_rewards: "group" | "batch" | "none";
+  sapo_temperature_pos: number | null;
+  sapo_temperature_neg: number | null;
+  vespo_k_pos: number;
+  vespo_lambda_pos: number;
+  vespo_k_neg: number;
+  vespo_lambda_neg: number;
+  /** 1: every token. */
+  top_entropy_quantile: number;
+  off_policy_mask_threshold: number | null;
+  use_bias_correction_kl: boolean;
+  num_iterations: number;
+  /** Completions of one round of generation, as TRL counts them; null: from the key below. */
+  generation_batch_size: number | null;
+  /** Micro-batches that one round of generation feeds. */
+  steps_per_generation: number;
+  disable_dropout: boolean;
+  /** One weight a reward function, in their order; null: the weights under `rewards`, else 1. */
+  reward_weights: number[] | null;
+  dynamic_sampling: boolean;
+  dynamic_sampling_max_rounds: number;
+  /** Tokens; null: off. */
+  overlong_buffer_length: number | null;
+  overlong_penalty_factor: number;
+  log_completions: boolean;
+  num_completions_to_print: number;
+}
+
+/** What one reward module, or one function of it, gets. */
+export interface RewardOptions {
+  weight: number;
+  timeout_ms: number;
+  memory_mb: number;
+  /** Hosts, as `--allow-net` takes them; true: every host. */
+  allow_net: string[] | boolean;
+  /** Paths, as `--allow-read` takes them; true: every file. */
+  allow_read: string[] | boolean;
+  /** Names of environment variables. */
+  allow_env: string[];
+  processes: number;
+  /** `sha256-…` over the module's graph; needed where the module is remote. */
+  integrity: string | null;
+}
+
+/** The section `save`. */
+export interface SaveSection {
+  save_model_path: string;
+  save_tokenizer: boolean;
+  save_image_processor: boolean;
+  push_to_hub: boolean;
+  hub_model_id: string | null;
+}
+
+/** The section `logging`. */
+export interface LoggingSection {
+  report_to: ("tensorboard" | "wandb")[];
+  use_wandb: boolean;
+  wandb_project: string;
+  wandb_entity: string | null;
+}
+
+/** A whole config: every section there, every key filled in. */
+export interface ResolvedConfig {
+  training_type: TrainingType;
+  model: ModelSection;
+  dataset: DatasetSection;
+  training: TrainingSection;
+  dpo: DPOSection;
+  grpo: GRPOSection;
+  /** Module path or function name to what was set for it. See `rewardOptions()`. */
+  rewards: Record<string, Partial<RewardOptions>>;
+  save: SaveSection;
+  logging: LoggingSection;
+}

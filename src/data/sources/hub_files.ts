@@ -1,0 +1,132 @@
+import { posix } from "node:path";
+import { declaredSplits } from "../../hub/dataset_config.ts";
+import { defaultClient, downloadFile, type DownloadProgress } from "../../hub/download_file.ts";
+import { openSnapshot, type RepoSnapshot } from "../../hub/download_snapshot.ts";
+import type { HubClient } from "../../hub/hub_client.ts";
+import { HubError } from "../../hub/hub_error.ts";
+import { DataError, RowSkipped } from "../data_error.ts";
+import type { DataFiles } from "./open_source.ts";
+import type { DataFolder } from "../rows/row.ts";
+import { DATA_EXTENSIONS, isDataFile, splitsOfFiles } from "../splits/split_files.ts";
+
+/** Where the Hub keeps data sets that it converted itself. */
+const CONVERTED_REVISION = "refs/convert/parquet";
+
+/** How to find a data set of the Hub. */
+export interface HubFilesOptions {
+  /** Branch, tag or commit; default what stands after `@` in the id, else `main`. */
+  readonly revision?: string;
+  /** The Hub to ask; default: as the environment says. */
+  readonly client?: HubClient;
+  /** Is told how far each file is. */
+  readonly onProgress?: (progress: DownloadProgress) => void;
+}
+
+/**
+ * The splits of a data set of the Hub: as its README declares them, else by file names, else from
+ * the parquet files that the Hub made of it. Files are downloaded when they are opened.
+ *
+ * @param id `owner/name`, `owner/name@revision`
+ * @throws {HubError} where there is no such data set, no access, or no network and no cache
+ * @throws {DataError} where it has no files that can be read
+ */
+export async function hubDataFiles(id: string, options: HubFilesOptions = {}): Promise<DataFiles> {
+  const client = options.client ?? defaultClient();
+  const [repo, revision] = id.split("@");
+  const snapshot = await openSnapshot({
+    repo,
+    type: "dataset",
+    revision: options.revision ?? revision,
+    client,
+  });
+  const read = { client, onProgress: options.onProgress };
+  const own = await splitsOf(snapshot, id, read);
+  if (own.size > 0) return dataFiles(id, snapshot, own, read);
+  try {
+    const converted = await openSnapshot({
+      repo,
+      type: "dataset",
+      revision: CONVERTED_REVISION,
+      client,
+    });
+    const splits = convertedSplits(converted.paths);
+    if (splits.size > 0) return dataFiles(id, converted, splits, read);
+  } catch (error) {
+    if (!(error instanceof HubError) || error.kind !== "not found") throw error;
+  }
+  throw new DataError(
+    `Cannot load ${id}: it has no ${DATA_EXTENSIONS.join(", ")} files (but ${
+      snapshot.paths.slice(0, 5).join(", ")
+    }${snapshot.paths.length > 5 ? ", …" : ""})`,
+  );
+}
+
+interface ReadOptions {
+  readonly client: HubClient;
+  readonly onProgress?: (progress: DownloadProgress) => void;
+}
+
+async function splitsOf(
+  snapshot: RepoSnapshot,
+  id: string,
+  read: ReadOptions,
+): Promise<Map<string, string[]>> {
+  if (snapshot.paths.includes("README.md")) {
+    const readme = await downloadFile({ ...snapshot.at, path: "README.md", ...read });
+    const declared = declaredSplits(await Deno.readTextFile(readme), snapshot.paths, id);
+    if (declared !== null) {
+      const readable = new Map(
+        [...declared].map(([split, paths]) => [split, paths.filter(isDataFile)]),
+      );
+      for (const [split, paths] of readable) {
+        if (paths.length === 0) readable.delete(split);
+      }
+      return readable;
+    }
+  }
+  return splitsOfFiles(snapshot.paths);
+}
+
+/** `default/train/0000.parquet`, `default/partial-test/0000.parquet`. */
+function convertedSplits(paths: readonly string[]): Map<string, string[]> {
+  const configs = [...new Set(paths.map((path) => path.split("/")[0]))];
+  const config = configs.includes("default") ? "default" : configs.find((name) => name !== "");
+  const splits = new Map<string, string[]>();
+  for (const path of [...paths].sort()) {
+    const match = /^([^/]+)\/(?:partial-)?([^/]+)\/\d+\.parquet$/.exec(path);
+    if (match === null || match[1] !== config) continue;
+    splits.set(match[2], [...(splits.get(match[2]) ?? []), path]);
+  }
+  return splits;
+}
+
+function dataFiles(
+  id: string,
+  { at }: RepoSnapshot,
+  splits: ReadonlyMap<string, readonly string[]>,
+  read: ReadOptions,
+): DataFiles {
+  return {
+    origin: id,
+    splits,
+    localPath: (path) => downloadFile({ ...at, path, ...read }),
+    folderOf: (file): DataFolder => ({
+      async read(path: string): Promise<Uint8Array> {
+        const inside = posix.normalize(posix.join(posix.dirname(file), path));
+        if (posix.isAbsolute(path) || inside.startsWith("../..")) {
+          throw new RowSkipped(`image file ${path} is outside the data set ${id}`);
+        }
+        try {
+          return await Deno.readFile(
+            await downloadFile({ ...at, path: inside, client: read.client }),
+          );
+        } catch (error) {
+          if (!(error instanceof HubError) || error.kind !== "not found") throw error;
+          throw new RowSkipped(`image file ${path}: the data set ${id} has no such file`, "", {
+            cause: error,
+          });
+        }
+      },
+    }),
+  };
+}

@@ -1,0 +1,73 @@
+import { dirname, isAbsolute, resolve } from "node:path";
+import { DataError, RowSkipped } from "../data_error.ts";
+import type { DataFolder } from "../rows/row.ts";
+
+/**
+ * The size of a file, in bytes.
+ *
+ * @throws {DataError} where it is not there, is no file, or may not be read
+ */
+export async function fileSize(path: string): Promise<number> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch (error) {
+    throw fileError(path, error);
+  }
+  if (!info.isFile) throw new DataError(`Cannot read ${path}: it is not a file`);
+  return info.size;
+}
+
+/**
+ * Bytes `start` up to `end` of a file; fewer where it ends before.
+ *
+ * @throws {DataError} where it cannot be read
+ */
+export async function readFileRange(
+  path: string,
+  start: number,
+  end: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    using file = await Deno.open(path, { read: true });
+    if (start > 0) await file.seek(start, Deno.SeekMode.Start);
+    const bytes = new Uint8Array(Math.max(0, end - start));
+    let filled = 0;
+    while (filled < bytes.length) {
+      const got = await file.read(bytes.subarray(filled));
+      if (got === null) break;
+      filled += got;
+    }
+    return filled === bytes.length ? bytes : bytes.slice(0, filled);
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}
+
+function fileError(path: string, error: unknown): DataError {
+  if (error instanceof Deno.errors.NotFound) {
+    return new DataError(`Cannot read ${path}: there is no such file`, { cause: error });
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return new DataError(`Cannot read ${path}: ${reason}`, { cause: error });
+}
+
+/** The files beside a local data file: relative paths start at its folder, absolute ones are taken. */
+export function localFolder(dataFile: string): DataFolder {
+  const folder = dirname(resolve(dataFile));
+  return {
+    async read(path: string): Promise<Uint8Array> {
+      const full = isAbsolute(path) ? path : resolve(folder, path);
+      try {
+        return await Deno.readFile(full);
+      } catch (error) {
+        const reason = error instanceof Deno.errors.NotFound
+          ? "there is no such file"
+          : error instanceof Error
+          ? error.message
+          : String(error);
+        throw new RowSkipped(`image file ${path}: ${reason}`, "", { cause: error });
+      }
+    },
+  };
+}

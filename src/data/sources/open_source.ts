@@ -1,0 +1,196 @@
+import { basename } from "node:path";
+import { openCsv } from "./csv_source.ts";
+import { DataError } from "../data_error.ts";
+import { openJsonLines } from "./json_lines_source.ts";
+import { openJson } from "./json_source.ts";
+import { ParquetSource } from "./parquet_source.ts";
+import type { DataFolder, PlacedRow } from "../rows/row.ts";
+import { JoinedSource, type RowSource } from "./row_source.ts";
+import { DATA_EXTENSIONS, isDataFile, keywordIn, splitsOfFiles } from "../splits/split_files.ts";
+import {
+  canonicalSplit,
+  findSplit,
+  parseSplit,
+  sliceBounds,
+  SPLIT_ALIASES,
+} from "../splits/split_spec.ts";
+
+/** The files of a data set by split, and how rows reach the files beside them. */
+export interface DataFiles {
+  /** What the user named. */
+  readonly origin: string;
+  /** Paths by split. */
+  readonly splits: ReadonlyMap<string, readonly string[]>;
+  /** Makes a path one of this machine, by downloading it; default: it is one. */
+  readonly localPath?: (file: string) => Promise<string>;
+  /** Reads files that the rows of a data file name; default: from the local folder. */
+  readonly folderOf?: (file: string) => DataFolder;
+}
+
+/**
+ * Opens one data file, by the end of its name.
+ *
+ * @throws {DataError} where it is of another kind, missing or corrupt
+ */
+export async function openFile(path: string, folder?: DataFolder): Promise<RowSource> {
+  const name = path.toLowerCase();
+  if (name.endsWith(".parquet")) return await ParquetSource.open(path, folder);
+  if (name.endsWith(".jsonl")) return await openJsonLines(path, folder);
+  if (name.endsWith(".json")) return await openJson(path, folder);
+  if (name.endsWith(".csv")) return await openCsv(path, folder);
+  throw new DataError(
+    `Cannot read ${path}: its kind is not known; want ${DATA_EXTENSIONS.join(", ")}, or a folder`,
+  );
+}
+
+/**
+ * The splits of a local file or folder.
+ *
+ * A file that is named itself answers to any of the usual splits; the one in its name, else
+ * `train`, is the one it shows.
+ *
+ * @throws {DataError} where there is nothing, or nothing that can be read
+ */
+export async function localDataFiles(path: string): Promise<DataFiles> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new DataError(`Cannot load ${path}: there is no such file or folder`, { cause: error });
+  }
+  if (info.isFile) {
+    const own = keywordIn(basename(path)) ?? "train";
+    const names = [own, ...Object.keys(SPLIT_ALIASES).filter((name) => name !== own)];
+    return { origin: path, splits: new Map(names.map((name) => [name, [path]])) };
+  }
+  const files: string[] = [];
+  await listDataFiles(path, "", files);
+  const splits = splitsOfFiles(files);
+  if (splits.size === 0) {
+    throw new DataError(
+      `Cannot load ${path}: the folder has no ${DATA_EXTENSIONS.join(", ")} files`,
+    );
+  }
+  const root = path.replace(/\/+$/, "");
+  return {
+    origin: path,
+    splits: new Map(
+      [...splits].map(([split, names]) => [split, names.map((name) => `${root}/${name}`)]),
+    ),
+  };
+}
+
+async function listDataFiles(root: string, under: string, found: string[]): Promise<void> {
+  for await (const entry of Deno.readDir(under === "" ? root : `${root}/${under}`)) {
+    const path = under === "" ? entry.name : `${under}/${entry.name}`;
+    let isDirectory = entry.isDirectory;
+    if (entry.isSymlink) {
+      try {
+        isDirectory = (await Deno.stat(`${root}/${path}`)).isDirectory;
+      } catch {
+        continue;
+      }
+      if (isDirectory) continue; // links to folders could go round in circles
+    }
+    if (isDirectory) {
+      if (!/^(\.|__)/.test(entry.name)) await listDataFiles(root, path, found);
+    } else if (isDataFile(path)) found.push(path);
+  }
+}
+
+/**
+ * Opens the rows that a split expression selects.
+ *
+ * @param files what there is
+ * @param expression such as `train[:5%]+validation`
+ * @returns the rows, and the files they come from
+ * @throws {DataError} for a split that is not there, naming those that are, or an empty selection
+ */
+export async function openSplit(
+  files: DataFiles,
+  expression: string,
+): Promise<{ source: RowSource; paths: string[] }> {
+  const ranges = [];
+  const paths = new Set<string>();
+  const opened = new Map<string, RowSource>();
+  const available = [...files.splits.keys()];
+  for (const slice of parseSplit(expression)) {
+    const everything = canonicalSplit(slice.split) === "all" && !files.splits.has("all");
+    const names = everything ? available : [findSplit(slice.split, available, files.origin)];
+    const splitPaths = [...new Set(names.flatMap((name) => files.splits.get(name) ?? []))];
+    const sources: RowSource[] = [];
+    for (const path of splitPaths) {
+      const local = await files.localPath?.(path) ?? path;
+      const source = opened.get(path) ??
+        labelled(await openFile(local, files.folderOf?.(path)), folderLabel(path, splitPaths));
+      opened.set(path, source);
+      sources.push(source);
+      paths.add(local);
+    }
+    const whole = joined(slice.split, sources);
+    if (slice.from === null && slice.to === null) {
+      ranges.push({ source: whole, start: 0, end: Infinity });
+      continue;
+    }
+    const { start, end } = sliceBounds(slice, await whole.countRows());
+    ranges.push({ source: whole, start, end });
+  }
+  if (ranges.every((range) => range.end <= range.start)) {
+    throw new DataError(
+      `Cannot load ${expression} of ${files.origin}: the slice has no rows; ${await describeRows(
+        files,
+        opened,
+      )}`,
+    );
+  }
+  const only = ranges.length === 1 && ranges[0].start === 0 && ranges[0].end === Infinity;
+  return {
+    source: only ? ranges[0].source : new JoinedSource(files.origin, ranges),
+    paths: [...paths],
+  };
+}
+
+/** The folder of a file whose name another file of the split has too; else nothing. */
+function folderLabel(path: string, paths: readonly string[]): string {
+  const same = paths.filter((other) => basename(other) === basename(path));
+  return same.length > 1 ? path.slice(0, -basename(path).length) : "";
+}
+
+/** Places of rows with a folder before them, so that no two rows share one. */
+function labelled(source: RowSource, label: string): RowSource {
+  if (label === "") return source;
+  const mark = (placed: PlacedRow): PlacedRow => ({ ...placed, place: label + placed.place });
+  return {
+    name: label + source.name,
+    columns: source.columns,
+    countRows: () => source.countRows(),
+    get: async (index) => mark(await source.get(index)),
+    async *rows(start, end, columns) {
+      for await (const placed of source.rows(start, end, columns)) yield mark(placed);
+    },
+  };
+}
+
+function joined(name: string, sources: readonly RowSource[]): RowSource {
+  if (sources.length === 1) return sources[0];
+  return new JoinedSource(name, sources.map((source) => ({ source, start: 0, end: Infinity })));
+}
+
+async function describeRows(
+  files: DataFiles,
+  opened: ReadonlyMap<string, RowSource>,
+): Promise<string> {
+  const counts: string[] = [];
+  for (const [split, paths] of files.splits) {
+    let rows = 0;
+    let known = true;
+    for (const path of paths) {
+      const source = opened.get(path);
+      if (source === undefined) known = false;
+      else rows += await source.countRows();
+    }
+    if (known) counts.push(`${split} has ${rows} rows`);
+  }
+  return counts.join(", ");
+}

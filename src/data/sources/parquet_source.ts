@@ -1,0 +1,243 @@
+/**
+ * Rows out of a parquet file, by ranges: the footer is read once, then blocks of rows as they are
+ * asked for.
+ *
+ * @module
+ */
+import { basename } from "node:path";
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { BlockCache } from "./block_cache.ts";
+import { DataError } from "../data_error.ts";
+import { fileSize, localFolder, readFileRange } from "./local_file.ts";
+import { ParquetPages } from "./parquet_pages.ts";
+import type { Cell, DataFolder, PlacedRow, Row } from "../rows/row.ts";
+import { type RowSource, SOURCE_CACHE_BYTES } from "./row_source.ts";
+
+/** A row group above this is read in several blocks. */
+const BLOCK_BYTES = 32 * 2 ** 20;
+
+interface Block {
+  readonly start: number;
+  readonly end: number;
+  readonly bytes: number;
+}
+
+/** A parquet file. */
+export class ParquetSource implements RowSource {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly #path: string;
+  readonly #file: AsyncBuffer;
+  readonly #pages: ParquetPages;
+  readonly #metadata: FileMetaData;
+  readonly #blocks: readonly Block[];
+  readonly #folder: DataFolder;
+  readonly #cache = new BlockCache<Row[]>(SOURCE_CACHE_BYTES);
+
+  private constructor(
+    path: string,
+    file: AsyncBuffer,
+    pages: ParquetPages,
+    metadata: FileMetaData,
+    folder: DataFolder,
+  ) {
+    this.name = basename(path);
+    this.#path = path;
+    this.#file = file;
+    this.#pages = pages;
+    this.#metadata = metadata;
+    this.#folder = folder;
+    this.columns = parquetSchema(metadata).children.map((child) => child.element.name);
+    const blocks: Block[] = [];
+    let row = 0;
+    for (const group of metadata.row_groups) {
+      const rows = Number(group.num_rows);
+      const bytes = Number(group.total_byte_size);
+      const parts = Math.min(rows, Math.max(1, Math.ceil(bytes / BLOCK_BYTES)));
+      for (let part = 0; part < parts; part++) {
+        blocks.push({
+          start: row + Math.floor(rows * part / parts),
+          end: row + Math.floor(rows * (part + 1) / parts),
+          bytes: Math.ceil(bytes / parts),
+        });
+      }
+      row += rows;
+    }
+    this.#blocks = blocks;
+  }
+
+  /**
+   * Reads the footer of a parquet file.
+   *
+   * @param path the file
+   * @param folder reads the files that rows name; default: beside the file
+   * @throws {DataError} where the file is missing, cut short or not parquet
+   */
+  static async open(path: string, folder?: DataFolder): Promise<ParquetSource> {
+    const byteLength = await fileSize(path);
+    const file: AsyncBuffer = {
+      byteLength,
+      slice: async (start, end = byteLength) =>
+        (await readFileRange(path, start < 0 ? byteLength + start : start, end)).buffer,
+    };
+    if (byteLength === 0) throw new DataError(`Cannot read ${path}: the file is empty`);
+    let metadata: FileMetaData;
+    try {
+      metadata = await parquetMetadataAsync(file);
+    } catch (error) {
+      throw corrupt(path, byteLength, error);
+    }
+    let pages: ParquetPages;
+    try {
+      pages = new ParquetPages(metadata, byteLength);
+    } catch (error) {
+      throw corrupt(path, byteLength, error);
+    }
+    const rows = Number(metadata.num_rows);
+    const groupRows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
+    if (!Number.isSafeInteger(rows) || rows < 0 || rows !== groupRows) {
+      throw corrupt(
+        path,
+        byteLength,
+        new Error(`its footer says ${rows} rows and its row groups ${groupRows}`),
+      );
+    }
+    return new ParquetSource(path, file, pages, metadata, folder ?? localFolder(path));
+  }
+
+  countRows(): Promise<number> {
+    return Promise.resolve(Number(this.#metadata.num_rows));
+  }
+
+  async *rows(
+    start: number,
+    end: number,
+    columns?: readonly string[],
+  ): AsyncGenerator<PlacedRow> {
+    const wanted = columns?.filter((column) => this.columns.includes(column));
+    for (const block of this.#blocks) {
+      const first = Math.max(start, block.start);
+      const last = Math.min(end, block.end);
+      if (first >= last) continue;
+      const rows = await this.#read(first, last, wanted);
+      for (let i = 0; i < rows.length; i++) yield this.#place(rows[i], first + i);
+    }
+  }
+
+  async get(index: number): Promise<PlacedRow> {
+    let low = 0, high = this.#blocks.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#blocks[middle].end > index) high = middle;
+      else low = middle + 1;
+    }
+    const block = this.#blocks[low];
+    if (block === undefined || index < 0) {
+      throw new RangeError(
+        `Cannot read row ${index} of ${this.name}: it has ${this.#metadata.num_rows} rows`,
+      );
+    }
+    const rows = await this.#cache.get(
+      low,
+      block.bytes,
+      () => this.#read(block.start, block.end),
+    );
+    return this.#place(rows[index - block.start], index);
+  }
+
+  #place(row: Row, index: number): PlacedRow {
+    return { row, place: `${this.name} row ${index}`, folder: this.#folder };
+  }
+
+  async #read(rowStart: number, rowEnd: number, columns?: string[]): Promise<Row[]> {
+    if (columns !== undefined && columns.length === 0) {
+      return Array.from({ length: rowEnd - rowStart }, () => ({}));
+    }
+    let rows: Record<string, unknown>[];
+    // hyparquet does not wait for all it reads: a rejection would end the process. So a read that
+    // fails gives nothing, and its reason is kept.
+    let failure: unknown = null;
+    const file: AsyncBuffer = {
+      byteLength: this.#file.byteLength,
+      slice: async (start, end) => {
+        try {
+          const buffer = await this.#file.slice(start, end);
+          this.#pages.check(buffer, start);
+          return buffer;
+        } catch (error) {
+          failure ??= error;
+          return new ArrayBuffer(0);
+        }
+      },
+    };
+    try {
+      rows = await parquetReadObjects({
+        file,
+        metadata: this.#metadata,
+        compressors,
+        columns,
+        rowStart,
+        rowEnd,
+        // Byte arrays that the schema does not call text stay bytes: pictures.
+        utf8: false,
+        geoparquet: false,
+        useOffsetIndex: true,
+      });
+    } catch (error) {
+      throw corrupt(this.#path, this.#file.byteLength, failure ?? error);
+    }
+    if (failure !== null) throw corrupt(this.#path, this.#file.byteLength, failure);
+    if (rows.length !== rowEnd - rowStart) {
+      throw corrupt(
+        this.#path,
+        this.#file.byteLength,
+        new Error(`rows ${rowStart} to ${rowEnd} gave ${rows.length}`),
+      );
+    }
+    return rows.map((row) => {
+      const cells: Record<string, Cell> = {};
+      for (const [name, value] of Object.entries(row)) cells[name] = toCell(value);
+      return cells;
+    });
+  }
+}
+
+/** What hyparquet gives, as cells: int64 as numbers, dates as ISO texts. */
+function toCell(value: unknown): Cell {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
+    return value;
+  }
+  if (value instanceof Uint8Array) return value;
+  if (typeof value === "bigint") {
+    return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
+  }
+  if (value instanceof Date) {
+    return Number.isNaN(value.getTime()) ? null : value.toISOString();
+  }
+  if (Array.isArray(value)) return value.map(toCell);
+  if (ArrayBuffer.isView(value)) {
+    return Array.from(value as Float32Array | Int32Array | BigInt64Array, toCell);
+  }
+  if (typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([name, cell]) => [name, toCell(cell)]));
+  }
+  return String(value);
+}
+
+function corrupt(path: string, byteLength: number, error: unknown): DataError {
+  if (error instanceof DataError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new DataError(
+    `Cannot read ${path}: it is no whole parquet file (${byteLength} bytes): ${reason}; ` +
+      `fetch or write it again`,
+    { cause: error },
+  );
+}

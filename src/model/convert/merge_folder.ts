@@ -1,0 +1,77 @@
+/**
+ * A whole nanoVLM folder out of a base model's and an adapter's.
+ *
+ * @module
+ */
+
+import { readAdapter } from "../files/adapter_files.ts";
+import type { VLMConfig } from "../../vlm_config.ts";
+import { mergedReader } from "./merge.ts";
+import {
+  openWeights,
+  readConfig,
+  saveModelFolder,
+  type SaveModelOptions,
+} from "../files/weights.ts";
+
+/** Files of a model folder beside config and weights that a copy of the model needs too. */
+const COMPANIONS: readonly string[] = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+  "preprocessor_config.json",
+];
+
+/** What {@linkcode mergeFolder} merges. */
+export interface MergeFolderOptions extends Pick<SaveModelOptions, "dtype"> {
+  /** The model that the adapter was trained on. */
+  modelDir: string;
+  /** A PEFT adapter folder. */
+  adapterDir: string;
+  /** Where the merged model goes. */
+  outDir: string;
+}
+
+/** Copies tokenizer and image processor files, those that are there. */
+export async function copyCompanions(from: string, to: string): Promise<void> {
+  for (const name of COMPANIONS) {
+    try {
+      // Read and written, since a copy would keep a read-only file read-only.
+      await Deno.writeFile(`${to}/${name}`, await Deno.readFile(`${from}/${name}`));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+/**
+ * Folds an adapter into its model's weights and writes the result as a model folder, which
+ * appears whole or not at all. Weights that were trained beside the adapter are taken from it.
+ *
+ * @returns the model's config, and the names of the merged layers and of the replaced weights
+ * @throws {AdapterError} where the adapter is not of this model
+ * @throws {WeightsError} where the model's weights are not those of its config
+ * @throws {SaveError} where the disk is full, read-only or forbidden
+ */
+export async function mergeFolder(
+  options: MergeFolderOptions,
+): Promise<{ config: VLMConfig; merged: string[]; replaced: string[] }> {
+  const { modelDir, adapterDir, outDir, dtype } = options;
+  const config = await readConfig(modelDir);
+  const adapter = await readAdapter(adapterDir, config);
+  using base = await openWeights(modelDir, config);
+  const read = mergedReader(config, adapter, (name) => base.read(name));
+  await saveModelFolder(
+    outDir,
+    config,
+    base.specs.map(({ name, shape }) => ({ name, shape, data: () => read(name).data })),
+    { dtype, writeOtherFiles: (folder) => copyCompanions(modelDir, folder) },
+  );
+  return {
+    config,
+    merged: [...adapter.adapters.keys()],
+    replaced: [...adapter.trained.keys()],
+  };
+}

@@ -1,0 +1,236 @@
+/**
+ * PEFT's adapter folders: `adapter_config.json` and `adapter_model.safetensors`, read, made and
+ * written. Weights trained beside the adapter travel in it as PEFT's `modules_to_save`.
+ *
+ * @module
+ */
+
+import { writeFolderAtomically, writeTextAtomically } from "../../atomic_write.ts";
+import {
+  formatLoraConfig,
+  type LoraConfig,
+  loraScaling,
+  parseLoraConfig,
+} from "./adapter_config.ts";
+import { AdapterError, matchTargetModules, modulesToSave } from "./adapter_targets.ts";
+import type { VLMConfig } from "../../vlm_config.ts";
+import { initializeLora, rowNorms } from "../initialize.ts";
+import {
+  type FloatTensor,
+  type TensorToWrite,
+  writeSafetensors,
+} from "../safetensors/safetensors.ts";
+import { SafetensorsFolder } from "../safetensors/folder.ts";
+import { expectedShapes } from "../weight_shapes.ts";
+
+export { defaultLoraConfig, type LoraConfig, loraScaling } from "./adapter_config.ts";
+export { AdapterError, type AdapterTargets, matchTargetModules } from "./adapter_targets.ts";
+
+/** The adapter of one linear layer, on the host. */
+export interface HostAdapter {
+  /** [r, in] */
+  loraA: FloatTensor;
+  /** [out, r] */
+  loraB: FloatTensor;
+  /** DoRA's magnitudes, [out]; null for LoRA. */
+  magnitude: FloatTensor | null;
+  /** lora_alpha / r, or / √r with rsLoRA. */
+  scaling: number;
+}
+
+/** A whole adapter, on the host. */
+export interface AdapterWeights {
+  /** Its configuration. */
+  config: LoraConfig;
+  /** By the name of the layer, for example `decoder.blocks.0.attn.q_proj`. */
+  adapters: Map<string, HostAdapter>;
+  /** Weights trained in full beside it, by nanoVLM's names. */
+  trained: Map<string, FloatTensor>;
+}
+
+const PREFIX = "base_model.model.";
+const ADAPTER_NAME = /^(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)$/;
+
+/** Names and tensors of the file, sorted into adapters and trained weights. */
+function sortTensors(
+  folder: SafetensorsFolder,
+): { parts: Map<string, Map<string, FloatTensor>>; trained: Map<string, FloatTensor> } {
+  const parts = new Map<string, Map<string, FloatTensor>>();
+  const trained = new Map<string, FloatTensor>();
+  for (const fileName of folder.names) {
+    const name = fileName.startsWith(PREFIX) ? fileName.slice(PREFIX.length) : fileName;
+    const match = ADAPTER_NAME.exec(name);
+    if (match === null) trained.set(name, folder.readFloats(fileName));
+    else {
+      const part = parts.get(match[1]) ?? new Map<string, FloatTensor>();
+      parts.set(match[1], part.set(match[2], folder.readFloats(fileName)));
+    }
+  }
+  return { parts, trained };
+}
+
+/**
+ * Reads an adapter folder of PEFT's and checks it against the model below.
+ *
+ * @throws {AdapterError} where a file is missing, it is no LoRA, or tensors do not fit the model
+ * @throws {SafetensorsError} where the weights are damaged
+ */
+export async function readAdapter(path: string, model: VLMConfig): Promise<AdapterWeights> {
+  const configPath = `${path}/adapter_config.json`;
+  let value: unknown;
+  try {
+    value = JSON.parse(await Deno.readTextFile(configPath));
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such file; an adapter folder has it and adapter_model.safetensors"
+      : error instanceof Error
+      ? error.message
+      : String(error);
+    throw new AdapterError(`Cannot read ${configPath}: ${reason}`, { cause: error });
+  }
+  const config = parseLoraConfig(value, configPath);
+  using folder = await SafetensorsFolder.open(path, "adapter_model");
+  const { parts, trained } = sortTensors(folder);
+  const shapes = expectedShapes(model);
+  const fail = (what: string): never => {
+    throw new AdapterError(`Cannot use the adapter ${path}: ${what}; is it of another model?`);
+  };
+  const check = (name: string, tensor: FloatTensor, shape: readonly number[]): void => {
+    if (String(tensor.shape) !== String(shape)) {
+      fail(`${name} is [${tensor.shape}], this model wants [${shape}]`);
+    }
+  };
+  const adapters = new Map<string, HostAdapter>();
+  for (const [module, part] of parts) {
+    const shape = shapes.get(`${module}.weight`);
+    if (shape === undefined) return fail(`the model has no layer ${module}`);
+    const { r, scaling } = loraScaling(config, module);
+    const take = (name: string, wanted: number[]): FloatTensor => {
+      const tensor = part.get(name);
+      if (tensor === undefined) return fail(`${module}.${name} is missing`);
+      check(`${module}.${name}`, tensor, wanted);
+      return tensor;
+    };
+    const [outputs, inputs] = shape;
+    adapters.set(module, {
+      loraA: take("lora_A.weight", [r, inputs]),
+      loraB: take("lora_B.weight", [outputs, r]),
+      magnitude: config.use_dora ? take("lora_magnitude_vector", [outputs]) : null,
+      scaling,
+    });
+  }
+  for (const [name, tensor] of trained) {
+    const shape = shapes.get(name);
+    if (shape === undefined) return fail(`the model has no tensor ${name}`);
+    check(name, tensor, shape);
+  }
+  const { modules } = matchTargetModules(model, config);
+  const missing = modules.find((module) => !adapters.has(module));
+  if (missing !== undefined) {
+    fail(`target_modules matches ${missing}, but the file has nothing for it`);
+  }
+  return { config, adapters, trained };
+}
+
+/** A fresh adapter and what there is to say about its `target_modules`. */
+export interface FreshAdapter extends AdapterWeights {
+  /** A line for each name that matches nothing. */
+  warnings: string[];
+}
+
+/**
+ * A fresh adapter: A drawn, B 0, DoRA's magnitudes the row norms of the weights below.
+ *
+ * @param readWeight a weight of the model by nanoVLM's name, asked for only by DoRA
+ * @throws {AdapterError} where target_modules matches nothing, or no linear layer
+ */
+export async function initializeAdapter(
+  model: VLMConfig,
+  config: LoraConfig,
+  seed: number,
+  readWeight: (name: string) => Float32Array | Promise<Float32Array>,
+): Promise<FreshAdapter> {
+  const { modules, warnings } = matchTargetModules(model, config);
+  const shapes = expectedShapes(model);
+  const adapters = new Map<string, HostAdapter>();
+  for (const module of modules) {
+    const shape = shapes.get(`${module}.weight`) ?? [];
+    const { r, scaling } = loraScaling(config, module);
+    const pair = initializeLora(module, shape, r, seed, config.init_lora_weights);
+    let magnitude: FloatTensor | null = null;
+    if (config.use_dora) {
+      const weight = await readWeight(`${module}.weight`);
+      magnitude = { shape: [shape[0]], dtype: "F32", data: rowNorms(weight, shape[0]) };
+    }
+    adapters.set(module, { ...pair, magnitude, scaling });
+  }
+  return { config, adapters, trained: new Map(), warnings };
+}
+
+/** A tensor on its way to disk; `data` may be a function, called when its turn comes. */
+export type TensorData = Pick<TensorToWrite, "shape" | "data">;
+
+/** What {@linkcode saveAdapterFolder} writes. */
+export interface AdapterToSave {
+  /** Its configuration; `modules_to_save` is worked out from `trained`. */
+  config: LoraConfig;
+  /** A, B and magnitudes by the name of the layer. */
+  adapters: ReadonlyMap<
+    string,
+    { loraA: TensorData; loraB: TensorData; magnitude: TensorData | null }
+  >;
+  /** Weights trained in full beside it, by nanoVLM's names. */
+  trained?: ReadonlyMap<string, TensorData>;
+}
+
+/**
+ * Writes adapter_config.json and adapter_model.safetensors into a folder that is there already
+ * and no one reads yet.
+ *
+ * @throws {AdapterError} where a trained weight cannot travel in PEFT's format
+ * @throws {SaveError} where the disk is full, read-only or forbidden
+ */
+export async function writeAdapterFiles(
+  folder: string,
+  model: VLMConfig,
+  adapter: AdapterToSave,
+): Promise<void> {
+  const { adapters, trained = new Map<string, TensorData>() } = adapter;
+  const saved = modulesToSave(model, trained.keys(), adapters.keys());
+  const tensors: TensorToWrite[] = [];
+  const add = (name: string, { shape, data }: TensorData): void => {
+    tensors.push({ name: `${PREFIX}${name}`, shape, data, dtype: "F32" });
+  };
+  for (const [module, { loraA, loraB, magnitude }] of adapters) {
+    add(`${module}.lora_A.weight`, loraA);
+    add(`${module}.lora_B.weight`, loraB);
+    if (magnitude !== null) add(`${module}.lora_magnitude_vector`, magnitude);
+  }
+  for (const [name, tensor] of trained) add(name, tensor);
+  await writeSafetensors(`${folder}/adapter_model.safetensors`, tensors, {
+    metadata: { format: "pt" },
+  });
+  await writeTextAtomically(
+    `${folder}/adapter_config.json`,
+    formatLoraConfig({ ...adapter.config, modules_to_save: saved }),
+  );
+}
+
+/**
+ * Saves an adapter as PEFT's `save_pretrained` does. The folder changes at once or not at all;
+ * files of others in it stay.
+ *
+ * @throws {AdapterError} where a trained weight cannot travel in PEFT's format
+ * @throws {SaveError} where the disk is full, read-only or forbidden
+ */
+export async function saveAdapterFolder(
+  folder: string,
+  model: VLMConfig,
+  adapter: AdapterToSave,
+): Promise<void> {
+  await writeFolderAtomically(
+    folder,
+    (temporary) => writeAdapterFiles(temporary, model, adapter),
+    { existing: "update", last: "adapter_config.json" },
+  );
+}

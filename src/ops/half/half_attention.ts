@@ -1,0 +1,73 @@
+/**
+ * Attention of a 16-bit pass (`precision.ts`): queries, keys, values and the result are rounded;
+ * scores, softmax and sums are float32. Queries, keys and values are kept in 16 bits; the way back
+ * computes the result again from them.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { AttentionLayout } from "../attention/attention_layout.ts";
+import { valueAndGradients } from "../tape/backward.ts";
+import { type HalfFormat, withPrecision } from "./precision.ts";
+import { packHalf, unpackHalf } from "./pack_half.ts";
+import { isRecording } from "../tape/recording.ts";
+import { roundHalf } from "./round_half.ts";
+import { gpuKernels } from "../webgpu/kernels.ts";
+import { withGradient } from "../tape/with_gradient.ts";
+
+// B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, D head dim
+
+/** Attention in float32. */
+type Attention = (
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  layout: AttentionLayout | null,
+) => tf.Tensor3D;
+
+/**
+ * R(attention(R(q), R(k), R(v))). Gradients are written, each rounded.
+ *
+ * @param format to round to
+ * @param q [B, Tq, H, D]
+ * @param k [B, Tk, K, D]
+ * @param v [B, Tk, K, D]
+ * @param layout who sees whom; null: every query sees every key
+ * @param attention the op; it is called in float32
+ * @returns [B, Tq, H·D]
+ */
+export function halfAttention(
+  format: HalfFormat,
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  layout: AttentionLayout | null,
+  attention: Attention,
+): tf.Tensor3D {
+  const onGpu = gpuKernels()?.halfAttention(format, q, k, v, layout);
+  if (onGpu) return onGpu;
+  const run = (inputs: tf.Tensor[]) => {
+    const [q, k, v] = inputs as tf.Tensor4D[];
+    return withPrecision("float32", () => attention(q, k, v, layout));
+  };
+  const isKept = isRecording();
+  const shapes = [q, k, v].map(({ shape }) => shape);
+  return withGradient<tf.Tensor3D>([q, k, v], (save) => {
+    if (isKept) save([q, k, v].map((x) => packHalf(x, format)));
+    return {
+      value: roundHalf(run([q, k, v].map((x) => roundHalf(x, format))), format),
+      gradient: (dy, saved) =>
+        tf.tidy(() => {
+          const inputs = saved.map((words, i) => unpackHalf(words, format, shapes[i]));
+          const rounded = roundHalf(dy, format);
+          const { value, gradients } = valueAndGradients(() => run(inputs), inputs, rounded);
+          tf.dispose([value, rounded, ...inputs]);
+          return (gradients as tf.Tensor[]).map((gradient) => {
+            const result = roundHalf(gradient, format);
+            gradient.dispose();
+            return result;
+          });
+        }),
+    };
+  });
+}

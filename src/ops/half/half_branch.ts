@@ -1,0 +1,84 @@
+/**
+ * A fully connected layer with LoRA's branch in a 16-bit pass (`precision.ts`), on the backend whose
+ * products round: R(y + s · side) with y = R(R(x) R(W)ᵀ + R(b)) and side = R(R(narrow) R(B)ᵀ).
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { sharedGradients } from "../tape/fused_op.ts";
+import type { PackedMatrix } from "./half_matrix.ts";
+import { halfLinearGradients, keptInput } from "./half_linear.ts";
+import { withLazyGradients } from "../tape/lazy_gradients.ts";
+import { packHalf } from "./pack_half.ts";
+import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
+import type { HalfFormat } from "./precision.ts";
+import { isRecording } from "../tape/recording.ts";
+import type { GpuKernels } from "../webgpu/kernels.ts";
+
+// N rows, I input features, O output features, r rank
+
+/** What a branch adds. */
+export interface NarrowBranch {
+  /** The branch's input times Aᵀ, [..., r]. */
+  readonly narrow: tf.Tensor;
+  /** B, [O, r]. */
+  readonly loraB: tf.Tensor;
+  readonly scaling: number;
+}
+
+/**
+ * The layer. With D = R(dy): its gradients by x, W and b are those of `halfLinear` of D; with
+ * g = R(s · D), those by narrow and B are R(g R(B)) and R(gᵀ R(narrow)). Written, but for those that
+ * can be added to what there is of them.
+ *
+ * @param x [..., I]
+ * @param weight [O, I]
+ * @param bias [O], if there is one
+ * @returns [..., O]
+ */
+export function halfBranchLinear(
+  kernels: GpuKernels,
+  format: HalfFormat,
+  x: tf.Tensor,
+  weight: Weight,
+  bias: tf.Tensor | undefined,
+  { narrow, loraB, scaling }: NarrowBranch,
+): tf.Tensor {
+  const [O, r] = loraB.shape;
+  const shape = [...x.shape.slice(0, -1), O];
+  const narrowShape = narrow.shape;
+  const base = keptInput(format, x, weight);
+  const words = isRecording() ? packHalf(narrow, format) : null;
+  const packed = (words: tf.Tensor, shape: readonly number[]): PackedMatrix => ({
+    ...{ words, format: PACKED_FORMATS[format], shape },
+  });
+  const tensor: tf.NamedTensorMap = weight instanceof PackedWeight ? {} : { weight };
+  return withLazyGradients({
+    inputs: { x, ...tensor, ...(bias && { bias }), narrow, loraB },
+    save: words === null ? [] : [loraB, words, ...base.save],
+    forward: () =>
+      kernels.halfProductWithSide(
+        format,
+        { kind: "nt", a: base.input, b: weight, bias, shape },
+        { a: words === null ? narrow : packed(words, narrowShape), b: loraB, scaling },
+      ),
+    gradient: (dy, [loraB, words, ...saved]) => {
+      const both = sharedGradients(() => {
+        const scaled = kernels.packScaledHalf(dy, format, scaling);
+        const a = packed(scaled, shape);
+        const b = packed(words, narrowShape);
+        const gradients = [
+          kernels.halfProduct(format, { kind: "nn", a, b: loraB, shape: narrowShape }),
+          kernels.halfProduct(format, { kind: "tn", a, b, shape: [O, r] }),
+        ];
+        scaled.dispose();
+        return gradients;
+      });
+      return {
+        ...halfLinearGradients(format, dy, weight, base.shape, saved),
+        narrow: both(0),
+        loraB: both(1),
+      };
+    },
+  });
+}

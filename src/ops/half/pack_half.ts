@@ -1,0 +1,68 @@
+/**
+ * Values of a 16-bit pass in 16 bits each: how such a pass keeps them for its way back, in half of
+ * what float32 takes. What is rounded before use loses nothing by being kept so.
+ *
+ * Two numbers share an int32 word, the first in the lower half, as in `packed_weight.ts`.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { float32ToBfloat16, float32ToFloat16 } from "./half_precision.ts";
+import { joinHalves, PACKED_FORMATS } from "./packed_weight.ts";
+import type { HalfFormat } from "./precision.ts";
+import { unpackWords } from "./unpack_weight.ts";
+import { wasmKernels } from "../wasm/kernels.ts";
+import { packHalfOnGpu } from "../webgpu/round_half.ts";
+
+/** The plain path of {@linkcode packHalf}: on the host where tensors are there, else on the GPU. */
+export function packHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  if (tf.getBackend() === "webgpu") return packHalfOnGpu(x, format);
+  const values = Float32Array.from(x.dataSync());
+  const bits = format === "bf16" ? float32ToBfloat16(values) : float32ToFloat16(values);
+  return tf.tensor1d(joinHalves(bits), "int32");
+}
+
+/**
+ * The bits of `x` in a 16-bit format, rounded as `roundHalf()` does. No gradient.
+ *
+ * @param x float32, any shape
+ * @returns int32 [⌈size / 2⌉]
+ */
+export function packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  return wasmKernels()?.packHalf(x, format) ?? packHalfComposite(x, format);
+}
+
+/**
+ * The numbers that {@linkcode packHalf} has packed. No gradient.
+ *
+ * @param words int32 [⌈size / 2⌉]
+ * @param shape of the numbers
+ * @returns float32
+ */
+export function unpackHalf(
+  words: tf.Tensor,
+  format: HalfFormat,
+  shape: readonly number[],
+): tf.Tensor {
+  return wasmKernels()?.unpackHalf(words, format, shape) ??
+    unpackWords(words, PACKED_FORMATS[format], shape);
+}
+
+/** Of a tensor's data, what they were packed to last. */
+const packed = new WeakMap<tf.DataId, { readonly format: HalfFormat; readonly words: tf.Tensor }>();
+
+/**
+ * `packHalf()` of a tensor that several ops read, packed once for all of them: the words belong to
+ * the scope of the first op that asked (its caller's `tf.tidy`), where they are freed unless an op
+ * has saved them.
+ *
+ * @param x float32, any shape; nothing writes into it while the scope lasts
+ * @returns int32 [⌈size / 2⌉]; not the caller's to free
+ */
+export function sharedPackedHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  const before = packed.get(x.dataId);
+  if (before?.format === format && !before.words.isDisposed) return before.words;
+  const words = packHalf(x, format);
+  packed.set(x.dataId, { format, words });
+  return words;
+}

@@ -1,0 +1,88 @@
+/**
+ * The language-model head and the log-probabilities of given tokens on the wasm heap.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { GradientSums } from "../../tape/fused_op.ts";
+import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
+import type { HalfFormat } from "../../half/precision.ts";
+import { roundingCode } from "../round_half.ts";
+import { launch, launchAll, pairedGradients, wantsGradient } from "../runtime/launch.ts";
+import type { KernelModule } from "../runtime/module.ts";
+import { formatCode } from "./packed.ts";
+
+// N rows, C channels, V vocabulary
+
+/** The head in a 16-bit pass: hidden and head are rounded already. */
+export interface HalfHead {
+  /** What logits and their gradients are rounded to. */
+  readonly format: HalfFormat;
+  /** Whether the head trains, which its rounded copy does not tell. */
+  readonly headIsTrained: boolean;
+}
+
+/** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. A packed head has no gradient. */
+export function headLogProbs(
+  module: KernelModule,
+  hidden: tf.Tensor2D,
+  weight: Weight,
+  targets: Int32Array,
+  temperature: number,
+  half?: HalfHead,
+): tf.Tensor1D {
+  const [N, C] = hidden.shape;
+  const V = weight.shape[0];
+  const format = formatCode(weight);
+  const head = weight instanceof PackedWeight ? weight.words : weight;
+  const scratchFloats = module.kernel("nano_head_scratch_floats")(format, C);
+  const headIsTrained = half?.headIsTrained ?? wantsGradient(head);
+  const rounding = roundingCode(half?.format ?? null);
+  return launch(module, {
+    name: "NanoHeadLogProbs",
+    inputs: { hidden, head },
+    saveInputs: ["hidden", "head"],
+    saveOutputs: [false, true],
+    run: (l) => {
+      const logProbs = l.output([N]);
+      const lse = l.output([N]);
+      const scratch = module.scratch(scratchFloats);
+      l.withIntegers([targets], ([ids]) =>
+        // deno-fmt-ignore
+        module.kernel("nano_head_log_probs")(
+          N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
+          l.address(logProbs), l.address(lse), 0, rounding, scratch,
+        ));
+      return [logProbs, lse];
+    },
+    gradient: (dy, [hidden, head, lse]) => {
+      const compute = (
+        wantsHidden: boolean,
+        wantsHead: boolean,
+        { head: sum }: GradientSums,
+      ): tf.Tensor[] =>
+        launchAll(module, {
+          name: "NanoHeadBackward",
+          inputs: { dy, hidden, head, lse },
+          run: (l) => {
+            const outputs: tf.TensorInfo[] = [];
+            if (wantsHidden) outputs.push(l.output([N, C]));
+            if (wantsHead) outputs.push(l.target([V, C], sum));
+            const adds = sum === undefined ? 0 : 1;
+            const dHidden = wantsHidden ? l.address(outputs[0]) : 0;
+            const dHead = wantsHead ? l.address(outputs[outputs.length - 1]) : 0;
+            const scratch = module.scratch(scratchFloats);
+            l.withIntegers([targets], ([ids]) =>
+              // deno-fmt-ignore
+              module.kernel("nano_head_backward")(
+                N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
+                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, adds, rounding, scratch,
+              ));
+            return outputs;
+          },
+        });
+      // The logits are computed again once for all gradients that are wanted.
+      const [ofHidden, ofHead] = pairedGradients(compute, headIsTrained);
+      return { hidden: ofHidden, head: ofHead };
+    },
+  });
+}

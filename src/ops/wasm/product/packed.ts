@@ -1,0 +1,147 @@
+/**
+ * Frozen weights in 16 bits on the wasm heap. A product widens the weight, or a large block of it,
+ * into scratch and multiplies it there; for a handful of rows it is widened in registers.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { checkRowIds } from "../../row_ids.ts";
+import type { LinearProduct } from "../../fused_linear.ts";
+import { type PackedFormat, PackedWeight, type Weight } from "../../half/packed_weight.ts";
+import type { GemmFunction } from "./gemm.ts";
+import { GrowingBlock } from "../runtime/growing_block.ts";
+import { type Launch, launch } from "../runtime/launch.ts";
+import type { KernelModule } from "../runtime/module.ts";
+
+// O output features, I input features, V rows of a table, C channels
+
+/** `FORMAT_…` of kernels/src/packed.h. */
+const FORMATS: Record<PackedFormat, number> = { BF16: 1, F16: 2 };
+
+/** How kernels are told of a weight's format; 0 is float32. */
+export function formatCode(weight: Weight): number {
+  return weight instanceof PackedWeight ? FORMATS[weight.format] : 0;
+}
+
+/** Most rows of x that are multiplied with W widened in registers. */
+const FEW_ROWS = 4;
+
+/**
+ * Floats of a widened block, at most: 16 MiB, which is all of most weights. Blocks that stay in a
+ * core's cache make the BLAS up to 1.5 times slower, which packs its left side anew for each.
+ */
+const BLOCK_FLOATS = 2 ** 22;
+
+const blocks = new WeakMap<KernelModule, GrowingBlock>();
+
+/** Address of the block, kept for the next product. */
+function blockAddress(module: KernelModule, floats: number): number {
+  let block = blocks.get(module);
+  if (block === undefined) blocks.set(module, block = new GrowingBlock(module.heap));
+  return block.address(floats);
+}
+
+/** Widens W [O, I] a block of rows at a time: `use` gets the first row, how many, and where. */
+function eachBlock(
+  module: KernelModule,
+  format: number,
+  [O, I]: readonly number[],
+  words: number,
+  block: { address: number; rows: number },
+  use: (first: number, rows: number) => void,
+): void {
+  for (let first = 0; first < O; first += block.rows) {
+    const rows = Math.min(block.rows, O - first);
+    module.kernel("nano_unpack")(format, first * I, rows * I, words, block.address);
+    use(first, rows);
+  }
+}
+
+/** A block for rows of `I`; call before addresses of outputs are taken. */
+function blockOf(
+  module: KernelModule,
+  [O, I]: readonly number[],
+): { address: number; rows: number } {
+  const rows = Math.min(O, Math.max(8, Math.floor(BLOCK_FLOATS / I) & ~7));
+  return { address: blockAddress(module, rows * I), rows };
+}
+
+/**
+ * C (=|+=) A op(W): `nt`, A [M, K] and packed W [N, K]; `nn`, A [M, K] and packed W [K, N]. Neither
+ * scale nor bias nor activation.
+ *
+ * @throws {Error} for another kind
+ */
+export function multiplyPacked(
+  l: Launch,
+  gemm: GemmFunction,
+  { kind, M, N, K, a, b: weight, c, accumulate = false }: LinearProduct & {
+    readonly b: PackedWeight;
+  },
+): void {
+  if (kind === "tn") throw new Error("Cannot multiply a packed weight by a transposed matrix.");
+  const { module } = l;
+  const format = formatCode(weight);
+  if (kind === "nt" && M <= FEW_ROWS && !accumulate) {
+    // deno-fmt-ignore
+    module.kernel("nano_packed_rows")(
+      format, M, N, K, l.address(a), l.address(weight.words), l.address(c),
+    );
+    return;
+  }
+  const block = blockOf(module, weight.shape);
+  const at = { a: l.address(a), c: l.address(c) };
+  const shared = { batch: 1, m: M, aRow: K, aColumn: 1, aBatch: 0, bBatch: 0, cRow: N, cBatch: 0 };
+  eachBlock(module, format, weight.shape, l.address(weight.words), block, (first, rows) =>
+    gemm(
+      kind === "nt"
+        ? {
+          ...{ ...shared, n: rows, k: K, a: at.a, c: at.c + 4 * first, accumulate },
+          ...{ b: block.address, bRow: 1, bColumn: K },
+        }
+        : {
+          ...{ ...shared, n: N, k: rows, a: at.a + 4 * first, c: at.c },
+          ...{ b: block.address, bRow: N, bColumn: 1, accumulate: accumulate || first > 0 },
+        },
+    ));
+}
+
+/** A packed weight as float32. No gradient. */
+export function unpack(module: KernelModule, weight: PackedWeight): tf.Tensor {
+  const { words } = weight;
+  return launch(module, {
+    name: "NanoUnpack",
+    inputs: { words },
+    run: (l) => {
+      const out = l.output(weight.shape);
+      // deno-fmt-ignore
+      module.kernel("nano_unpack")(
+        formatCode(weight), 0, weight.size, l.address(words), l.address(out),
+      );
+      return [out];
+    },
+  });
+}
+
+/** Rows of a packed table [V, C] at `ids` [n] → [n, C]. No gradient. */
+export function gatherPackedRows(
+  module: KernelModule,
+  table: PackedWeight,
+  ids: Int32Array,
+): tf.Tensor2D {
+  const [V, C] = table.shape;
+  const { words } = table;
+  checkRowIds(ids, V);
+  return launch(module, {
+    name: "NanoGatherPackedRows",
+    inputs: { words },
+    run: (l) => {
+      const out = l.output([ids.length, C]);
+      l.withIntegers([ids], ([address]) =>
+        // deno-fmt-ignore
+        module.kernel("nano_gather_packed_rows")(
+          formatCode(table), ids.length, C, l.address(words), address, l.address(out),
+        ));
+      return [out];
+    },
+  });
+}

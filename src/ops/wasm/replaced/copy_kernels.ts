@@ -1,0 +1,30 @@
+/**
+ * Copies of rows on the wasm heap, for tfjs's SplitV and Concat.
+ * @module
+ */
+import { type CopyTools, installCopyKernels } from "../../tape/copy_kernels.ts";
+import { launchOn } from "../runtime/launch.ts";
+import type { KernelModule } from "../runtime/module.ts";
+import { runRange } from "../runtime/parts.ts";
+
+/** Puts our copies in the place of tfjs's. */
+export function installWasmCopyKernels(module: KernelModule): void {
+  const { address, output } = launchOn(module);
+  const tools: CopyTools = {
+    output,
+    copyRows({ rows, width }, from, to) {
+      if (rows * width === 0) return;
+      const source = address(from.tensor) + 4 * from.offset;
+      const target = address(to.tensor) + 4 * to.offset;
+      runRange(module, "nano_copy_rows", rows, width, (row, count) => [
+        count,
+        width,
+        source + 4 * from.stride * row,
+        from.stride,
+        target + 4 * to.stride * row,
+        to.stride,
+      ]);
+    },
+  };
+  installCopyKernels("wasm", () => tools);
+}

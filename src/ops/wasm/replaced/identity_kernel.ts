@@ -1,0 +1,22 @@
+/**
+ * tfjs's Identity for the wasm backend, without the copy.
+ *
+ * tfjs clones every tensor that it saves for the backward pass. Its other backends share the values
+ * and count references; the wasm one copies them, all the weights included, at every op.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { replaceKernel } from "../../tape/replace_kernel.ts";
+
+/** Puts the sharing Identity in the place of tfjs's copying one. */
+export function installIdentityKernel(): void {
+  replaceKernel({
+    kernelName: "Identity",
+    backendName: "wasm",
+    kernelFunc: ({ inputs, backend }) => {
+      const { dataId, shape, dtype } = inputs.x as tf.TensorInfo;
+      (backend as tf.KernelBackend).incRef(dataId);
+      return { dataId, shape, dtype };
+    },
+  });
+}

@@ -1,0 +1,231 @@
+/**
+ * Other threads that take parts of a kernel's work. Each has its own instance of our module on the
+ * shared wasm heap, with a stack of its own, and sleeps on a shared word in between.
+ *
+ * Work is cut into calls that write different places and whose bits do not depend on where they are
+ * cut; each thread, ours included, takes the next call that is free. So the bits are those of one
+ * thread, and a thread which the system does not run holds up nobody.
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+import { SGEMM_SYMBOLS, sgemmOnHeap } from "../../../device/blas.ts";
+import type { Kernel } from "./module.ts";
+
+/** A BLAS that the threads call for large products, as our own thread does. */
+export interface ThreadBlas {
+  readonly library: string;
+  /** The process's address of the heap's first byte; a shared heap never moves. */
+  readonly base: bigint;
+}
+
+/** What a thread starts with. */
+export interface KernelThreadOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly code: WebAssembly.Module;
+  /** For each thread beside our own, where its stack starts (they grow down). */
+  readonly stacks: readonly number[];
+  readonly blas: ThreadBlas | null;
+  /** For how long to wait for a thread that does nothing. Default a minute. */
+  readonly patienceMs?: number;
+}
+
+/** Room that each call needs to itself. */
+export interface CallScratch {
+  /** Which parameter takes its address. */
+  readonly parameter: number;
+  /** Where the room starts, and how many bytes each thread's is. */
+  readonly address: number;
+  readonly stride: number;
+}
+
+/** Threads to share work with. */
+export interface KernelThreads {
+  /** Threads, ours included. */
+  readonly count: number;
+  /** Whether our own thread is inside a call, which then must not be cut again. */
+  readonly busy: boolean;
+  /**
+   * Runs calls of one kernel, none of which reads or writes what another writes.
+   * @throws {Error} where a thread has died in a call; later calls all run on our own thread
+   */
+  run(kernel: string, calls: readonly (readonly number[])[], scratch?: CallScratch): void;
+  /** Ends the other threads. Calls then all run on our own. */
+  stop(): void;
+}
+
+/** Words of the shared block; what runs in the threads has them as plain numbers. */
+const WORD = { job: 0, claim: 1, done: 2, failed: 3, spec: 4 } as const;
+/** Calls of a job; `claim` holds the job's number times this, plus the next free call. */
+const MOST_CALLS = 64;
+const MOST_PARAMETERS = 32;
+const BLOCK_BYTES = 64 + 8 * MOST_CALLS * MOST_PARAMETERS;
+/**
+ * Polls before sleeping, some 300 µs: longer than the host takes from one call to the next, since to
+ * wake a thread costs as much as a small call. `Atomics.pause` leaves the core to its other thread.
+ */
+const SPINS = 12_000;
+const PATIENCE_MS = 60_000;
+
+/**
+ * Takes calls of the current job until none is left. `claim` is −1 while a job is being written,
+ * which only happens once all calls of the one before are done. Runs in the threads too, as source
+ * text: it uses nothing but its parameters.
+ */
+function takeCalls(
+  words: Int32Array,
+  numbers: Float64Array,
+  kernels: readonly Kernel[],
+  thread: number,
+): void {
+  for (;;) {
+    const claim = Atomics.load(words, 1);
+    const call = claim & 63;
+    const [kernel, calls, parameters, scratchParameter, scratch, stride] = words.subarray(4, 10);
+    if (claim < 0 || call >= calls) return;
+    if (Atomics.compareExchange(words, 1, claim, claim + 1) !== claim) continue;
+    try {
+      const at = 8 + call * parameters;
+      const list = Array.from(numbers.subarray(at, at + parameters));
+      if (scratchParameter >= 0) list[scratchParameter] = (scratch >>> 0) + thread * stride;
+      kernels[kernel](...list);
+    } catch {
+      Atomics.store(words, 3, 1);
+    }
+    if (Atomics.add(words, 2, 1) + 1 === calls) Atomics.notify(words, 2);
+  }
+}
+
+const WORKER = `
+const { workerData: { block, memory, code, names, stack, blas, thread } } =
+  require("node:worker_threads");
+${sgemmOnHeap}
+let product = () => 0;
+if (blas !== null) {
+  const { symbols } = Deno.dlopen(blas.library, ${JSON.stringify(SGEMM_SYMBOLS)});
+  const sgemm = symbols.cblas_sgemm;
+  product = (...parameters) => sgemmOnHeap(sgemm, blas.base, ...parameters);
+}
+const { exports: kernels } = new WebAssembly.Instance(code, {
+  env: { memory, large_gemm: product },
+});
+kernels.__stack_pointer.value = stack | 0;
+const list = names.map((name) => kernels[name]);
+const words = new Int32Array(block), numbers = new Float64Array(block);
+${takeCalls}
+let seen = Atomics.load(words, 0);
+for (;;) {
+  takeCalls(words, numbers, list, thread);
+  for (let i = 0; i < ${SPINS} && Atomics.load(words, 0) === seen; i++) Atomics.pause?.();
+  Atomics.wait(words, 0, seen);
+  seen = Atomics.load(words, 0);
+}
+`;
+
+/** Waits until all calls are done; false where nothing was done for as long as `patienceMs`. */
+function waitForCalls(words: Int32Array, calls: number, patienceMs: number): boolean {
+  for (let i = 0; i < SPINS; i++) {
+    if (Atomics.load(words, WORD.done) === calls) return true;
+    Atomics.pause?.();
+  }
+  // Counted in short waits and not by the clock, which a sleeping machine turns on by hours.
+  const waitMs = Math.min(1000, patienceMs);
+  let left = Math.ceil(patienceMs / waitMs);
+  for (;;) {
+    const done = Atomics.load(words, WORD.done);
+    if (done === calls) return true;
+    if (Atomics.wait(words, WORD.done, done, waitMs) === "timed-out" && --left === 0) return false;
+  }
+}
+
+/**
+ * Starts threads beside our own, one for each stack; none where there is no stack. Nobody waits for
+ * them: until one is up, and where one cannot start, the others take its calls.
+ *
+ * @param kernels our own thread's instance
+ */
+export function startKernelThreads(
+  kernels: Readonly<Record<string, Kernel>>,
+  { memory, code, stacks, blas, patienceMs = PATIENCE_MS }: KernelThreadOptions,
+): KernelThreads {
+  const block = new SharedArrayBuffer(BLOCK_BYTES);
+  const words = new Int32Array(block);
+  const numbers = new Float64Array(block);
+  Atomics.store(words, WORD.claim, -1);
+  const names = Object.keys(kernels);
+  const list = names.map((name) => kernels[name]);
+  const workers = stacks.map((stack, i) => {
+    const workerData = { block, memory, code, names, stack, blas, thread: i + 1 };
+    const worker = new Worker(WORKER, { eval: true, workerData });
+    worker.unref();
+    worker.on("error", () => {});
+    return worker;
+  });
+  let alive = workers.length > 0;
+  let busy = false;
+  let job = 0;
+  const runAlone = (
+    kernel: Kernel,
+    calls: readonly (readonly number[])[],
+    scratch: CallScratch | undefined,
+  ): void => {
+    busy = true;
+    try {
+      for (const call of calls) {
+        const parameters = [...call];
+        if (scratch !== undefined) parameters[scratch.parameter] = scratch.address;
+        kernel(...parameters);
+      }
+    } finally {
+      busy = false;
+    }
+  };
+  return {
+    get count() {
+      return alive ? workers.length + 1 : 1;
+    },
+    get busy() {
+      return busy;
+    },
+    run(name, calls, scratch) {
+      const index = names.indexOf(name);
+      if (index < 0) throw new Error(`No kernel named ${name}.`);
+      const width = calls[0]?.length ?? 0;
+      if (busy || calls.length >= MOST_CALLS || width > MOST_PARAMETERS) {
+        throw new Error(`Cannot cut ${name} into ${calls.length} calls of ${width} parameters.`);
+      }
+      if (!alive) return runAlone(list[index], calls, scratch);
+      Atomics.store(words, WORD.claim, -1);
+      // deno-fmt-ignore
+      words.set([
+        index, calls.length, width, scratch?.parameter ?? -1, scratch?.address ?? 0,
+        scratch?.stride ?? 0,
+      ], WORD.spec);
+      calls.forEach((call, i) => numbers.set(call, 8 + i * width));
+      Atomics.store(words, WORD.failed, 0);
+      Atomics.store(words, WORD.done, 0);
+      job = (job + 1) & 0xffffff;
+      Atomics.store(words, WORD.claim, job * MOST_CALLS);
+      Atomics.add(words, WORD.job, 1);
+      Atomics.notify(words, WORD.job);
+      busy = true;
+      try {
+        takeCalls(words, numbers, list, 0);
+      } finally {
+        busy = false;
+      }
+      if (!waitForCalls(words, calls.length, patienceMs)) {
+        alive = false;
+        throw new Error(
+          `Cannot finish ${name}: a thread of the kernels does not answer; set NANOVLM_THREADS=1.`,
+        );
+      }
+      if (Atomics.load(words, WORD.failed) !== 0) {
+        throw new Error(`Cannot finish ${name}: a thread of the kernels failed in it.`);
+      }
+    },
+    stop() {
+      alive = false;
+      for (const worker of workers) worker.terminate();
+    },
+  };
+}

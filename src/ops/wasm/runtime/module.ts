@@ -1,0 +1,156 @@
+/**
+ * Our wasm module on the tfjs wasm backend's heap.
+ *
+ * The module has no memory, data or globals of its own: it is given a stack and scratch that the
+ * host's malloc hands out (`kernels/check_module.ts` checks the binary).
+ * @module
+ */
+import { type Blas, memoryAddress } from "../../../device/blas.ts";
+import { withSharedMemory } from "../../../device/shared_wasm_memory.ts";
+import type { WasmHeap } from "../../../device/wasm_heap.ts";
+import { cutGemm } from "./gemm_parts.ts";
+import { GrowingBlock } from "./growing_block.ts";
+import { type KernelThreads, startKernelThreads } from "./kernel_threads.ts";
+import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
+
+/** An exported kernel: numbers in (addresses, counts, floats), at most one number out. */
+export type Kernel = (...parameters: number[]) => number;
+
+/** 64 KiB: the deepest kernel keeps a few tiles there. */
+const STACK_BYTES = 64 * 1024;
+
+/** The module while its heap is up. */
+export interface KernelModule {
+  readonly heap: WasmHeap;
+  /** True where multiply-add is fused. */
+  readonly relaxed: boolean;
+  /** @throws {Error} where the binary has no such kernel. */
+  kernel(name: string): Kernel;
+  /** Address of at least `floats` floats, 16-byte aligned, until the next call of `scratch`. */
+  scratch(floats: number): number;
+  /** Threads that large work may be cut for, ours included. */
+  readonly threads: number;
+  /** Threads beside ours that have been started: none before there is work for them. */
+  readonly startedThreads: number;
+  /**
+   * Runs calls of one kernel, none of which reads or writes what another writes, on all threads.
+   *
+   * @param scratch room of so many floats for each call: its address goes into that parameter
+   * @throws {Error} where another thread has died in a call
+   */
+  runParts(
+    kernel: string,
+    calls: readonly (readonly number[])[],
+    scratch?: { readonly parameter: number; readonly floats: number },
+  ): void;
+  /** Ends the other threads; everything then runs on ours. */
+  stopThreads(): void;
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** Compiles the fused binary where this engine validates it, else the plain one. */
+function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean } {
+  const fused = decodeBase64(RELAXED_KERNELS);
+  const relaxed = WebAssembly.validate(fused);
+  const bytes = relaxed ? fused : decodeBase64(PLAIN_KERNELS);
+  return {
+    code: new WebAssembly.Module(shared ? withSharedMemory(bytes) ?? bytes : bytes),
+    relaxed,
+  };
+}
+
+/** Where a stack starts that is put on the heap: they grow down, from a 16-byte boundary. */
+function newStack(heap: WasmHeap): number {
+  return Math.floor((heap.malloc(STACK_BYTES) + STACK_BYTES) / 16) * 16;
+}
+
+/** How the kernels run. */
+export interface KernelModuleOptions {
+  /** Takes the large products, where there is one. */
+  readonly blas?: Blas;
+  /** Threads that share large work, ours included; 1 where the heap is not shared. Default 1. */
+  readonly threads?: number;
+}
+
+/** Puts the kernels on a heap. Other threads start when there is work for them. */
+export function loadKernelModule(
+  heap: WasmHeap,
+  { blas, threads: wantedThreads = 1 }: KernelModuleOptions = {},
+): KernelModule {
+  const { code, relaxed } = compile(heap.shared);
+  const blasGemm = blas?.largeGemm(heap.memory) ?? (() => 0);
+  const largeGemm = (...product: number[]): number => {
+    if (threads === 1 || pool?.busy) return blasGemm(...product);
+    const calls = cutGemm(product, pool?.count ?? threads, blas !== undefined);
+    if (calls === null) return blasGemm(...product);
+    runParts("nano_gemm", calls, { parameter: calls[0].length - 1, floats: gemmScratch() });
+    return 1;
+  };
+  const instance = new WebAssembly.Instance(code, {
+    env: { memory: heap.memory, large_gemm: largeGemm },
+  });
+  const stackPointer = instance.exports.__stack_pointer;
+  if (!(stackPointer instanceof WebAssembly.Global)) {
+    throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`.");
+  }
+  stackPointer.value = newStack(heap) | 0;
+  const kernels: Record<string, Kernel> = {};
+  for (const [name, value] of Object.entries(instance.exports)) {
+    if (typeof value === "function") kernels[name] = value as Kernel;
+  }
+  const kernel = (name: string): Kernel => {
+    const found = kernels[name];
+    if (found === undefined) throw new Error(`No kernel named ${name}.`);
+    return found;
+  };
+  const gemmScratch = kernel("nano_gemm_scratch_floats");
+  const scratch = new GrowingBlock(heap);
+  const callScratch = new GrowingBlock(heap);
+  const threads = heap.shared ? Math.max(1, wantedThreads) : 1;
+  let pool: KernelThreads | null = null;
+  const startPool = (): KernelThreads =>
+    startKernelThreads(kernels, {
+      memory: heap.memory,
+      code,
+      stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
+      blas: blas === undefined ? null : { library: blas.library, base: memoryAddress(heap.memory) },
+    });
+  const runParts: KernelModule["runParts"] = (name, calls, room) => {
+    const floats = Math.ceil((room?.floats ?? 0) / 16) * 16;
+    if (threads === 1 || calls.length === 1) {
+      // What such a call hands on to largeGemm may be cut, and then has the other block.
+      const run = kernel(name);
+      for (const call of calls) {
+        const parameters = [...call];
+        if (room !== undefined) parameters[room.parameter] = scratch.address(floats);
+        run(...parameters);
+      }
+      return;
+    }
+    pool ??= startPool();
+    const callRoom = room === undefined ? undefined : {
+      parameter: room.parameter,
+      address: callScratch.address(floats * threads),
+      stride: floats * 4,
+    };
+    pool.run(name, calls, callRoom);
+  };
+  return {
+    heap,
+    relaxed,
+    kernel,
+    threads,
+    get startedThreads() {
+      return pool === null ? 0 : pool.count - 1;
+    },
+    runParts,
+    scratch: (floats) => scratch.address(floats),
+    stopThreads: () => pool?.stop(),
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * Sums over rows in WGSL, in two stages: every chunk of rows is summed by itself.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { HalfFormat } from "../../half/precision.ts";
+import { type GpuLaunch, launch } from "../runtime/launch.ts";
+import {
+  cachedProgram,
+  grid,
+  type LaneValue,
+  laneValue,
+  type Program,
+} from "../runtime/program.ts";
+
+// R rows, C columns, S chunks of rows
+
+/** Chunks of rows at most. */
+const CHUNKS = 32;
+const WORKGROUP = 32;
+
+/** What a stage rounds. */
+interface Stage {
+  readonly half?: HalfFormat;
+  readonly roundsTerms: boolean;
+  readonly roundsSum: boolean;
+}
+
+/** [R, C] → [S, C]: chunk s sums the rows s, s + S, s + 2 S, … */
+function partialSums(
+  type: LaneValue["type"],
+  { half, roundsTerms, roundsSum }: Stage,
+): Program {
+  const rounding = half ? ` ${half} ${roundsTerms} ${roundsSum}` : "";
+  return cachedProgram(`column sum ${type}${rounding}`, () => ({
+    bindings: [{ name: "x", type, rounded: roundsTerms }, { name: "y", type, write: true }],
+    parameters: { R: "u32", C: "u32", S: "u32" },
+    rounds: half && { format: half, type },
+    workgroup: WORKGROUP,
+    body: `
+      if (index >= p.C * p.S) { return; }
+      let column = index % p.C;
+      let chunk = index / p.C;
+      var sum = ${type}();
+      for (var row = chunk; row < p.R; row += p.S) { sum += load_x(row * p.C + column); }
+      y[index] = ${roundsSum ? "round_half(sum)" : "sum"};`,
+  }));
+}
+
+/**
+ * Records the sum over the rows of `x` [R, C] and returns it, [C].
+ *
+ * @param half rounds what is summed, and the sum
+ */
+export function sumRows(
+  l: GpuLaunch,
+  x: tf.TensorInfo,
+  R: number,
+  C: number,
+  half?: HalfFormat,
+): tf.TensorInfo {
+  const { width, type } = laneValue(C);
+  const columns = C / width;
+  const out = l.output([C]);
+  const stage = (from: tf.TensorInfo, to: tf.TensorInfo, rows: number, S: number): void => {
+    const rounding = {
+      half,
+      roundsTerms: half !== undefined && from === x,
+      roundsSum: half !== undefined && to === out,
+    };
+    l.dispatch(
+      partialSums(type, rounding),
+      [l.buffer(from), l.buffer(to)],
+      { R: rows, C: columns, S },
+      grid(columns * S, WORKGROUP),
+      { flops: rows * C, bytes: 4 * (rows + S) * C },
+    );
+  };
+  if (R <= CHUNKS) {
+    stage(x, out, R, 1);
+    return out;
+  }
+  const partial = l.output([CHUNKS, C]);
+  stage(x, partial, R, CHUNKS);
+  stage(partial, out, CHUNKS, 1);
+  l.backend.disposeData(partial.dataId);
+  return out;
+}
+
+/** Sum over all but the last dimension: [..., C] → [C]; `half`: R(Σ R(x)). */
+export function columnSum(x: tf.Tensor, half?: HalfFormat): tf.Tensor {
+  const C = x.shape[x.rank - 1];
+  return launch({
+    name: "GpuColumnSum",
+    inputs: { x },
+    run: (l) => [sumRows(l, x, x.size / C, C, half)],
+  });
+}

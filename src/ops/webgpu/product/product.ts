@@ -1,0 +1,251 @@
+/**
+ * Matrix products in WGSL: which shader computes one, and on what.
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { PackedWeight } from "../../half/packed_weight.ts";
+import type { HalfFormat } from "../../half/precision.ts";
+import type { GpuLaunch } from "../runtime/launch.ts";
+import { bindOperand, type Operands, type PackedNumbers } from "./product_operands.ts";
+import {
+  COLUMNS,
+  LANES,
+  PARAMETERS,
+  type ProductKind,
+  scalarProgram,
+  TILE,
+  vectorProgram,
+} from "./product_shaders.ts";
+import { type Epilogue, epilogueResources } from "./product_store.ts";
+import { grid, MAX_ITERATIONS, type Program } from "../runtime/program.ts";
+import { THIN_ROWS, thinGroups, thinProgram } from "./thin_product.ts";
+import { recordUnpacking } from "./unpacking.ts";
+
+// M rows of the result, N its columns, K the inner dimension
+
+/** A product C = A B of matrices that lie in tensors. */
+export interface Product {
+  readonly kind: ProductKind;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: tf.TensorInfo;
+  readonly b: tf.TensorInfo;
+  /** Where A's numbers are in 16 bits: `a` are the words, and this is what they stand for. */
+  readonly aPacked?: PackedNumbers;
+  /** The same of B. */
+  readonly bPacked?: PackedNumbers;
+  readonly c: tf.TensorInfo;
+  /** [N], added to every row. */
+  readonly bias?: tf.TensorInfo;
+  /** In a 16-bit pass: what A, B and the bias are rounded to, and what follows says. */
+  readonly half?: HalfFormat;
+  /** Rounds A B, with its bias, before it is scaled and C added, which takes one run then. */
+  readonly roundsSum?: boolean;
+  /** Rounds what C holds in the end. */
+  readonly roundsResult?: boolean;
+  /** Adds to what C holds. */
+  readonly accumulate?: boolean;
+  /** Times A B, before C is added. */
+  readonly scale?: number;
+  /** Where GELU(C) goes: shaped as C. */
+  readonly activated?: tf.TensorInfo;
+  /** First row of A (`tn`: of its K rows) that takes part. */
+  readonly aRow?: number;
+  /** First row of B that takes part. */
+  readonly bRow?: number;
+  /** First column of A (not `tn`) that takes part, where `aColumns` says how many there are. */
+  readonly aColumn?: number;
+  /** First column of B (`nt`) that takes part, where `bColumns` says how many there are. */
+  readonly bColumn?: number;
+  /** First row of C that is written. */
+  readonly cRow?: number;
+  /** Columns of C in memory, where they are more than N; what lies beyond N is overwritten. */
+  readonly cColumns?: number;
+  /** Columns of A in memory, where they are more than K (`tn`: than M). */
+  readonly aColumns?: number;
+  /** `nt`: columns of B in memory, where they are more than K. */
+  readonly bColumns?: number;
+}
+
+/** A weight as B of a product. `tensor` holds its numbers or words; by default, the weight's own. */
+export function operandB(
+  weight: tf.TensorInfo | PackedWeight,
+  tensor: tf.TensorInfo = weight instanceof PackedWeight ? weight.words : weight,
+): Pick<Product, "b" | "bPacked"> {
+  if (!(weight instanceof PackedWeight)) return { b: tensor };
+  return { b: tensor, bPacked: { format: weight.format, shape: weight.shape } };
+}
+
+/** Whether rows of all three matrices can be read and written four values at a time. */
+function isVectorised({ kind, N, K }: Product, [a, b, c]: readonly number[]): boolean {
+  return a % 4 === 0 && b % 4 === 0 && c % 4 === 0 && (kind === "tn" || K % 4 === 0) &&
+    (N % 4 === 0 || c > N);
+}
+
+type Chosen = [program: Program, groups: [number, number, number]];
+
+/** The shader for few rows. */
+function thin(l: GpuLaunch, operands: Operands, epilogue: Epilogue, M: number, N: number): Chosen {
+  const { isFallback } = l;
+  const rows = 2 ** Math.ceil(Math.log2(M));
+  const program = thinProgram({ operands, epilogue, rows, isFallback }, PARAMETERS);
+  return [program, thinGroups(N, isFallback)];
+}
+
+/** The shader for many rows. */
+function square(
+  l: GpuLaunch,
+  operands: Operands,
+  epilogue: Epilogue,
+  { kind, M, N, K, half }: Product,
+): Chosen {
+  const variant = { operands, epilogue, kind };
+  if (!l.isFallback) {
+    const narrow = l.hasF16 && half === "fp16";
+    const program = vectorProgram({ ...variant, narrow, shape: "tiles", depth: 1 });
+    return [program, [Math.ceil(N / TILE), Math.ceil(M / TILE), 1]];
+  }
+  const shape = M >= 128 ? 16 : 8;
+  const depth = kind === "tn" && K % 4 === 0 ? 4 : 1;
+  const program = vectorProgram({ ...variant, narrow: false, shape, depth });
+  return [program, [Math.ceil(N / COLUMNS), Math.ceil(M / (shape * LANES)), 1]];
+}
+
+/** Whether a product is computed at once, so that its sum can be rounded and then added to C. */
+export function isOneRun({ K }: Pick<Product, "K">): boolean {
+  return K <= MAX_ITERATIONS;
+}
+
+/** The product as sums over runs of K that a loop may have, one after the other. */
+function inRuns(product: Product): Product[] {
+  const { kind, K, bias, accumulate, activated, roundsSum, roundsResult } = product;
+  const { aRow = 0, bRow = 0, aColumn = 0, bColumn = 0, aColumns, bColumns } = product;
+  if (roundsSum && accumulate) {
+    throw new Error(`Cannot round a sum of ${K} terms before it is added: it comes in runs.`);
+  }
+  const starts = Array.from(
+    { length: Math.ceil(K / MAX_ITERATIONS) },
+    (_, i) => i * MAX_ITERATIONS,
+  );
+  return starts.map((start) => {
+    const isLast = start + MAX_ITERATIONS >= K;
+    return {
+      ...product,
+      K: Math.min(MAX_ITERATIONS, K - start),
+      ...(kind === "tn" ? { aRow: aRow + start } : {
+        aColumn: aColumn + start,
+        aColumns: aColumns ?? K,
+      }),
+      ...(kind === "nt"
+        ? { bColumn: bColumn + start, bColumns: bColumns ?? K }
+        : { bRow: bRow + start }),
+      bias: start === 0 ? bias : undefined,
+      accumulate: accumulate || start > 0,
+      activated: isLast ? activated : undefined,
+      roundsSum: false,
+      roundsResult: isLast && (roundsSum || roundsResult),
+    };
+  });
+}
+
+/** Bytes and operations of a product. */
+function workOf(
+  { M, N, K, activated, bias, accumulate = false, aPacked, bPacked }: Product,
+  bSize: number,
+): { flops: number; bytes: number } {
+  const width = (packed: unknown): number => packed === undefined ? 4 : 2;
+  return {
+    flops: 2 * M * N * K + (activated ? 15 * M * N : 0),
+    bytes: width(aPacked) * M * K + width(bPacked) * Math.min(K * N, bSize) +
+      4 * (M * N * (1 + Number(accumulate) + Number(activated !== undefined)) +
+          (bias === undefined ? 0 : N)),
+  };
+}
+
+/** Runs `use` on the product with words of that operand widened into a tensor. */
+function withWide(
+  l: GpuLaunch,
+  product: Product,
+  name: "a" | "b",
+  use: (product: Product) => void,
+): void {
+  const packed = product[`${name}Packed`];
+  if (packed === undefined) return use(product);
+  const wide = recordUnpacking(l, product[name], packed.format, packed.shape);
+  use({ ...product, [name]: wide, [`${name}Packed`]: undefined });
+  l.backend.disposeData(wide.dataId);
+}
+
+/** Records a product. */
+export function multiply(l: GpuLaunch, product: Product): void {
+  const { kind, M, N, K, a, b, aPacked, bPacked, c, bias, activated } = product;
+  const { scale = 1, accumulate = false, half = null } = product;
+  const { aRow = 0, bRow = 0, cRow = 0, aColumn = 0, bColumn = 0 } = product;
+  if (M === 0 || N === 0) return;
+  if (!isOneRun(product)) {
+    for (const run of inRuns(product)) multiply(l, run);
+    return;
+  }
+  const aColumns = product.aColumns ?? (kind === "tn" ? M : K);
+  const bColumns = kind === "nt" ? product.bColumns ?? K : N;
+  const cColumns = product.cColumns ?? N;
+  const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
+  const epilogue: Epilogue = {
+    ...{ scaled: scale !== 1, bias: bias !== undefined },
+    ...{ add: accumulate, gelu: activated !== undefined },
+    roundsSum: product.roundsSum ?? false,
+    roundsResult: product.roundsResult ?? false,
+  };
+  const results = epilogueResources(l, c, bias, activated);
+  const work = workOf(product, bSize);
+  if (!isVectorised(product, [aColumns, bColumns, cColumns])) {
+    // Rows that are no multiples of four are read one by one, which words are not.
+    if (aPacked ?? bPacked) {
+      withWide(
+        l,
+        product,
+        "a",
+        (product) => withWide(l, product, "b", (product) => multiply(l, product)),
+      );
+      return;
+    }
+    l.dispatch(
+      scalarProgram(kind, half, epilogue),
+      [l.buffer(a), l.buffer(b), ...results],
+      {
+        ...{ M, N, K, aStride: aColumns, bStride: bColumns, cStride: cColumns },
+        aOffset: aRow * aColumns + aColumn,
+        bOffset: bRow * bColumns + bColumn,
+        cOffset: cRow * cColumns,
+        bLast: bSize - 1,
+        scale,
+      },
+      grid(M * N, 64),
+      work,
+    );
+    return;
+  }
+  const rowsOfA = kind === "tn" ? K : M;
+  // A texture holds the rows that take part and no others.
+  const [inA, typeA] = bindOperand(l, "a", a, aPacked, half, aRow * aColumns, rowsOfA * aColumns);
+  const [inB, typeB] = bindOperand(l, "b", b, bPacked, half);
+  const operands: Operands = { a: typeA, b: typeB, half };
+  const [program, groups] = kind === "nt" && M <= THIN_ROWS
+    ? thin(l, operands, epilogue, M, N)
+    : square(l, operands, epilogue, product);
+  l.dispatch(
+    program,
+    [inA, inB, ...results],
+    {
+      ...{ M, N, K, aStride: aColumns / 4, bStride: bColumns / 4, cStride: cColumns / 4 },
+      aOffset: ((l.isFallback ? 0 : aRow * aColumns) + aColumn) / 4,
+      bOffset: (bRow * bColumns + bColumn) / 4,
+      cOffset: cRow * cColumns / 4,
+      bLast: Math.floor(bSize / 4) - 1,
+      scale,
+    },
+    groups,
+    work,
+  );
+}

@@ -1,0 +1,163 @@
+/**
+ * WGSL programs: bindings, parameters and a body, put together into one compute shader.
+ * @module
+ */
+
+import type { PackedFormat } from "../../half/packed_weight.ts";
+import { type Rounding, roundingDeclarations } from "./rounding.ts";
+import { WIDEN } from "./widen.ts";
+
+/**
+ * What a binding is read as. `texture`: a tensor's values as rows of rgba32float texels; a packed
+ * format: numbers in 16 bits, four of them at a time, as float32.
+ */
+export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture" | PackedFormat;
+
+/** One resource of a program, in binding order. */
+export interface Binding {
+  readonly name: string;
+  readonly type: BindingType;
+  /** Default: read only. */
+  readonly write?: boolean;
+  /** Whether `load_x` rounds what it reads, as the program's `rounds` says. */
+  readonly rounded?: boolean;
+}
+
+/** How many values a lane takes at a time, and their type. */
+export interface LaneValue {
+  readonly width: 1 | 4;
+  readonly type: "f32" | "vec4<f32>";
+}
+
+/** Four values at a time where `count` is a multiple of four. */
+export function laneValue(count: number): LaneValue {
+  return count % 4 === 0 ? { width: 4, type: "vec4<f32>" } : { width: 1, type: "f32" };
+}
+
+/** WGSL of the sum of a lane's values. */
+export function sumOfLane(type: LaneValue["type"], value: string): string {
+  return type === "f32" ? value : `dot(${value}, vec4<f32>(1.0))`;
+}
+
+/** A parameter is 32 bits of a uniform buffer. */
+export type ParameterType = "u32" | "f32";
+
+/** What {@linkcode program} puts together. */
+export interface ProgramSource {
+  readonly name: string;
+  readonly bindings: readonly Binding[];
+  readonly parameters: Readonly<Record<string, ParameterType>>;
+  /** Invocations of a workgroup. */
+  readonly workgroup: number;
+  /** Whether it uses the type f16, for which the device needs `shader-f16`. */
+  readonly usesF16?: boolean;
+  /** Gives it `round_half(x)`. */
+  readonly rounds?: Rounding;
+  /** Declarations before `main`. */
+  readonly declarations?: string;
+  /**
+   * Of `main`. It sees `p` (the parameters), `lane` (in the workgroup), `group` (workgroup id),
+   * `index` (of the invocation, workgroups counted along x and y together).
+   */
+  readonly body: string;
+}
+
+/** A shader with what it takes to bind it. */
+export interface Program extends ProgramSource {
+  readonly code: string;
+}
+
+/**
+ * Iterations that the loops of one invocation may take together: llvmpipe ends them after 65,535,
+ * in silence.
+ */
+export const MAX_ITERATIONS = 32768;
+
+/** Texels of a row of every texture: a power of two. */
+export const TEXTURE_WIDTH = 1024;
+
+function declareBinding({ name, type, write, rounded }: Binding, index: number): string {
+  const at = `@group(0) @binding(${index})`;
+  const load = (type: string, body: string): string =>
+    rounded
+      ? `fn read_${name}(i: u32) -> ${type} { ${body} }
+fn load_${name}(i: u32) -> ${type} { return round_half(read_${name}(i)); }`
+      : `fn load_${name}(i: u32) -> ${type} { ${body} }`;
+  if (type === "texture") {
+    const place = `vec2<u32>(i & ${TEXTURE_WIDTH - 1}u, i >> ${Math.log2(TEXTURE_WIDTH)}u)`;
+    return `${at} var ${name}_texels: texture_storage_2d<rgba32float, read>;
+${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
+  }
+  if (type === "BF16" || type === "F16") {
+    const halves = ["x", "y"].flatMap((word) => [`w.${word} & 0xffffu`, `w.${word} >> 16u`]);
+    const wide = halves.map((half) => `widen_${name}(${half})`).join(", ");
+    return `${at} var<storage, read> ${name}: array<vec2<u32>>;
+fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }
+${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`)}`;
+  }
+  const access = write ? "read_write" : "read";
+  return `${at} var<storage, ${access}> ${name}: array<${type}>;${
+    write ? "" : `\n${load(type, `return ${name}[i];`)}`
+  }`;
+}
+
+/** Puts a shader together. Each readable binding `x` has a function `load_x(i)`. */
+export function program(source: ProgramSource): Program {
+  const { bindings, parameters, workgroup, usesF16, rounds, declarations = "", body } = source;
+  const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
+  const code = `${usesF16 ? "enable f16;\n" : ""}// ${source.name}
+struct Parameters {
+${fields.join("\n")}
+}
+${bindings.map(declareBinding).join("\n")}${rounds ? roundingDeclarations(rounds) : ""}
+@group(0) @binding(${bindings.length}) var<uniform> p: Parameters;
+${declarations}
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = (group.y * groups.x + group.x) * ${workgroup}u + lane;
+${body}
+}
+`;
+  return { ...source, code };
+}
+
+const programs = new Map<string, Program>();
+
+/** The program of that name, put together once. A name stands for one source. */
+export function cachedProgram(name: string, source: () => Omit<ProgramSource, "name">): Program {
+  let found = programs.get(name);
+  if (found === undefined) {
+    found = program({ name, ...source() });
+    programs.set(name, found);
+  }
+  return found;
+}
+
+/** The parameters as the uniform buffer has them. @throws {Error} where one is missing */
+export function packParameters(
+  { name, parameters: types }: Program,
+  values: Readonly<Record<string, number>>,
+): Uint32Array<ArrayBuffer> {
+  const entries = Object.entries(types);
+  // A uniform buffer's size is a multiple of 16 bytes.
+  const words = new Uint32Array(Math.max(4, Math.ceil(entries.length / 4) * 4));
+  const floats = new Float32Array(words.buffer);
+  entries.forEach(([key, type], i) => {
+    const value = values[key];
+    if (value === undefined) throw new Error(`The program ${name} lacks its parameter ${key}.`);
+    if (type === "u32") words[i] = value;
+    else floats[i] = value;
+  });
+  return words;
+}
+
+/** Workgroups for `count` invocations, in a grid that no adapter's limit on a dimension refuses. */
+export function grid(count: number, workgroup: number): [number, number, number] {
+  const groups = Math.max(1, Math.ceil(count / workgroup));
+  const x = Math.min(groups, 32768);
+  return [x, Math.ceil(groups / x), 1];
+}

@@ -1,0 +1,44 @@
+/**
+ * Rounding to 16-bit formats in WGSL, for whichever shader wants it.
+ * @module
+ */
+import type { HalfFormat } from "../../half/precision.ts";
+import type { LaneValue } from "./program.ts";
+
+/** Rounding of a shader: to a format, on values of one type. */
+export interface Rounding {
+  readonly format: HalfFormat;
+  readonly type: LaneValue["type"];
+}
+
+/**
+ * The bits of float32s that are no NaN, rounded, with `U` for u32 or a vector of them: integer
+ * arithmetic, for how a GPU converts to float16 is its own affair.
+ */
+const ROUNDED: Record<HalfFormat, string> = {
+  bf16: "return (bits + U(0x7fffu) + ((bits >> U(16u)) & U(1u))) & U(0xffff0000u);",
+  // Below 2^-14 all numbers are multiples of 2^-24; to scale by a power of two is exact, and WGSL's
+  // round() takes ties to even.
+  fp16: `
+  let size = bits & U(0x7fffffffu);
+  let up = (size + U(0xfffu) + ((size >> U(13u)) & U(1u))) & U(0xffffe000u);
+  let large = select(up, U(0x7f800000u), up >= U(0x47800000u));
+  let small = bitcast<U>(round(bitcast<F>(size) * 16777216.0) * 5.9604644775390625e-8);
+  return (bits & U(0x80000000u)) | select(large, small, size < U(0x38800000u));`,
+};
+
+/** WGSL of `fn round_half(x: type) -> type`. */
+export function roundingDeclarations({ format, type }: Rounding): string {
+  const bits = type === "f32" ? "u32" : "vec4<u32>";
+  const body = ROUNDED[format].replaceAll("U(", `${bits}(`).replaceAll("<U>", `<${bits}>`)
+    .replaceAll("<F>", `<${type}>`);
+  return `
+fn rounded_bits(bits: ${bits}) -> ${bits} {
+  ${body}
+}
+fn round_half(x: ${type}) -> ${type} {
+  let bits = bitcast<${bits}>(x);
+  let is_nan = (bits & ${bits}(0x7fffffffu)) > ${bits}(0x7f800000u);
+  return bitcast<${type}>(select(rounded_bits(bits), ${bits}(0x7fc00000u), is_nan));
+}`;
+}

@@ -1,0 +1,29 @@
+import { formatTable } from "./console_table.ts";
+import type { EvaluationSample } from "../evaluation_sample.ts";
+
+/**
+ * The table of sample answers that a run and `eval` print.
+ *
+ * @param samples questions with expected and given answers
+ * @param limit how many to show; all where left out
+ * @param width the columns of the terminal
+ * @returns lines, each ended by a line break
+ */
+export function formatSamples(
+  samples: readonly EvaluationSample[],
+  limit: number = samples.length,
+  width = 100,
+): string {
+  return formatTable(
+    [{ header: "question", lines: 2 }, { header: "expected" }, { header: "answer", lines: 2 }, {
+      header: "",
+    }],
+    samples.slice(0, limit).map((sample) => [
+      sample.question,
+      sample.expected,
+      sample.answer,
+      sample.correct === null ? "" : sample.correct ? "right" : "wrong",
+    ]),
+    width,
+  );
+}

@@ -1,0 +1,258 @@
+/** One child: a fresh `deno run` with the guard on its main thread, and the channel to it. */
+import type { ChildCommand } from "./command.ts";
+import { childPreamble } from "./program.ts";
+import { makeCodec } from "./codec.ts";
+import { FrameReader } from "./frame_reader.ts";
+import { type Frames, makeFrames } from "./frames.ts";
+import type { GuardMessage, HostMessage } from "./protocol.ts";
+
+/** How a child ended. */
+export interface ChildDeath {
+  reason: "timeout" | "memory" | "busy" | "crash" | "flood" | "closed";
+  /** In words, for the log. */
+  detail: string;
+  refused: string[];
+}
+
+/** Thrown to whoever waits for an answer of a child that ended. */
+export class ChildDeathError extends Error {
+  override name = "ChildDeathError";
+  /** How it ended. */
+  readonly death: ChildDeath;
+
+  constructor(death: ChildDeath) {
+    super(death.detail);
+    this.death = death;
+  }
+}
+
+/** Bytes that a child may write past the channel before it is ended. */
+const NOISE_BYTES = 1 << 20;
+const codec = makeCodec();
+
+/** A started child. One request at a time. */
+export class SandboxChild {
+  /** Resolves when the process is gone. */
+  readonly dead: Promise<ChildDeath>;
+  /** What it printed past the channel since the last {@linkcode takeNoise}. */
+  #noise: string[] = [];
+  #noiseBytes = 0;
+  #process: Deno.ChildProcess;
+  #writer: WritableStreamDefaultWriter<Uint8Array>;
+  #frames!: Frames;
+  #sending: Promise<unknown> = Promise.resolve();
+  #opening: Promise<unknown> = Promise.resolve();
+  #waiting: PromiseWithResolvers<GuardMessage> | null = null;
+  #death: ChildDeath | null = null;
+  #stderrTail = "";
+  #memoryBytes: number;
+  #watch: ReturnType<typeof setInterval> | undefined;
+
+  private constructor(process: Deno.ChildProcess, memoryMb: number) {
+    this.#process = process;
+    this.#memoryBytes = Math.max(memoryMb, 192) * 2 ** 20;
+    this.#writer = process.stdin.getWriter();
+    this.dead = this.#ended();
+    // The host must be able to end with a child still warm; pending requests hold a timer.
+    process.unref();
+  }
+
+  /** The operating system's id of the process. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Whether the process still runs, as far as is known. */
+  get alive(): boolean {
+    return this.#death === null;
+  }
+
+  /**
+   * Starts a child and waits until its guard is there.
+   *
+   * @throws ChildDeathError where the process does not come up
+   */
+  static async start(
+    command: ChildCommand,
+    limits: { memoryMb: number; allowNet: boolean },
+    timeoutMs: number,
+  ): Promise<SandboxChild> {
+    let process: Deno.ChildProcess;
+    try {
+      process = new Deno.Command(command.program, {
+        args: command.args,
+        env: command.env,
+        clearEnv: true,
+        cwd: command.cwd,
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new Error(
+          "Cannot start a reward process: this process may not start others; run with --allow-run " +
+            "(reward modules run in processes of their own, which get no permission from it)",
+          { cause: error },
+        );
+      }
+      throw error;
+    }
+    const child = new SandboxChild(process, limits.memoryMb);
+    const magic = crypto.getRandomValues(new Uint8Array(16));
+    const key = crypto.getRandomValues(new Uint8Array(32));
+    child.#frames = await makeFrames(magic, key, 0);
+    child.#listen(magic);
+    child.#write(childPreamble(magic, key));
+    child.#watchMemory();
+    await child.request({ type: "limits", ...limits }, timeoutMs);
+    return child;
+  }
+
+  /**
+   * Sends a message and waits for the guard's answer.
+   *
+   * @throws ChildDeathError where the process ends first, or is ended because it took too long
+   */
+  async request(message: HostMessage, timeoutMs: number): Promise<GuardMessage> {
+    if (this.#waiting !== null) throw new Error("a sandbox child takes one request at a time");
+    if (this.#death !== null) throw new ChildDeathError(this.#death);
+    const payload = codec.encode(message);
+    const waiting = Promise.withResolvers<GuardMessage>();
+    this.#waiting = waiting;
+    this.#noiseBytes = 0;
+    this.#sending = this.#sending.then(async () => this.#write(await this.#frames.seal(payload)));
+    // The guard keeps the time too and says more; the host's own clock is for a guard that cannot.
+    const timer = setTimeout(
+      () => this.kill("timeout", `it did not answer within ${timeoutMs} ms`),
+      timeoutMs + 400,
+    );
+    try {
+      return await waiting.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = null;
+    }
+  }
+
+  /** What the child wrote past the channel since the last call of this. */
+  takeNoise(): string[] {
+    const taken = this.#noise;
+    this.#noise = [];
+    return taken;
+  }
+
+  /** Ends a process that answers what it was not asked. @throws ChildDeathError always */
+  broken(): never {
+    this.kill("crash", "it answered what it was not asked");
+    throw new ChildDeathError(this.#death!);
+  }
+
+  /** Ends the process at once. */
+  kill(reason: ChildDeath["reason"], detail: string, refused: string[] = []): void {
+    if (this.#death !== null) return;
+    this.#death = { reason, detail, refused };
+    clearInterval(this.#watch);
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It is gone already.
+    }
+    this.#writer.abort().catch(() => {});
+    this.#waiting?.reject(new ChildDeathError(this.#death));
+  }
+
+  /** Ends the process and waits until it is gone. */
+  async close(): Promise<void> {
+    this.kill("closed", "the sandbox was closed");
+    this.#process.ref();
+    await this.dead;
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#writer.write(bytes).catch(() => {});
+  }
+
+  #listen(magic: Uint8Array): void {
+    const reader = new FrameReader(magic, {
+      sealed: (part) => {
+        const opening = this.#frames.open(part);
+        this.#opening = this.#opening.then(async () => {
+          try {
+            this.#take(codec.decode(await opening) as GuardMessage);
+          } catch {
+            this.kill("crash", "it tampered with its channel");
+          }
+        });
+      },
+      noise: (bytes) => this.#takeNoise(bytes),
+    });
+    const pump = async (
+      stream: ReadableStream<Uint8Array>,
+      take: (chunk: Uint8Array) => void,
+    ): Promise<void> => {
+      try {
+        for await (const chunk of stream) {
+          take(chunk);
+          if (this.#death?.reason === "flood") return;
+        }
+      } catch {
+        // A broken pipe: the process is ending, `dead` tells how.
+      }
+    };
+    pump(this.#process.stdout, (chunk) => {
+      try {
+        reader.push(chunk);
+      } catch {
+        this.kill("crash", "it tampered with its channel");
+      }
+    });
+    pump(this.#process.stderr, (chunk) => this.#takeNoise(chunk));
+  }
+
+  #takeNoise(bytes: Uint8Array): void {
+    this.#noiseBytes += bytes.length;
+    if (this.#noiseBytes > NOISE_BYTES) {
+      return this.kill("flood", `it wrote more than ${NOISE_BYTES >> 20} MB past the channel`);
+    }
+    const text = new TextDecoder().decode(bytes.subarray(0, 65536));
+    if (this.#noise.length < 50) this.#noise.push(text.slice(0, 4000));
+    this.#stderrTail = (this.#stderrTail + text).slice(-20000);
+  }
+
+  #take(message: GuardMessage): void {
+    if (message.type === "fatal") {
+      return this.kill(message.reason, message.detail, message.refused);
+    }
+    this.#waiting?.resolve(message);
+  }
+
+  /** Backstop to the guard's own watch, on Linux, where looking is cheap. */
+  #watchMemory(): void {
+    if (Deno.build.os !== "linux") return;
+    this.#watch = setInterval(() => {
+      try {
+        const resident = Number(Deno.readTextFileSync(`/proc/${this.pid}/statm`).split(" ")[1]) *
+          4096;
+        if (resident > this.#memoryBytes * 1.1) this.kill("memory", "over its memory limit");
+      } catch {
+        clearInterval(this.#watch);
+      }
+    }, 100);
+    Deno.unrefTimer(this.#watch as unknown as number);
+  }
+
+  async #ended(): Promise<ChildDeath> {
+    const status = await this.#process.status;
+    // What it still had to say stands in the pipe: give it a moment to be read.
+    if (this.#death === null) await new Promise((resolve) => setTimeout(resolve, 20));
+    await this.#opening;
+    const how = status.signal === null ? `code ${status.code}` : status.signal;
+    const memory = /out of memory|allocation failed|OOM/i.test(this.#stderrTail);
+    this.kill(
+      memory ? "memory" : "crash",
+      memory ? `its process ran out of memory (${how})` : `its process ended (${how})`,
+    );
+    return this.#death!;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The built-in rewards: `builtin:NAME` is `reward_functions/NAME.ts` of this library.
+ *
+ * They run behind the same wall as any other module. The child cannot fetch them, so the host reads
+ * their text: from disk where this library is on disk, over http where it came from there.
+ */
+import { nearestName } from "../../config/nearest.ts";
+
+/** Names of the built-in rewards: `builtin:NAME`. */
+export const BUILTIN_REWARDS: readonly string[] = [
+  "accuracy",
+  "box_iou",
+  "choice_letter",
+  "exact_match",
+  "format",
+  "json_validity",
+  "length_penalty",
+  "numeric_closeness",
+  "repetition_penalty",
+  "reward_functions",
+  "soft_overlong",
+];
+
+/** Folder of the built-in modules, wherever this library is. */
+export const BUILTIN_FOLDER: URL = new URL("../../../reward_functions/", import.meta.url);
+
+/**
+ * URL of a built-in module; options may follow its name (`builtin:soft_overlong?max=4096`).
+ *
+ * @throws TypeError for a name that is not built in
+ */
+export function builtinUrl(specifier: string): URL {
+  const [, name, options] = /^builtin:([^?]*)(\?.*)?$/.exec(specifier) ?? [];
+  if (name === undefined || !BUILTIN_REWARDS.includes(name)) {
+    const nearest = nearestName(name ?? specifier, BUILTIN_REWARDS);
+    throw new TypeError(
+      `Cannot load ${specifier}: there is no such built-in reward${
+        nearest === undefined ? "" : `; did you mean builtin:${nearest}?`
+      } Built in are ${BUILTIN_REWARDS.join(", ")}`,
+    );
+  }
+  return new URL(`${name}.ts${options ?? ""}`, BUILTIN_FOLDER);
+}
+
+const texts = new Map<string, Promise<string>>();
+
+/** Source of a built-in module, or of a module that one imports, read once. */
+export function builtinText(url: URL): Promise<string> {
+  const plain = url.href.replace(/\?.*$/, "");
+  let text = texts.get(plain);
+  if (text === undefined) {
+    text = read(plain);
+    texts.set(plain, text);
+  }
+  return text;
+}
+
+async function read(href: string): Promise<string> {
+  if (!href.startsWith(BUILTIN_FOLDER.href)) {
+    throw new Error("it lies outside the folder of the built-in rewards");
+  }
+  if (href.startsWith("file:")) return await Deno.readTextFile(new URL(href));
+  const response = await fetch(href);
+  if (!response.ok) throw new Error(`${href} answered ${response.status}`);
+  return await response.text();
+}

@@ -1,0 +1,98 @@
+/**
+ * Held-out pairs under policy and reference: TRL's metrics, and how often the chosen answer is the
+ * likelier one.
+ *
+ * @module
+ */
+import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { answerType } from "../../evaluate/question_rows.ts";
+import type { EvaluationSample } from "../../report/evaluation_sample.ts";
+import type { ResultTable } from "../../report/page/report_contents.ts";
+import type { PairLogProbs } from "./examples.ts";
+
+/** Pairs that came out right, and all of them. */
+interface Count {
+  pairs: number;
+  /** The policy finds the chosen answer likelier. */
+  right: number;
+  /** The reference does. */
+  referenceRight: number;
+}
+
+/** Counts of an evaluation. */
+export class PreferenceCounts {
+  readonly #all: Count = { pairs: 0, right: 0, referenceRight: 0 };
+  readonly #byType = new Map<string, Count>();
+  #hasReference = false;
+
+  /**
+   * Counts a batch.
+   *
+   * @param examples the rows of the pairs
+   * @param policy sums of the answers' log-probabilities, [B] each
+   * @param reference the same under the reference; null: there is none
+   */
+  add(
+    examples: readonly PreferenceExample[],
+    policy: PairLogProbs,
+    reference: PairLogProbs | null,
+  ): void {
+    this.#hasReference ||= reference !== null;
+    examples.forEach(({ columns }, i) => {
+      const type = answerType(columns, 0);
+      const counts = [this.#all];
+      if (type !== null) {
+        const count = this.#byType.get(type) ?? { pairs: 0, right: 0, referenceRight: 0 };
+        this.#byType.set(type, count);
+        counts.push(count);
+      }
+      for (const count of counts) {
+        count.pairs++;
+        if (policy.chosen[i] > policy.rejected[i]) count.right++;
+        if (reference && reference.chosen[i] > reference.rejected[i]) count.referenceRight++;
+      }
+    });
+  }
+
+  /** Pairs so far. */
+  get pairs(): number {
+    return this.#all.pairs;
+  }
+
+  /** Share of pairs whose chosen answer the policy finds likelier. */
+  get accuracy(): number {
+    return this.#all.right / this.#all.pairs;
+  }
+
+  /**
+   * Accuracy of reference and policy, by type of answer where the data has one.
+   *
+   * @param referenceName heading of the reference's column
+   */
+  table(referenceName: string): ResultTable {
+    const rows = [["all pairs", this.#all] as const, ...[...this.#byType].sort()];
+    return {
+      title: "Held-out pairs whose chosen answer is the likelier one",
+      columns: ["answers", "pairs", referenceName, "after"],
+      rows: rows.map(([name, { pairs, right, referenceRight }], i) => [
+        i === 0 ? name : `  ${name}`,
+        pairs,
+        this.#hasReference ? percent(referenceRight / pairs) : null,
+        percent(right / pairs),
+      ]),
+    };
+  }
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** A pair for the report: the likelier answer stands as the model's. */
+export function pairSample(example: PreferenceExample, correct: boolean): EvaluationSample {
+  return {
+    pictures: example.images.map(({ bytes }) => bytes),
+    question: example.prompt.at(-1)?.content ?? "",
+    expected: example.chosen,
+    answer: correct ? example.chosen : example.rejected,
+    correct,
+  };
+}

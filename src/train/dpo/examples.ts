@@ -1,0 +1,161 @@
+/**
+ * Preference rows → two labelled sequences behind one prompt, ready for a batch.
+ *
+ * @module
+ */
+import { RowSkipped } from "../../data/data_error.ts";
+import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import type { ImageTiles, ModelBatch } from "../../model/batch.ts";
+import {
+  joinRows,
+  labelledAnswer,
+  type PackedRow,
+  packRows,
+  type Sequence,
+} from "../../model/branches.ts";
+import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { ChatExampleBuilder } from "../../text/chat_example.ts";
+import type { PlacedExample } from "../batches/example_stream.ts";
+import type { TileCache } from "../batches/tile_cache.ts";
+
+/** One pair for DPO. */
+export interface DPOPair {
+  readonly chosen: Sequence;
+  readonly rejected: Sequence;
+  /** Completion tokens, the end token included. */
+  readonly chosenLength: number;
+  readonly rejectedLength: number;
+  readonly images: readonly ImageTiles[];
+  /** The data set's row, below 0 in held-out data; null where rows are not known (streams). */
+  readonly row: number | null;
+}
+
+const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((id, i) => id === b[i]);
+
+/** Turns rows into pairs. */
+export class DPOExampleMaker {
+  /**
+   * @param builder tokenizes prompts and answers
+   * @param tiles processes images
+   * @param maxLength longest sequence, tokens; answers lose their end, prompts nothing
+   * @param imageTokenId the token that stands for a patch
+   */
+  constructor(
+    readonly builder: ChatExampleBuilder,
+    readonly tiles: TileCache,
+    readonly maxLength: number,
+    readonly imageTokenId: number,
+  ) {}
+
+  /**
+   * @throws {RowSkipped} where an image cannot be used, the prompt leaves no room, an answer has no
+   *   text, or both answers are the same
+   */
+  async make({ example, row }: PlacedExample<PreferenceExample>): Promise<DPOPair> {
+    const images = await this.tiles.process(example.images, row === null ? null : String(row));
+    const grids = images.map(({ grid }) => grid);
+    const ids = skippingUnfitGrids(() => this.builder.buildPreference(example, grids));
+    const room = this.maxLength - ids.promptIds.length;
+    if (room < 1) {
+      throw new RowSkipped(
+        `the prompt has ${ids.promptIds.length} tokens, ${ids.imageTokenCount} of them of images; ` +
+          `max_seq_length ${this.maxLength} leaves no room for an answer`,
+      );
+    }
+    // One token alone is the end token: the text was empty, or typed image tokens and no more.
+    if (ids.chosenIds.length < 2) throw new RowSkipped("the chosen answer has no text");
+    if (ids.rejectedIds.length < 2) throw new RowSkipped("the rejected answer has no text");
+    if (sameIds(ids.chosenIds, ids.rejectedIds)) {
+      throw new RowSkipped("chosen and rejected are the same");
+    }
+    const chosenIds = ids.chosenIds.slice(0, room);
+    const rejectedIds = ids.rejectedIds.slice(0, room);
+    if (sameIds(chosenIds, rejectedIds)) {
+      throw new RowSkipped(
+        `chosen and rejected are the same in the ${room} tokens that max_seq_length ` +
+          `${this.maxLength} leaves for an answer`,
+      );
+    }
+    return {
+      chosen: labelledAnswer(ids.promptIds, chosenIds),
+      rejected: labelledAnswer(ids.promptIds, rejectedIds),
+      chosenLength: chosenIds.length,
+      rejectedLength: rejectedIds.length,
+      images,
+      row,
+    };
+  }
+}
+
+/**
+ * Rows of a batch of pairs: with `sharePrefix` a pair is one row, chosen and rejected as branches
+ * behind the prompt with its images, else two. Labels come in the order chosen, rejected, pair by
+ * pair either way.
+ */
+export function packPairs(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): PackedRow[] {
+  return pairs.flatMap(({ chosen, rejected, images }) =>
+    packRows([chosen, rejected], images, sharePrefix, imageTokenId)
+  );
+}
+
+/** A batch of pairs, as the model takes it. */
+export function pairBatch(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  { config, imageTokenId }: VisionLanguageModel,
+): ModelBatch {
+  return joinRows(packPairs(pairs, sharePrefix, imageTokenId), config);
+}
+
+/** Log-probabilities of answers, summed over their tokens, [B] each. */
+export interface PairLogProbs {
+  readonly chosen: Float64Array;
+  readonly rejected: Float64Array;
+}
+
+/**
+ * Sums of a batch's token log-probabilities.
+ *
+ * @param pairs in the order of the batch
+ * @param tokenLogProbs of the batch's labels, in order
+ */
+export function sumPairs(
+  pairs: readonly DPOPair[],
+  tokenLogProbs: ArrayLike<number>,
+): PairLogProbs {
+  const chosen = new Float64Array(pairs.length), rejected = new Float64Array(pairs.length);
+  let at = 0;
+  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
+    for (const end = at + chosenLength; at < end; at++) chosen[i] += tokenLogProbs[at];
+    for (const end = at + rejectedLength; at < end; at++) rejected[i] += tokenLogProbs[at];
+  });
+  return { chosen, rejected };
+}
+
+/**
+ * The backward of {@linkcode sumPairs}: each token gets its answer's gradient.
+ *
+ * @returns one entry a label of the batch; written, not added
+ */
+export function spreadPairs(
+  pairs: readonly DPOPair[],
+  byChosen: ArrayLike<number>,
+  byRejected: ArrayLike<number>,
+): Float32Array {
+  const total = pairs.reduce((sum, pair) => sum + pair.chosenLength + pair.rejectedLength, 0);
+  const gradient = new Float32Array(total);
+  let at = 0;
+  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
+    gradient.fill(byChosen[i], at, at + chosenLength);
+    at += chosenLength;
+    gradient.fill(byRejected[i], at, at + rejectedLength);
+    at += rejectedLength;
+  });
+  return gradient;
+}

@@ -1,0 +1,99 @@
+/**
+ * Where DPO's reference log-probabilities come from: the model without its adapters, a frozen copy,
+ * or a table that was filled before training.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../../device/read_back.ts";
+import type { ModelBatch } from "../../model/batch.ts";
+import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import { type DPOPair, type PairLogProbs, sumPairs } from "./examples.ts";
+import { ReferencePolicy } from "../loop/reference_policy.ts";
+import { readLogProbs } from "../loop/log_prob_gradients.ts";
+import type { ParameterGroup } from "../optimizer/optimizer.ts";
+
+/** A batch of pairs on its way through the policy, for a reference that needs the same inputs. */
+export interface PairBatch {
+  readonly pairs: readonly DPOPair[];
+  readonly batch: ModelBatch;
+  /** Of the policy's vision encoder, where nothing of it trains. */
+  readonly features?: tf.Tensor3D;
+}
+
+/** Gives the reference's log-probabilities. */
+export interface DPOReference {
+  /** In a few words, for the report. */
+  readonly description: string;
+  logProbs(inputs: PairBatch): Promise<PairLogProbs>;
+  /** Frees what it holds on the device. */
+  dispose(): void;
+}
+
+/** The policy without its adapters; right where nothing but adapters trains. */
+export class AdapterFreeReference implements DPOReference {
+  readonly description = "the base model, without its adapter";
+
+  constructor(readonly model: VisionLanguageModel) {}
+
+  async logProbs({ pairs, batch, features }: PairBatch): Promise<PairLogProbs> {
+    const options = { withoutAdapters: true };
+    const values = await readLogProbs(() => this.model.labelLogProbs(batch, options, features)!);
+    return sumPairs(pairs, values);
+  }
+
+  dispose(): void {}
+}
+
+/** The policy with the values that its trained tensors began with. */
+export class FrozenReference implements DPOReference {
+  readonly description = "a frozen copy of what trains";
+  readonly #policy: ReferencePolicy;
+
+  /** Keeps the values of this moment: called before the first step and before a checkpoint is read. */
+  constructor(readonly model: VisionLanguageModel, groups: readonly ParameterGroup[]) {
+    this.#policy = new ReferencePolicy(model, groups);
+  }
+
+  async logProbs({ pairs, batch }: PairBatch): Promise<PairLogProbs> {
+    const tensor = this.#policy.run((options) =>
+      tf.tidy(() => this.model.labelLogProbs(batch, options)!)
+    );
+    const [values] = await readBack([tensor]);
+    tensor.dispose();
+    return sumPairs(pairs, values);
+  }
+
+  dispose(): void {
+    this.#policy.dispose();
+  }
+}
+
+/** Log-probabilities of chosen and rejected by row. */
+export type ReferenceTable = ReadonlyMap<number, readonly [chosen: number, rejected: number]>;
+
+/** A table by row, filled before training. */
+export class TableReference implements DPOReference {
+  /**
+   * @param table has every row that is asked for
+   * @param description where the numbers come from
+   */
+  constructor(readonly table: ReferenceTable, readonly description: string) {}
+
+  logProbs({ pairs }: PairBatch): Promise<PairLogProbs> {
+    const entries = pairs.map(({ row }) => {
+      const entry = row === null ? undefined : this.table.get(row);
+      if (entry !== undefined) return entry;
+      throw new Error(
+        `Cannot find the reference's log-probabilities of row ${row}: the table has ` +
+          `${this.table.size} rows and not this one`,
+      );
+    });
+    return Promise.resolve({
+      chosen: Float64Array.from(entries, ([chosen]) => chosen),
+      rejected: Float64Array.from(entries, ([, rejected]) => rejected),
+    });
+  }
+
+  dispose(): void {}
+}

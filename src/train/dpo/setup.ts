@@ -1,0 +1,237 @@
+/**
+ * DPO's method, parameter groups and reference out of a config, a model and data.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { dpoLoss, type DpoOptions } from "../../losses/dpo.ts";
+import { loadModel } from "../../generate/load_model.ts";
+import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import { DPOExampleMaker, type DPOPair, pairBatch, sumPairs } from "./examples.ts";
+import type { DPODataset, DPOMethodOptions } from "./method.ts";
+import {
+  AdapterFreeReference,
+  type DPOReference,
+  FrozenReference,
+  type ReferenceTable,
+  TableReference,
+} from "./reference.ts";
+import { fillReferenceTable, referenceFingerprint } from "./reference_table.ts";
+import { splitByDecay } from "../decay_groups.ts";
+import { ExampleStream, type PlacedExample } from "../batches/example_stream.ts";
+import { readLogProbs } from "../loop/log_prob_gradients.ts";
+import {
+  examplesInOrder,
+  lengthBatch,
+  madeAhead,
+  type MicroBatchOptions,
+} from "../batches/micro_batches.ts";
+import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import { configuredGroups } from "../optimizer/parameter_groups.ts";
+import type { PreparedModel } from "../run/prepare_model.ts";
+import { TileCache } from "../batches/tile_cache.ts";
+import { trainingPrecision } from "../loop/training_precision.ts";
+
+/** What DPO needs of a prepared model. */
+export type DPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
+
+/** Rows to pairs, as a model takes them. */
+export function dpoExampleMaker(prepared: DPOModel, config: ResolvedConfig): DPOExampleMaker {
+  const { model, tokenizer, imageProcessor } = prepared;
+  return new DPOExampleMaker(
+    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
+    new TileCache(imageProcessor, { workers: config.training.dataloader_num_workers }),
+    config.training.max_seq_length ?? model.config.lm_max_length,
+    model.imageTokenId,
+  );
+}
+
+/**
+ * The loss that the section `dpo` asks for.
+ *
+ * @throws {RangeError} where a setting is outside what its loss can use
+ */
+export function dpoLossOptions({ dpo }: ResolvedConfig): DpoOptions {
+  const options: DpoOptions = {
+    lossTypes: dpo.loss_type,
+    lossWeights: dpo.loss_weights,
+    beta: dpo.beta,
+    labelSmoothing: dpo.label_smoothing,
+    referenceFree: dpo.reference_free,
+    fDivergence: dpo.f_divergence_type,
+    alphaDivergenceCoefficient: dpo.f_alpha_divergence_coef,
+    discopopTau: dpo.discopop_tau,
+  };
+  const one = [-1], length = [1];
+  // What the loss cannot work with shows now, not after the data has been read.
+  dpoLoss({
+    chosenLogProbs: one,
+    rejectedLogProbs: one,
+    refChosenLogProbs: one,
+    refRejectedLogProbs: one,
+    chosenLengths: length,
+    rejectedLengths: length,
+  }, options);
+  return options;
+}
+
+function dpoBatches({ training }: ResolvedConfig): MicroBatchOptions {
+  return {
+    batchSize: training.per_device_train_batch_size,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    dropLast: training.dataloader_drop_last,
+    groupByLength: training.group_by_length,
+    seed: training.seed,
+  };
+}
+
+/** How DPO batches and averages, by a config. */
+export function dpoMethodOptions(config: ResolvedConfig): DPOMethodOptions {
+  const { training, dpo } = config;
+  return {
+    ...dpoBatches(config),
+    evalBatchSize: training.per_device_eval_batch_size,
+    lossReduction: training.loss_reduction,
+    sharePrefix: training.share_prefix,
+    gradientCheckpointing: training.gradient_checkpointing,
+    disableDropout: dpo.disable_dropout,
+    loss: dpoLossOptions(config),
+  };
+}
+
+/** What trains under DPO, and how fast; biases and norms do not decay. */
+export function dpoGroups({ model }: DPOModel, { training }: ResolvedConfig): ParameterGroup[] {
+  return splitByDecay(configuredGroups(model, training));
+}
+
+/** Whether the model without its adapters stays what it was before training. */
+export function onlyAdaptersTrain(
+  model: PreparedModel["model"],
+  groups: readonly ParameterGroup[],
+): boolean {
+  const own = new Set(model.weights.values());
+  return groups.every(({ parameters }) =>
+    [...parameters.values()].every((variable) => !own.has(variable))
+  );
+}
+
+/** Everything that a reference is made from. */
+export interface ReferenceOptions {
+  readonly config: ResolvedConfig;
+  readonly prepared: DPOModel;
+  readonly groups: readonly ParameterGroup[];
+  readonly maker: DPOExampleMaker;
+  readonly train: DPODataset;
+  readonly evaluation: DPODataset | null;
+  readonly signal?: AbortSignal;
+  /** Called while a table is filled. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * The reference that a config asks for; called with the model as it is before training, and before
+ * a checkpoint is read.
+ *
+ * - Where nothing but adapters trains, the model without them: no memory, no preparation.
+ * - A streamed data set has no rows to keep numbers of: a frozen copy of what trains.
+ * - Else a table, filled now and kept in `reference/` of the output folder.
+ *
+ * @returns null where `dpo.reference_free` is set
+ */
+export async function makeReference(options: ReferenceOptions): Promise<DPOReference | null> {
+  const { config: { dpo }, prepared: { model }, groups, train, evaluation } = options;
+  if (dpo.reference_free) return null;
+  const streaming = train.streaming || evaluation?.streaming === true;
+  const other = dpo.ref_model_name_or_path;
+  if (streaming && (other !== null || dpo.precompute_ref_log_probs)) {
+    throw new Error(
+      `Cannot keep the reference's log-probabilities of ${train.name}: a streamed data set has no ` +
+        "row numbers; set dataset.streaming to false, or leave out dpo.precompute_ref_log_probs " +
+        "and dpo.ref_model_name_or_path",
+    );
+  }
+  if (onlyAdaptersTrain(model, groups) && other === null && !dpo.precompute_ref_log_probs) {
+    return new AdapterFreeReference(model);
+  }
+  if (train.streaming || evaluation?.streaming) return new FrozenReference(model, groups);
+  if (other === null) return await tableReference(options, model, train, evaluation);
+  const reference = (await loadModel(other, { keepPacked: () => true })).model;
+  try {
+    return await tableReference(options, reference, train, evaluation);
+  } finally {
+    reference.dispose();
+  }
+}
+
+async function tableReference(
+  options: ReferenceOptions,
+  model: PreparedModel["model"],
+  train: Dataset<PreferenceExample>,
+  evaluation: Dataset<PreferenceExample> | null,
+): Promise<TableReference> {
+  const { config, prepared, maker, signal, onProgress } = options;
+  const { training, dpo } = config;
+  const { tokenizer } = prepared;
+  const precision = trainingPrecision(training);
+  model.precision = precision;
+  const make = (placed: PlacedExample<PreferenceExample>) => maker.make(placed);
+  const stepPairs = training.per_device_train_batch_size * training.gradient_accumulation_steps;
+  const needed = training.max_steps > 0 ? training.max_steps * stepPairs : Infinity;
+  const trainPairs = Math.min(needed, train.length);
+  const total = trainPairs + (evaluation?.length ?? 0);
+  let before = 0;
+  const fill = async (
+    name: string,
+    dataset: Dataset<PreferenceExample>,
+    pairs: AsyncIterable<DPOPair>,
+  ): Promise<ReferenceTable> =>
+    await fillReferenceTable({
+      path: `${training.output_dir}/reference/${name}.json`,
+      fingerprint: await referenceFingerprint(model, tokenizer, {
+        data: dataset.fingerprint,
+        maxLength: maker.maxLength,
+        ...(precision === "float32" ? {} : { precision }),
+      }),
+      pairs,
+      batchSize: training.per_device_eval_batch_size,
+      logProbs: async (pairs) => {
+        const batch = pairBatch(pairs, training.share_prefix, model);
+        const values = await readLogProbs(() =>
+          model.labelLogProbs(batch, { withoutAdapters: true })!
+        );
+        batch.dispose();
+        return sumPairs(pairs, values);
+      },
+      signal,
+      onProgress: (done) => onProgress?.(before + done, total),
+    });
+
+  const ahead = training.per_device_eval_batch_size;
+  async function* firstEpoch(): AsyncGenerator<PlacedExample<PreferenceExample>> {
+    const stream = new ExampleStream(train, training.seed, lengthBatch(dpoBatches(config)));
+    for (let row = await stream.next(); row !== null; row = await stream.next()) yield row;
+  }
+  async function* used(): AsyncGenerator<DPOPair> {
+    // In the order of training: a short run does not need every row.
+    let count = 0;
+    for await (const { made } of madeAhead(firstEpoch(), train, make, ahead)) {
+      yield made;
+      if (++count >= needed) return;
+    }
+  }
+  async function* heldOut(dataset: Dataset<PreferenceExample>): AsyncGenerator<DPOPair> {
+    const rows = examplesInOrder(dataset, true);
+    for await (const { made } of madeAhead(rows, dataset, make, ahead)) yield made;
+  }
+  const table = new Map(await fill("train", train, used()));
+  before = table.size;
+  if (evaluation !== null) {
+    for (const [row, values] of await fill("eval", evaluation, heldOut(evaluation))) {
+      table.set(row, values);
+    }
+  }
+  const name = dpo.ref_model_name_or_path ?? "the model before training";
+  return new TableReference(table, `${name}, log-probabilities kept on disk`);
+}

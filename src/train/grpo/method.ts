@@ -1,0 +1,340 @@
+/**
+ * GRPO and its variants: completions are sampled, scored and compared within their group; those
+ * better than their group's mean become likelier. The variants differ in the `grpo` options alone.
+ *
+ * A micro-batch is `batchSize` prompts with G completions each (NanoVLM-Lab counts prompts). An
+ * optimizer step takes A = gradient_accumulation_steps micro-batches. A round of generation feeds
+ * R = max(steps_per_generation, A) of them, num_iterations times over: below A the policy does not
+ * move, so that smaller rounds would be the same.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import { countBatch, type GrpoOptions } from "../../losses/grpo.ts";
+import type { WholeBatch } from "../../losses/grpo_normaliser.ts";
+import { highEntropyThreshold } from "../../losses/token_selection.ts";
+import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import { DropoutKeys } from "../../ops/dropout.ts";
+import type { ReportedCompletion } from "../../report/files/report_file.ts";
+import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
+import type { DataCursor } from "../batches/example_stream.ts";
+import type { Parameters } from "../loop/gradients.ts";
+import type { GRPOEvaluator } from "./evaluation.ts";
+import { MeanMetrics } from "./mean_metrics.ts";
+import {
+  GRPOPasses,
+  type GRPOPassOptions,
+  type MicroBatch,
+  type PreparedMicroBatch,
+} from "./passes.ts";
+import type { GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
+import { completionRows } from "./policy.ts";
+import type { ReferencePolicy } from "../loop/reference_policy.ts";
+import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./rollout.ts";
+import type { RolloutMaker } from "./rollout_maker.ts";
+import {
+  type BatchSize,
+  type EvaluationOutcome,
+  largestBatch,
+  type MethodState,
+  sizeOfRows,
+  skippedRowsOf,
+  StepAborted,
+  type StepContext,
+  type StepOutcome,
+  type TrainingMethod,
+} from "../loop/training_method.ts";
+
+/** How GRPO batches and what it minimises. */
+export interface GRPOMethodOptions extends GRPOPassOptions {
+  /** Prompts of a micro-batch. */
+  readonly batchSize: number;
+  /** A */
+  readonly gradientAccumulationSteps: number;
+  /** R, micro-batches that a round of generation feeds. */
+  readonly microBatchesPerRound: number;
+  /** Times that a round is trained on. */
+  readonly numIterations: number;
+  /** The loss; `wholeBatch` is set for each step. */
+  readonly loss: GrpoOptions;
+  /**
+   * `token`: averages run over the whole optimizer step; `micro_batch`: the mean of the
+   * micro-batches' losses (NanoVLM-Lab), but for dapo and cispo, which divide once either way.
+   */
+  readonly lossReduction: "token" | "micro_batch";
+  readonly disableDropout: boolean;
+  readonly seed: number;
+}
+
+/** What GRPO works with. */
+export interface GRPOParts {
+  readonly model: VisionLanguageModel;
+  readonly dataset: GRPODataset;
+  readonly prompts: GRPOPromptStream;
+  readonly rollouts: Pick<RolloutMaker, "make">;
+  /** Needed where the loss has a KL term. */
+  readonly reference: ReferencePolicy | null;
+  readonly evaluator: GRPOEvaluator | null;
+  /** Gets all completions of a round. */
+  readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
+}
+
+/** A round that is being trained on. */
+interface Buffer {
+  readonly rollout: Rollout;
+  /** Micro-batches taken out of it so far. */
+  used: number;
+}
+
+/** A checkpoint's part. */
+interface State {
+  cursor: DataCursor;
+  microSteps: number;
+  sampled: number;
+  buffer: { used: number; rollout: StoredRollout } | null;
+}
+
+/** GRPO on one data set. */
+export class GRPOMethod implements TrainingMethod {
+  readonly name = "grpo";
+  readonly #passes: GRPOPasses;
+  #buffer: Buffer | null = null;
+  /** Of a checkpoint, not read again yet. */
+  #stored: State["buffer"] = null;
+  #microSteps = 0;
+  #sampled = 0;
+  #state: State;
+  #last: readonly MicroBatch[] = [];
+  /** Of the policy as it stands. */
+  #evaluated: EvaluationOutcome | null = null;
+
+  constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
+    if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
+      throw new Error("Cannot train with a KL term: there is no reference policy");
+    }
+    this.#passes = new GRPOPasses(parts.model, options);
+    this.#state = { cursor: parts.prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
+  }
+
+  get stepsPerEpoch(): number | null {
+    const { batchSize, gradientAccumulationSteps, numIterations } = this.options;
+    const { length } = this.parts.prompts;
+    if (length === null) return null;
+    const perStep = batchSize * gradientAccumulationSteps;
+    return Math.max(1, Math.ceil(length * numIterations / perStep));
+  }
+
+  async step(context: StepContext): Promise<StepOutcome> {
+    const { parameters, step, signal } = context;
+    const metrics = new MeanMetrics();
+    const before = this.#state.cursor.epoch;
+    this.#evaluated = null;
+    this.#last = [];
+    try {
+      const whole: MicroBatch[] = [];
+      while (whole.length < this.options.gradientAccumulationSteps) {
+        whole.push(await this.#nextMicroBatch(step, metrics, signal));
+      }
+      this.#last = whole;
+      const { disableDropout, seed } = this.options;
+      const micro = whole.map((one) =>
+        this.#passes.prepare(
+          one,
+          disableDropout ? undefined : new DropoutKeys(seed, this.#microSteps++),
+        )
+      );
+      const threshold = await this.#entropyThreshold(micro, parameters, metrics);
+      const size = wholeBatch(micro);
+      const losses: tf.Scalar[] = [];
+      let tokens = 0, padding = 0;
+      for (const batch of micro) {
+        if (signal?.aborted) throw new StepAborted();
+        const loss = {
+          ...this.options.loss,
+          wholeBatch: this.#divisor(batch, size, micro.length),
+          entropyThreshold: threshold?.value,
+        };
+        const entropies = threshold?.entropies.get(batch) ?? null;
+        const done = await this.#passes.goBack(batch, context, loss, entropies, metrics);
+        if (done.loss !== null) losses.push(done.loss);
+        tokens += done.tokens;
+        padding += done.padding;
+      }
+      this.#commit();
+      const { cursor } = this.#state;
+      return {
+        losses,
+        tokens,
+        padding,
+        metrics: metrics.means(),
+        epoch: this.#epoch(cursor),
+        epochEnded: cursor.epoch > before,
+      };
+    } catch (error) {
+      // Nothing has changed but the buffer: go back to how the last step left it.
+      this.restore(this.state());
+      throw error instanceof RewardFailureError ? new StepAborted({ cause: error }) : error;
+    }
+  }
+
+  /** The next micro-batch of the round; a new round where that one is used up. */
+  async #nextMicroBatch(
+    step: number,
+    metrics: MeanMetrics,
+    signal: AbortSignal | undefined,
+  ): Promise<MicroBatch> {
+    const { batchSize, microBatchesPerRound, numIterations } = this.options;
+    if (this.#stored !== null) {
+      const { used, rollout } = this.#stored;
+      const restored = await restoreRollout(rollout, (cursor) => this.parts.prompts.at(cursor));
+      this.#buffer = { rollout: restored, used };
+      this.#stored = null;
+    }
+    this.#buffer ??= { rollout: await this.#generate(step, metrics, signal), used: 0 };
+    const { rollout, used } = this.#buffer;
+    const first = (used % microBatchesPerRound) * batchSize;
+    const groups = rollout.groups.slice(first, first + batchSize);
+    if (++this.#buffer.used === microBatchesPerRound * numIterations) this.#buffer = null;
+    const { sampledAtStep } = rollout;
+    return { groups, sampledAtStep, onPolicy: sampledAtStep === step };
+  }
+
+  async #generate(
+    step: number,
+    metrics: MeanMetrics,
+    signal: AbortSignal | undefined,
+  ): Promise<Rollout> {
+    const { prompts, rollouts, reference, onCompletions } = this.parts;
+    const made = await rollouts.make({
+      step,
+      firstId: this.#sampled,
+      nextPrompt: () => prompts.next(),
+      signal,
+    });
+    if (made === null) throw new StepAborted();
+    this.#sampled += made.sampled;
+    const { time, rest } = splitTimes(made.metrics);
+    metrics.add(rest);
+    metrics.addSums(time);
+    onCompletions?.(made.completions);
+    const { rollout } = made;
+    if (reference === null) return rollout;
+    return await metrics.time(
+      "time/log_probs",
+      () => this.#passes.withReference(rollout, reference, this.options.batchSize),
+    );
+  }
+
+  /** The entropy that a token of the step needs to count, where not all do. */
+  async #entropyThreshold(
+    micro: readonly PreparedMicroBatch[],
+    parameters: Parameters,
+    metrics: MeanMetrics,
+  ): Promise<{ value: number; entropies: Map<PreparedMicroBatch, Float64Array> } | null> {
+    const share = this.options.loss.topEntropyQuantile ?? 1;
+    if (share >= 1) return null;
+    const entropies = new Map<PreparedMicroBatch, Float64Array>();
+    await metrics.time("time/log_probs", async () => {
+      for (const one of micro) {
+        const values = await this.#passes.entropies(one, parameters);
+        if (values !== null) entropies.set(one, values);
+      }
+    });
+    const all = [...entropies.values()].flatMap((values) => Array.from(values));
+    const mask = [...entropies.keys()].flatMap(({ grid }) => Array.from(grid.mask));
+    return { value: highEntropyThreshold(all, mask, share), entropies };
+  }
+
+  /** What a micro-batch's loss divides by. */
+  #divisor({ grid }: PreparedMicroBatch, whole: WholeBatch, count: number): WholeBatch {
+    const { lossReduction, loss: { lossType } } = this.options;
+    if (lossReduction === "token" || ["dapo", "cispo", "vespo"].includes(lossType)) return whole;
+    const own = countBatch(grid.mask, grid.sequences.length);
+    return { sequences: own.sequences * count, tokens: own.tokens * count };
+  }
+
+  #epoch({ epoch, index }: DataCursor): number {
+    const { length } = this.parts.prompts;
+    return length === null ? epoch : epoch + index / length;
+  }
+
+  /** The same policy is evaluated once, however often it is asked for. */
+  async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
+    this.#evaluated ??= await this.parts.evaluator?.evaluate(signal) ?? null;
+    return this.#evaluated;
+  }
+
+  get lastBatchSize(): BatchSize | null {
+    const { maskTruncatedCompletions: masksTruncated, sharePrefix } = this.options;
+    const options = { masksTruncated, sharePrefix };
+    return largestBatch(
+      this.#last.map(({ groups }) => sizeOfRows(completionRows(this.parts.model, groups, options))),
+    );
+  }
+
+  describeLastBatch(): unknown {
+    return this.#last.map(({ groups, sampledAtStep }) => ({
+      sampledAtStep,
+      groups: groups.map(({ prompt, sequences }) => ({
+        cursor: prompt.cursor,
+        promptIds: prompt.ids,
+        tiles: prompt.images.map(({ tileCount }) => tileCount),
+        sequences,
+      })),
+    }));
+  }
+
+  /** Remembers how the step left everything. */
+  #commit(): void {
+    this.#state = {
+      cursor: this.parts.prompts.cursor,
+      microSteps: this.#microSteps,
+      sampled: this.#sampled,
+      buffer: this.#buffer === null
+        ? null
+        : { used: this.#buffer.used, rollout: storeRollout(this.#buffer.rollout) },
+    };
+  }
+
+  state(): MethodState {
+    return { ...this.#state };
+  }
+
+  restore(state: MethodState): void {
+    const { cursor, microSteps, sampled, buffer } = state as unknown as State;
+    this.parts.prompts.seek(cursor);
+    this.#microSteps = microSteps;
+    this.#sampled = sampled;
+    this.#buffer = null;
+    this.#evaluated = null;
+    this.#stored = buffer;
+    this.#state = { cursor, microSteps, sampled, buffer };
+  }
+
+  async release(): Promise<void> {
+    await this.parts.prompts.release();
+  }
+
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
+    const { dataset, evaluator } = this.parts;
+    return skippedRowsOf([dataset, evaluator?.dataset ?? null]);
+  }
+}
+
+/** Sizes of everything that one optimizer step averages over. */
+function wholeBatch(micro: readonly PreparedMicroBatch[]): WholeBatch {
+  const sizes = micro.map(({ grid }) => countBatch(grid.mask, grid.sequences.length));
+  return {
+    sequences: sizes.reduce((sum, { sequences }) => sum + sequences, 0),
+    tokens: sizes.reduce((sum, { tokens }) => sum + tokens, 0),
+  };
+}
+
+/** Times are added up over a step, everything else is averaged. */
+function splitTimes(metrics: Readonly<Record<string, number>>) {
+  const entries = Object.entries(metrics);
+  return {
+    time: Object.fromEntries(entries.filter(([name]) => name.startsWith("time/"))),
+    rest: Object.fromEntries(entries.filter(([name]) => !name.startsWith("time/"))),
+  };
+}

@@ -1,0 +1,193 @@
+/**
+ * Groups of completions through the model: log-probabilities, entropies, and the gradient of a loss
+ * that is known as a function of log-probabilities on the host.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { ModelBatch } from "../../model/batch.ts";
+import { joinRows, type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
+import type { PassOptions, VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
+import { headEntropy } from "../../ops/head_entropy.ts";
+import { withPrecision } from "../../ops/half/precision.ts";
+import { LabelledStates } from "../labelled_states.ts";
+import { logProbGradients } from "../loop/log_prob_gradients.ts";
+import type { RolloutGroup, RolloutSequence } from "./rollout.ts";
+
+// N sequences, T tokens of the longest completion, M tokens that count, C channels, V vocabulary
+
+/** Completions as a rectangle of tokens, padded on the right. */
+export class CompletionGrid {
+  readonly sequences: readonly RolloutSequence[];
+  /** Tokens of the longest completion, T. */
+  readonly tokens: number;
+  /** 1 for tokens that count, [N, T]. */
+  readonly mask: Uint8Array;
+  /** Where in [N, T] each token that counts lies, [M]. */
+  readonly places: Int32Array;
+
+  /** @param masksTruncated whether completions without an end token are left out */
+  constructor(groups: readonly RolloutGroup[], masksTruncated: boolean) {
+    this.sequences = groups.flatMap(({ sequences }) => sequences);
+    const T = Math.max(1, ...this.sequences.map(({ tokens }) => tokens.length));
+    this.tokens = T;
+    this.mask = new Uint8Array(this.sequences.length * T);
+    this.sequences.forEach(({ tokens, truncated }, i) => {
+      if (truncated && masksTruncated) return;
+      this.mask.fill(1, i * T, i * T + tokens.length);
+    });
+    this.places = Int32Array.from(
+      Array.from(this.mask.keys()).filter((place) => this.mask[place] === 1),
+    );
+  }
+
+  /** Values of the tokens that count → [N, T], 0 elsewhere. */
+  scatter(values: ArrayLike<number>): Float64Array {
+    const grid = new Float64Array(this.mask.length);
+    this.places.forEach((place, m) => grid[place] = values[m]);
+    return grid;
+  }
+
+  /** [N, T] → values of the tokens that count. */
+  gather(grid: ArrayLike<number>): Float32Array {
+    return Float32Array.from(this.places, (place) => grid[place]);
+  }
+
+  /** One list of values a sequence → [N, T], 0 elsewhere. */
+  spread(of: (sequence: RolloutSequence) => readonly number[]): Float64Array {
+    const grid = new Float64Array(this.mask.length);
+    this.sequences.forEach((sequence, i) => grid.set(of(sequence), i * this.tokens));
+    return grid;
+  }
+}
+
+/** How completions are put into rows. */
+export interface CompletionRowOptions {
+  /** Whether completions without an end token are left out. */
+  readonly masksTruncated: boolean;
+  /** Whether a prompt is computed once for all of its completions. */
+  readonly sharePrefix: boolean;
+}
+
+/** The rows of some groups: labels on the tokens of completions that count, in the grid's order. */
+export function completionRows(
+  model: VisionLanguageModel,
+  groups: readonly RolloutGroup[],
+  { masksTruncated, sharePrefix }: CompletionRowOptions,
+): PackedRow[] {
+  return groups.flatMap(({ prompt, sequences }): PackedRow[] => {
+    const counted = sequences.filter(({ truncated }) => !(truncated && masksTruncated));
+    const branches = counted.map(({ tokens }): Sequence => ({
+      // Nothing is predicted from the last token.
+      inputIds: [...prompt.ids, ...tokens.slice(0, -1)],
+      labels: [...new Array<number>(prompt.ids.length - 1).fill(-100), ...tokens],
+    }));
+    if (branches.length === 0) return [];
+    return packRows(branches, prompt.images, sharePrefix, model.imageTokenId);
+  });
+}
+
+/**
+ * The batch of some groups, of {@linkcode completionRows}.
+ *
+ * @returns null where no completion counts
+ */
+export function completionBatch(
+  model: VisionLanguageModel,
+  groups: readonly RolloutGroup[],
+  options: CompletionRowOptions,
+): ModelBatch | null {
+  const rows = completionRows(model, groups, options);
+  return rows.length === 0 ? null : joinRows(rows, model.config);
+}
+
+/** A pass over a batch: what it is run with. */
+export interface PolicyPass {
+  readonly batch: ModelBatch;
+  readonly options: PassOptions;
+  /** Of the batch's images, where the vision encoder has run already. */
+  readonly features: tf.Tensor3D | undefined;
+  /** Divides the logits. */
+  readonly temperature: number;
+}
+
+/** Log-probabilities of the tokens that count, on the device, [M]; no gradient. */
+export function policyLogProbs(model: VisionLanguageModel, pass: PolicyPass): tf.Tensor1D {
+  return tf.tidy(() =>
+    model.labelLogProbs(pass.batch, pass.options, pass.features, pass.temperature)!
+  );
+}
+
+/**
+ * Entropies of the distributions that tokens come from, in nats.
+ *
+ * @param states [M, C], after the final norm
+ * @param temperature divides the logits
+ * @returns [M]
+ */
+export function tokenEntropies(
+  model: VisionLanguageModel,
+  states: tf.Tensor2D,
+  temperature: number,
+): tf.Tensor1D {
+  return withPrecision(model.precision, () => headEntropy(states, model.head, temperature));
+}
+
+/** A loss of log-probabilities and its gradient, both on the host. */
+export interface HostLoss {
+  readonly loss: number;
+  /** [M] */
+  readonly gradient: Float32Array;
+}
+
+/** What going back through a batch gives beside gradients; everything is the caller's to free. */
+export interface PolicyOutcome {
+  readonly loss: tf.Scalar;
+  /** Of the tokens that count, after the final norm, [M, C]. */
+  readonly states: tf.Tensor2D;
+}
+
+/**
+ * Loss of a batch; its gradients are added to those of the step.
+ *
+ * Where values can be read at once (wasm, cpu), one pass does it. On a GPU reading waits, so that
+ * the log-probabilities come from a pass of their own, unless the gradient does not depend on them.
+ *
+ * @param compute the loss out of the log-probabilities, [M]
+ * @param logProbs where the loss's gradient does not depend on their exact values: those known
+ *   already, which save that pass; else null
+ * @param accumulator takes the gradients
+ * @param lossScale multiplied into the gradients (fp16)
+ */
+export async function policyGradients(
+  model: VisionLanguageModel,
+  pass: PolicyPass,
+  parameters: Parameters,
+  compute: (logProbs: Float32Array) => HostLoss,
+  logProbs: Float32Array | null,
+  accumulator: GradientAccumulator,
+  lossScale = 1,
+): Promise<PolicyOutcome> {
+  const kept = new LabelledStates();
+  const options: PassOptions = { ...pass.options, observeLabelled: kept.observe };
+  const run = () => model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
+  let loss = NaN;
+  const byLogProbs = (values: Float32Array) => {
+    const result = compute(values);
+    loss = result.loss;
+    return result.gradient;
+  };
+  try {
+    if (logProbs !== null && tf.getBackend() === "webgpu") {
+      const weights = byLogProbs(logProbs);
+      const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
+      accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
+    } else {
+      await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+    }
+    return { loss: tf.scalar(loss), states: kept.take() };
+  } finally {
+    kept.dispose();
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * Prompts in training order, without an end, with a cursor from which a resumed run goes on.
+ *
+ * @module
+ */
+import { RowSkipped } from "../../data/data_error.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import type { GrpoExample } from "../../data/rows/formats.ts";
+import type { StreamingDataset } from "../../data/streaming_dataset.ts";
+import { type DataCursor, ExampleStream } from "../batches/example_stream.ts";
+import type { GRPOPrompt, GRPOPromptMaker } from "./prompts.ts";
+
+/** Prompts, at random or in a stream. */
+export type GRPODataset = Dataset<GrpoExample> | StreamingDataset<GrpoExample>;
+
+/** How prompts are read. */
+export interface GRPOPromptStreamOptions {
+  /** Of the shuffles. */
+  readonly seed: number;
+  /** Prompts that are made while those before them are answered; default 0. */
+  readonly ahead?: number;
+  /** Group rows by length for steps of so many prompts; null (default): all at random. */
+  readonly lengthBatch?: number | null;
+}
+
+/** What came of a row; `end`: the epoch has no more. */
+interface Reading {
+  readonly prompt: GRPOPrompt | RowSkipped | "end";
+  /** Rows before it that could not be read. */
+  readonly unread: readonly RowSkipped[];
+  /** Behind it. */
+  readonly cursor: DataCursor;
+}
+
+/** A row that is being read, then made into a prompt. */
+interface Started {
+  /** Its pictures are on their way to the workers. */
+  readonly posted: Promise<void>;
+  readonly reading: Promise<Reading>;
+}
+
+/** Prompts of one data set, epoch after epoch. */
+export class GRPOPromptStream {
+  readonly #dataset: GRPODataset;
+  readonly #maker: GRPOPromptMaker;
+  readonly #options: GRPOPromptStreamOptions;
+  #stream: ExampleStream<GrpoExample>;
+  /** Goes back to prompts of a restored buffer. */
+  readonly #lookup: ExampleStream<GrpoExample>;
+  /** Behind the last prompt that was given: what is made ahead does not count. */
+  #cursor: DataCursor;
+  #queue: Started[] = [];
+
+  constructor(dataset: GRPODataset, maker: GRPOPromptMaker, options: GRPOPromptStreamOptions) {
+    this.#dataset = dataset;
+    this.#maker = maker;
+    this.#options = options;
+    this.#stream = this.#open();
+    this.#lookup = this.#open();
+    this.#cursor = this.#stream.cursor;
+  }
+
+  #open(): ExampleStream<GrpoExample> {
+    const { seed, lengthBatch = null } = this.#options;
+    return new ExampleStream(this.#dataset, seed, lengthBatch);
+  }
+
+  /** Prompts an epoch has; null where nobody knows. */
+  get length(): number | null {
+    return this.#stream.length;
+  }
+
+  /** Where the stream stands. */
+  get cursor(): DataCursor {
+    return { ...this.#cursor };
+  }
+
+  /** Goes on from a cursor. */
+  seek(cursor: DataCursor): void {
+    // What is being made ahead goes on with the stream it has, and is never asked for.
+    this.#queue = [];
+    this.#stream = this.#open();
+    this.#stream.seek(cursor);
+    this.#cursor = { ...cursor };
+  }
+
+  /**
+   * The next prompt that can be used; at the end of an epoch the next one begins.
+   *
+   * @throws {Error} where a whole epoch has none
+   * @throws {DataError} where more than 10 % of the rows cannot be used
+   */
+  async next(): Promise<GRPOPrompt> {
+    const { ahead = 0 } = this.#options;
+    for (let ends = 0; ends < 2;) {
+      while (this.#queue.length <= ahead) this.#queue.push(this.#start());
+      const { reading } = this.#queue.shift()!;
+      // Once a round computes, nothing else runs on this thread for long.
+      await this.#queue.at(-1)?.posted;
+      const { prompt, unread, cursor } = await reading;
+      this.#cursor = cursor;
+      for (const skipped of unread) this.#dataset.skipped.add(skipped);
+      if (prompt === "end") ends++;
+      else if (prompt instanceof RowSkipped) this.#dataset.skipped.add(prompt);
+      else return prompt;
+    }
+    throw new Error(
+      "Cannot train: an epoch has no usable prompt; see why rows were skipped in the report",
+    );
+  }
+
+  /** The prompt at a cursor that an earlier one had. */
+  async at(cursor: DataCursor): Promise<GRPOPrompt> {
+    const { epoch, index } = this.#lookup.cursor;
+    if (epoch !== cursor.epoch || index !== cursor.index) this.#lookup.seek(cursor);
+    const { prompt } = await this.#read(this.#lookup, () => {});
+    if (prompt === "end" || prompt instanceof RowSkipped) {
+      throw new Error(
+        `Cannot go on from the checkpoint: example ${cursor.index} of epoch ${cursor.epoch} of ` +
+          `${this.#dataset.name} is no longer usable; has the data changed?`,
+      );
+    }
+    return prompt;
+  }
+
+  /** Drops what is being made ahead, and ends the threads that do it. */
+  async release(): Promise<void> {
+    const queue = this.#queue;
+    this.seek(this.#cursor);
+    await this.#maker.tiles.release();
+    await Promise.allSettled(queue.map(({ reading }) => reading));
+  }
+
+  #start(): Started {
+    const stream = this.#stream;
+    const before = this.#queue.at(-1)?.posted ?? Promise.resolve();
+    const { promise: posted, resolve } = Promise.withResolvers<void>();
+    const reading = before.then(() => {
+      // A stream that was left has nobody who waits for it.
+      if (stream !== this.#stream) throw new Error("Cannot read a prompt: it was called off");
+      return this.#read(stream, resolve);
+    }).finally(resolve);
+    reading.catch(() => {}); // told when it is its turn
+    return { posted, reading };
+  }
+
+  /** The next of a stream. */
+  async #read(stream: ExampleStream<GrpoExample>, posted: () => void): Promise<Reading> {
+    const unread: RowSkipped[] = [];
+    const placed = await stream.next((skipped) => {
+      unread.push(skipped);
+      this.#dataset.skipped.judge(unread);
+    });
+    const { cursor } = stream;
+    if (placed === null) return { prompt: "end", unread, cursor };
+    const key = placed.row === null ? null : String(placed.row);
+    const making = this.#maker.make(placed, key, { ...cursor, index: cursor.index - 1 });
+    posted();
+    try {
+      return { prompt: await making, unread, cursor };
+    } catch (error) {
+      if (!(error instanceof RowSkipped)) throw error;
+      return { prompt: error.at(await placed.place()), unread, cursor };
+    }
+  }
+}

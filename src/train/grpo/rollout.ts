@@ -1,0 +1,107 @@
+/**
+ * What a round of generation gives: groups of completions with their advantages and the
+ * log-probabilities that training compares with; and how a checkpoint keeps it.
+ *
+ * @module
+ */
+import type { DataCursor } from "../batches/example_stream.ts";
+import type { GRPOPrompt } from "./prompts.ts";
+
+/** A completion as training sees it. */
+export interface RolloutSequence {
+  /** At least one; the end token included. */
+  readonly tokens: readonly number[];
+  /** Has no end token. */
+  readonly truncated: boolean;
+  readonly advantage: number;
+  /** Of each token when it was sampled, in nats, at the sampling temperature. */
+  readonly logProbs: readonly number[];
+  /** Of each token under the reference; null without a KL term. */
+  readonly refLogProbs: readonly number[] | null;
+}
+
+/** A prompt with its G completions. */
+export interface RolloutGroup {
+  readonly prompt: GRPOPrompt;
+  readonly sequences: readonly RolloutSequence[];
+}
+
+/** One round of generation. */
+export interface Rollout {
+  readonly groups: readonly RolloutGroup[];
+  /** Optimizer steps that the sampling policy had had. */
+  readonly sampledAtStep: number;
+}
+
+/** A rollout as JSON: numbers as base64 of little-endian float64 and int32. */
+export interface StoredRollout {
+  readonly sampledAtStep: number;
+  readonly groups: readonly {
+    readonly cursor: DataCursor;
+    readonly sequences: readonly {
+      readonly tokens: string;
+      readonly truncated: boolean;
+      readonly advantage: number;
+      readonly logProbs: string;
+      readonly refLogProbs: string | null;
+    }[];
+  }[];
+}
+
+const encodeFloats = (values: readonly number[]): string =>
+  new Uint8Array(Float64Array.from(values).buffer).toBase64();
+const decodeFloats = (text: string): number[] =>
+  Array.from(new Float64Array(Uint8Array.fromBase64(text).buffer));
+const encodeIds = (ids: readonly number[]): string =>
+  new Uint8Array(Int32Array.from(ids).buffer).toBase64();
+const decodeIds = (text: string): number[] =>
+  Array.from(new Int32Array(Uint8Array.fromBase64(text).buffer));
+
+/**
+ * A rollout for a checkpoint. Prompts are kept as places in the data.
+ *
+ * @throws {Error} where a prompt is not of the training data
+ */
+export function storeRollout({ groups, sampledAtStep }: Rollout): StoredRollout {
+  return {
+    sampledAtStep,
+    groups: groups.map(({ prompt, sequences }) => {
+      if (prompt.cursor === null) throw new Error("Cannot store a prompt that has no place");
+      return {
+        cursor: prompt.cursor,
+        sequences: sequences.map(({ tokens, truncated, advantage, logProbs, refLogProbs }) => ({
+          tokens: encodeIds(tokens),
+          truncated,
+          advantage,
+          logProbs: encodeFloats(logProbs),
+          refLogProbs: refLogProbs === null ? null : encodeFloats(refLogProbs),
+        })),
+      };
+    }),
+  };
+}
+
+/**
+ * A rollout out of a checkpoint, to the bit.
+ *
+ * @param promptAt reads a prompt again
+ */
+export async function restoreRollout(
+  stored: StoredRollout,
+  promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
+): Promise<Rollout> {
+  const groups: RolloutGroup[] = [];
+  for (const { cursor, sequences } of stored.groups) {
+    groups.push({
+      prompt: await promptAt(cursor),
+      sequences: sequences.map(({ tokens, truncated, advantage, logProbs, refLogProbs }) => ({
+        tokens: decodeIds(tokens),
+        truncated,
+        advantage,
+        logProbs: decodeFloats(logProbs),
+        refLogProbs: refLogProbs === null ? null : decodeFloats(refLogProbs),
+      })),
+    });
+  }
+  return { groups, sampledAtStep: stored.sampledAtStep };
+}

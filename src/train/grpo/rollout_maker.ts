@@ -1,0 +1,251 @@
+/**
+ * A round of generation: prompts → completions → rewards → advantages, with what is logged of it.
+ *
+ * @module
+ */
+import { computeAdvantages, type ScaleRewards } from "../../losses/advantages.ts";
+import { groupsWithSpread, overlongPunishment } from "../../losses/dapo_sampling.ts";
+import type { ReportedCompletion } from "../../report/files/report_file.ts";
+import { MeanMetrics } from "./mean_metrics.ts";
+import type { GRPOPrompt } from "./prompts.ts";
+import type { Rollout, RolloutGroup } from "./rollout.ts";
+import type { Completion, CompletionSampler } from "./sampling.ts";
+import type { Scorer } from "./scoring.ts";
+
+// P prompts, G completions of each, N = P·G, F reward functions
+
+/** How rounds are made. */
+export interface RolloutOptions {
+  /** G */
+  readonly numGenerations: number;
+  /** Prompts of a round, P. */
+  readonly prompts: number;
+  /** Prompts that are answered side by side. */
+  readonly promptsAtOnce: number;
+  readonly scaleRewards: ScaleRewards;
+  /** DAPO's dynamic sampling: at most so many rounds for one; null: off. */
+  readonly dynamicSamplingRounds: number | null;
+  /** DAPO's soft overlong punishment, tokens; null: off. */
+  readonly overlongBufferLength: number | null;
+  readonly overlongPenaltyFactor: number;
+  /** Tokens. */
+  readonly maxCompletionLength: number;
+}
+
+/** Name of the overlong punishment among the rewards. */
+const OVERLONG = "soft_overlong_punishment";
+
+/** A prompt with its completions and their scores. */
+interface ScoredGroup {
+  readonly prompt: GRPOPrompt;
+  readonly completions: readonly Completion[];
+  /** [G][F] */
+  readonly rewards: readonly (readonly (number | null)[])[];
+}
+
+/** What a round is asked for. */
+export interface RolloutRequest {
+  /** Optimizer steps done. */
+  readonly step: number;
+  /** Number of the round's first completion among all of the run. */
+  readonly firstId: number;
+  readonly nextPrompt: () => Promise<GRPOPrompt>;
+  readonly signal?: AbortSignal;
+}
+
+/** A round, and what is to be told of it. */
+export interface MadeRollout {
+  /** Without reference log-probabilities. */
+  readonly rollout: Rollout;
+  /** Under TRL's names. */
+  readonly metrics: Record<string, number>;
+  readonly completions: readonly ReportedCompletion[];
+  /** Completions that were sampled, those of replaced groups included. */
+  readonly sampled: number;
+}
+
+/** Samples, scores, and compares within groups. */
+export class RolloutMaker {
+  readonly #names: readonly string[];
+  readonly #weights: readonly number[];
+
+  constructor(
+    readonly sampler: CompletionSampler,
+    readonly scorer: Scorer,
+    readonly options: RolloutOptions,
+  ) {
+    const punishes = options.overlongBufferLength !== null;
+    this.#names = [...scorer.names, ...(punishes ? [OVERLONG] : [])];
+    this.#weights = [...scorer.weights, ...(punishes ? [1] : [])];
+  }
+
+  /**
+   * Makes a round.
+   *
+   * @returns null where the signal was aborted on the way
+   * @throws {RewardFailureError} where a reward function failed several times in a row
+   */
+  async make(request: RolloutRequest): Promise<MadeRollout | null> {
+    const { prompts: P, numGenerations: G, dynamicSamplingRounds } = this.options;
+    const metrics = new MeanMetrics();
+    const all: ScoredGroup[] = [];
+    let kept: ScoredGroup[] = [];
+    let rounds = 0;
+    do {
+      const missing = P - kept.length;
+      const groups = await this.#sample(missing, request, all.length * G, metrics);
+      if (groups === null) return null;
+      all.push(...groups);
+      kept.push(...(dynamicSamplingRounds === null ? groups : this.#withSpread(groups)));
+    } while (kept.length < P && ++rounds < (dynamicSamplingRounds ?? 1));
+    const replaced = all.length - P;
+    // Where the rounds are used up, groups without spread fill the batch: they teach nothing.
+    const filler = all.filter((group) => !kept.includes(group)).slice(0, P - kept.length);
+    kept = [...kept, ...filler];
+
+    const { advantages } = this.#advantages(kept);
+    const rollout: Rollout = {
+      sampledAtStep: request.step,
+      groups: kept.map(({ prompt, completions }, p): RolloutGroup => ({
+        prompt,
+        sequences: completions.map(({ tokens, logProbs, finishReason }, g) => ({
+          tokens,
+          truncated: finishReason === "length",
+          advantage: advantages[p * G + g],
+          logProbs,
+          refLogProbs: null,
+        })),
+      })),
+    };
+    const overall = this.#advantages(all);
+    metrics.add(overall.metrics);
+    metrics.add(lengthMetrics(all.flatMap(({ completions }) => completions)));
+    if (dynamicSamplingRounds !== null) {
+      metrics.add({
+        "dynamic_sampling/replaced_groups": replaced,
+        "dynamic_sampling/groups_without_spread": filler.length,
+      });
+    }
+    const byGroup = new Map(kept.map((group, p) => [group, p]));
+    const completions = all.flatMap((group, i) =>
+      this.#report(group, request.step + 1, (g) => {
+        const p = byGroup.get(group);
+        const reward = overall.rewards[i * G + g];
+        return {
+          reward: Number.isNaN(reward) ? null : reward,
+          advantage: p === undefined ? null : advantages[p * G + g],
+        };
+      })
+    );
+    return { rollout, metrics: metrics.means(), completions, sampled: all.length * G };
+  }
+
+  /** Samples and scores some groups; null where aborted. */
+  async #sample(
+    count: number,
+    request: RolloutRequest,
+    idOffset: number,
+    metrics: MeanMetrics,
+  ): Promise<ScoredGroup[] | null> {
+    const { numGenerations: G, promptsAtOnce } = this.options;
+    const prompts: GRPOPrompt[] = [];
+    while (prompts.length < count) prompts.push(await request.nextPrompt());
+    const { completions, prefillSeconds, decodeSeconds } = await this.sampler.sample({
+      prompts,
+      numGenerations: G,
+      promptsAtOnce,
+      firstId: request.firstId + idOffset,
+      signal: request.signal,
+    });
+    if (request.signal?.aborted) return null;
+    const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
+    const { rewards, functions, seconds } = await this.scorer.score(repeated, completions, {
+      global_step: request.step,
+    });
+    metrics.addSums({
+      "time/prefill": prefillSeconds,
+      "time/decode": decodeSeconds,
+      "time/rewards": seconds,
+    });
+    for (const { name, error, timedOut, ms } of functions) {
+      metrics.add({
+        [`rewards/${name}/failed`]: error === null ? 0 : 1,
+        [`rewards/${name}/timeouts`]: timedOut ? 1 : 0,
+        [`rewards/${name}/ms`]: ms,
+      });
+    }
+    return prompts.map((prompt, p) => {
+      const own = completions.slice(p * G, (p + 1) * G);
+      return {
+        prompt,
+        completions: own,
+        rewards: own.map(({ tokens }, g) => [
+          ...rewards[p * G + g],
+          ...this.#punishment(tokens.length),
+        ]),
+      };
+    });
+  }
+
+  #punishment(length: number): number[] {
+    const { overlongBufferLength, overlongPenaltyFactor, maxCompletionLength } = this.options;
+    if (overlongBufferLength === null) return [];
+    return [
+      overlongPunishment(length, maxCompletionLength, overlongBufferLength, overlongPenaltyFactor),
+    ];
+  }
+
+  #advantages(groups: readonly ScoredGroup[]) {
+    return computeAdvantages({
+      rewards: groups.flatMap(({ rewards }) => rewards),
+      numGenerations: this.options.numGenerations,
+      rewardWeights: this.#weights,
+      rewardNames: this.#names,
+      scaleRewards: this.options.scaleRewards,
+    });
+  }
+
+  #withSpread(groups: readonly ScoredGroup[]): ScoredGroup[] {
+    const { rewards } = this.#advantages(groups);
+    return groupsWithSpread(rewards, this.options.numGenerations).map((index) => groups[index]);
+  }
+
+  #report(
+    { prompt, completions, rewards }: ScoredGroup,
+    step: number,
+    earned: (g: number) => Pick<ReportedCompletion, "reward" | "advantage">,
+  ): ReportedCompletion[] {
+    const { columns, images, prompt: messages } = prompt.example;
+    const answer = columns.answer ?? columns.solution ?? null;
+    const pictures = images.map(({ bytes }) => bytes);
+    return completions.map(({ text, tokens, finishReason }, g) => ({
+      step,
+      prompt: messages.at(-1)?.content ?? "",
+      completion: text,
+      rewards: Object.fromEntries(this.#names.map((name, f) => [name, rewards[g][f]])),
+      ...earned(g),
+      length: tokens.length,
+      finish_reason: finishReason,
+      expected: answer === null ? null : String(answer),
+      pictures,
+    }));
+  }
+}
+
+/** TRL's metrics of lengths, tokens. */
+export function lengthMetrics(
+  completions: readonly Pick<Completion, "tokens" | "finishReason">[],
+): Record<string, number> {
+  const describe = (lengths: readonly number[], name: string): Record<string, number> =>
+    lengths.length === 0 ? {} : {
+      [`completions/mean_${name}`]: lengths.reduce((sum, n) => sum + n, 0) / lengths.length,
+      [`completions/min_${name}`]: Math.min(...lengths),
+      [`completions/max_${name}`]: Math.max(...lengths),
+    };
+  const terminated = completions.filter(({ finishReason }) => finishReason !== "length");
+  return {
+    ...describe(completions.map(({ tokens }) => tokens.length), "length"),
+    ...describe(terminated.map(({ tokens }) => tokens.length), "terminated_length"),
+    "completions/clipped_ratio": 1 - terminated.length / Math.max(completions.length, 1),
+  };
+}

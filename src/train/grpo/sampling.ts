@@ -1,0 +1,118 @@
+/**
+ * Completions of prompts, and how long they took.
+ *
+ * @module
+ */
+import type { GRPOSection } from "../../config/types/config_types.ts";
+import { generateFromRows, type Generation } from "../../generate/engine.ts";
+import { forbiddenTokenIds } from "../../generate/generate_text.ts";
+import { promptRows } from "../../generate/prompt_rows.ts";
+import type { SamplingParameters } from "../../generate/sampling_filters.ts";
+import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { GRPOPrompt } from "./prompts.ts";
+
+/** How completions are sampled. */
+export interface SamplingSettings extends SamplingParameters {
+  /** Tokens. */
+  readonly maxCompletionLength: number;
+  /** Of the random stream. */
+  readonly seed: number;
+}
+
+/** What to sample. */
+export interface SamplingRequest {
+  readonly prompts: readonly GRPOPrompt[];
+  /** G, completions of each. */
+  readonly numGenerations: number;
+  /** Prompts that are answered side by side. */
+  readonly promptsAtOnce: number;
+  /** Number of the first completion among all of the run: numbers choose the random numbers. */
+  readonly firstId: number;
+  /** Take the likeliest tokens. */
+  readonly greedy?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** One completion. */
+export interface Completion extends Generation {
+  /** Without special tokens. */
+  readonly text: string;
+}
+
+/** Completions with the time they took. */
+export interface SampledCompletions {
+  /** Those of a prompt side by side. */
+  readonly completions: Completion[];
+  /** Until the first token. */
+  readonly prefillSeconds: number;
+  /** From there on. */
+  readonly decodeSeconds: number;
+}
+
+/** The sampling keys of a config. */
+export function samplingSettings(grpo: GRPOSection, seed: number): SamplingSettings {
+  return {
+    temperature: grpo.temperature,
+    topK: grpo.top_k,
+    topP: grpo.top_p,
+    minP: grpo.min_p ?? 0,
+    repetitionPenalty: grpo.repetition_penalty,
+    maxCompletionLength: grpo.max_completion_length,
+    seed,
+  };
+}
+
+/** Samples completions from a model as it stands. */
+export class CompletionSampler {
+  readonly #forbidden: readonly number[];
+
+  constructor(
+    readonly model: VisionLanguageModel,
+    readonly tokenizer: Tokenizer,
+    readonly settings: SamplingSettings,
+  ) {
+    this.#forbidden = forbiddenTokenIds(tokenizer, model.config.lm_vocab_size);
+  }
+
+  /** @returns P·G completions; cut short where the signal is aborted */
+  async sample(request: SamplingRequest): Promise<SampledCompletions> {
+    const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
+    const { maxCompletionLength, seed, ...filters } = this.settings;
+    const { tokenizer } = this;
+    const completions: Completion[] = [];
+    let prefill = 0, decode = 0;
+    for (let first = 0; first < prompts.length && !signal?.aborted; first += promptsAtOnce) {
+      const chunk = prompts.slice(first, first + promptsAtOnce);
+      const started = performance.now();
+      let firstTokenAt: number | null = null;
+      const generations = await generateFromRows(
+        this.model,
+        promptRows(chunk),
+        tokenizer.padTokenId,
+        {
+          ...filters,
+          maxNewTokens: maxCompletionLength,
+          greedy,
+          seed,
+          numReturnSequences: G,
+          sequenceIds: Array.from({ length: chunk.length * G }, (_, i) => firstId + first * G + i),
+          stopTokenIds: [tokenizer.eosTokenId],
+          forbiddenTokenIds: this.#forbidden,
+          onToken: () => {
+            firstTokenAt ??= performance.now();
+          },
+          signal,
+        },
+      );
+      const ended = performance.now();
+      prefill += (firstTokenAt ?? ended) - started;
+      decode += ended - (firstTokenAt ?? ended);
+      for (const generation of generations) {
+        const text = tokenizer.decode(generation.tokens, { skipSpecialTokens: true });
+        completions.push({ ...generation, text });
+      }
+    }
+    return { completions, prefillSeconds: prefill / 1000, decodeSeconds: decode / 1000 };
+  }
+}

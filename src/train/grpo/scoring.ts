@@ -1,0 +1,141 @@
+/**
+ * Completions → the scores of the reward functions, in their sandbox.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { rewardOptions } from "../../config/load_config.ts";
+import type { Cell } from "../../data/rows/row.ts";
+import { RewardSandbox } from "../../rewards/reward_sandbox.ts";
+import type { FunctionScores, RewardModuleSpec } from "../../rewards/types.ts";
+import type { GRPOPrompt } from "./prompts.ts";
+import type { Completion } from "./sampling.ts";
+
+/** Column names that NanoVLM-Lab takes for the answer too. */
+const ANSWER_ALIASES = ["original_answer", "expected_answer"];
+
+/** Scores of a batch of completions. */
+export interface Scored {
+  /** [N][functions]; null where a function does not apply or failed. */
+  readonly rewards: readonly (readonly (number | null)[])[];
+  /** One a function. */
+  readonly functions: readonly Pick<FunctionScores, "name" | "error" | "timedOut" | "ms">[];
+  readonly seconds: number;
+}
+
+/** Scores completions. */
+export interface Scorer {
+  /** Metric names of the functions. */
+  readonly names: readonly string[];
+  /** One a function. */
+  readonly weights: readonly number[];
+  /**
+   * Scores completions.
+   *
+   * @param prompts one a completion
+   * @param state what the functions get as `trainer_state`
+   * @throws {RewardFailureError} where a function failed several times in a row
+   */
+  score(
+    prompts: readonly GRPOPrompt[],
+    completions: readonly Completion[],
+    state: Record<string, unknown>,
+  ): Promise<Scored>;
+}
+
+/** What a config grants each reward module. */
+export function rewardModuleSpecs(config: ResolvedConfig): RewardModuleSpec[] {
+  return config.dataset.reward_functions_fn.map((module) => {
+    const options = rewardOptions(config, module);
+    // Entries that name no module are those of single functions.
+    const functions = Object.entries(config.rewards)
+      .filter(([name]) => !config.dataset.reward_functions_fn.includes(name));
+    const weights = functions.filter(([, own]) => own.weight !== undefined);
+    const timeouts = functions.filter(([, own]) => own.timeout_ms !== undefined);
+    return {
+      module,
+      weight: options.weight,
+      weights: Object.fromEntries(weights.map(([name, own]) => [name, own.weight!])),
+      timeouts: Object.fromEntries(timeouts.map(([name, own]) => [name, own.timeout_ms!])),
+      timeoutMs: options.timeout_ms,
+      memoryMb: options.memory_mb,
+      allowNet: options.allow_net,
+      allowRead: options.allow_read,
+      allowEnv: options.allow_env,
+      processes: options.processes,
+      ...(options.integrity === null ? {} : { integrity: options.integrity }),
+    };
+  });
+}
+
+/** Every column that any of the examples has, null where one lacks it. */
+function columnsOf(prompts: readonly GRPOPrompt[]): Record<string, Cell[]> {
+  const names = new Set(prompts.flatMap(({ example }) => Object.keys(example.columns)));
+  const alias = names.has("answer") ? undefined : ANSWER_ALIASES.find((name) => names.has(name));
+  return Object.fromEntries([...names].map((name) => [
+    name === alias ? "answer" : name,
+    prompts.map(({ example }) => example.columns[name] ?? null),
+  ]));
+}
+
+/** Every reward function of a run, in the sandbox. */
+export class CompletionScorer implements Scorer, AsyncDisposable {
+  readonly weights: readonly number[];
+
+  private constructor(readonly sandbox: RewardSandbox, weights: readonly number[]) {
+    this.weights = weights;
+  }
+
+  /**
+   * Starts the config's reward modules.
+   *
+   * @param log gets what modules print and what is refused to them
+   * @throws {RewardModuleError} where one cannot be used
+   * @throws {Error} where `grpo.reward_weights` has not one number a function
+   */
+  static async start(
+    config: ResolvedConfig,
+    log?: (line: string) => void,
+  ): Promise<CompletionScorer> {
+    const sandbox = await RewardSandbox.start(rewardModuleSpecs(config), { log });
+    const weights = config.grpo.reward_weights ?? sandbox.weights;
+    if (weights.length !== sandbox.functions.length) {
+      await sandbox.close();
+      throw new Error(
+        `Cannot weigh the rewards: grpo.reward_weights has ${weights.length} numbers, want one for ` +
+          `each of the ${sandbox.functions.length} functions: ${sandbox.functions.join(", ")}`,
+      );
+    }
+    return new CompletionScorer(sandbox, weights);
+  }
+
+  get names(): readonly string[] {
+    return this.sandbox.functions;
+  }
+
+  async score(
+    prompts: readonly GRPOPrompt[],
+    completions: readonly Completion[],
+    state: Record<string, unknown>,
+  ): Promise<Scored> {
+    const started = performance.now();
+    const result = await this.sandbox.score({
+      prompts: prompts.map(({ example: { conversational, prompt } }) =>
+        conversational ? prompt : prompt[0].content
+      ),
+      completions: completions.map(({ text }, i) =>
+        prompts[i].example.conversational ? [{ role: "assistant", content: text }] : text
+      ),
+      completion_ids: completions.map(({ tokens }) => tokens),
+      columns: columnsOf(prompts),
+      trainer_state: state,
+    });
+    const { rewards, functions } = result;
+    return { rewards, functions, seconds: (performance.now() - started) / 1000 };
+  }
+
+  /** Ends the reward processes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandbox.close();
+  }
+}

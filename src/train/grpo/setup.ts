@@ -1,0 +1,142 @@
+/**
+ * GRPO's method and its parts out of a config, a model and data.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import type { GrpoOptions } from "../../losses/grpo.ts";
+import type { ReportedCompletion } from "../../report/files/report_file.ts";
+import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import { GRPOEvaluator } from "./evaluation.ts";
+import { GRPOMethod } from "./method.ts";
+import { GRPOPromptMaker } from "./prompts.ts";
+import { type GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
+import { ReferencePolicy } from "../loop/reference_policy.ts";
+import { RolloutMaker } from "./rollout_maker.ts";
+import { CompletionSampler, samplingSettings } from "./sampling.ts";
+import type { Scorer } from "./scoring.ts";
+import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import { configuredGroups } from "../optimizer/parameter_groups.ts";
+import type { PreparedModel } from "../run/prepare_model.ts";
+import { TileCache } from "../batches/tile_cache.ts";
+
+/** What GRPO needs of a prepared model. */
+export type GRPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
+
+/** Everything that a method is made of. */
+export interface GRPOInputs {
+  readonly prepared: GRPOModel;
+  readonly train: GRPODataset;
+  /** Held out; null: no evaluation. */
+  readonly evaluation: GRPODataset | null;
+  readonly scorer: Scorer;
+  readonly groups: readonly ParameterGroup[];
+  /** Makes rounds in place of the sampler, for a dry run. */
+  readonly rollouts?: Pick<RolloutMaker, "make">;
+  /** Gets all completions of a round. */
+  readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
+}
+
+/** The loss that a config asks for. */
+export function grpoLossOptions({ grpo }: ResolvedConfig): GrpoOptions {
+  return {
+    lossType: grpo.loss_type,
+    importanceSamplingLevel: grpo.importance_sampling_level,
+    epsilon: grpo.epsilon,
+    epsilonHigh: grpo.epsilon_high,
+    delta: grpo.delta,
+    beta: grpo.beta,
+    useBiasCorrectionKl: grpo.use_bias_correction_kl,
+    sapoTemperaturePos: grpo.sapo_temperature_pos,
+    sapoTemperatureNeg: grpo.sapo_temperature_neg,
+    vespo: {
+      kPos: grpo.vespo_k_pos,
+      lambdaPos: grpo.vespo_lambda_pos,
+      kNeg: grpo.vespo_k_neg,
+      lambdaNeg: grpo.vespo_lambda_neg,
+    },
+    maxCompletionLength: grpo.max_completion_length,
+    topEntropyQuantile: grpo.top_entropy_quantile,
+    offPolicyMaskThreshold: grpo.off_policy_mask_threshold,
+  };
+}
+
+/** What trains under GRPO, and how fast. */
+export function grpoGroups(prepared: GRPOModel, { training }: ResolvedConfig): ParameterGroup[] {
+  return configuredGroups(prepared.model, training);
+}
+
+/**
+ * GRPO's method.
+ *
+ * @returns the method, and what frees the reference policy
+ */
+export function grpoMethod(
+  config: ResolvedConfig,
+  inputs: GRPOInputs,
+): { method: GRPOMethod; dispose: () => void } {
+  const { training, grpo } = config;
+  const { model, tokenizer, imageProcessor } = inputs.prepared;
+  const maker = new GRPOPromptMaker(
+    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
+    new TileCache(imageProcessor, { workers: training.dataloader_num_workers }),
+    grpo.max_prompt_length,
+    model.imageTokenId,
+  );
+  const sampler = new CompletionSampler(model, tokenizer, samplingSettings(grpo, training.seed));
+  const batchSize = training.per_device_train_batch_size;
+  const microBatchesPerRound = Math.max(
+    grpo.steps_per_generation,
+    training.gradient_accumulation_steps,
+  );
+  const rollouts = inputs.rollouts ?? new RolloutMaker(sampler, inputs.scorer, {
+    numGenerations: grpo.num_generations,
+    prompts: batchSize * microBatchesPerRound,
+    // As many as an optimizer step takes; what is sampled does not depend on it.
+    promptsAtOnce: batchSize * training.gradient_accumulation_steps,
+    scaleRewards: grpo.scale_rewards,
+    dynamicSamplingRounds: grpo.dynamic_sampling ? grpo.dynamic_sampling_max_rounds : null,
+    overlongBufferLength: grpo.overlong_buffer_length,
+    overlongPenaltyFactor: grpo.overlong_penalty_factor,
+    maxCompletionLength: grpo.max_completion_length,
+  });
+  const reference = grpo.beta > 0 ? new ReferencePolicy(model, inputs.groups) : null;
+  const evaluator = inputs.evaluation &&
+    new GRPOEvaluator(
+      inputs.evaluation,
+      maker,
+      sampler,
+      inputs.scorer,
+      training.per_device_eval_batch_size,
+    );
+  const method = new GRPOMethod({
+    model,
+    dataset: inputs.train,
+    prompts: new GRPOPromptStream(inputs.train, maker, {
+      seed: training.seed,
+      // Dry runs make their rounds without asking for prompts.
+      ahead: inputs.rollouts === undefined ? batchSize * microBatchesPerRound : 0,
+      lengthBatch: training.group_by_length
+        ? batchSize * training.gradient_accumulation_steps
+        : null,
+    }),
+    rollouts,
+    reference,
+    evaluator,
+    onCompletions: inputs.onCompletions,
+  }, {
+    batchSize,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    microBatchesPerRound,
+    numIterations: grpo.num_iterations,
+    loss: grpoLossOptions(config),
+    lossReduction: training.loss_reduction,
+    temperature: grpo.temperature,
+    maskTruncatedCompletions: grpo.mask_truncated_completions,
+    disableDropout: grpo.disable_dropout,
+    sharePrefix: training.share_prefix,
+    gradientCheckpointing: training.gradient_checkpointing,
+    seed: training.seed,
+  });
+  return { method, dispose: () => reference?.dispose() };
+}

@@ -1,0 +1,55 @@
+/**
+ * The model that `train grpo` starts from without a config: it has seen some drawn shapes, and
+ * a fifth of its answers stand in the tags that the rewards ask for.
+ *
+ * @module
+ */
+import { embeddedShapes, shapesVqaRows } from "../../data/embedded/embedded_shapes.ts";
+import { datasetFromRows } from "../../data/load_dataset.ts";
+import type { Row } from "../../data/rows/row.ts";
+import { starterFolder } from "../sft/starter.ts";
+
+/** Optimizer steps of SFT. */
+export const GRPO_STARTER_STEPS = 350;
+
+/** An answer as `builtin:format` and `builtin:accuracy` want it. */
+export function taggedAnswer(answer: string): string {
+  return `<think></think><answer>${answer}</answer>`;
+}
+
+/** The answers of every fifth picture stand in tags. */
+function partlyTaggedRows(): Row[] {
+  return embeddedShapes().train.flatMap((picture, i): Row[] => {
+    const questions = picture.questions.map((question) => ({
+      ...question,
+      answer: i % 5 === 0 ? taggedAnswer(question.answer) : question.answer,
+    }));
+    return shapesVqaRows([{ ...picture, questions }]);
+  });
+}
+
+/**
+ * The starter model on disk, beside the output folder: made where it is not there yet.
+ *
+ * @param outputDir `training.output_dir`
+ * @param onProgress called after each step of SFT
+ * @param signal ends it, with its reason as the error
+ * @returns the model's folder
+ */
+export async function grpoStarterFolder(
+  outputDir: string,
+  onProgress?: (step: number, steps: number) => void,
+  signal?: AbortSignal,
+): Promise<string> {
+  const train = await datasetFromRows(partlyTaggedRows(), {
+    format: "vqa",
+    name: "builtin:shapes train, a fifth of it in tags",
+    splitTurns: true,
+  });
+  return await starterFolder(outputDir, {
+    steps: GRPO_STARTER_STEPS,
+    style: { name: "tags", train },
+    onProgress,
+    signal,
+  });
+}

@@ -1,0 +1,63 @@
+/**
+ * Which checkpoint did best in its evaluation.
+ *
+ * @module
+ */
+import type { TrainingSection } from "../../config/types/config_types.ts";
+import { loadWeights, type TrainerState } from "./checkpoint.ts";
+import { metricOf } from "../evaluation_metric.ts";
+import type { Parameters } from "./gradients.ts";
+
+/** The best checkpoint of a run so far. */
+export class BestCheckpoint {
+  #metric: number | null = null;
+  #folder: string | null = null;
+
+  /** @param training the metric to compare, and where the checkpoints are */
+  constructor(readonly training: TrainingSection) {}
+
+  /** Null before a checkpoint was evaluated. */
+  get folder(): string | null {
+    return this.#folder;
+  }
+
+  /**
+   * Takes a checkpoint for the best where it is better than the one so far.
+   *
+   * @param folder the checkpoint
+   * @param evaluation metrics of its weights
+   */
+  offer(folder: string, evaluation: Readonly<Record<string, number>>): void {
+    const { metric_for_best_model, greater_is_better } = this.training;
+    const metric = metricOf(evaluation, metric_for_best_model);
+    const better = this.#metric === null ||
+      (greater_is_better ? metric > this.#metric : metric < this.#metric);
+    if (!better) return;
+    this.#metric = metric;
+    this.#folder = folder;
+  }
+
+  /**
+   * Puts the best checkpoint's weights in place.
+   *
+   * @returns false where no checkpoint was evaluated
+   */
+  async load(parameters: Parameters): Promise<boolean> {
+    // The folder may have been moved since the checkpoint was written.
+    const name = this.#folder?.split(/[/\\]/).at(-1);
+    if (name === undefined) return false;
+    await loadWeights(`${this.training.output_dir}/${name}`, parameters);
+    return true;
+  }
+
+  /** For a checkpoint. */
+  state(): Pick<TrainerState, "best_metric" | "best_model_checkpoint"> {
+    return { best_metric: this.#metric, best_model_checkpoint: this.#folder };
+  }
+
+  /** From a checkpoint. */
+  restore(state: Pick<TrainerState, "best_metric" | "best_model_checkpoint">): void {
+    this.#metric = state.best_metric;
+    this.#folder = state.best_model_checkpoint;
+  }
+}

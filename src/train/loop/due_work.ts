@@ -1,0 +1,38 @@
+/**
+ * What the end of a step brings, as Transformers' Trainer decides it.
+ *
+ * @module
+ */
+import type { TrainingSection } from "../../config/types/config_types.ts";
+
+/** Where a run stands when a step has ended. */
+export interface EndedStep {
+  /** Optimizer steps done, this one included. */
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly epochEnded: boolean;
+}
+
+/** What is due. */
+export interface DueWork {
+  readonly log: boolean;
+  readonly evaluate: boolean;
+  readonly save: boolean;
+}
+
+/** Whether a step logs, evaluates and saves; the last one saves unless nothing is saved at all. */
+export function dueWork(training: TrainingSection, ended: EndedStep): DueWork {
+  const { step, totalSteps, epochEnded } = ended;
+  const last = step === totalSteps;
+  const isDue = (strategy: "no" | "steps" | "epoch", every: number) =>
+    strategy === "epoch"
+      ? epochEnded || last
+      : strategy === "steps" && every > 0 && step % every === 0;
+  const { logging_steps, logging_first_step, save_strategy } = training;
+  return {
+    log: (logging_steps > 0 && (step % logging_steps === 0 || last)) ||
+      (logging_first_step && step === 1),
+    evaluate: isDue(training.eval_strategy, training.eval_steps),
+    save: isDue(save_strategy, training.save_steps) || (last && save_strategy !== "no"),
+  };
+}

@@ -1,0 +1,59 @@
+/**
+ * Gradients of a loss that is a function of token log-probabilities on the host: the model goes
+ * forward, the host turns log-probabilities into d loss / d log-prob, the model goes back.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../../device/read_back.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
+
+/**
+ * Log-probabilities; the gradients of a loss of them are added to those of the step.
+ *
+ * Where values can be read at once (wasm, cpu) the model goes forward once; a GPU's values arrive
+ * later, after the tape is gone, so that there the model goes forward twice.
+ *
+ * @param logProbs makes the log-probabilities [M]; the same values each time it is called
+ * @param byLogProbs d loss / d log-prob, [M], given the values
+ * @param parameters the tensors that get gradients
+ * @param accumulator takes them
+ * @param lossScale multiplied into the gradients (fp16)
+ * @returns the values
+ */
+export async function logProbGradients(
+  logProbs: () => tf.Tensor1D,
+  byLogProbs: (values: Float32Array) => Float32Array,
+  parameters: Parameters,
+  accumulator: GradientAccumulator,
+  lossScale = 1,
+): Promise<Float32Array> {
+  let values: Float32Array | null = null;
+  let slopes: Float32Array | null = null;
+  if (tf.getBackend() === "webgpu") {
+    values = await readLogProbs(logProbs);
+    slopes = byLogProbs(values);
+  }
+  const loss = accumulator.addLoss(
+    () => {
+      const x = logProbs(); // [M]
+      values ??= Float32Array.from(x.dataSync());
+      slopes ??= byLogProbs(values);
+      return x.mul(tf.tensor1d(slopes)).sum();
+    },
+    parameters,
+    lossScale,
+  );
+  loss.dispose();
+  return values!;
+}
+
+/** The values alone. */
+export async function readLogProbs(logProbs: () => tf.Tensor1D): Promise<Float32Array> {
+  const tensor = tf.tidy(logProbs);
+  try {
+    return (await readBack([tensor]))[0] as Float32Array;
+  } finally {
+    tensor.dispose();
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What a trainer is given, and what it tells.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { MetricsRecord } from "../../report/files/metrics_record.ts";
+import type { Reporter } from "../../report/reporter.ts";
+import type { LossScaler } from "./loss_scaler.ts";
+import type { ParameterGroup } from "../optimizer/optimizer.ts";
+
+/** Called while a run goes on; every function may be left out. */
+export interface TrainerCallback {
+  /** After an optimizer step. Returning `"stop"` ends the run after saving. */
+  onStepEnd?(state: ProgressState): void | "stop" | Promise<void | "stop">;
+  /** With each record that goes to metrics.jsonl. */
+  onLog?(record: MetricsRecord): void | Promise<void>;
+  /** After an evaluation. */
+  onEvaluate?(record: MetricsRecord): void | Promise<void>;
+  /** After a checkpoint. */
+  onSave?(folder: string): void | Promise<void>;
+}
+
+/** Where a run stands. */
+export interface ProgressState {
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly epoch: number;
+}
+
+/** What a trainer needs beside model and data. */
+export interface TrainerOptions {
+  readonly training: TrainingSection;
+  /** What trains, and how fast. */
+  readonly groups: readonly ParameterGroup[];
+  /** Every weight by name, frozen ones included, to tell which one is bad; default: what trains. */
+  readonly weights?: ReadonlyMap<string, tf.Tensor>;
+  /** Writes the model's or adapter's files into a folder. */
+  readonly saveModel: (folder: string) => Promise<void>;
+  readonly reporter: Reporter;
+  readonly callbacks?: readonly TrainerCallback[];
+  /** Of a run in fp16; default: one with GradScaler's numbers. */
+  readonly lossScaler?: LossScaler;
+  /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a run ended. */
+export interface TrainResult {
+  readonly status: "done" | "interrupted" | "stopped";
+  readonly step: number;
+  /** Mean loss of all steps. */
+  readonly trainLoss: number;
+  /** Metrics of the last evaluation. */
+  readonly evaluation: Readonly<Record<string, number>> | null;
+}

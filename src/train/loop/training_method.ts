@@ -1,0 +1,136 @@
+/**
+ * What differs between SFT, DPO and GRPO: how an optimizer step gets its gradients, and how the
+ * model is evaluated.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs";
+import type { SkippedRows } from "../../data/rows/skipped_rows.ts";
+import type { PackedRow } from "../../model/branches.ts";
+import type { EvaluationSample } from "../../report/evaluation_sample.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
+
+/** What a step is given. */
+export interface StepContext {
+  /** Takes the step's gradients. */
+  readonly accumulator: GradientAccumulator;
+  /** What trains. */
+  readonly parameters: Parameters;
+  /** Optimizer steps done before this one. */
+  readonly step: number;
+  /** Aborted when the user wants to stop. */
+  readonly signal?: AbortSignal;
+  /** Whether another step follows, so that its data can be made ready meanwhile; default: no. */
+  readonly more?: boolean;
+  /** What the gradients that `accumulator` takes are multiplied by (fp16); default 1. */
+  readonly lossScale?: number;
+}
+
+/** What a step did. */
+export interface StepOutcome {
+  /** Scalars on the device whose sum is the step's loss; the trainer frees them. */
+  readonly losses: tf.Scalar[];
+  /** Tokens that went through the model, padding not counted. */
+  readonly tokens: number;
+  /** Padding tokens that went through it beside them. */
+  readonly padding: number;
+  /** Further metrics of the step, averaged over logging steps. */
+  readonly metrics?: Readonly<Record<string, number>>;
+  /** Where the run stands, in epochs. */
+  readonly epoch: number;
+  /** Whether the epoch ended with this step. */
+  readonly epochEnded: boolean;
+}
+
+/** What an evaluation found. */
+export interface EvaluationOutcome {
+  /** Named `eval_…`. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** A few questions with answers, for the report. */
+  readonly samples: readonly EvaluationSample[];
+}
+
+/** How large a micro-batch is. */
+export interface BatchSize {
+  readonly rows: number;
+  /** Of all rows. */
+  readonly tokens: number;
+  /** Of all rows. */
+  readonly tiles: number;
+}
+
+/** The size of a batch of rows. */
+export function sizeOfRows(rows: readonly PackedRow[]): BatchSize {
+  return {
+    rows: rows.length,
+    tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+    tiles: rows.flatMap(({ images }) => images).reduce((sum, { tileCount }) => sum + tileCount, 0),
+  };
+}
+
+/** The one with the most tokens; null: there is none. */
+export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
+  return sizes.reduce<BatchSize | null>(
+    (largest, size) => largest === null || size.tokens > largest.tokens ? size : largest,
+    null,
+  );
+}
+
+/** Rows that could not be used, and how many there are in all; parts of one data set share theirs. */
+export function skippedRowsOf(
+  datasets: readonly ({ readonly skipped: SkippedRows } | null)[],
+): ReturnType<TrainingMethod["skippedRows"]> {
+  const sources = [
+    ...new Set(datasets.flatMap((dataset) => dataset === null ? [] : dataset.skipped)),
+  ];
+  return {
+    rows: sources.flatMap(({ rows }) => rows),
+    total: sources.reduce((sum, { total }) => sum + total, 0),
+  };
+}
+
+/** Everything that a resumed run needs to go on, as JSON. */
+export type MethodState = Record<string, unknown>;
+
+/**
+ * Thrown by a step that gave up with nothing changed: the state is that of the step before. The
+ * trainer saves a checkpoint and ends the run: as interrupted, or with the cause where there is one.
+ */
+export class StepAborted extends Error {
+  override readonly name = "StepAborted";
+
+  /** @param options `cause`: what went wrong; without one the user wanted to stop */
+  constructor(options: ErrorOptions = {}) {
+    super("The step was given up", options);
+  }
+}
+
+/** One way to train. */
+export interface TrainingMethod {
+  /** `sft`, `dpo` or `grpo`. */
+  readonly name: string;
+  /** Optimizer steps an epoch has; null where nobody knows. */
+  readonly stepsPerEpoch: number | null;
+  /** Computes the gradients of one optimizer step. */
+  step(context: StepContext): Promise<StepOutcome>;
+  /**
+   * Measures on the held-out data.
+   *
+   * @param signal ends it between two batches, with its reason as the error; the method is then as
+   *   it was before
+   * @returns null without evaluation data
+   */
+  evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null>;
+  /** What the last step was computed on, as JSON, for the file that a diverged run leaves. */
+  describeLastBatch(): unknown;
+  /** The largest micro-batch of the last step, or of the one that failed; null: it had none yet. */
+  readonly lastBatchSize?: BatchSize | null;
+  /** For a checkpoint. */
+  state(): MethodState;
+  /** From a checkpoint. */
+  restore(state: MethodState): void;
+  /** Rows that could not be used so far. */
+  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number };
+  /** Drops what was made ready ahead and ends the threads that did it; training may go on later. */
+  release(): Promise<void>;
+}

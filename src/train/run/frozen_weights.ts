@@ -1,0 +1,75 @@
+/**
+ * Which weights LoRA leaves frozen, and in how many bits they are kept.
+ *
+ * @module
+ */
+import type { ModelSection, TrainingSection } from "../../config/types/config_types.ts";
+import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import {
+  type HostWeights,
+  type PackedHostWeights,
+  packRounded,
+} from "../../model/packed_weights.ts";
+import type { PackedFormat } from "../../ops/half/packed_weight.ts";
+
+/** The keys of `training` that decide what is frozen and how it is kept. */
+export type FrozenSettings = Pick<
+  TrainingSection,
+  "lr_mp" | "lr_vision_backbone" | "bf16" | "fp16"
+>;
+
+/** What is kept in 16 bits. */
+export interface FrozenWeights {
+  /** Whether a weight, by nanoVLM's name, never trains and may stay in 16 bits. */
+  readonly keepPacked: (name: string) => boolean;
+  /**
+   * What a frozen float32 matrix is rounded to, as autocast rounds it at each use; null: it is not.
+   */
+  readonly roundTo: (name: string) => PackedFormat | null;
+}
+
+/** Embedding and head: looked up and, tied, read by both, so that autocast does not round them. */
+const TABLE = /^decoder\.(head|token_embedding)\./;
+
+/**
+ * With adapters the decoder's own weights are frozen, and projector and vision encoder where their
+ * rates are 0. Frozen matrices stay in the 16 bits that their file has. Float32 ones stay float32;
+ * under `bf16` or `fp16`, which round them at each use, those of linear layers are rounded once
+ * instead, but for DoRA's, whose norms are those of the unrounded weights.
+ */
+export function frozenWeights(section: ModelSection, training: FrozenSettings): FrozenWeights {
+  const keepPacked = (name: string): boolean =>
+    section.use_lora &&
+    (name.startsWith("decoder.") ||
+      (name.startsWith("MP.") && training.lr_mp === 0) ||
+      (name.startsWith("vision_encoder.") && training.lr_vision_backbone === 0));
+  const format = training.bf16 ? "BF16" : training.fp16 ? "F16" : null;
+  return {
+    keepPacked,
+    roundTo: (name) =>
+      keepPacked(name) && !TABLE.test(name) && !section.lora_config.use_dora ? format : null,
+  };
+}
+
+/** Weights on their way to the device, the frozen ones rounded where that is asked for. */
+export function* roundFrozen(
+  weights: Iterable<[string, HostWeights | PackedHostWeights]>,
+  { roundTo }: FrozenWeights,
+): Generator<[string, HostWeights | PackedHostWeights]> {
+  for (const [name, values] of weights) {
+    const format = roundTo(name);
+    const packed = format !== null && !("bits" in values) ? packRounded(values, format) : null;
+    yield [name, packed ?? values];
+  }
+}
+
+/** A line for the log; null where nothing is kept in 16 bits. */
+export function packedNote(model: VisionLanguageModel, training: FrozenSettings): string | null {
+  const packed = [...model.packedWeights.values()];
+  if (packed.length === 0) return null;
+  const saved = packed.reduce((sum, { size, byteLength }) => sum + 4 * size - byteLength, 0);
+  const key = training.bf16 ? "bf16" : training.fp16 ? "fp16" : null;
+  return `${packed.length} frozen matrices are kept in 16 bits, as their file has them` +
+    (key === null ? "" : ` or, where it has float32, rounded by training.${key}`) +
+    `: ${Math.round(saved / 2 ** 20)} MiB less`;
+}

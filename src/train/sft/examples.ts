@@ -1,0 +1,104 @@
+/**
+ * Questions with pictures → token ids, labels and tiles, ready for a batch.
+ *
+ * @module
+ */
+import { RowSkipped } from "../../data/data_error.ts";
+import type { VqaExample } from "../../data/rows/formats.ts";
+import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import type { ImageTiles } from "../../model/batch.ts";
+import { type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
+import type { ChatExample, ChatExampleBuilder } from "../../text/chat_example.ts";
+import type { PlacedExample } from "../batches/example_stream.ts";
+import type { TileCache } from "../batches/tile_cache.ts";
+
+/** One example for SFT. */
+export interface SFTExample extends Sequence {
+  readonly inputIds: readonly number[];
+  readonly labels: readonly number[];
+  readonly images: readonly ImageTiles[];
+  /** Examples of one row share their images; null: shares with none. */
+  readonly row: number | null;
+}
+
+/** What is remembered of tokenized texts at most, tokens: some 16 MB. */
+const TEXT_CACHE_TOKENS = 1_000_000;
+
+/** Turns rows into examples. */
+export class SFTExampleMaker {
+  /** Sets ask the same questions of many pictures, and epochs ask all of them again. */
+  readonly #texts = new Map<string, ChatExample>();
+  #textTokens = 0;
+
+  /**
+   * @param builder tokenizes conversations
+   * @param tiles processes images
+   * @param maxLength longest example, tokens; longer ones lose their end
+   */
+  constructor(
+    readonly builder: ChatExampleBuilder,
+    readonly tiles: TileCache,
+    readonly maxLength: number,
+    readonly imageTokenId: number,
+  ) {}
+
+  /**
+   * @throws {RowSkipped} where an image cannot be used, the image tokens do not fit, or no answer
+   *   is left
+   */
+  async make({ example, row }: PlacedExample<VqaExample>): Promise<SFTExample> {
+    const images = await this.tiles.process(example.images, row === null ? null : String(row));
+    const messages = example.turns.flatMap(({ user, assistant }) => [
+      { role: "user", content: user },
+      { role: "assistant", content: assistant },
+    ]);
+    const chat = this.#build(messages, images.map(({ grid }) => grid));
+    const lastImageToken = chat.inputIds.lastIndexOf(this.imageTokenId);
+    if (lastImageToken >= this.maxLength) {
+      throw new RowSkipped(
+        `${chat.imageTokenCount} image tokens do not fit into max_seq_length ${this.maxLength}; raise ` +
+          "training.max_seq_length, or lower max_img_size",
+      );
+    }
+    const inputIds = chat.inputIds.slice(0, this.maxLength);
+    const labels = chat.labels.slice(0, this.maxLength);
+    if (labels.every((label) => label === -100)) {
+      throw new RowSkipped(`no token of an answer lies within max_seq_length ${this.maxLength}`);
+    }
+    return { inputIds, labels, images, row };
+  }
+
+  #build(messages: { role: string; content: string }[], grids: [number, number][]): ChatExample {
+    const key = JSON.stringify([messages, grids]);
+    const known = this.#texts.get(key);
+    if (known) return known;
+    const chat = skippingUnfitGrids(() => this.builder.build(messages, grids));
+    if (this.#textTokens + chat.inputIds.length <= TEXT_CACHE_TOKENS) {
+      this.#texts.set(key, chat);
+      this.#textTokens += chat.inputIds.length;
+    }
+    return chat;
+  }
+}
+
+/**
+ * Rows of a batch: neighbours that share a picture lie in one row as branches where `sharePrefix`
+ * is set.
+ *
+ * @param examples in training order
+ * @param sharePrefix whether to compute common prefixes once
+ */
+export function packExamples(
+  examples: readonly SFTExample[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): PackedRow[] {
+  const groups: SFTExample[][] = [];
+  for (const example of examples) {
+    const last = groups.at(-1);
+    const joins = sharePrefix && example.row !== null && last?.[0].row === example.row;
+    if (joins) last!.push(example);
+    else groups.push([example]);
+  }
+  return groups.flatMap((group) => packRows(group, group[0].images, true, imageTokenId));
+}

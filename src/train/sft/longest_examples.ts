@@ -1,0 +1,196 @@
+/**
+ * The examples of a data set that take the most memory, found without decoding any picture.
+ *
+ * @module
+ */
+import { RowSkipped } from "../../data/data_error.ts";
+import { datasetFromRows } from "../../data/load_dataset.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import type { VqaExample } from "../../data/rows/formats.ts";
+import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import { dynamicSize } from "../../image/dynamic_size.ts";
+import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
+import type { ImageProcessor } from "../../image/image_processor.ts";
+import { packRows, type Sequence } from "../../model/branches.ts";
+import type { SFTExampleMaker } from "./examples.ts";
+import type { SFTDataset } from "./method.ts";
+import { sizeOfRows } from "../loop/training_method.ts";
+
+/** Most examples that are looked at. */
+const MOST_EXAMPLES = 5000;
+
+/** How large an example is, or a row of several. */
+export interface ExampleSize {
+  readonly tokens: number;
+  /** Tiles of all its pictures. */
+  readonly tiles: number;
+}
+
+/** The longest examples of a data set. */
+export interface LongestExamples {
+  /** They alone. */
+  readonly dataset: Dataset<VqaExample>;
+  /** Examples that were looked at. */
+  readonly looked: number;
+}
+
+/** An example as tokens, its pictures known by their headers alone. */
+interface SizedExample extends Sequence {
+  readonly inputIds: readonly number[];
+  readonly labels: readonly number[];
+  readonly tiles: number;
+}
+
+function sizedExample(
+  example: VqaExample,
+  maker: SFTExampleMaker,
+  processor: ImageProcessor,
+): SizedExample {
+  const { splitImageSize: S, maxImgSize, resizeToMaxSideLen, globalTile } = processor.options;
+  let tiles = 0;
+  const grids = example.images.map(({ bytes, name }): [number, number] => {
+    try {
+      const { width, height } = readImageHeader(bytes);
+      const size = dynamicSize(width, height, S, maxImgSize, resizeToMaxSideLen);
+      const grid: [number, number] = [size.height / S, size.width / S];
+      const cut = grid[0] * grid[1];
+      tiles += cut > 1 && globalTile ? cut + 1 : cut;
+      return grid;
+    } catch (error) {
+      if (!(error instanceof ImageDecodeError)) throw error;
+      throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });
+    }
+  });
+  const messages = example.turns.flatMap(({ user, assistant }) => [
+    { role: "user", content: user },
+    { role: "assistant", content: assistant },
+  ]);
+  const chat = skippingUnfitGrids(() => maker.builder.build(messages, grids));
+  const inputIds = chat.inputIds.slice(0, maker.maxLength);
+  return { inputIds, labels: chat.labels.slice(0, maker.maxLength), tiles };
+}
+
+/**
+ * The size of an example by the headers of its pictures.
+ *
+ * @throws {RowSkipped} where a picture's header cannot be read, or it has too many tiles
+ */
+export function exampleSize(
+  example: VqaExample,
+  maker: SFTExampleMaker,
+  processor: ImageProcessor,
+): ExampleSize {
+  const { inputIds, tiles } = sizedExample(example, maker, processor);
+  return { tokens: inputIds.length, tiles };
+}
+
+/** The size of examples that share their pictures, packed as training packs them. */
+function packedSize(
+  examples: readonly SizedExample[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): ExampleSize {
+  const rows = packRows(examples, [], sharePrefix, imageTokenId);
+  return { tokens: sizeOfRows(rows).tokens, tiles: rows.length * examples[0].tiles };
+}
+
+/**
+ * What `make` gives; null where its row cannot be used.
+ *
+ * @throws whatever else went wrong
+ */
+export function unlessSkipped<T>(make: () => T): T | null {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RowSkipped)) throw error;
+    return null;
+  }
+}
+
+/** Examples of a data set that share a row, by their numbers. */
+interface Candidate {
+  readonly examples: readonly { readonly example: VqaExample; readonly index: number }[];
+}
+
+/** Rows spread evenly over a data set, or the first examples of a stream. */
+async function* candidates(dataset: SFTDataset, sharePrefix: boolean): AsyncGenerator<Candidate> {
+  if (dataset.streaming) {
+    let index = 0;
+    for await (const example of dataset) {
+      if (index === MOST_EXAMPLES) return;
+      yield { examples: [{ example, index: index++ }] };
+    }
+    return;
+  }
+  const rows: number[][] = [];
+  let last: number | null = null;
+  for (let i = 0; i < dataset.length; i++) {
+    const row = dataset.rowOf(i);
+    if (sharePrefix && row === last) rows[rows.length - 1].push(i);
+    else rows.push([i]);
+    last = row;
+  }
+  const share = Math.min(1, MOST_EXAMPLES / dataset.length);
+  const count = Math.ceil(rows.length * share);
+  for (let i = 0; i < count; i++) {
+    const examples = [];
+    for (const index of rows[Math.floor((i * rows.length) / count)]) {
+      const example = await dataset.tryGet(index);
+      if (example !== null) examples.push({ example, index });
+    }
+    if (examples.length > 0) yield { examples };
+  }
+}
+
+/** How the longest examples are looked for. */
+export interface LongestExamplesOptions {
+  readonly maker: SFTExampleMaker;
+  readonly processor: ImageProcessor;
+  /** How many. */
+  readonly count: number;
+  /** Whether examples of a row are computed behind one prefix. */
+  readonly sharePrefix: boolean;
+  /** Memory of a row, in any unit. */
+  readonly weight: (size: ExampleSize) => number;
+}
+
+/**
+ * Finds the batch that takes the most memory: the rows that take the most for each of their
+ * examples, the last one with as many of them as there is room for.
+ *
+ * @throws {Error} where no example can be used
+ */
+export async function longestExamples(
+  dataset: SFTDataset,
+  { maker, processor, count, sharePrefix, weight }: LongestExamplesOptions,
+): Promise<LongestExamples> {
+  let longest: { examples: Candidate["examples"]; share: number }[] = [];
+  let looked = 0;
+  for await (const { examples } of candidates(dataset, sharePrefix)) {
+    looked += examples.length;
+    const sized = examples.flatMap((one) => {
+      const size = unlessSkipped(() => sizedExample(one.example, maker, processor));
+      return size === null || size.labels.every((label) => label === -100) ? [] : [{ one, size }];
+    }).slice(0, count);
+    if (sized.length === 0) continue;
+    const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.imageTokenId);
+    longest.push({ examples: sized.map(({ one }) => one), share: weight(size) / sized.length });
+    longest.sort((a, b) => b.share - a.share);
+    longest = longest.slice(0, count);
+  }
+  if (longest.length === 0) {
+    throw new Error(`Cannot find the longest batch: no example of ${dataset.name} can be used`);
+  }
+  const chosen = longest.flatMap(({ examples }) => examples).slice(0, count);
+  const rows = chosen.map(({ example }) => ({
+    images: example.images.map(({ bytes, name }) => ({ bytes, path: name })),
+    texts: example.turns.map(({ user, assistant }) => ({ user, assistant })),
+  }));
+  return {
+    dataset: dataset.streaming
+      ? await datasetFromRows(rows, { format: "vqa", name: dataset.name, maxImagesPerExample: 1e9 })
+      : dataset.select(chosen.map(({ index }) => index)),
+    looked,
+  };
+}

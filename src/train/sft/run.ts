@@ -1,0 +1,68 @@
+/**
+ * `train sft`: from a config to a trained model on disk.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { prepareData } from "../batches/prepare_data.ts";
+import type { PreparedModel } from "../run/prepare_model.ts";
+import { type RunOptions, type RunSetup, runTraining } from "../run/run.ts";
+import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
+import { sftGroups, sftMethod } from "./setup.ts";
+import type { TrainResult } from "../loop/trainer.ts";
+
+/** SFT's method, groups and closing words for a config. */
+async function setUpSFT(
+  config: ResolvedConfig,
+  prepared: PreparedModel,
+  signal: AbortSignal | undefined,
+): Promise<RunSetup> {
+  const { training, dataset } = config;
+  const data = await prepareData(config, "vqa", signal);
+  const { train } = data;
+  const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
+  const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
+  return {
+    method: sftMethod(prepared, training, train, data.evaluation, samples),
+    groups: sftGroups(prepared, training),
+    title: `SFT on ${dataset.train_data_path}`,
+    facts: [{
+      title: "Data",
+      facts: [
+        ["training", `${dataset.train_data_path} (${dataset.train_split})`],
+        ["examples", train.length ?? "not known (streamed)"],
+        ["held out", data.evaluation?.length ?? "none"],
+      ],
+    }],
+    async closing(_, signal) {
+      const saved = config.save.save_model_path;
+      const measurable = heldOut !== null && await hasShortAnswers(heldOut);
+      const data = dataset.eval_data_path ?? dataset.train_data_path;
+      return {
+        tables: measurable ? [await exactMatchTable(prepared, train, heldOut, signal)] : [],
+        next: [
+          {
+            label: "ask it about a picture of yours",
+            command: `deno task generate --model ${saved} --image PICTURE.png --prompt "QUESTION"`,
+          },
+          { label: "measure it", command: `deno task eval --model ${saved} --data ${data}` },
+        ],
+      };
+    },
+  };
+}
+
+/**
+ * Runs SFT.
+ *
+ * @param config resolved
+ * @param options backend, resume, Ctrl-C
+ * @returns how it ended
+ */
+export async function runSFT(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
+  return await runTraining(
+    config,
+    options,
+    (prepared) => setUpSFT(config, prepared, options.signal),
+  );
+}

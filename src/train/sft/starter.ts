@@ -1,0 +1,126 @@
+/**
+ * The model that `train dpo` and `train grpo` start from without a config: the tiny nanoVLM of
+ * `train sft`, trained on the drawn shapes on the spot and stopped early, so that there is
+ * something left to learn.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
+import { parseConfig } from "../../config/load_config.ts";
+import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import { writeFolderAtomically } from "../../atomic_write.ts";
+import { GradientAccumulator } from "../loop/gradients.ts";
+import { Optimizer } from "../optimizer/optimizer.ts";
+import { configuredGroups, optimizerOptions } from "../optimizer/parameter_groups.ts";
+import { prepareData } from "../batches/prepare_data.ts";
+import { type PreparedModel, prepareModel, writePreparedModel } from "../run/prepare_model.ts";
+import { SFTExampleMaker } from "./examples.ts";
+import { type SFTDataset, SFTMethod } from "./method.ts";
+import { TileCache } from "../batches/tile_cache.ts";
+
+/** How to make a starter model. */
+export interface StarterOptions {
+  /** Optimizer steps of SFT, 64 questions each. */
+  readonly steps: number;
+  /** Of weights and shuffles; default 42. */
+  readonly seed?: number;
+  /** Asks for other answers than the drawn shapes' own; `name` tells such models apart on disk. */
+  readonly style?: { readonly name: string; readonly train: SFTDataset };
+  /** Called after each step. */
+  readonly onProgress?: (step: number, steps: number) => void;
+  /** Ends it between two steps, with its reason as the error; nothing is written then. */
+  readonly signal?: AbortSignal;
+}
+
+/** Steps over which the learning rate rises from 0. */
+const WARMUP_STEPS = 10;
+
+/**
+ * Trains a tiny model on the drawn shapes, in memory: the same seed gives the same weights on a
+ * backend.
+ *
+ * @param options how long
+ * @returns the model, the caller's to free
+ */
+export async function starterModel(options: StarterOptions): Promise<PreparedModel> {
+  const { steps, seed = 42, onProgress, signal } = options;
+  const { file, text } = EMBEDDED_CONFIGS.sft;
+  const config = parseConfig(text, {
+    file,
+    trainingType: "sft",
+    overrides: [`training.seed=${seed}`, "training.eval_strategy=no"],
+  });
+  const { training } = config;
+  const prepared = await prepareModel(config.model, seed, undefined, signal);
+  const { model, tokenizer, imageProcessor } = prepared;
+  const train = options.style?.train ?? (await prepareData(config, "vqa")).train;
+  const maker = new SFTExampleMaker(
+    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
+    new TileCache(imageProcessor, { workers: 0 }),
+    model.config.lm_max_length,
+    model.imageTokenId,
+  );
+  const method = new SFTMethod(model, maker, train, null, {
+    batchSize: training.per_device_train_batch_size,
+    evalBatchSize: training.per_device_eval_batch_size,
+    gradientAccumulationSteps: 1,
+    lossReduction: "token",
+    sharePrefix: true,
+    gradientCheckpointing: false,
+    dropLast: true,
+    groupByLength: false,
+    seed,
+  });
+  const groups = configuredGroups(model, training);
+  const optimizer = new Optimizer(groups, optimizerOptions(training));
+  const accumulator = new GradientAccumulator();
+  try {
+    for (let step = 0; step < steps; step++) {
+      signal?.throwIfAborted();
+      const { parameters } = optimizer;
+      const { losses } = await method.step({ accumulator, parameters, step });
+      const { gradNorm } = await optimizer.measure(accumulator.gradients, losses);
+      const warmup = Math.min(1, (step + 1) / WARMUP_STEPS);
+      optimizer.step(accumulator.gradients, gradNorm, warmup);
+      accumulator.reset();
+      for (const loss of losses) loss.dispose();
+      onProgress?.(step + 1, steps);
+    }
+  } finally {
+    accumulator.reset();
+    optimizer.dispose();
+  }
+  return { ...prepared, origin: `${steps} steps of SFT on the drawn shapes` };
+}
+
+/** Whether a folder holds a model. */
+async function holdsModel(folder: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(`${folder}/config.json`)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/**
+ * A starter model on disk, beside the output folder: made where it is not there yet.
+ *
+ * @param outputDir `training.output_dir`; the model lies next to it
+ * @param options how long it is trained
+ * @returns the model's folder
+ */
+export async function starterFolder(outputDir: string, options: StarterOptions): Promise<string> {
+  const { steps, seed = 42 } = options;
+  const style = options.style === undefined ? "" : `${options.style.name}_`;
+  const folder = `${dirname(outputDir)}/shapes_starter_${style}${steps}_${seed}`;
+  if (await holdsModel(folder)) return folder;
+  const prepared = await starterModel(options);
+  try {
+    await writeFolderAtomically(folder, (temporary) => writePreparedModel(prepared, [], temporary));
+  } finally {
+    prepared.model.dispose();
+  }
+  return folder;
+}

@@ -1,0 +1,217 @@
+import { assertEquals } from "@std/assert";
+import { parseConfig } from "../../../src/config/load_config.ts";
+import { configFault, leastConfig } from "../config_fault.ts";
+
+/** Trainer, lines of YAML, and the keys that must be at fault. */
+const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
+  ["bf16 and fp16 together", "sft", "training: { bf16: true, fp16: true }", "training.fp16"],
+  ["no steps at all", "sft", "training: { max_steps: 0 }", "training.max_steps"],
+  [
+    "a negative batch",
+    "sft",
+    "training: { per_device_eval_batch_size: -2 }",
+    "training.per_device_eval_batch_size",
+  ],
+  [
+    "warm-up over the whole run and more",
+    "sft",
+    "training: { warmup_ratio: 2 }",
+    "training.warmup_ratio",
+  ],
+  [
+    "a best model that is never evaluated",
+    "sft",
+    "training: { load_best_model_at_end: true, eval_strategy: epoch }",
+    "training.load_best_model_at_end",
+  ],
+  [
+    "saves that fall between evaluations",
+    "sft",
+    "training: { load_best_model_at_end: true, save_steps: 3, eval_steps: 2 }",
+    "training.load_best_model_at_end",
+  ],
+  [
+    "an argument of another schedule",
+    "sft",
+    "training: { lr_scheduler_kwargs: { power: 2 } }",
+    "training.lr_scheduler_kwargs.power",
+  ],
+  [
+    "a schedule without what it needs",
+    "sft",
+    "training: { lr_scheduler_type: warmup_stable_decay }",
+    "training.lr_scheduler_kwargs",
+  ],
+  [
+    "both floors of a cosine",
+    "sft",
+    "training: { lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: { min_lr: 1, min_lr_rate: 1 } }",
+    "training.lr_scheduler_kwargs",
+  ],
+  [
+    "a schedule that waits for evaluations which never come",
+    "sft",
+    "training: { lr_scheduler_type: greedy, lr_scheduler_kwargs: { smooth: true }, eval_strategy: no }",
+    "training.lr_scheduler_type",
+  ],
+  [
+    "a run in which nothing trains",
+    "sft",
+    "training: { lr_mp: 0, lr_vision_backbone: 0, lr_language_backbone: 0, lr_lora: 1 }",
+    "training",
+  ],
+  ["an upload to nowhere", "sft", "save: { push_to_hub: true }", "save.push_to_hub"],
+  [
+    "fewer weights than losses",
+    "dpo",
+    "dpo: { loss_type: [sigmoid, sft], loss_weights: [1] }",
+    "dpo.loss_weights",
+  ],
+  ["an unknown loss", "dpo", "dpo: { loss_type: [sigmoid, kto] }", "dpo.loss_type[1]"],
+  [
+    "labels flipped half of the time",
+    "dpo",
+    "dpo: { label_smoothing: 0.5 }",
+    "dpo.label_smoothing",
+  ],
+  [
+    "no reference and a reference",
+    "dpo",
+    "dpo: { reference_free: true, ref_model_name_or_path: x }",
+    "dpo.reference_free",
+  ],
+  [
+    "a group of one",
+    "grpo",
+    "grpo: { num_generations: 1, scale_rewards: group }",
+    "grpo.num_generations",
+  ],
+  [
+    "a group of one without scaling",
+    "grpo",
+    "grpo: { num_generations: 1, scale_rewards: none }",
+    "grpo.num_generations",
+  ],
+  [
+    "SAPO without a temperature",
+    "grpo",
+    "grpo: { loss_type: sapo, sapo_temperature_pos: 1 }",
+    "grpo.sapo_temperature_neg",
+  ],
+  [
+    "generations that do not divide the batch",
+    "grpo",
+    "grpo: { num_generations: 3, generation_batch_size: 8 }",
+    "grpo.generation_batch_size",
+  ],
+  [
+    "two sizes of a generation",
+    "grpo",
+    "grpo: { generation_batch_size: 8, steps_per_generation: 3 }",
+    "grpo.steps_per_generation",
+  ],
+  ["LUSPO by token", "grpo", "grpo: { loss_type: luspo }", "grpo.importance_sampling_level"],
+  [
+    "a punishment longer than the completion",
+    "grpo",
+    "grpo: { overlong_buffer_length: 256 }",
+    "grpo.overlong_buffer_length",
+  ],
+  ["a temperature of 0", "grpo", "grpo: { temperature: 0 }", "grpo.temperature"],
+];
+
+for (const [what, trainer, yaml, key] of faults) {
+  Deno.test(`parseConfig() refuses ${what}`, () => {
+    const error = configFault(leastConfig(trainer, yaml), { onWarning: () => {} });
+    assertEquals(error.problems.map((problem) => problem.key), [key]);
+    assertEquals(error.line, 4);
+  });
+}
+
+Deno.test("parseConfig() refuses GRPO without rewards, and data of another trainer", () => {
+  const yaml = "training_type: grpo\nmodel: { model_name_or_path: x }\n" +
+    "dataset: { train_data_path: x, dataset_format: vqa }";
+  assertEquals(configFault(yaml).problems.map(({ key }) => key).sort(), [
+    "dataset.dataset_format",
+    "dataset.reward_functions_fn",
+  ]);
+});
+
+Deno.test("parseConfig() refuses a model whose dims do not divide", () => {
+  const yaml = `training_type: sft
+model:
+  model_name_or_path: initialize
+  vlm_config:
+    lm_n_heads: 4
+    lm_n_kv_heads: 3
+dataset: { train_data_path: x }`;
+  const error = configFault(yaml);
+  assertEquals([error.key, error.line], ["model.vlm_config.lm_n_heads", 5]);
+});
+
+Deno.test("parseConfig() does not read the sections of other trainers too closely", () => {
+  parseConfig(leastConfig("sft", "grpo: { num_generations: 1 }"));
+});
+
+Deno.test("parseConfig() takes TRL's booleans for scale_rewards", () => {
+  const scaling = (value: string) =>
+    parseConfig(leastConfig("grpo", `grpo: { scale_rewards: ${value} }`)).grpo.scale_rewards;
+  assertEquals([scaling("true"), scaling("false"), scaling("batch")], ["group", "none", "batch"]);
+});
+
+Deno.test("parseConfig() turns generation_batch_size into micro-batches", () => {
+  const { grpo } = parseConfig(leastConfig(
+    "grpo",
+    "training: { per_device_train_batch_size: 2 }\ngrpo: { num_generations: 4, generation_batch_size: 24 }",
+  ));
+  assertEquals(grpo.steps_per_generation, 3);
+});
+
+Deno.test("parseConfig() reads report_to as Transformers does", () => {
+  const reports = (yaml: string) =>
+    parseConfig(leastConfig("sft", `logging: { ${yaml} }`)).logging.report_to;
+  assertEquals(reports("report_to: none"), []);
+  assertEquals(reports("report_to: all"), ["tensorboard", "wandb"]);
+  assertEquals(reports("report_to: wandb"), ["wandb"]);
+  assertEquals(reports("report_to: [], use_wandb: true"), ["wandb"]);
+});
+
+Deno.test("parseConfig() refuses DPO settings that its losses and references cannot use", () => {
+  const faults = ([
+    ["dpo: { loss_type: exo_pair }", ""],
+    ["dpo: { beta: 0 }", ""],
+    ["dpo: { precompute_ref_log_probs: true }", ", streaming: true"],
+    ["dpo: { ref_model_name_or_path: x }", ", streaming: true"],
+    ["dpo: { reference_free: true, precompute_ref_log_probs: true }", ""],
+    ["dpo: { loss_type: [sigmoid, sft], loss_weights: [1] }", ""],
+  ] as const).map(([section, data]) =>
+    configFault(
+      `training_type: dpo\nmodel: { model_name_or_path: x }\n` +
+        `dataset: { train_data_path: x, dataset_format: preference${data} }\n${section}`,
+    ).key
+  );
+  assertEquals(faults, [
+    "dpo.label_smoothing",
+    "dpo.beta",
+    "dpo.precompute_ref_log_probs",
+    "dpo.ref_model_name_or_path",
+    "dpo.reference_free",
+    "dpo.loss_weights",
+  ]);
+});
+
+Deno.test("under LoRA the adapters' rate counts, and the decoder's own does not", () => {
+  const fault = (last: string) =>
+    configFault(leastConfig("sft"), {
+      overrides: [
+        "model.use_lora=true",
+        "training.lr_mp=0",
+        "training.lr_vision_backbone=0",
+        last,
+      ],
+    });
+  assertEquals(fault("training.lr_lora=0").problems.map(({ key }) => key), ["training"]);
+  parseConfig(leastConfig("sft"), {
+    overrides: ["model.use_lora=true", "training.lr_mp=0", "training.lr_language_backbone=0"],
+  });
+});

@@ -1,0 +1,81 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { messagesToTurns, readMessages, readTurns } from "../../../src/data/rows/conversation.ts";
+import { RowSkipped } from "../../../src/data/data_error.ts";
+import type { Cell } from "../../../src/data/rows/row.ts";
+
+const TURNS = [{ user: "What?", assistant: "A cat." }, { user: "Where?", assistant: "There." }];
+
+Deno.test("readTurns() takes lists, one object, an object of lists, and JSON text", () => {
+  assertEquals(readTurns(TURNS, "texts"), TURNS);
+  assertEquals(readTurns(TURNS[0], "texts"), [TURNS[0]]);
+  assertEquals(
+    readTurns({ user: ["What?", "Where?"], assistant: ["A cat.", "There."] }, "texts"),
+    TURNS,
+  );
+  assertEquals(readTurns(JSON.stringify(TURNS), "texts"), TURNS);
+});
+
+Deno.test("readMessages() reads ShareGPT, chat messages and lists of parts alike", () => {
+  const sharegpt = [
+    { from: "human", value: "<image>\nWhat?" },
+    { from: "gpt", value: "A cat." },
+    { from: "human", value: "Where?" },
+    { from: "gpt", value: "There." },
+  ];
+  const chat: Cell = [
+    { role: "user", content: [{ type: "image" }, { type: "text", text: "What?" }] },
+    { role: "assistant", content: [{ type: "text", text: "A cat." }] },
+    { role: "user", content: "Where?" },
+    { role: "assistant", content: "There." },
+  ];
+  assertEquals(messagesToTurns(readMessages(sharegpt, "conversations")), TURNS);
+  assertEquals(messagesToTurns(readMessages(chat, "messages")), TURNS);
+  assertEquals(messagesToTurns(readMessages(JSON.stringify(chat), "messages")), TURNS);
+});
+
+Deno.test("readMessages() reads parts as parquet has them, with a null for every other kind", () => {
+  const content: Cell = [{ type: "image", text: null }, { type: "text", text: "What?" }];
+  assertEquals(readMessages([{ role: "user", content }], "messages"), [
+    { role: "user", content: "What?" },
+  ]);
+});
+
+Deno.test("messagesToTurns() puts a system message before the first question", () => {
+  assertEquals(
+    messagesToTurns([
+      { role: "system", content: "Be brief." },
+      { role: "user", content: "What?" },
+      { role: "assistant", content: "A cat." },
+      { role: "user", content: "left unanswered" },
+    ]),
+    [{ user: "Be brief.\nWhat?", assistant: "A cat." }],
+  );
+});
+
+const bad: [string, () => unknown, string][] = [
+  ["no turns", () => readTurns([], "texts"), "no text"],
+  ["null", () => readTurns(null, "texts"), "texts holds null"],
+  ["a blank answer", () => readTurns([{ user: "?", assistant: " " }], "texts"), "no answer"],
+  ["no answer", () => readTurns([{ user: "?" }], "texts"), "no answer"],
+  [
+    "a number",
+    () => readTurns([{ user: 3, assistant: "x" }], "texts"),
+    "texts[0].user holds number",
+  ],
+  [
+    "a strange role",
+    () => readMessages([{ role: "tool", content: "x" }], "m"),
+    'said by the text "tool"',
+  ],
+  [
+    "an assistant who starts",
+    () => messagesToTurns([{ role: "assistant", content: "Hi" }]),
+    "before the user",
+  ],
+  ["only a question", () => messagesToTurns([{ role: "user", content: "Hi" }]), "no text"],
+];
+for (const [what, run, reason] of bad) {
+  Deno.test(`a row with ${what} is skipped with its reason`, () => {
+    assertThrows(run, RowSkipped, reason);
+  });
+}
