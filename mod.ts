@@ -17,13 +17,9 @@ export {
   type InitBackendOptions,
 } from "./src/device/backend.ts";
 import { activeBackend } from "./src/device/backend.ts";
-export {
-  type ForwardOutput,
-  type HostWeights,
-  type PackedHostWeights,
-  type PassOptions,
-  VisionLanguageModel,
-} from "./src/model/vision_language_model.ts";
+export { VisionLanguageModel } from "./src/generate/vision_language_model.ts";
+export type { ForwardOutput, PassOptions, VLM } from "./src/model/vlm.ts";
+export type { HostWeights, PackedHostWeights } from "./src/model/packed_weights.ts";
 export type { AdaptableModel } from "./src/model/adaptable_model.ts";
 export { type PackedFormat, PackedWeight, type Weight } from "./src/ops/half/packed_weight.ts";
 export type { Ids, ImageTiles, ModelInputs } from "./src/model/batch.ts";

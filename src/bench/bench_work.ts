@@ -10,7 +10,7 @@ import type { ModelBatch } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";
-import { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { elementCount } from "../element_count.ts";
 import { weightSpecs } from "../model/weight_shapes.ts";
 import { RandomStream } from "../random.ts";

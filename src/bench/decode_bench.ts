@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { benchInputs } from "./bench_work.ts";
 import type { Measured } from "./step_bench.ts";
 import { median, type TimingOptions } from "./timing.ts";

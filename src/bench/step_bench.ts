@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { defaultLoraConfig } from "../model/files/adapter_files.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { addLora } from "../train/run/add_lora.ts";
 import type { Precision } from "../ops/half/precision.ts";
 import { lossGradients } from "../train/loop/gradients.ts";

@@ -11,7 +11,7 @@ import {
   type TextPrompt,
 } from "../generate/generate_text.ts";
 import type { VLMConfig } from "../vlm_config.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** How to answer. */

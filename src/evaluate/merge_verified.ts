@@ -5,7 +5,7 @@
  */
 import { readBack } from "../device/read_back.ts";
 import type { VLMConfig } from "../vlm_config.ts";
-import { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { RandomStream } from "../random.ts";
 import { mergeFolder, type MergeFolderOptions } from "../model/convert/merge_folder.ts";
 

@@ -5,13 +5,13 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { KeyValueCache } from "../model/language_model.ts";
-import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { PassOptions, VLM } from "../model/vlm.ts";
 
 // S running sequences, B batch, T tokens, K key/value heads, D head dim, C channels
 
 /** What {@linkcode DecodeState.step} works with. */
 export interface DecodePass {
-  readonly model: VisionLanguageModel;
+  readonly model: VLM;
   readonly options: PassOptions;
 }
 

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { imagesToTensor, type ImageTiles } from "../model/batch.ts";
-import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { PassOptions, VLM } from "../model/vlm.ts";
 
 // N images, L image tokens an image, C channels, S image side
 
@@ -14,7 +14,7 @@ const PATCHES_AT_ONCE = 2048;
 
 /** Images to embeddings, a few at a time, [N, 3, S, S] → [N·L, C]. */
 export function encodeInParts(
-  model: VisionLanguageModel,
+  model: VLM,
   images: tf.Tensor4D,
   pass: PassOptions,
 ): tf.Tensor2D {
@@ -35,7 +35,7 @@ export function encodeInParts(
 
 /** Embeddings of pictures, each distinct one encoded once, [N·L, C]; null without any. */
 export function encodeDistinct(
-  model: VisionLanguageModel,
+  model: VLM,
   images: readonly ImageTiles[],
   pass: PassOptions,
 ): tf.Tensor2D | null {

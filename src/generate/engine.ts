@@ -6,7 +6,7 @@
  * @module
  */
 import { type ModelInputs, toModelBatch } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VLM } from "../model/vlm.ts";
 import { encodeDistinct, encodeInParts } from "./encode_pictures.ts";
 import type { GenerateOptions, Generation } from "./generate_options.ts";
 import { GenerationRun } from "./generation_run.ts";
@@ -25,7 +25,7 @@ export type { GenerateOptions, Generation } from "./generate_options.ts";
  * @returns P·G completions, those of a prompt one after the other
  */
 export async function generateTokens(
-  model: VisionLanguageModel,
+  model: VLM,
   inputs: ModelInputs,
   options: GenerateOptions,
 ): Promise<Generation[]> {
@@ -50,7 +50,7 @@ export async function generateTokens(
  * @returns completions in the order of the prompts, G of each
  */
 export async function generateFromRows(
-  model: VisionLanguageModel,
+  model: VLM,
   rows: readonly PromptRow[],
   padTokenId: number,
   options: GenerateOptions,

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ImageTiles } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VLM } from "../model/vlm.ts";
 import type { TileGrid } from "../text/image_string.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { StreamDecoder } from "../text/stream_decoder.ts";
@@ -131,7 +131,7 @@ export class CompletionText {
  * @throws {ImageGridError} where a picture has too many tiles
  */
 export async function generateText(
-  model: VisionLanguageModel,
+  model: VLM,
   tokenizer: Tokenizer,
   prompts: readonly TextPrompt[],
   options: TextOptions,

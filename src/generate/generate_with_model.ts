@@ -4,10 +4,11 @@
  *
  * @module
  */
+import type { ImageProcessor } from "../image/image_processor.ts";
 import type { RgbImage } from "../image/rgb_image.ts";
 import type { ModelInputs } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
-import type { ChatMessage } from "../text/tokenizer.ts";
+import type { VLM } from "../model/vlm.ts";
+import type { ChatMessage, Tokenizer } from "../text/tokenizer.ts";
 import { generateTokens } from "./engine.ts";
 import {
   CompletionText,
@@ -17,6 +18,14 @@ import {
   type TextGeneration,
   type TextOptions,
 } from "./generate_text.ts";
+
+/** A model that may have what turns texts and pictures into its inputs. */
+export interface TextModel extends VLM {
+  readonly tokenizer: Tokenizer | null;
+  readonly imageProcessor: ImageProcessor | null;
+  /** Why a model from a folder has no tokenizer; empty if it has one. */
+  readonly tokenizerProblem: string;
+}
 
 /** A question about pictures. */
 export interface UserPrompt {
@@ -50,7 +59,7 @@ function isList(inputs: GenerateInputs): inputs is readonly UserPrompt[] {
  * @throws {Error} where texts are given and the model has no tokenizer
  */
 export async function generateWithModel(
-  model: VisionLanguageModel,
+  model: TextModel,
   inputs: GenerateInputs,
   options: ModelGenerateOptions = {},
 ): Promise<TextGeneration[]> {
@@ -87,7 +96,7 @@ export async function generateWithModel(
 }
 
 async function generateFromIds(
-  model: VisionLanguageModel,
+  model: TextModel,
   inputs: ModelInputs,
   options: TextOptions,
 ): Promise<TextGeneration[]> {

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
 import type { ModelBatch } from "../model/batch.ts";
-import type { PassOptions, VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { PassOptions, VLM } from "../model/vlm.ts";
 import { chooseToken } from "./choose_token.ts";
 import { type DecodeState, PrefillCache, type PrefilledSequence } from "./decode_state.ts";
 import { DeviceSampler } from "./device_sampler.ts";
@@ -32,7 +32,7 @@ export class GenerationRun {
   #running: number[];
 
   constructor(
-    readonly model: VisionLanguageModel,
+    readonly model: VLM,
     readonly batch: ModelBatch,
     readonly places: readonly PromptPlace[],
     readonly options: GenerateOptions,

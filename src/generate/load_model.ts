@@ -6,7 +6,7 @@
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { OpenPretrainedOptions } from "../model/files/pretrained_folder.ts";
-import { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { VisionLanguageModel } from "./vision_language_model.ts";
 
 /** A model and what turns texts and pictures into its inputs. */
 export interface LoadedModel {

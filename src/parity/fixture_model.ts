@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { ModelInputs } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { type HostTensor, readSafetensors } from "../model/safetensors/safetensors.ts";
-import { VisionLanguageModel } from "../model/vision_language_model.ts";
+import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 
 /** Tensors of a fixture file by name. */
 export type Fixture = Map<string, HostTensor>;

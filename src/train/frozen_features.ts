@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import type { ModelBatch } from "../model/batch.ts";
-import type { VisionLanguageModel } from "../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 
 /**
  * A batch's image features from outside the tape, where no pass needs others.

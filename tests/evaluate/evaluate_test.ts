@@ -12,7 +12,7 @@ import { chatBuilder, type Question } from "../../src/evaluate/question_rows.ts"
 import { ImageProcessor } from "../../src/image/image_processor.ts";
 import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
 import type { LoadedModel } from "../../src/generate/load_model.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { RewardSandbox } from "../../src/rewards/reward_sandbox.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";

@@ -6,7 +6,7 @@ import type { PromptRow } from "../../src/generate/prompt_rows.ts";
 import { samplingProbabilities } from "../../src/generate/sampling_filters.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { batchRows, packBranches } from "../../src/model/branches.ts";
-import type { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import type { Precision } from "../../src/ops/half/precision.ts";
 import { onEachBackend } from "./gpu_test_case.ts";
 import { IMAGE, picture, prompt, tinyModel } from "./tiny_model.ts";

@@ -6,7 +6,7 @@ import {
 } from "../../src/generate/generate_text.ts";
 import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { onEachBackend } from "./gpu_test_case.ts";

@@ -2,7 +2,7 @@
 import type { ImageTiles } from "../../src/model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../../src/vlm_config.ts";
 import { initializeWeights } from "../../src/model/initialize.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { RandomStream } from "../../src/random.ts";
 
 /** Id of the image token. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { peakTensorBytes } from "../../src/train/dry_run/peak_tensor_bytes.ts";
 import { tinyConfig } from "../generate/tiny_model.ts";
 

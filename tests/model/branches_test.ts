@@ -2,7 +2,7 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { batchRows, packBranches, type Sequence } from "../../src/model/branches.ts";
 import { initializeWeights } from "../../src/model/initialize.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { lossGradients } from "../../src/train/loop/gradients.ts";
 import { IMAGE, tinyConfig as config } from "../generate/tiny_model.ts";
 

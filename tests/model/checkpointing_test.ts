@@ -4,7 +4,7 @@ import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { toModelBatch } from "../../src/model/batch.ts";
 import { defaultVLMConfig } from "../../src/vlm_config.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { lossGradients } from "../../src/train/loop/gradients.ts";
 
 const config = {

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { toModelBatch } from "../../src/model/batch.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { lossGradients } from "../../src/train/loop/gradients.ts";
 import { IMAGE, tinyConfig as config } from "../generate/tiny_model.ts";
 

@@ -9,7 +9,7 @@ import {
 } from "../../src/model/files/adapter_files.ts";
 import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
 import { loadModel } from "../../src/generate/load_model.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { tinyConfig } from "../generate/tiny_model.ts";

@@ -7,7 +7,7 @@ import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { convertBackbones } from "../../src/model/convert/convert.ts";
 import { readSafetensors } from "../../src/model/safetensors/safetensors.ts";
-import { VisionLanguageModel } from "../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 
 const folder = Deno.env.get("NANOVLM_TEST_SMOLLM2");
 const python = Deno.env.get("NANOVLM_TEST_PYTHON") ?? "python3";

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import { convertBackbones } from "../../model/convert/convert.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
-import { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { compareNumbers } from "../compare_numbers.ts";
 import { exactCase, readFixtureJson } from "./exact_case.ts";
 import { deviceTensor, exists, type Fixture, floats, idRows } from "../fixture_model.ts";

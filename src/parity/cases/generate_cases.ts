@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { generateTokens } from "../../generate/engine.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { compareNumbers } from "../compare_numbers.ts";
 import {
   deviceTensor,

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { adapterParameters } from "../../train/optimizer/parameter_groups.ts";
 import { compareNumbers } from "../compare_numbers.ts";
 import {

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import { toModelBatch } from "../../model/batch.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { visionTransformer } from "../../model/vision_transformer.ts";
 import { linear } from "../../ops/linear.ts";
 import { lossGradients, type Parameters } from "../../train/loop/gradients.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { valueAndGradients } from "../../ops/tape/backward.ts";
 import { linear } from "../../ops/linear.ts";
 import type { Weight } from "../../ops/half/packed_weight.ts";

@@ -14,7 +14,7 @@ import {
   packRows,
   type Sequence,
 } from "../../model/branches.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { ChatExampleBuilder } from "../../text/chat_example.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";

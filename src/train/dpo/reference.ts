@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import type { ModelBatch } from "../../model/batch.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { type DPOPair, type PairLogProbs, sumPairs } from "./examples.ts";
 import { ReferencePolicy } from "../loop/reference_policy.ts";
 import { readLogProbs } from "../loop/log_prob_gradients.ts";

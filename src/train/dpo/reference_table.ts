@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import { writeTextAtomically } from "../../atomic_write.ts";
 import { readWeight, weightNames } from "../../model/model_weights.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { DPOPair, PairLogProbs } from "./examples.ts";
 import type { ReferenceTable } from "./reference.ts";

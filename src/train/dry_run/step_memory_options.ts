@@ -7,7 +7,7 @@ import type { TrainingSection } from "../../config/types/config_types.ts";
 import type { ActiveBackend } from "../../device/backend.ts";
 import { collectGarbage } from "../../device/collect_garbage.ts";
 import { parameterCount, weightBytes } from "../../model/model_weights.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { Adapter } from "../../model/weights_map.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import type { StepMemoryOptions } from "./memory_estimate.ts";

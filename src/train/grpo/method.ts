@@ -13,7 +13,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { countBatch, type GrpoOptions } from "../../losses/grpo.ts";
 import type { WholeBatch } from "../../losses/grpo_normaliser.ts";
 import { highEntropyThreshold } from "../../losses/token_selection.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { DropoutKeys } from "../../ops/dropout.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import { RewardFailureError } from "../../rewards/reward_sandbox.ts";

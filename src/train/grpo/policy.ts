@@ -7,7 +7,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
-import type { PassOptions, VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
+import type { PassOptions } from "../../model/vlm.ts";
 import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
 import { headEntropy } from "../../ops/head_entropy.ts";
 import { withPrecision } from "../../ops/half/precision.ts";

@@ -8,7 +8,7 @@ import { generateFromRows, type Generation } from "../../generate/engine.ts";
 import { forbiddenTokenIds } from "../../generate/generate_text.ts";
 import { promptRows } from "../../generate/prompt_rows.ts";
 import type { SamplingParameters } from "../../generate/sampling_filters.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { GRPOPrompt } from "./prompts.ts";
 

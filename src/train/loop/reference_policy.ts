@@ -5,7 +5,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { PassOptions, VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
+import type { PassOptions } from "../../model/vlm.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 
 /** The model's own tensors that train; adapters are left out of a reference, not kept. */

@@ -6,7 +6,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { TrainingSection } from "../../config/types/config_types.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { AdamWOptions, ParameterGroup } from "./optimizer.ts";
 
 /** Learning rates by part; 0 freezes it. */

@@ -10,7 +10,7 @@ import {
 } from "../../model/files/adapter_files.ts";
 import { deviceAdapter } from "../../model/device_adapter.ts";
 import { readWeight } from "../../model/model_weights.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 
 /**
  * Puts fresh LoRA or DoRA adapters on a model's layers. They compute nothing new before they train.

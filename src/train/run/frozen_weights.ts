@@ -4,7 +4,7 @@
  * @module
  */
 import type { ModelSection, TrainingSection } from "../../config/types/config_types.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import {
   type HostWeights,
   type PackedHostWeights,

@@ -9,7 +9,7 @@ import { stringifyConfig } from "../../config/stringify_config.ts";
 import { parseConfig } from "../../config/load_config.ts";
 import { activeBackend } from "../../device/backend.ts";
 import type { LoraConfig } from "../../model/files/adapter_files.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { Reporter } from "../../report/reporter.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
 import { prepareOutputFolder } from "../loop/checkpoint_folder.ts";

@@ -11,7 +11,7 @@ import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
 import { countTokens } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
-import type { VisionLanguageModel } from "../../model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { DropoutKeys } from "../../ops/dropout.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";

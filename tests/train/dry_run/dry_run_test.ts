@@ -3,7 +3,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { requestGpu } from "../../../src/device/adapter.ts";
 import { activeBackend, initBackend } from "../../../src/device/backend.ts";
 import { defaultVLMConfig } from "../../../src/vlm_config.ts";
-import { VisionLanguageModel } from "../../../src/model/vision_language_model.ts";
+import { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
 import { embeddedTokenizerFiles } from "../../../src/text/embedded_tokenizer.ts";
 import { Tokenizer } from "../../../src/text/tokenizer.ts";
 import { dryRunLines } from "../../../src/train/dry_run/report.ts";

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import type { VisionLanguageModel } from "../../../src/model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import type { GRPOPrompt } from "../../../src/train/grpo/prompts.ts";
 import {

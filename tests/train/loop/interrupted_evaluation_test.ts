@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { VisionLanguageModel } from "../../../src/model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
 import { readTrainerState } from "../../../src/train/loop/checkpoint.ts";
 import { listCheckpoints } from "../../../src/train/loop/checkpoint_folder.ts";
 import { Trainer } from "../../../src/train/loop/trainer.ts";

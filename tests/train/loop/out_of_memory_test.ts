@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../../src/device/backend.ts";
 import { generateFromRows } from "../../../src/generate/engine.ts";
 import { batchRows, packBranches } from "../../../src/model/branches.ts";
-import type { VisionLanguageModel } from "../../../src/model/vision_language_model.ts";
+import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
 import type { Precision } from "../../../src/ops/half/precision.ts";
 import { addLora } from "../../../src/train/run/add_lora.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";

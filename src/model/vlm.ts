@@ -1,10 +1,11 @@
 /**
- * nanoVLM: images and text in, loss, log-probabilities or new tokens out.
+ * The passes of a vision-language model: images and token ids in; hidden states, logits, loss or
+ * log-probabilities out. Loading, generating and saving are one level up
+ * (`src/generate/vision_language_model.ts`).
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { turnEventLoop } from "../device/event_loop.ts";
 import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DropoutKeys } from "../ops/dropout.ts";
 import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
@@ -13,15 +14,8 @@ import { linear } from "../ops/linear.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { replaceRows, selectRows } from "../ops/select_rows.ts";
-import type { GenerateInputs, ModelGenerateOptions } from "../generate/generate_with_model.ts";
-import type { TextGeneration } from "../generate/generate_text.ts";
-import type { ImageProcessor } from "../image/image_processor.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
 import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
-import type { VLMConfig } from "../vlm_config.ts";
-import { deviceAdapter } from "./device_adapter.ts";
-import { type InitializeOptions, initializeWeights } from "./initialize.ts";
 import {
   type DecoderInputs,
   type KeyValueCache,
@@ -29,12 +23,7 @@ import {
   rotaryOptions,
 } from "./language_model.ts";
 import { modalityProjector } from "./modality_projector.ts";
-import type { HostWeights, PackedHostWeights } from "./packed_weights.ts";
-import { openPretrained, type OpenPretrainedOptions } from "./files/pretrained_folder.ts";
-import { saveModel } from "./files/save_pretrained.ts";
 import { visionTransformer } from "./vision_transformer.ts";
-
-export type { HostWeights, PackedHostWeights };
 
 // B batch, T tokens, C channels, V vocabulary, N images, L image tokens an image, S image side
 
@@ -52,7 +41,7 @@ export interface PassOptions {
   observeLabelled?: (states: tf.Tensor2D) => void;
 }
 
-/** What {@linkcode VisionLanguageModel.forward} returns. */
+/** What {@linkcode VLM.forward} returns. */
 export interface ForwardOutput {
   /** [B, T, V], where asked for by `returnLogits`. */
   logits: tf.Tensor3D | null;
@@ -60,88 +49,10 @@ export interface ForwardOutput {
   loss: tf.Scalar | null;
 }
 
-/** One nanoVLM on the current tfjs backend. */
-export class VisionLanguageModel extends AdaptableModel {
-  /** Of the folder that the model came from; saved with it. */
-  tokenizer: Tokenizer | null = null;
-  /** Of the folder that the model came from; saved with it. */
-  imageProcessor: ImageProcessor | null = null;
+/** The passes of one vision-language model on the current tfjs backend. */
+export class VLM extends AdaptableModel {
   /** How the model's passes compute; its weights are float32 either way. */
   precision: Precision = "float32";
-  /** Why a model from a folder has no tokenizer; empty where it has one. */
-  tokenizerProblem = "";
-
-  /**
-   * Loads a model onto the current backend.
-   *
-   * @param dirOrId a nanoVLM folder, a PEFT adapter's folder that names its base model, or a Hub id
-   * @param options `adapter`: the folder of a PEFT adapter to put on top
-   * @throws {Error} where a file is missing, damaged or does not fit
-   *
-   * @example Load, ask, free
-   * ```ts ignore
-   * await initBackend();
-   * const model = await VisionLanguageModel.fromPretrained("runs/shapes/final");
-   * const [{ text }] = await model.generate({ prompt: "What is this?", images: [png] });
-   * model.dispose();
-   * ```
-   */
-  static async fromPretrained(
-    dirOrId: string,
-    options: OpenPretrainedOptions = {},
-  ): Promise<VisionLanguageModel> {
-    using folder = await openPretrained(dirOrId, options);
-    const { config, imageTokenId } = folder;
-    const weights = folder.weights();
-    const model = await VisionLanguageModel.fill(config, weights, imageTokenId, options.signal);
-    for (const [layer, adapter] of folder.adapter?.adapters ?? []) {
-      model.setAdapter(layer, deviceAdapter(adapter, 0));
-    }
-    model.tokenizer = folder.tokenizer;
-    model.imageProcessor = folder.imageProcessor;
-    model.tokenizerProblem = folder.tokenizerProblem;
-    return model;
-  }
-
-  /**
-   * A model with fresh weights; the first extra token (`lm_base_vocab_size`) stands for patches.
-   *
-   * @param config the architecture
-   * @param options `seed` (default 0), and how position embeddings start
-   */
-  static fromConfig(
-    config: VLMConfig,
-    options: { seed?: number } & InitializeOptions = {},
-  ): VisionLanguageModel {
-    const { seed = 0, ...initialize } = options;
-    const weights = initializeWeights(config, seed, initialize);
-    return new VisionLanguageModel(config, weights, config.lm_base_vocab_size);
-  }
-
-  /**
-   * As the constructor, but in turns, so that Ctrl-C is seen while weights are made or read.
-   *
-   * @param signal ends it, with its reason as the error and nothing left on the device
-   */
-  static async fill(
-    config: VLMConfig,
-    weights: Iterable<[string, HostWeights | PackedHostWeights]>,
-    imageTokenId: number,
-    signal?: AbortSignal,
-  ): Promise<VisionLanguageModel> {
-    const model = new VisionLanguageModel(config, [], imageTokenId);
-    try {
-      for (const weight of weights) {
-        model.hold([weight]);
-        await turnEventLoop();
-        signal?.throwIfAborted();
-      }
-      return model;
-    } catch (error) {
-      model.dispose();
-      throw error;
-    }
-  }
 
   /**
    * Images to patch features: the vision encoder alone.
@@ -359,34 +270,5 @@ export class VisionLanguageModel extends AdaptableModel {
     } finally {
       batch.dispose();
     }
-  }
-
-  /**
-   * Generates completions of questions about pictures, or of left-padded ids.
-   *
-   * @param inputs `{ prompt, images }`, a list of them, or `{ inputIds, attentionMask, images }`
-   * @param options tokens, sampling, stops, streaming; 256 new tokens at most by default
-   * @returns completions in the order of the inputs, `numReturnSequences` of each
-   * @throws {Error} where texts are given and the model has no tokenizer
-   */
-  async generate(
-    inputs: GenerateInputs,
-    options: ModelGenerateOptions = {},
-  ): Promise<TextGeneration[]> {
-    // Loaded when it is called: generation stands on the model, not the model on generation.
-    const { generateWithModel } = await import("../generate/generate_with_model.ts");
-    return await generateWithModel(this, inputs, options);
-  }
-
-  /**
-   * Saves config.json and model.safetensors, and tokenizer and image processor where the model
-   * has them.
-   *
-   * @param dir changes at once or not at all
-   * @throws {Error} where the model has adapters, which have files of their own
-   * @throws {SaveError} where the disk is full, read-only or forbidden
-   */
-  async savePretrained(dir: string): Promise<void> {
-    await saveModel(this, dir);
   }
 }
