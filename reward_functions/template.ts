@@ -6,9 +6,9 @@
  */
 import type { RewardContext } from "../src/rewards/types.ts"; // in your file: "@nanovlm/lab"
 
-/** 1 where the completion contains the row's answer, else 0; null where the row has none. */
+/** 1 if the completion contains the row's answer, else 0; null if the row has no answer. */
 export function containsAnswer({ completions, answer }: RewardContext): (number | null)[] {
-  // Columns of the data set come by their names, one entry a completion.
+  // Columns of the data set are passed by name, one entry per completion.
   return completions.map((text, i) => {
     const right = (answer as unknown[] | undefined)?.[i];
     if (right === null || right === undefined) return null;

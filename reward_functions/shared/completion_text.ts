@@ -1,5 +1,5 @@
 /**
- * The text of a completion: itself, or the content of its messages where the data is
+ * The text of a completion: the string itself, or the contents of its messages if the data is
  * conversational.
  *
  * @module
@@ -14,17 +14,17 @@ export function completionText(completion: unknown): string {
   ).join("\n");
 }
 
-/** What stands between the first `<answer>` tags, or null. */
+/** The text between the first `<answer>` tags, or null. */
 export function answerText(completion: unknown): string | null {
   return /<answer>(.*?)<\/answer>/s.exec(completionText(completion))?.[1] ?? null;
 }
 
-/** What stands between the first `<answer>` tags; the whole text where there are none. */
+/** The text between the first `<answer>` tags; the whole text if there are none. */
 export function answerOrAll(completion: unknown): string {
   return answerText(completion) ?? completionText(completion);
 }
 
-/** A column as the rows see it: row i's value, or undefined where the column is missing. */
+/** The first of these columns that exists, one value per row; undefined if none does. */
 export function column(
   context: Record<string, unknown>,
   ...names: string[]

@@ -6,18 +6,18 @@
 import { imageString, type TileGrid } from "./image_string.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
 
-/** Label of a position that no loss looks at (PyTorch's `ignore_index`). */
+/** Label of a position that the loss ignores (PyTorch's `ignore_index`). */
 export const IGNORED_LABEL = -100;
 
 /** One conversation as ids. All lists have the same length T. */
 export interface ChatExample {
   inputIds: number[];
-  /** Already shifted: `labels[t]` is the id at t + 1 where an answer's token stands there, else −100. */
+  /** Already shifted: `labels[t]` is the id at t + 1 if that token belongs to an answer, else −100. */
   labels: number[];
   /** 1 where `inputIds[t]` belongs to an answer: its text, `<|im_end|>` and the newline after it. */
   lossMask: number[];
   attentionMask: number[];
-  /** How many of the ids are the image token. */
+  /** Number of image tokens among the ids. */
   imageTokenCount: number;
 }
 
@@ -29,22 +29,22 @@ export interface PreferenceExample {
   imageTokenCount: number;
 }
 
-/** How `ChatExampleBuilder` works. */
+/** Options of `ChatExampleBuilder`. */
 export interface ChatExampleOptions {
   /** Image tokens a tile: the config's `mp_image_token_length`. */
   mpImageTokenLength: number;
   /**
-   * What happens to extra tokens typed in the texts of data. `all` (default) takes out the image,
-   * global-image and row/column tokens; `image` takes out the image token alone, as nanoVLM
-   * does. Chat tokens such as `<|im_end|>` are encoded as what they are, as in nanoVLM.
+   * Which extra tokens typed in the data's texts are removed. `all` (default): the image,
+   * global-image and row/column tokens; `image`: only the image token, as nanoVLM does. Chat
+   * tokens such as `<|im_end|>` are encoded as special tokens, as in nanoVLM.
    */
   stripTypedTokens?: "all" | "image";
 }
 
-/** A probe that no template contains. */
+/** A text that no template contains. */
 const PROBE = "xzyvd";
 
-/** Builds examples and prompts from messages and the tile grids of their images. */
+/** Builds training examples and prompts from messages and the tile grids of their images. */
 export class ChatExampleBuilder {
   readonly #tokenizer: Tokenizer;
   readonly #mpImageTokenLength: number;
@@ -54,7 +54,7 @@ export class ChatExampleBuilder {
   readonly #answerHeaderLength: number;
   readonly #imageStrings = new Map<string, string>();
 
-  /** @throws {Error} where the tokenizer has no chat template or the template drops answers */
+  /** @throws {Error} if the tokenizer has no chat template or the template drops answers */
   constructor(tokenizer: Tokenizer, options: ChatExampleOptions) {
     this.#tokenizer = tokenizer;
     this.#mpImageTokenLength = options.mpImageTokenLength;
@@ -73,13 +73,13 @@ export class ChatExampleBuilder {
           "lm_chat_template",
       );
     }
-    // Where each message begins with a special token, messages can be encoded one by one.
+    // If each message begins with a special token, messages can be encoded one by one.
     const first = tokenizer.encode(probe)[0];
     this.#messageStart = tokenizer.isSpecial(first) ? tokenizer.idToToken(first) : null;
     this.#answerHeaderLength = tokenizer.encode(probe.slice(0, at)).length;
   }
 
-  /** The text that stands for images, as `imageString`, remembered by grid. */
+  /** The text of `imageString` for these images, cached by grid. */
   imageString(grids: readonly TileGrid[]): string {
     const key = grids.map(([rows, columns]) => `${rows}x${columns}`).join(",");
     let text = this.#imageStrings.get(key);
@@ -90,7 +90,7 @@ export class ChatExampleBuilder {
     return text;
   }
 
-  /** Takes typed extra tokens out, also those that taking one out brings together. */
+  /** Removes typed extra tokens, also those that appear when another one is removed. */
   stripTypedTokens(text: string): string {
     for (let before = ""; before !== text;) {
       before = text;
@@ -102,7 +102,7 @@ export class ChatExampleBuilder {
   }
 
   /**
-   * The messages with typed extra tokens taken out and the images' text before the first user's.
+   * The messages without typed extra tokens, and with the images' text before the first user text.
    *
    * @param grids one an image, in order
    */
@@ -121,12 +121,12 @@ export class ChatExampleBuilder {
   }
 
   /**
-   * A whole conversation, labels on each answer: nanoVLM's `VQADataset`.
+   * A whole conversation with labels on each answer: nanoVLM's `VQADataset`.
    *
    * @param messages in order, answers with the role `assistant`
    * @param grids one an image; the images stand before the first user's text
-   * @throws {ImageGridError} where an image has too many tiles
-   * @throws {Error} where the chat template does not keep the order of messages
+   * @throws {ImageGridError} if an image has too many tiles
+   * @throws {Error} if the chat template does not keep the order of messages
    */
   build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample {
     const { inputIds, lossMask } = this.#encode(this.messagesWithImages(messages, grids));
@@ -153,7 +153,7 @@ export class ChatExampleBuilder {
   /**
    * A prompt that ends with the header of the answer to come.
    *
-   * @param messages in order, the last one not an answer
+   * @param messages in order, the last one is not an answer
    * @param grids one an image; the images stand before the first user's text
    */
   buildPrompt(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
@@ -166,7 +166,7 @@ export class ChatExampleBuilder {
   /**
    * An answer as DPO scores it: its text, then the end token.
    *
-   * @param maxCompletionLength cuts the end, the end token included; null or left out: no limit
+   * @param maxCompletionLength cuts the end, including the end token; null or omitted: no limit
    */
   buildCompletion(text: string, maxCompletionLength: number | null = null): number[] {
     const ids = this.#tokenizer.encode(this.stripTypedTokens(text));
@@ -221,8 +221,8 @@ export class ChatExampleBuilder {
       });
       return { inputIds, lossMask };
     }
-    // The template looks at more than one message (a default system prompt, say): find each
-    // answer between the prompt for it and the conversation up to its end.
+    // The template depends on more than one message (e.g. a default system prompt): each answer
+    // lies between the prompt for it and the conversation up to its end.
     inputIds.push(...tokenizer.encode(whole));
     for (let t = 0; t < inputIds.length; t++) lossMask.push(0);
     messages.forEach((message, index) => {
@@ -246,8 +246,8 @@ export class ChatExampleBuilder {
 }
 
 /**
- * Cuts a conversation into one per answer: all system messages that came before, the messages
- * since the last answer, the answer. What follows the last answer is left out.
+ * Splits a conversation into one per answer: all earlier system messages, the messages since the
+ * previous answer, the answer. Messages after the last answer are dropped.
  */
 export function splitTurns(messages: readonly ChatMessage[]): ChatMessage[][] {
   const turns: ChatMessage[][] = [];

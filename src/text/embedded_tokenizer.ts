@@ -1,6 +1,6 @@
 /**
  * The tokenizer of the embedded default: byte-level BPE of 512 tokens in SmolLM2's form, trained on
- * the questions about drawn shapes and some English, so that each word of them is one token and any
+ * the questions about drawn shapes and some English, so that each of their words is one token and any
  * text can be encoded.
  *
  * @module

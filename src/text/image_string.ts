@@ -1,26 +1,26 @@
 /**
- * The text that stands for images in a prompt: nanoVLM's `get_image_string`.
+ * The text that represents images in a prompt: nanoVLM's `get_image_string`.
  *
  * @module
  */
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Rows and columns of tiles that an image was split into. */
+/** Rows and columns of the tiles of an image. */
 export type TileGrid = readonly [rows: number, columns: number];
 
-/** An image was split into more rows or columns than there are tokens for: the row is to be skipped. */
+/** An image was split into more rows or columns than there are tokens for: the row must be skipped. */
 export class ImageGridError extends Error {
   override name = "ImageGridError";
 }
 
-/** True where the tokenizer has a token for the global tile; without it there is no such tile. */
+/** True if the tokenizer has a token for the global tile; without it there is no global tile. */
 export function usesGlobalTile(tokenizer: Tokenizer): boolean {
   return tokenizer.roleToken("global_image_token") !== null;
 }
 
 /**
- * How many tiles an image gives: its grid, and the global tile before it where there is more than
- * one tile and the tokenizer has a token for it.
+ * Number of tiles of an image: its grid, and a global tile before it if there is more than one
+ * tile and the tokenizer has a token for it.
  */
 export function tileCount(grid: TileGrid, withGlobalTile: boolean): number {
   const tiles = grid[0] * grid[1];
@@ -28,14 +28,14 @@ export function tileCount(grid: TileGrid, withGlobalTile: boolean): number {
 }
 
 /**
- * The text that stands for the images of one prompt: each tile is its row/column token (or the
- * global-image token) and `mpImageTokenLength` image tokens; several images are told apart by
+ * The text that represents the images of one prompt: each tile is its row/column token (or the
+ * global-image token) and `mpImageTokenLength` image tokens; several images are numbered by
  * `<image: 0>`, `<image: 1>`, …
  *
  * @param tokenizer with the extra tokens
  * @param grids one an image
  * @param mpImageTokenLength image tokens a tile
- * @throws {ImageGridError} where a grid has more rows or columns than the tokenizer has tokens for
+ * @throws {ImageGridError} if a grid has more rows or columns than the tokenizer has tokens for
  */
 export function imageString(
   tokenizer: Tokenizer,

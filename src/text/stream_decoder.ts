@@ -1,12 +1,12 @@
 /**
- * Text of tokens that arrive one after the other.
+ * Text of tokens that arrive one by one.
  *
  * @module
  */
 import type { Tokenizer } from "./tokenizer.ts";
 import { isJsonObject } from "./tokenizer_files.ts";
 
-/** Byte of each character that byte-level BPE writes for it (GPT-2's `bytes_to_unicode`). */
+/** The byte of each character that byte-level BPE writes for it (GPT-2's `bytes_to_unicode`). */
 function byteOfCharacter(): Map<string, number> {
   const bytes = new Map<string, number>();
   let stand = 256;
@@ -21,21 +21,21 @@ function byteOfCharacter(): Map<string, number> {
 const BYTE_OF_CHARACTER = byteOfCharacter();
 
 /**
- * Decodes a stream of ids. What `push` and `flush` return, put together, is what
- * `Tokenizer.decode` gives for all ids, and no piece ends within a character.
+ * Decodes a stream of ids. The concatenated results of `push` and `flush` equal
+ * `Tokenizer.decode` of all ids, and no piece ends within a character.
  */
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
   readonly #skipSpecialTokens: boolean;
   readonly #byteLevel: boolean;
   #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-  // For decoders other than byte-level ones: all ids, and how much of their text went out.
+  // For decoders other than byte-level ones: all ids, and the length of the text already returned.
   readonly #ids: number[] = [];
   #sent = 0;
 
   /**
-   * @param tokenizer whose ids arrive
-   * @param options `skipSpecialTokens`: leave out special tokens (default: true)
+   * @param tokenizer that made the ids
+   * @param options `skipSpecialTokens`: omit special tokens (default: true)
    */
   constructor(tokenizer: Tokenizer, options: { skipSpecialTokens?: boolean } = {}) {
     this.#tokenizer = tokenizer;
@@ -45,7 +45,7 @@ export class StreamDecoder {
       tokenizer.files.config.clean_up_tokenization_spaces !== true;
   }
 
-  /** Takes ids and gives the text that is complete by now, which may be empty. */
+  /** Takes ids and returns the text that is complete now, which may be empty. */
   push(...ids: number[]): string {
     if (!this.#byteLevel) {
       this.#ids.push(...ids);
@@ -70,7 +70,7 @@ export class StreamDecoder {
     return text;
   }
 
-  /** Ends the stream (or a part of it): incomplete characters come out as U+FFFD. */
+  /** Ends the stream (or a part of it): incomplete characters become U+FFFD. */
   flush(): string {
     if (this.#byteLevel) {
       const rest = this.#utf8.decode();

@@ -24,12 +24,12 @@ export interface ChatMessage {
   content: string;
 }
 
-/** How many pieces of text between special tokens keep their ids. */
+/** Most pieces of text between special tokens whose ids are cached. */
 const PIECE_CACHE_SIZE = 20_000;
-/** Pieces longer than this are not kept. */
+/** Longer pieces are not cached. */
 const PIECE_CACHE_LENGTH = 256;
 
-/** True where the text between two special tokens can be encoded without looking at the rest. */
+/** True if the text between two special tokens can be encoded independently of the rest. */
 function piecesAreIndependent(tokenizer: TokenizerJson): boolean {
   if (tokenizer.normalizer !== null) return false;
   const shape = JSON.stringify(tokenizer.pre_tokenizer ?? null);
@@ -45,7 +45,7 @@ function escapeRegExp(text: string): string {
 
 /**
  * A tokenizer of the Hugging Face `tokenizers` format with a chat template, as nanoVLM uses it.
- * It never adds special tokens of its own accord: what is in the text is what is encoded.
+ * It adds no special tokens: it encodes exactly what the text contains.
  *
  * @example Encode and decode
  * ```ts ignore
@@ -84,20 +84,20 @@ export class Tokenizer {
   }
 
   /**
-   * Loads a folder with tokenizer.json and, where they are there, tokenizer_config.json,
+   * Loads a folder with tokenizer.json and, if present, tokenizer_config.json,
    * special_tokens_map.json and chat_template.jinja.
    *
-   * @throws {Error} where tokenizer.json is missing or a file is not what its name says
+   * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
    */
   static async fromFolder(dir: string): Promise<Tokenizer> {
     return new Tokenizer(await readTokenizerFiles(dir));
   }
 
   /**
-   * Makes a tokenizer of parsed files, e.g. embedded ones.
+   * Creates a tokenizer from parsed files, e.g. embedded ones.
    *
    * @param files tokenizer.json and tokenizer_config.json
-   * @throws {Error} where `files.tokenizer` is no tokenizer.json
+   * @throws {Error} if `files.tokenizer` is not a tokenizer.json
    */
   static fromJson(files: { tokenizer: unknown; config?: TokenizerConfigJson }): Tokenizer {
     return new Tokenizer({
@@ -107,18 +107,18 @@ export class Tokenizer {
   }
 
   /**
-   * nanoVLM's `get_tokenizer`: a tokenizer that also has the extra special tokens, in their order
-   * and after those there are, with padding = end token, and with the chat template.
+   * nanoVLM's `get_tokenizer`: adds the extra special tokens, in order, after the existing ones;
+   * sets the padding token to the end token; and sets the chat template.
    *
    * @param extraTokens `vlm_extra_tokens` of the model's config
-   * @param chatTemplate `lm_chat_template`; left out, the template stays
-   * @returns a new tokenizer; this one stays as it is
+   * @param chatTemplate `lm_chat_template`; if omitted, the template stays
+   * @returns a new tokenizer; this one is unchanged
    */
   withExtraTokens(extraTokens: Record<string, string>, chatTemplate?: string): Tokenizer {
     return new Tokenizer(addExtraTokens(this.#files, extraTokens, chatTemplate ?? null));
   }
 
-  /** The parsed files, e.g. to embed them elsewhere. Not to be changed. */
+  /** The parsed files, e.g. to embed them elsewhere. Do not modify them. */
   get files(): TokenizerFiles {
     return this.#files;
   }
@@ -133,22 +133,22 @@ export class Tokenizer {
     return this.#vocabSize;
   }
 
-  /** Id of the token with which an answer ends. @throws {Error} where the tokenizer names none */
+  /** Id of the token that ends an answer. @throws {Error} if the tokenizer names none */
   get eosTokenId(): number {
     return this.#requiredId("eos_token");
   }
 
-  /** Id for padding: the end token's where the tokenizer names none. */
+  /** Id for padding: the end token's id if the tokenizer names none. */
   get padTokenId(): number {
     return this.roleId("pad_token") ?? this.eosTokenId;
   }
 
-  /** Id of the first token of a message, where the tokenizer names one. */
+  /** Id of the first token of a message, or null if the tokenizer names none. */
   get bosTokenId(): number | null {
     return this.roleId("bos_token");
   }
 
-  /** Id of the token whose embedding a projected image patch replaces. @throws {Error} where there is none */
+  /** Id of the token whose embedding is replaced by a projected image patch. @throws {Error} if there is none */
   get imageTokenId(): number {
     return this.#requiredId("image_token");
   }
@@ -174,12 +174,12 @@ export class Tokenizer {
     return this.#encoder.token_to_id(token) ?? null;
   }
 
-  /** Text in the vocabulary of an id (`Ġthe`, not ` the`), or null. */
+  /** The vocabulary's text of an id (`Ġthe`, not ` the`), or null. */
   idToToken(id: number): string | null {
     return this.#encoder.id_to_token(id) ?? null;
   }
 
-  /** True for ids that `skipSpecialTokens` leaves out. */
+  /** True for ids that `skipSpecialTokens` omits. */
   isSpecial(id: number): boolean {
     return this.#specialIds.has(id);
   }
@@ -199,7 +199,7 @@ export class Tokenizer {
     if (text.length === 0) return [];
     if (this.#splitter === null) return this.#encodePiece(text).slice();
     const ids: number[] = [];
-    // Odd elements are the added tokens that the splitter's group caught.
+    // Odd elements are the added tokens captured by the splitter's group.
     const pieces = text.split(this.#splitter);
     for (let i = 0; i < pieces.length; i++) {
       if (pieces[i].length === 0) continue;
@@ -225,11 +225,11 @@ export class Tokenizer {
   }
 
   /**
-   * The text of token ids. Ids that the tokenizer lacks (a model's vocabulary may be larger) are
-   * left out; bytes that are no UTF-8 become U+FFFD, one for each maximal invalid part.
+   * The text of token ids. Ids that the tokenizer does not have (a model's vocabulary may be larger) are
+   * skipped; bytes that are not valid UTF-8 become U+FFFD, one for each maximal invalid part.
    *
    * @param ids [T]
-   * @param options `skipSpecialTokens`: leave out special tokens (default: false)
+   * @param options `skipSpecialTokens`: omit special tokens (default: false)
    */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
     const skip = options.skipSpecialTokens ?? false;
@@ -239,7 +239,7 @@ export class Tokenizer {
       if (skip && this.#specialIds.has(id)) continue;
       if (this.#encoder.id_to_token(id) !== undefined) kept.push(id);
     }
-    if (kept.length === 0) return ""; // the library throws for an empty list
+    if (kept.length === 0) return ""; // the library throws on an empty list
     return this.#encoder.decode(kept, { skip_special_tokens: false });
   }
 
@@ -253,7 +253,7 @@ export class Tokenizer {
    *
    * @param messages in order
    * @param options `addGenerationPrompt`: end with the header of an answer to come
-   * @throws {Error} where the tokenizer has no chat template, or the template refuses the messages
+   * @throws {Error} if the tokenizer has no chat template, or the template refuses the messages
    */
   applyChatTemplate(
     messages: readonly ChatMessage[],
@@ -280,8 +280,8 @@ export class Tokenizer {
    * Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which transformers'
    * `AutoTokenizer` reads.
    *
-   * @param dir made where it is missing
-   * @throws {SaveError} where the disk is full, read-only or forbidden
+   * @param dir created if it is missing
+   * @throws {SaveError} if the disk is full, read-only or forbidden
    */
   async save(dir: string): Promise<void> {
     await writeTokenizerFiles(this.#files, dir);

@@ -1,6 +1,6 @@
 /**
- * The three JSON files of a Hugging Face tokenizer: what is read from them, how they are checked,
- * and how nanoVLM's extra tokens are added to them.
+ * The three JSON files of a Hugging Face tokenizer: reading, checking, adding nanoVLM's extra
+ * tokens, and writing.
  *
  * @module
  */
@@ -41,9 +41,9 @@ export function isJsonObject(value: unknown): value is Record<string, unknown> {
 /**
  * Checks that a parsed tokenizer.json has the parts that encoding needs.
  *
- * @param value what `JSON.parse` gave
- * @param source where it came from, for the message
- * @throws {Error} where it is no tokenizer of the `tokenizers` library
+ * @param value the result of `JSON.parse`
+ * @param source its origin, for the error text
+ * @throws {Error} if it is not a tokenizer of the `tokenizers` library
  */
 export function checkTokenizerJson(value: unknown, source: string): TokenizerJson {
   const wanted = `wanted an object with "model.vocab" and "added_tokens", as the Hugging Face ` +
@@ -67,7 +67,7 @@ export function checkTokenizerJson(value: unknown, source: string): TokenizerJso
       );
     }
   }
-  // The library asks for these keys even where nothing is meant by them.
+  // The library requires these keys, even if they are unused.
   const defaults = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
   return { ...defaults, ...value, added_tokens: added } as unknown as TokenizerJson;
 }
@@ -92,10 +92,10 @@ async function readOptionalText(path: string): Promise<string | null> {
 }
 
 /**
- * Reads tokenizer.json and, where they are there, tokenizer_config.json, special_tokens_map.json
- * and chat_template.jinja of a folder.
+ * Reads tokenizer.json and, if present, tokenizer_config.json, special_tokens_map.json and
+ * chat_template.jinja of a folder.
  *
- * @throws {Error} where tokenizer.json is missing or a file is not what its name says
+ * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
  */
 export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
   const path = `${dir}/tokenizer.json`;
@@ -126,7 +126,7 @@ export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
   return { tokenizer, config };
 }
 
-/** Text of a special token that is given as a string or as an AddedToken object. */
+/** Text of a special token, given as a string or as an AddedToken object. */
 export function tokenContent(value: unknown): string | null {
   if (typeof value === "string") return value;
   if (isJsonObject(value) && typeof value.content === "string") return value.content;
@@ -146,7 +146,7 @@ export function chatTemplateOf(config: TokenizerConfigJson): string | null {
   return null;
 }
 
-/** Size of the model's own vocabulary, added tokens not counted. */
+/** Size of the model's own vocabulary, without added tokens. */
 function modelVocabSize(tokenizer: TokenizerJson): number {
   const vocab = tokenizer.model.vocab;
   return Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
@@ -163,14 +163,14 @@ function modelTokenId(tokenizer: TokenizerJson, token: string): number | null {
 }
 
 /**
- * What nanoVLM's `get_tokenizer` does to a tokenizer: its extra special tokens, in their order,
- * get the next free ids where they are not there yet, padding becomes the end token, and the chat
+ * What nanoVLM's `get_tokenizer` does to a tokenizer: its extra special tokens that do not exist
+ * yet get the next free ids, in order; the padding token becomes the end token; and the chat
  * template is set. (The rule for the next id is that of `AddedVocabulary` in the tokenizers
  * library.)
  *
- * @param files left as they are
+ * @param files not modified
  * @param extraTokens special tokens by role, e.g. `image_token`
- * @param chatTemplate a Jinja template; null keeps the one there is
+ * @param chatTemplate a Jinja template; null keeps the present one
  * @returns new files
  */
 export function addExtraTokens(
@@ -240,11 +240,11 @@ export function extraTokensByRole(roles: ReadonlyMap<string, string>): Record<st
 }
 
 /**
- * Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json such that
+ * Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json so that
  * transformers' `AutoTokenizer` gives the same ids.
  *
- * @param dir made where it is missing
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @param dir created if it is missing
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeTokenizerFiles(files: TokenizerFiles, dir: string): Promise<void> {
   const flag = (value: boolean | undefined) => value ?? false;

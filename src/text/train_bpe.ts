@@ -1,6 +1,6 @@
 /**
- * Training a byte-level BPE tokenizer of SmolLM2's form: how the embedded tokenizer was made, and a
- * way to make one for other small data sets.
+ * Trains a byte-level BPE tokenizer of SmolLM2's form: how the embedded tokenizer was made, and how
+ * to make one for other small data sets.
  *
  * Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", arXiv 1508.07909,
  * algorithm 1; bytes as GPT-2 has them.
@@ -16,7 +16,7 @@ const SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;
 /** GPT-2's pieces: contractions, words, numbers, other signs, each with the space before it. */
 const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** GPT-2's 256 printable stand-ins for bytes, in the order of the byte. */
+/** GPT-2's 256 printable characters that represent bytes, in byte order. */
 function byteCharacters(): string[] {
   const characters: string[] = [];
   let next = 256;
@@ -27,19 +27,19 @@ function byteCharacters(): string[] {
   return characters;
 }
 
-/** A text and how often it counts. */
+/** A text and its weight. */
 export interface WeightedText {
   text: string;
   weight: number;
 }
 
 /**
- * Learns merges: again and again the most frequent pair of neighbours becomes one token (of equals
- * the first in code-unit order), until there are enough or no pair occurs.
+ * Learns merges: repeatedly, the most frequent pair of neighbours becomes one token (among equals
+ * the first in code-unit order), until there are enough merges or no pair is left.
  *
  * @param texts the corpus
- * @param mergeCount how many at most
- * @returns merges in order of rank, each two tokens of stand-in characters
+ * @param mergeCount most merges
+ * @returns merges in order of rank, each two tokens of byte characters
  */
 export function learnMerges(
   texts: readonly WeightedText[],
@@ -49,7 +49,7 @@ export function learnMerges(
   const utf8 = new TextEncoder();
   const weights = new Map<string, number>();
   for (const { text, weight } of texts) {
-    // Digits stand alone in SmolLM2's form: a space before one does not join it.
+    // In SmolLM2's form each digit is a piece of its own, without the space before it.
     for (const part of text.split(/(\p{N})/u)) {
       for (const [piece] of part.matchAll(PIECES)) {
         weights.set(piece, (weights.get(piece) ?? 0) + weight);
@@ -65,7 +65,7 @@ export function learnMerges(
     const pairs = new Map<string, number>();
     for (const { tokens, weight } of words) {
       for (let i = 1; i < tokens.length; i++) {
-        const pair = `${tokens[i - 1]} ${tokens[i]}`; // no stand-in is a space
+        const pair = `${tokens[i - 1]} ${tokens[i]}`; // no byte character is a space
         pairs.set(pair, (pairs.get(pair) ?? 0) + weight);
       }
     }

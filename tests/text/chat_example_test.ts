@@ -40,7 +40,7 @@ Deno.test("build() labels each answer, its end token and the newline, shifted by
   assertEquals(example.attentionMask, inputIds.map(() => 1));
 });
 
-Deno.test("build() takes image tokens typed in texts out, also nested ones", () => {
+Deno.test("build() removes image tokens typed in texts, also nested ones", () => {
   const typed = "<|im<|image|>age|>a<row_1_col_1>b<|global_<|image|>image|>";
   const example = builder.build([user(typed), assistant("<|image|>c<|image|>")], [[1, 1]]);
   assertEquals(example.imageTokenCount, 2);
@@ -60,7 +60,7 @@ Deno.test("stripTypedTokens: image leaves row and column tokens, as nanoVLM does
   assertEquals(builder.stripTypedTokens("<|image|>a<row_1_col_1>"), "a");
 });
 
-Deno.test("build() finds answers under a template that adds a system prompt of its own", () => {
+Deno.test("build() finds answers if the template adds its own system prompt", () => {
   const template = "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nHelp.<|im_end|>\n" +
     "{% endif %}{% for message in messages %}<|im_start|>{{ message['role'] }}\n" +
     "{{ message['content'] }}<|im_end|>\n{% endfor %}" +
@@ -99,7 +99,7 @@ Deno.test("a template that drops answers, or rewrites them later, is refused", (
   );
 });
 
-Deno.test("buildTurns() makes one example an answer, images before each", () => {
+Deno.test("buildTurns() makes one example per answer, with the images before each", () => {
   const turns = builder.buildTurns(
     [system("s"), user("q"), assistant("one"), user("r"), assistant("two"), user("open")],
     [[1, 1]],
@@ -134,7 +134,7 @@ Deno.test("buildPreference() ends answers with the end token, unless it is cut",
   assertEquals(builder.buildPreference({ ...row, prompt: [user("q")] }, [[1, 1]]), free);
 });
 
-Deno.test("build() leaves the caller's messages as they are", () => {
+Deno.test("build() does not change the caller's messages", () => {
   const messages = [user("<|image|>q"), assistant("a")];
   builder.build(messages, [[1, 1]]);
   assertEquals(messages[0].content, "<|image|>q");

@@ -1,5 +1,5 @@
 /**
- * What the embedded tokenizer is trained on, and the script that writes it:
+ * The training corpus of the embedded tokenizer, and the script that writes it:
  * `deno run --allow-write tests/text/embedded_tokenizer_corpus.ts`
  */
 import { everyAnswer, everyQuestion } from "../../src/data/embedded/embedded_shapes_questions.ts";
@@ -23,7 +23,7 @@ that you will find more. Some of it is new, most of it is old, but all of it has
 think answer number format true false first second next last image question user assistant system
 `;
 
-/** The corpus: what the data set says counts far more than English in general. */
+/** The corpus: texts of the data set have far more weight than general English. */
 export function embeddedTokenizerCorpus(): WeightedText[] {
   return [
     ...everyQuestion().map((text) => ({ text, weight: 1000 })),

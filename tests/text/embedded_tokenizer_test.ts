@@ -8,7 +8,7 @@ import { embeddedTokenizerCorpus, MERGE_COUNT } from "./embedded_tokenizer_corpu
 
 const tokenizer = Tokenizer.fromJson(embeddedTokenizerFiles());
 
-Deno.test("the embedded tokenizer is what its corpus gives (else run embedded_tokenizer_corpus.ts)", () => {
+Deno.test("the embedded tokenizer equals the one trained on its corpus (else run embedded_tokenizer_corpus.ts)", () => {
   assertEquals(
     embeddedTokenizerFiles().tokenizer.model.merges,
     learnMerges(embeddedTokenizerCorpus(), MERGE_COUNT).map((pair) => [...pair]),
@@ -23,7 +23,7 @@ Deno.test("every word of every embedded question and answer is one token", () =>
   }
 });
 
-Deno.test("the embedded tokenizer encodes any text and gives it back", () => {
+Deno.test("the embedded tokenizer encodes and decodes any text", () => {
   for (
     const text of [
       "How many shapes are there?",
@@ -35,7 +35,7 @@ Deno.test("the embedded tokenizer encodes any text and gives it back", () => {
   ) assertEquals(tokenizer.decode(tokenizer.encode(text)), text);
 });
 
-Deno.test("the embedded tokenizer has SmolLM2's special tokens and takes nanoVLM's", () => {
+Deno.test("the embedded tokenizer has SmolLM2's special tokens and accepts nanoVLM's", () => {
   assertEquals(tokenizer.encode("<|endoftext|><|im_start|><|im_end|>"), [0, 1, 2]);
   assertEquals(tokenizer.eosTokenId, 2);
   const extended = tokenizer.withExtraTokens(defaultExtraTokens());

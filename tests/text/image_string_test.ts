@@ -8,7 +8,7 @@ import {
 } from "../../src/text/image_string.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 
-Deno.test("imageString() names one tile by the global token alone", () => {
+Deno.test("imageString() writes a single tile with only the global token", () => {
   const text = imageString(chatTokenizer(), [[1, 1]], 2);
   assertEquals(text, "<|global_image|><|image|><|image|>");
 });
@@ -22,7 +22,7 @@ Deno.test("imageString() numbers several images and lists tiles row by row", () 
   );
 });
 
-Deno.test("imageString() leaves the global tile out where the tokenizer lacks its token", () => {
+Deno.test("imageString() omits the global tile if the tokenizer has no token for it", () => {
   const { global_image_token: _, ...others } = defaultExtraTokens();
   const tokenizer = byteLevelTokenizer().withExtraTokens(others);
   assertEquals(imageString(tokenizer, [[1, 1]], 1), "<row_1_col_1><|image|>");

@@ -11,7 +11,7 @@ Deno.test("StreamDecoder never splits a character", () => {
   assertEquals(stream.flush(), "");
 });
 
-Deno.test("StreamDecoder gives what decode() gives, incomplete and special tokens included", () => {
+Deno.test("StreamDecoder equals decode(), incomplete and special tokens included", () => {
   const tokenizer = chatTokenizer();
   const smile = tokenizer.encode("🙂");
   const image = tokenizer.imageTokenId;
@@ -31,7 +31,7 @@ Deno.test("StreamDecoder gives what decode() gives, incomplete and special token
   }
 });
 
-Deno.test("StreamDecoder serves tokenizers that are not byte-level", () => {
+Deno.test("StreamDecoder works with tokenizers that are not byte-level", () => {
   const vocab = { "▁a": 0, "b": 1, "▁c": 2 };
   const tokenizer = Tokenizer.fromJson({
     tokenizer: {

@@ -17,14 +17,14 @@ Deno.test("encode() gives a new array each time, so that callers may change it",
   assertEquals(tokenizer.encode(" the").includes(99), false);
 });
 
-Deno.test("decode() undoes encode() for any text, astral characters included", () => {
+Deno.test("decode() inverts encode() for any text, astral characters included", () => {
   const tokenizer = chatTokenizer();
   for (const text of [" the 123 🙂\u0000\n\n ", "<|image|>x<|im_end|>", "Zażółć ½"]) {
     assertEquals(tokenizer.decode(tokenizer.encode(text)), text);
   }
 });
 
-Deno.test("decode() takes no ids, only special ids, and ids beyond the vocabulary", () => {
+Deno.test("decode() accepts no ids, only special ids, and ids beyond the vocabulary", () => {
   const tokenizer = chatTokenizer();
   assertEquals(tokenizer.decode([]), "");
   assertEquals(tokenizer.decode([2, 2], { skipSpecialTokens: true }), "");
@@ -33,14 +33,14 @@ Deno.test("decode() takes no ids, only special ids, and ids beyond the vocabular
   assertEquals(tokenizer.decode(Int32Array.of(h, 2)), "h<|im_end|>");
 });
 
-Deno.test("decode() gives U+FFFD for bytes that are no UTF-8", () => {
+Deno.test("decode() writes U+FFFD for bytes that are not UTF-8", () => {
   const tokenizer = byteLevelTokenizer();
   const ids = tokenizer.encode("🙂");
   assertEquals(tokenizer.decode(ids.slice(0, 2)), "\ufffd");
   assertEquals(tokenizer.decode(ids.slice(2)), "\ufffd\ufffd");
 });
 
-Deno.test("withExtraTokens() appends in order, pads with the end token, leaves the rest", () => {
+Deno.test("withExtraTokens() appends in order, pads with the end token, keeps the rest", () => {
   const base = byteLevelTokenizer();
   const size = base.vocabSize;
   const extended = base.withExtraTokens(defaultExtraTokens(), "{{ messages[0].content }}");
@@ -55,7 +55,7 @@ Deno.test("withExtraTokens() appends in order, pads with the end token, leaves t
   assertEquals(Object.keys(extended.extraTokens).length, 66);
 });
 
-Deno.test("withExtraTokens() keeps the ids of tokens that are there already", () => {
+Deno.test("withExtraTokens() keeps the ids of existing tokens", () => {
   const once = chatTokenizer();
   const twice = once.withExtraTokens({ ...defaultExtraTokens(), more: "<|more|>" });
   assertEquals(twice.imageTokenId, once.imageTokenId);
