@@ -3,7 +3,10 @@
  * within an evaluation too.
  */
 import { assert, assertEquals } from "@std/assert";
-import { checkpointProblem, listCheckpoints } from "../../src/train/loop/checkpoint_folder.ts";
+import {
+  checkpointProblem,
+  listCheckpoints,
+} from "../../src/train/checkpoint/checkpoint_folder.ts";
 import { assertFails, type Outcome, tinyTraining } from "./command_line.ts";
 import { command, type Signals, start } from "./interrupted_command.ts";
 

@@ -1,7 +1,7 @@
 /** Runs that fail on their way: output folders, values that are not finite, checkpoints. */
 import { assert, assertEquals } from "@std/assert";
 import { readSafetensors } from "../../src/model/safetensors/safetensors.ts";
-import { checkpointProblem } from "../../src/train/loop/checkpoint_folder.ts";
+import { checkpointProblem } from "../../src/train/checkpoint/checkpoint_folder.ts";
 import { startFakeHub } from "../hub/fake_hub.ts";
 import { onReadOnlyDisk, onSmallDisk, whyNoDisk } from "../report/files/small_disk.ts";
 import {

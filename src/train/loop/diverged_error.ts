@@ -5,7 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { writeTextAtomically } from "../../atomic_write.ts";
-import { newestCheckpoint } from "./checkpoint_folder.ts";
+import { newestCheckpoint } from "../checkpoint/checkpoint_folder.ts";
 import { firstBadValue } from "../optimizer/first_bad_tensor.ts";
 import { NonFiniteError } from "../optimizer/optimizer.ts";
 

@@ -8,7 +8,7 @@ import { writeTextAtomically } from "../../atomic_write.ts";
 import { activeBackend } from "../../device/backend.ts";
 import { assertNoGpuErrors, DeviceLostError, GpuReportedError } from "../../device/gpu_errors.ts";
 import { MemoryError } from "../../device/out_of_memory.ts";
-import { newestCheckpoint } from "./checkpoint_folder.ts";
+import { newestCheckpoint } from "../checkpoint/checkpoint_folder.ts";
 import type { BatchSize, TrainingMethod } from "./training_method.ts";
 
 /** A device tells of a loss or an error some time after what failed. */

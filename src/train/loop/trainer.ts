@@ -8,9 +8,18 @@ import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
-import { BestCheckpoint } from "./best_checkpoint.ts";
-import { checkResumable, loadCheckpoint, saveCheckpoint, type TrainerState } from "./checkpoint.ts";
-import { listCheckpoints, newestCheckpoint, rotateCheckpoints } from "./checkpoint_folder.ts";
+import { BestCheckpoint } from "../checkpoint/best_checkpoint.ts";
+import {
+  checkResumable,
+  loadCheckpoint,
+  saveCheckpoint,
+  type TrainerState,
+} from "../checkpoint/checkpoint.ts";
+import {
+  listCheckpoints,
+  newestCheckpoint,
+  rotateCheckpoints,
+} from "../checkpoint/checkpoint_folder.ts";
 import { divergedError } from "./diverged_error.ts";
 import { dueWork } from "./due_work.ts";
 import { metricOf } from "../evaluation_metric.ts";

@@ -12,7 +12,7 @@ import type { LoraConfig } from "../../model/files/adapter_files.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { Reporter } from "../../report/reporter.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
-import { prepareOutputFolder } from "../loop/checkpoint_folder.ts";
+import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
 import type { PreparedModel } from "./prepare_model.ts";
 import type { RunSetup } from "./run.ts";
 import { trainingPrecision } from "../loop/training_precision.ts";

@@ -16,8 +16,8 @@ import type { FactGroup, NextCommand, ResultTable } from "../../report/page/repo
 import { Reporter } from "../../report/reporter.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
 import { untilAborted } from "../../until_aborted.ts";
-import { checkResumable } from "../loop/checkpoint.ts";
-import { prepareOutputFolder } from "../loop/checkpoint_folder.ts";
+import { checkResumable } from "../checkpoint/checkpoint.ts";
+import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
 import { preparedTrainer, trainedWeightNames } from "../prepared_trainer.ts";

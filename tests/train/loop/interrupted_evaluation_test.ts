@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
-import { readTrainerState } from "../../../src/train/loop/checkpoint.ts";
-import { listCheckpoints } from "../../../src/train/loop/checkpoint_folder.ts";
+import { readTrainerState } from "../../../src/train/checkpoint/checkpoint.ts";
+import { listCheckpoints } from "../../../src/train/checkpoint/checkpoint_folder.ts";
 import { Trainer } from "../../../src/train/loop/trainer.ts";
 import type { TrainingMethod } from "../../../src/train/loop/training_method.ts";
 import * as dpo from "../dpo/tiny_dpo.ts";

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { listCheckpoints } from "../../../src/train/loop/checkpoint_folder.ts";
+import { listCheckpoints } from "../../../src/train/checkpoint/checkpoint_folder.ts";
 import { totalSteps } from "../../../src/train/total_steps.ts";
 import { Trainer } from "../../../src/train/loop/trainer.ts";
 import type { TrainingMethod } from "../../../src/train/loop/training_method.ts";

@@ -9,7 +9,7 @@ import {
   prepareOutputFolder,
   rotateCheckpoints,
   writeCheckpoint,
-} from "../../../src/train/loop/checkpoint_folder.ts";
+} from "../../../src/train/checkpoint/checkpoint_folder.ts";
 
 const root = await Deno.makeTempDir();
 const mounts: string[] = [];
@@ -154,7 +154,9 @@ Deno.test("writeFolderAtomically() names a file that is in the way, and a refuse
     "a file, not a folder",
   );
   const code = `import { prepareOutputFolder } from ${
-    JSON.stringify(new URL("../../../src/train/loop/checkpoint_folder.ts", import.meta.url).href)
+    JSON.stringify(
+      new URL("../../../src/train/checkpoint/checkpoint_folder.ts", import.meta.url).href,
+    )
   };
 await prepareOutputFolder("${root}/forbidden").catch((e) => console.log(e.name, e.message));`;
   const script = `${root}/forbidden.ts`;

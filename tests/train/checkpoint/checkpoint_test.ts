@@ -7,7 +7,7 @@ import {
   loadCheckpoint,
   loadWeights,
   readTrainerState,
-} from "../../../src/train/loop/checkpoint.ts";
+} from "../../../src/train/checkpoint/checkpoint.ts";
 import { largestDifference } from "../dpo/tiny_dpo.ts";
 import { LORA, tinySFT } from "../sft/tiny_sft.ts";
 

@@ -8,7 +8,7 @@ import {
   prepareOutputFolder,
   rotateCheckpoints,
   writeCheckpoint,
-} from "../../../src/train/loop/checkpoint_folder.ts";
+} from "../../../src/train/checkpoint/checkpoint_folder.ts";
 import { writeSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 
 const outputDir = Deno.args[0];

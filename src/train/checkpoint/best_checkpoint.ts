@@ -6,7 +6,7 @@
 import type { TrainingSection } from "../../config/types/config_types.ts";
 import { loadWeights, type TrainerState } from "./checkpoint.ts";
 import { metricOf } from "../evaluation_metric.ts";
-import type { Parameters } from "./gradients.ts";
+import type { Parameters } from "../loop/gradients.ts";
 
 /** The best checkpoint of a run so far. */
 export class BestCheckpoint {

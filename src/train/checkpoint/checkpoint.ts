@@ -13,10 +13,10 @@ import { readSafetensors, writeSafetensors } from "../../model/safetensors/safet
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
 import type { ScheduleState } from "../optimizer/learning_rate_schedule.ts";
-import type { LossScalerState } from "./loss_scaler.ts";
-import type { MetricsWindowState } from "./metrics_window.ts";
+import type { LossScalerState } from "../loop/loss_scaler.ts";
+import type { MetricsWindowState } from "../loop/metrics_window.ts";
 import type { Optimizer } from "../optimizer/optimizer.ts";
-import type { MethodState } from "./training_method.ts";
+import type { MethodState } from "../loop/training_method.ts";
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
 const STATE_FILE = "trainer_state.json";
