@@ -23,7 +23,7 @@ export class RowSkipped extends Error {
     this.place = place;
   }
 
-  /** The same with its place filled in, where it had none. */
+  /** The same with its place, if it had none. */
   at(place: string): RowSkipped {
     return this.place ? this : new RowSkipped(this.reason, place, { cause: this.cause });
   }

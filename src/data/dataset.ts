@@ -34,13 +34,13 @@ export interface ExampleRules<E> {
  * ```
  */
 export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
-  /** What it was loaded from, for messages. */
+  /** The source, for messages. */
   readonly name: string;
   /** Column names after renaming and preprocessing. */
   readonly columns: readonly string[];
-  /** SHA-256 of the data and of what was done with it. */
+  /** SHA-256 of the data and of the options applied to it. */
   readonly fingerprint: string;
-  /** Rows that could not be used; parts of a data set share it. */
+  /** Skipped rows; parts of a data set share the count. */
   readonly skipped: SkippedRows;
   /** Always false; a `StreamingDataset` says true. */
   readonly streaming = false;
@@ -51,7 +51,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   readonly #parts: Uint16Array;
   /** Characters of each example's texts. */
   readonly #lengths: Uint32Array;
-  /** The row read last: the turns of a picture are asked for one after the other. */
+  /** the last row read: the turns of a picture are requested one after the other. */
   #last: { readonly row: number; readonly placed: Promise<PlacedRow> } | null = null;
 
   private constructor(
@@ -74,13 +74,13 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   }
 
   /**
-   * Looks through the texts of all rows (not the pictures) and keeps those that can be used.
+   * Reads the texts of all rows (not the pictures) and keeps the usable rows.
    *
    * @param source the rows
    * @param rules how they become examples
    * @param fingerprint of the data
    * @param name for messages
-   * @throws {DataError} where a column is missing, or more than 10 % of the rows cannot be used
+   * @throws {DataError} if a column is missing, or more than 10 % of the rows cannot be used
    */
   static async open<E extends { readonly images: readonly EncodedImage[] }>(
     source: RowSource,
@@ -132,8 +132,8 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    * One example.
    *
    * @param index 0 … length − 1
-   * @throws {RowSkipped} where its images cannot be had or are too many
-   * @throws {RangeError} where there is no such example
+   * @throws {RowSkipped} if its images cannot be read or are too many
+   * @throws {RangeError} if there is no such example
    */
   async get(index: number): Promise<E> {
     if (!Number.isInteger(index) || index < 0 || index >= this.length) {
@@ -155,9 +155,9 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   }
 
   /**
-   * One example, or null where its row cannot be used; the row is then counted in `skipped`.
+   * One example, or null if its row cannot be used; the row is then counted in `skipped`.
    *
-   * @throws {DataError} where more than 10 % of the rows cannot be used
+   * @throws {DataError} if more than 10 % of the rows cannot be used
    */
   async tryGet(index: number): Promise<E | null> {
     try {
@@ -219,7 +219,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    *
    * @param testShare between 0 and 1
    * @param seed decides which rows
-   * @throws {DataError} where one part would be empty
+   * @throws {DataError} if one part would be empty
    */
   split(testShare: number, seed: number): { train: Dataset<E>; test: Dataset<E> } {
     const rows = [...new Set(this.#rows)];
@@ -254,8 +254,8 @@ function charactersOf(value: unknown): number {
 /**
  * The example of a row.
  *
- * @param part which, where turns are split
- * @throws {RowSkipped} where the row cannot be used
+ * @param part which one, if turns are split
+ * @throws {RowSkipped} if the row cannot be used
  */
 export async function readExample<E>(
   placed: PlacedRow,

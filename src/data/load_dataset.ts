@@ -15,11 +15,11 @@ import { preprocessSource } from "./preprocessing/preprocess_source.ts";
 import type { PreprocessingOptions } from "./preprocessing/preprocessing_module.ts";
 import { StreamingDataset } from "./streaming_dataset.ts";
 
-/** What becomes of rows, wherever they come from. */
+/** How rows become examples, for any source. */
 export interface ExampleOptions<F extends DatasetFormat> {
-  /** What the examples are for. */
+  /** The format of the examples. */
   readonly format: F;
-  /** New column names by old ones; names that are not there are left alone. */
+  /** New column names by old ones; missing names are ignored. */
   readonly renameColumns?: Readonly<Record<string, string>>;
   /** The most rows to take, from the start; null: all. */
   readonly maxSamples?: number | null;
@@ -53,7 +53,7 @@ export type AnyDataset<F extends DatasetFormat> =
 /**
  * Loads a data set.
  *
- * @throws {DataError} where it is not there or corrupt, lacks a split or a column, or more than
+ * @throws {DataError} if it is not there or corrupt, lacks a split or a column, or more than
  *   10 % of its rows cannot be used
  */
 export function loadDataset<F extends DatasetFormat>(
@@ -106,7 +106,7 @@ async function finish<F extends DatasetFormat>(
   if (limit <= 0 || Number.isNaN(limit)) {
     throw new DataError(`Cannot load ${name}: max_samples is ${limit}, want at least 1, or null`);
   }
-  // Of a stream the number of rows is not looked up: it just ends where they do.
+  // The rows of a stream are not counted: it ends when they end.
   const end = streaming ? limit : Math.min(limit, await source.countRows());
   const limited = limit === Infinity ? source : new JoinedSource(name, [{ source, start: 0, end }]);
   let rows = renameColumns(limited, options.renameColumns ?? {});
@@ -127,7 +127,7 @@ async function finish<F extends DatasetFormat>(
     : await Dataset.open(rows, rules, identity, name);
 }
 
-/** Local where there is such a path; else a Hub id where it looks like one. */
+/** Local if there is such a path; else a Hub id if it looks like one. */
 async function findFiles(
   path: string,
   resolveFiles: (id: string) => Promise<DataFiles> = hubDataFiles,

@@ -18,7 +18,7 @@ export interface StreamOptions {
   readonly bufferExamples?: number;
   /** The most image bytes that wait in the buffer. */
   readonly bufferBytes?: number;
-  /** Leaves out as many examples from the start of the pass: where a resumed run goes on. */
+  /** Examples to leave out at the start of the pass: a resumed run continues there. */
   readonly skip?: number;
 }
 
@@ -32,14 +32,14 @@ interface Share {
 /**
  * Examples that are read from start to end in constant memory, shuffled within a buffer.
  *
- * The order depends on seed and epoch alone, so that `skip` goes on exactly where a run stopped.
+ * The order depends on seed and epoch alone, so that `skip` continues exactly where a run stopped.
  */
 export class StreamingDataset<E extends { readonly images: readonly EncodedImage[] }> {
-  /** What it was loaded from, for messages. */
+  /** The source, for messages. */
   readonly name: string;
   /** Column names after renaming and preprocessing. */
   readonly columns: readonly string[];
-  /** SHA-256 of the data and of what was done with it. */
+  /** SHA-256 of the data and of the options applied to it. */
   readonly fingerprint: string;
   /** Rows that could not be used so far. */
   readonly skipped: SkippedRows = new SkippedRows(0, LEAST_ROWS);
@@ -57,7 +57,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
    * @param fingerprint of the data
    * @param name for messages
    * @param share the part of the rows that this part of a split takes
-   * @throws {DataError} where a column is missing
+   * @throws {DataError} if a column is missing
    */
   constructor(
     source: RowSource,
@@ -102,7 +102,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   /**
    * One pass.
    *
-   * @throws {DataError} where more than 10 % of the rows cannot be used
+   * @throws {DataError} if more than 10 % of the rows cannot be used
    */
   async *iterate(options: StreamOptions = {}): AsyncGenerator<E> {
     const { shuffleSeed, epoch = 0, skip = 0 } = options;

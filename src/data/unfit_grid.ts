@@ -10,7 +10,7 @@ import { RowSkipped } from "./data_error.ts";
  * What `build` gives.
  *
  * @param build writes a row's image tokens
- * @throws {RowSkipped} where a picture has too many tiles
+ * @throws {RowSkipped} if a picture has too many tiles
  */
 export function skippingUnfitGrids<T>(build: () => T): T {
   try {

@@ -11,8 +11,8 @@ import { HubError } from "./hub_error.ts";
  * @param readme the text of README.md
  * @param paths the repository's files
  * @param origin the id, for messages
- * @returns files by split; null where the README declares none
- * @throws {HubError} where there are several configurations and no default
+ * @returns files by split; null if the README declares none
+ * @throws {HubError} if there are several configurations and no default
  */
 export function declaredSplits(
   readme: string,

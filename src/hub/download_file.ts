@@ -15,7 +15,7 @@ import { type FileHead, HubClient } from "./hub_client.ts";
 import { HubError } from "./hub_error.ts";
 import { hubSettings } from "./hub_settings.ts";
 
-/** How often a download that breaks off is taken up again. */
+/** How often an interrupted download is resumed. */
 const RESUMES = 5;
 
 /** Which file to get. */
@@ -28,19 +28,19 @@ export interface DownloadFileOptions {
   readonly path: string;
   /** Branch, tag or commit; default `main`. */
   readonly revision?: string;
-  /** The Hub to ask; default: as the environment says. */
+  /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
-  /** Is told how many bytes are there, of how many. */
+  /** Called with the bytes so far and the total. */
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
-/** How far a download is. */
+/** Progress of a download. */
 export interface DownloadProgress {
   /** The file in the repository. */
   readonly path: string;
-  /** Bytes that are there. */
+  /** Bytes so far. */
   readonly bytes: number;
-  /** Bytes there will be; null where that is not known. */
+  /** Total bytes; null if not known. */
   readonly totalBytes: number | null;
 }
 
@@ -50,11 +50,11 @@ export function defaultClient(): HubClient {
 }
 
 /**
- * A file of the Hub, from the cache or else downloaded into it; a download that broke off goes on
+ * A file of the Hub, from the cache or else downloaded into it; an interrupted download continues
  * where it stopped.
  *
  * @returns the path of the file in the cache
- * @throws {HubError} where it is not there, may not be read, or cannot be reached
+ * @throws {HubError} if it is not there, may not be read, or cannot be reached
  */
 export async function downloadFile(options: DownloadFileOptions): Promise<string> {
   const { repo, type = "model", revision = "main", onProgress } = options;
@@ -76,7 +76,7 @@ export async function downloadFile(options: DownloadFileOptions): Promise<string
   try {
     head = await client.head(at, path);
   } catch (error) {
-    // Without the network, what was fetched before still serves.
+    // Without network, use what was downloaded before.
     if (held !== null && error instanceof HubError && error.kind === "unreachable") {
       console.warn(`Cannot reach ${endpoint}: using ${path} of ${repo} as it is in the cache`);
       return held;
@@ -143,7 +143,7 @@ async function downloadBlob(
   await Deno.rename(incomplete, blob);
 }
 
-/** Adds to the incomplete file what it lacks. */
+/** Downloads the missing part of an incomplete file. */
 async function append(
   client: HubClient,
   head: FileHead,

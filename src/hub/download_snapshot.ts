@@ -21,9 +21,9 @@ export interface DownloadSnapshotOptions {
   readonly revision?: string;
   /** Which of the files to take: globs, or a function of all their paths. Default: all. */
   readonly patterns?: readonly string[] | ((paths: readonly string[]) => readonly string[]);
-  /** The Hub to ask; default: as the environment says. */
+  /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
-  /** Is told how far each file is. */
+  /** Called with the progress of each file. */
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
@@ -38,9 +38,9 @@ export interface RepoSnapshot {
 }
 
 /**
- * The commit that a revision is, and its files, without downloading any.
+ * The commit of a revision, and its files, without downloading any.
  *
- * @throws {HubError} where there is no such repository, no access, or no network and no cache
+ * @throws {HubError} if there is no such repository, no access, or no network and no cache
  */
 export async function openSnapshot(
   options: Omit<DownloadSnapshotOptions, "patterns" | "onProgress">,

@@ -9,7 +9,7 @@
 import { dirname, join, relative } from "node:path";
 import { HubError } from "./hub_error.ts";
 
-/** The kinds of repository that are used here. */
+/** The kinds of repositories used here. */
 export type RepoType = "model" | "dataset";
 
 /** One repository at one revision. */
@@ -36,7 +36,7 @@ export function repoFolder(cacheDir: string, { repo, type }: RepoRevision): stri
   return join(cacheDir, `${type}s--${repo.replaceAll("/", "--")}`);
 }
 
-/** Where a file of a commit stands. */
+/** The path of a file of a commit. */
 export function snapshotPath(
   cacheDir: string,
   at: RepoRevision,
@@ -49,7 +49,7 @@ export function snapshotPath(
 /**
  * A path within a repository, as it may be joined to a folder.
  *
- * @throws {HubError} where it would lead out of the folder
+ * @throws {HubError} if it would lead out of the folder
  */
 export function checkPath(path: string): string {
   const parts = path.split("/");
@@ -59,7 +59,7 @@ export function checkPath(path: string): string {
   return path;
 }
 
-/** The commit that a revision was when it was last asked for; null where it never was. */
+/** The commit of a revision when it was last requested; null if it never was. */
 export async function cachedCommit(cacheDir: string, at: RepoRevision): Promise<string | null> {
   if (COMMIT_HASH.test(at.revision)) return at.revision;
   try {
@@ -72,7 +72,7 @@ export async function cachedCommit(cacheDir: string, at: RepoRevision): Promise<
   }
 }
 
-/** Notes which commit a revision is. */
+/** Stores the commit of a revision. */
 export async function storeCommit(
   cacheDir: string,
   at: RepoRevision,
@@ -84,7 +84,7 @@ export async function storeCommit(
   await Deno.writeTextFile(ref, commit);
 }
 
-/** A file of a commit, where the cache has it whole. */
+/** A file of a commit, if the cache has it complete. */
 export async function cachedFile(
   cacheDir: string,
   at: RepoRevision,

@@ -11,23 +11,23 @@ export interface RepoFile {
   readonly size: number;
 }
 
-/** What one file is, before its bytes are fetched. */
+/** Metadata of a file. */
 export interface FileHead {
-  /** The commit that the revision is. */
+  /** The commit of the revision. */
   readonly commit: string;
   /** The name of its blob: SHA-256 of large files, a git hash of small ones. */
   readonly etag: string;
-  /** Bytes; null where the Hub does not say. */
+  /** Bytes; null if the Hub does not say. */
   readonly size: number | null;
-  /** Where the bytes are. */
+  /** The URL of the bytes. */
   readonly url: string;
 }
 
-/** Asks a Hub. */
+/** A client of a Hub. */
 export class HubClient {
   /** Endpoint, token and cache. */
   readonly settings: HubSettings;
-  /** Sends requests, with the token where it belongs. */
+  /** Sends requests, with the token for hosts that may get it. */
   readonly fetch: HubFetch;
 
   /** @param settings see `hubSettings()` */
@@ -37,9 +37,9 @@ export class HubClient {
   }
 
   /**
-   * The commit that a revision is now.
+   * The current commit of a revision.
    *
-   * @throws {HubError} where there is no such repository, no access, or no network
+   * @throws {HubError} if there is no such repository, no access, or no network
    */
   async commitOf(at: RepoRevision): Promise<string> {
     const { modelInfo, datasetInfo } = await import("@huggingface/hub");
@@ -89,16 +89,16 @@ export class HubClient {
   }
 
   /**
-   * What a file is and where its bytes are.
+   * Metadata and URL of a file.
    *
-   * @throws {HubError} where it is not there, or as `commitOf`
+   * @throws {HubError} if it is not there, or as `commitOf`
    */
   async head(at: RepoRevision, path: string): Promise<FileHead> {
     const prefix = at.type === "model" ? "" : `${at.type}s/`;
     const url = `${this.settings.endpoint}/${prefix}${at.repo}/resolve/${
       encodeURIComponent(at.revision)
     }/${path.split("/").map(encodeURIComponent).join("/")}`;
-    // Large files answer with a redirect to their storage; its headers say what is wanted here.
+    // Large files redirect to their storage; the metadata is in the headers of that response.
     let response = await this.fetch(url, {
       method: "HEAD",
       redirect: "manual",

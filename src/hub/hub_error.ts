@@ -7,11 +7,11 @@ export type HubErrorKind =
   | "damaged"
   | "refused";
 
-/** The Hub gave nothing usable: no such repository or file, no access, no network. */
+/** The Hub request failed: no such repository or file, no access, no network. */
 export class HubError extends Error {
   /** The name that logs show. */
   override name = "HubError";
-  /** What went wrong, for callers that go on without. */
+  /** The kind of failure, for callers that continue without the file. */
   readonly kind: HubErrorKind;
 
   /** @param message action, what was wrong, the way out */

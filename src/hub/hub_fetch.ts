@@ -1,7 +1,7 @@
 import { HubError } from "./hub_error.ts";
 import type { HubSettings } from "./hub_settings.ts";
 
-/** Answers that may be better the next time. */
+/** Status codes that are worth a retry. */
 const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
 const ATTEMPTS = 4;
 const MAX_REDIRECTS = 10;
@@ -11,7 +11,7 @@ export type HubFetch = typeof fetch;
 
 /**
  * A `fetch` for one Hub: the token goes to the endpoint's own origin and nowhere else, redirects to
- * other hosts included; what fails for a moment is tried again.
+ * other hosts included; transient failures are retried.
  *
  * @param settings endpoint and token
  * @param pauseMs the first pause before another attempt; it doubles
@@ -43,7 +43,7 @@ export function hubFetch(settings: HubSettings, pauseMs = 300): HubFetch {
 
   return async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const request = new Request(input, init);
-    // Only what has no body can be sent twice.
+    // Only requests without a body can be repeated.
     const attempts = request.method === "GET" || request.method === "HEAD" ? ATTEMPTS : 1;
     for (let attempt = 1;; attempt++) {
       let response: Response | null = null;
@@ -62,12 +62,12 @@ export function hubFetch(settings: HubSettings, pauseMs = 300): HubFetch {
   };
 }
 
-/** Nobody listens, or there is no such host: trying again at once does not help. */
+/** Connection refused, or an unknown host: a retry does not help. */
 function isRefusedConnection(error: unknown): boolean {
   return /refused|dns|lookup|resolve|proxy/i.test(rootReason(error));
 }
 
-/** What the last error of a chain of causes says. */
+/** The message of the last error in a chain of causes. */
 function rootReason(error: unknown): string {
   let last = error;
   while (last instanceof Error && last.cause !== undefined) last = last.cause;

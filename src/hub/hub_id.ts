@@ -1,21 +1,21 @@
 /**
- * What can be the name of a repository of the Hub.
+ * Names of repositories of the Hub.
  *
  * @module
  */
 
-/** A repository, and what of it. */
+/** A repository and a revision. */
 export interface HubId {
   /** `name` or `owner/name`. */
   readonly repo: string;
-  /** Branch, tag or commit, where one is named. */
+  /** Branch, tag or commit, if one is named. */
   readonly revision: string | undefined;
 }
 
 /**
  * Reads `name`, `owner/name` or `owner/name@revision`.
  *
- * @returns null where it can only be a path
+ * @returns null if it can only be a path
  *
  * @example An id and two paths
  * ```ts

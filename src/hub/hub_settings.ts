@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
-/** Where the Hub is, who asks, and where its files are kept: what `huggingface_hub` reads too. */
+/** Where the Hub is, the token, and the cache folder: the variables that `huggingface_hub` reads. */
 export interface HubSettings {
   /** `HF_ENDPOINT`, without a slash at its end. */
   readonly endpoint: string;

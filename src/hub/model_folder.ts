@@ -5,7 +5,7 @@ import type { HubClient } from "./hub_client.ts";
 import { HubError } from "./hub_error.ts";
 import { parseHubId } from "./hub_id.ts";
 
-/** Small files of a model folder that are taken where they are there. */
+/** Small files of a model folder that are downloaded if they exist. */
 const SIDE_FILES = new Set([
   "config.json",
   "generation_config.json",
@@ -27,9 +27,9 @@ export interface ResolveModelOptions {
   readonly revision?: string;
   /** Without the weights: a tokenizer or a config alone. */
   readonly weights?: boolean;
-  /** The Hub to ask; default: as the environment says. */
+  /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
-  /** Is told how far each file is. */
+  /** Called with the progress of each file. */
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
@@ -37,7 +37,7 @@ export interface ResolveModelOptions {
  * The local folder of a model: a folder as it is, or a Hub id (`owner/name`, `owner/name@revision`)
  * downloaded into the cache: config, tokenizer, and safetensors, whole or in shards.
  *
- * @throws {HubError} where it is neither, or cannot be fetched
+ * @throws {HubError} if it is neither, or cannot be fetched
  */
 export async function resolveModelFolder(
   idOrPath: string,
@@ -48,7 +48,7 @@ export async function resolveModelFolder(
   if (id === null) {
     throw new HubError(
       "not found",
-      `Cannot load the model ${idOrPath}: there is no such folder, and it is no Hub id (owner/name)`,
+      `Cannot load the model ${idOrPath}: there is no such folder, and it is not a Hub id (owner/name)`,
     );
   }
   const client = options.client ?? defaultClient();

@@ -5,9 +5,9 @@ import type { HubClient } from "./hub_client.ts";
 import { HubError } from "./hub_error.ts";
 import type { HubSettings } from "./hub_settings.ts";
 
-/** What to upload and where to. */
+/** What to upload, and the target. */
 export interface UploadFolderOptions {
-  /** `owner/name`; made where it is not there. */
+  /** `owner/name`; created if missing. */
   readonly repo: string;
   /** The local folder. */
   readonly folder: string;
@@ -21,15 +21,15 @@ export interface UploadFolderOptions {
   readonly isPrivate?: boolean;
   /** Which files, by their path in the folder; default: all but hidden ones. */
   readonly accept?: (path: string) => boolean;
-  /** The Hub to ask; default: as the environment says. */
+  /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
 }
 
 /**
- * Sees, without asking the Hub, that an upload can be tried.
+ * Checks, without a request, that an upload can be tried.
  *
  * @returns the token to use
- * @throws {HubError} where there is no token, or the Hub is not to be asked
+ * @throws {HubError} if there is no token, or the Hub is offline by configuration
  */
 export function checkUpload(repo: string, folder: string, settings: HubSettings): string {
   const { token, endpoint, offline } = settings;
@@ -49,7 +49,7 @@ export function checkUpload(repo: string, folder: string, settings: HubSettings)
  * Uploads a folder as one commit (`save.push_to_hub`).
  *
  * @returns the commit's hash
- * @throws {HubError} where there is no token, no access, or no network
+ * @throws {HubError} if there is no token, no access, or no network
  */
 export async function uploadFolder(options: UploadFolderOptions): Promise<string> {
   const { repo, folder, type = "model", branch = "main" } = options;

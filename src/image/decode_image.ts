@@ -17,7 +17,7 @@ type Decoder = Pick<typeof ImageScript, "decode">;
 
 let decoder: Promise<Decoder> | null = null;
 
-/** Loads imagescript on first use: it takes 40 ms and a native library. */
+/** Loads imagescript on first use: that takes 40 ms and a native library. */
 function loadDecoder(): Promise<Decoder> {
   decoder ??= import("imagescript").catch((error) => {
     decoder = null;
@@ -32,7 +32,7 @@ function loadDecoder(): Promise<Decoder> {
 
 /**
  * Colour of a PNG that is transparent wherever it has exactly that colour (chunk tRNS of grey and
- * RGB files), at 8 bits; null where the file has none. The decoder paints such pixels black,
+ * RGB files), at 8 bits; null if the file has none. The decoder paints such pixels black,
  * Pillow keeps them.
  */
 function pngColorKey(bytes: Uint8Array): [number, number, number] | null {
@@ -74,8 +74,8 @@ function jpegIsCut(bytes: Uint8Array): boolean {
  *
  * @param bytes the file
  * @param options `maxPixels`: refuse files that claim more (default: `MAX_IMAGE_PIXELS`)
- * @throws {ImageDecodeError} where the file is corrupt, cut, too large or of another format
- * @throws {Error} where the decoder itself cannot be loaded
+ * @throws {ImageDecodeError} if the file is corrupt, cut, too large or of another format
+ * @throws {Error} if the decoder itself cannot be loaded
  */
 export async function decodeImage(
   bytes: Uint8Array,

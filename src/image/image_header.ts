@@ -1,10 +1,10 @@
 /**
- * What an image file says about itself before anything is decoded: its format and its size.
+ * The header of an image file: its format and its size, before anything is decoded.
  *
  * @module
  */
 
-/** Bytes that cannot be made an image: the row they belong to is to be skipped and counted. */
+/** Bytes that cannot be decoded: the row is skipped and counted. */
 export class ImageDecodeError extends Error {
   override name = "ImageDecodeError";
 }
@@ -24,7 +24,7 @@ function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {
   return true;
 }
 
-/** Name of the format that the first bytes tell, or null. */
+/** Name of the format by the first bytes, or null. */
 export function formatName(bytes: Uint8Array): string | null {
   if (startsWith(bytes, "\x89PNG\r\n\x1a\n")) return "PNG";
   if (startsWith(bytes, "\xff\xd8\xff")) return "JPEG";
@@ -87,7 +87,7 @@ function jpegSize(bytes: Uint8Array): [number, number] {
   }
 }
 
-/** The larger of the screen and the first frame, either of which a decoder has to allocate. */
+/** The larger of the screen and the first frame: a decoder allocates either. */
 function gifSize(bytes: Uint8Array): [number, number] {
   if (bytes.length < 14) cut("GIF", bytes);
   const word = (at: number) => bytes[at] | bytes[at + 1] << 8;
@@ -109,8 +109,8 @@ function gifSize(bytes: Uint8Array): [number, number] {
 /**
  * Format and claimed size of an image file, without decoding it.
  *
- * @throws {ImageDecodeError} where the format is unknown or not supported, the header is broken
- * or a side is 0
+ * @throws {ImageDecodeError} if the format is unknown or not supported, the header is broken
+ *   or a side is 0
  */
 export function readImageHeader(bytes: Uint8Array): ImageHeader {
   if (bytes.length === 0) throw new ImageDecodeError("Cannot decode an image: it has no bytes");

@@ -20,7 +20,7 @@ export interface ImageProcessorOptions {
   splitImageSize: number;
   /** Bring the longer side to `maxImgSize` even if it is shorter. */
   resizeToMaxSideLen: boolean;
-  /** Put a small copy of the whole picture before the tiles where there are several (default: true). */
+  /** Put a small copy of the whole picture before the tiles if there are several (default: true). */
   globalTile?: boolean;
   /** Per channel, subtracted and divided after scaling to 0…1; nanoVLM does neither (default). */
   normalize?: { mean: readonly number[]; std: readonly number[] };
@@ -30,7 +30,7 @@ export interface ImageProcessorOptions {
 
 /** The tiles of one image. */
 export interface ProcessedImage {
-  /** [N, 3, S, S], the global tile first where there is one, then row by row. */
+  /** [N, 3, S, S], the global tile first if there is one, then row by row. */
   tiles: Float32Array;
   /** N. */
   tileCount: number;
@@ -77,12 +77,12 @@ async function readJsonObject(path: string): Promise<Record<string, unknown> | n
   } catch {
     // told below
   }
-  throw new Error(`Cannot read ${path}: it is no JSON object`);
+  throw new Error(`Cannot read ${path}: it is not a JSON object`);
 }
 
 /**
  * nanoVLM's image processor: Pillow's bicubic resize to a multiple of the tile, scaled to 0…1,
- * cut into tiles, a small copy of the whole picture before them where there are several.
+ * cut into tiles, a small copy of the whole picture before them if there are several.
  *
  * @example Process a picture made by hand
  * ```ts
@@ -101,14 +101,14 @@ async function readJsonObject(path: string): Promise<Record<string, unknown> | n
  * ```
  */
 export class ImageProcessor {
-  /** The options, defaults filled in; `normalize` is null where nothing is normalised. */
+  /** The options, defaults filled in; `normalize` is null if nothing is normalised. */
   readonly options: Readonly<
     Required<Omit<ImageProcessorOptions, "normalize">> & {
       normalize: { mean: readonly number[]; std: readonly number[] } | null;
     }
   >;
 
-  /** @throws {RangeError} where a size is no positive whole number or a std is 0 */
+  /** @throws {RangeError} if a size is not a positive integer or a std is 0 */
   constructor(options: ImageProcessorOptions) {
     for (const key of ["maxImgSize", "splitImageSize"] as const) {
       if (!Number.isInteger(options[key]) || options[key] < 1) {
@@ -145,7 +145,7 @@ export class ImageProcessor {
    * The processor of a model.
    *
    * @param config the model's
-   * @param more `globalTile` (false where the tokenizer lacks the token), `normalize`, `maxPixels`
+   * @param more `globalTile` (false if the tokenizer lacks the token), `normalize`, `maxPixels`
    */
   static fromConfig(
     config: Pick<VLMConfig, "max_img_size" | "vit_img_size" | "resize_to_max_side_len">,
@@ -162,7 +162,7 @@ export class ImageProcessor {
   /**
    * Reads preprocessor_config.json of a model folder, and config.json for what it lacks.
    *
-   * @throws {Error} where neither file tells the sizes
+   * @throws {Error} if neither file tells the sizes
    */
   static async fromPretrained(dir: string): Promise<ImageProcessor> {
     const own = await readJsonObject(`${dir}/${CONFIG_FILE}`) ?? {};
@@ -200,8 +200,8 @@ export class ImageProcessor {
   /**
    * Writes preprocessor_config.json.
    *
-   * @param dir made where it is missing
-   * @throws {SaveError} where the disk is full, read-only or forbidden
+   * @param dir created if missing
+   * @throws {SaveError} if the disk is full, read-only or forbidden
    */
   async save(dir: string): Promise<void> {
     const { normalize } = this.options;
@@ -226,7 +226,7 @@ export class ImageProcessor {
    * Decodes and resizes and cuts an image.
    *
    * @param image a PNG, JPEG or GIF file, or pixels
-   * @throws {ImageDecodeError} where the file cannot be decoded
+   * @throws {ImageDecodeError} if the file cannot be decoded
    */
   async process(image: Uint8Array | RgbImage): Promise<ProcessedImage> {
     return this.toTiles(await this.resize(image));
@@ -234,9 +234,9 @@ export class ImageProcessor {
 
   /**
    * The first half of `process`: pixels of the size that is cut into tiles. A quarter of the
-   * tiles' bytes or less, so worth keeping where images come again.
+   * tiles' bytes or less, so worth caching if images are used again.
    *
-   * @throws {ImageDecodeError} where the file cannot be decoded
+   * @throws {ImageDecodeError} if the file cannot be decoded
    */
   async resize(image: Uint8Array | RgbImage): Promise<RgbImage> {
     const { maxImgSize, splitImageSize, resizeToMaxSideLen, maxPixels } = this.options;
@@ -261,7 +261,7 @@ export class ImageProcessor {
    * The second half of `process`.
    *
    * @param image what `resize` gave
-   * @throws {RangeError} where its sides are no multiples of the tile
+   * @throws {RangeError} if its sides are not multiples of the tile
    */
   toTiles(image: RgbImage): ProcessedImage {
     const S = this.options.splitImageSize;

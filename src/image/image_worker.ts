@@ -1,5 +1,5 @@
 /**
- * What runs in a worker of {@linkcode ImageWorkers}: decodes, resizes and cuts the pictures that it
+ * The program of a worker of {@linkcode ImageWorkers}: decodes, resizes and cuts the pictures that it
  * is sent, and hands the tiles over.
  *
  * @module
@@ -14,21 +14,21 @@ import {
 
 /** A picture to process. */
 export interface ImageJob {
-  /** Comes back with the answer. */
+  /** Number of the job, repeated in the answer. */
   readonly id: number;
   /** The file. */
   readonly bytes: Uint8Array;
 }
 
-/** What comes back. */
+/** The answer to a job. */
 export type ImageAnswer =
   | { readonly id: number; readonly image: ProcessedImage }
   /** The picture cannot be decoded: the message of the `ImageDecodeError`. */
   | { readonly id: number; readonly unusable: string }
-  /** The worker could not do it. */
+  /** The worker failed; the job is done on the main thread. */
   | { readonly id: number; readonly failed: string };
 
-/** What a worker says first: that it listens, or why it never will. */
+/** The first message of a worker: it is ready, or why it cannot start. */
 export interface WorkerGreeting {
   readonly ready: boolean;
   readonly reason?: string;

@@ -12,12 +12,12 @@ import type { ImageAnswer, ImageJob, WorkerGreeting } from "./image_worker.ts";
 /** Most threads that `null` starts: beyond them the main thread cannot keep up. */
 const MOST_WORKERS = 8;
 
-/** Threads that a machine has to spare: one a core but the main thread's, at least one. */
+/** Threads that a machine can spare: one per core except one for the main thread, at least one. */
 export function spareWorkers(): number {
   return Math.min(MOST_WORKERS, Math.max(1, navigator.hardwareConcurrency - 1));
 }
 
-/** A picture that somebody waits for. */
+/** A picture in a queue. */
 interface Waiting {
   readonly bytes: Uint8Array;
   readonly resolve: (image: ProcessedImage | PromiseLike<ProcessedImage>) => void;
@@ -29,12 +29,12 @@ const closed = (): Error => new Error("Cannot process a picture: the threads wer
 /** One thread. */
 interface Thread {
   readonly worker: Worker;
-  /** Jobs by their numbers; sent where the thread is `ready`, else they wait for that. */
+  /** Jobs by their numbers; sent when the thread is `ready`. */
   readonly jobs: Map<number, Waiting>;
   ready: boolean;
 }
 
-/** What threads run. */
+/** The module that threads run. */
 const MODULE = new URL("./image_worker.ts", import.meta.url).href;
 
 /**
@@ -51,7 +51,7 @@ import(${JSON.stringify(module)})
 }
 
 /**
- * Threads for one image processor. Before they are started, and where one fails, pictures are
+ * Threads for one image processor. Before they are started, and if one fails, pictures are
  * processed on the calling thread.
  */
 export class ImageWorkers {
@@ -60,7 +60,7 @@ export class ImageWorkers {
   #threads: Thread[] = [];
   #nextId = 0;
   #hereMs = 0;
-  /** Counts how often everything was called off. */
+  /** Counts calls of `close`. */
   #round = 0;
   /** Pictures are processed here one after the other: decoded, one takes far more than its file. */
   #here: Promise<unknown> = Promise.resolve();
@@ -74,17 +74,17 @@ export class ImageWorkers {
     this.#module = module;
   }
 
-  /** Threads that are alive. */
+  /** Running threads. */
   get count(): number {
     return this.#threads.length;
   }
 
-  /** What processing pictures on the calling thread has taken so far. */
+  /** Milliseconds spent on pictures on the calling thread so far. */
   get hereMs(): number {
     return this.#hereMs;
   }
 
-  /** Starts threads; nobody waits for them. */
+  /** Starts threads; does not wait for them. */
   start(count: number): void {
     for (let i = 0; i < count; i++) this.#start();
   }
@@ -122,7 +122,7 @@ export class ImageWorkers {
     else job.resolve(this.#processHere(job.bytes));
   }
 
-  /** A thread died or never came up: what it had is done here, and it gets nothing more. */
+  /** A thread died or did not start: its jobs are done on this thread. */
   #lost(thread: Thread): void {
     if (!this.#threads.includes(thread)) return;
     this.#threads = this.#threads.filter((other) => other !== thread);
@@ -150,7 +150,7 @@ export class ImageWorkers {
    * Decodes, resizes and cuts a picture.
    *
    * @param bytes the file
-   * @throws {ImageDecodeError} where it cannot be decoded
+   * @throws {ImageDecodeError} if it cannot be decoded
    */
   process(bytes: Uint8Array): Promise<ProcessedImage> {
     if (this.#threads.length === 0) return this.#processHere(bytes);
@@ -160,12 +160,12 @@ export class ImageWorkers {
     const { promise, resolve, reject } = Promise.withResolvers<ProcessedImage>();
     const id = this.#nextId++;
     thread.jobs.set(id, { bytes, resolve, reject });
-    thread.worker.ref(); // somebody waits: the process must not end before the answer
+    thread.worker.ref(); // the process must not end before the answer
     if (thread.ready) thread.worker.postMessage({ id, bytes } satisfies ImageJob);
     return promise;
   }
 
-  /** Ends the threads; who still waits for a picture gets an error. */
+  /** Ends the threads; pending pictures are rejected. */
   async close(): Promise<void> {
     const threads = this.#threads;
     this.#threads = [];

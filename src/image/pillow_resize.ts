@@ -132,8 +132,8 @@ function resizeHeight(image: RgbImage, outHeight: number, filter: ResizeFilter):
  * @param height of the result, at least 1
  * @param filter kernel (default: bicubic)
  * @param order of the two passes (default: Pillow 13's rule)
- * @returns a new image, or `image` itself where the size does not change
- * @throws {RangeError} where a size is no positive integer
+ * @returns a new image, or `image` itself if the size does not change
+ * @throws {RangeError} if a size is not a positive integer
  */
 export function pillowResize(
   image: RgbImage,

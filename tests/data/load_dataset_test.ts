@@ -150,7 +150,7 @@ Deno.test("rows of files with one name in two folders are counted apart", () =>
     ]);
   }));
 
-Deno.test("rows whose images cannot be had are counted once, when they are met", async () => {
+Deno.test("rows whose images cannot be read are counted once, when they are read", async () => {
   const data = rows(30).map((r, i): Row => i % 15 === 4 ? { ...r, image: "gone.png" } : r);
   const dataset = await datasetFromRows(data, { format: "vqa" });
   assertEquals(dataset.length, 30);
@@ -209,7 +209,7 @@ Deno.test("select() keeps the given order and refuses what is not there", async 
   await assertRejects(() => dataset.get(-1), RangeError);
 });
 
-Deno.test("loadTrainAndEval() splits where no evaluation data is named, else loads it", () =>
+Deno.test("loadTrainAndEval() splits if no evaluation data is named, else loads it", () =>
   inFolder(async (dir) => {
     writeLines(`${dir}/train.jsonl`, rows(10));
     writeLines(`${dir}/test.jsonl`, rows(4));

@@ -23,7 +23,7 @@ const files: [name: string, file: string, content: string | Uint8Array, (string 
     JSON.stringify({ image: good, txts: [] }),
     ["want a column texts", "got image, txts (nearest: txts)", "dataset.rename_columns"],
   ],
-  ["a parquet file of other bytes", "other.parquet", "PAR1 nope", ["no whole parquet file"]],
+  ["a parquet file of other bytes", "other.parquet", "PAR1 nope", ["not a complete parquet file"]],
 ];
 
 /** Rows that are skipped, one fault each, among 30. */
@@ -71,7 +71,12 @@ Deno.test("data that cannot be used exits with 1 and names file and row; single 
       const bytes = await Deno.readFile(path);
       const settings = [`dataset.train_data_path=${path}`];
       await Deno.writeFile(path, bytes.subarray(0, -300));
-      assertFails(await cli.run(tinyTraining(next(), settings)), 1, path, "no whole parquet file");
+      assertFails(
+        await cli.run(tinyTraining(next(), settings)),
+        1,
+        path,
+        "not a complete parquet file",
+      );
       await Deno.writeFile(path, bytes.map((byte, i) => i > 100 && i < 400 ? 0xaa : byte));
       const output = next();
       assertFails(await cli.run(tinyTraining(output, settings)), 1, path, "parquet");

@@ -94,7 +94,7 @@ Deno.test("downloadFile() gets the new file after the repository changed", () =>
     assertEquals(await Deno.readTextFile(await downloadFile(options)), "{}");
   }));
 
-Deno.test("downloadFile() goes on where a connection broke off", () =>
+Deno.test("downloadFile() continues where a connection broke off", () =>
   withHub({ models: { "org/tiny": model } }, async (hub, client) => {
     hub.breakAfter(100_000);
     const path = await downloadFile({
@@ -185,7 +185,7 @@ Deno.test("what is not there is named: repository, file, revision, host", () =>
     await assertRejects(get("org/tiny", "x", "main", nowhere), HubError, "Cannot reach http://127");
   }));
 
-Deno.test("HF_HUB_OFFLINE uses the cache alone, and says so where that is not enough", () =>
+Deno.test("HF_HUB_OFFLINE uses the cache alone, and says so if that is not enough", () =>
   withHub({ models: { "org/tiny": model } }, async (hub, client) => {
     const offline = client({ offline: true });
     const options = { repo: "org/tiny", path: "config.json" };

@@ -39,7 +39,7 @@ Deno.test("process() makes one tile of a small picture, k/255 exactly", async ()
   assertEquals(tiles[1], Math.fround(1 / 255));
 });
 
-Deno.test("process() leaves the global tile out where it is told to", async () => {
+Deno.test("process() leaves the global tile out if asked to", async () => {
   const processor = new ImageProcessor({ ...options, globalTile: false });
   const whole = await new ImageProcessor(options).process(coordinates(8, 8));
   const without = await processor.process(coordinates(8, 8));
@@ -47,7 +47,7 @@ Deno.test("process() leaves the global tile out where it is told to", async () =
   assertEquals(without.tiles, whole.tiles.slice(3 * 16));
 });
 
-Deno.test("process() normalises where it is told to", async () => {
+Deno.test("process() normalises if asked to", async () => {
   const normalize = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.25, 0.5] };
   const processor = new ImageProcessor({ ...options, normalize });
   const { tiles } = await processor.process(coordinates(4, 4));
@@ -83,7 +83,7 @@ Deno.test("save() and fromPretrained() give the same processor", async () => {
   }
 });
 
-Deno.test("fromPretrained() takes config.json where there is no preprocessor_config.json", async () => {
+Deno.test("fromPretrained() takes config.json if there is no preprocessor_config.json", async () => {
   const dir = await Deno.makeTempDir();
   try {
     await assertRejects(() => ImageProcessor.fromPretrained(dir), Error, "max_img_size");
@@ -93,7 +93,7 @@ Deno.test("fromPretrained() takes config.json where there is no preprocessor_con
     assertEquals(loaded.options, ImageProcessor.fromConfig(config).options);
     assertEquals(loaded.options.maxImgSize, 2048);
     await Deno.writeTextFile(`${dir}/config.json`, "[1]");
-    await assertRejects(() => ImageProcessor.fromPretrained(dir), Error, "no JSON object");
+    await assertRejects(() => ImageProcessor.fromPretrained(dir), Error, "not a JSON object");
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -48,7 +48,7 @@ const moduleOf = (source: string) => `data:application/javascript,${encodeURICom
 
 /** What may become of a thread. */
 const FATES = {
-  "never comes up": "this is no program",
+  "never comes up": "this is not a program",
   "does not find its module": "export const other = 1;",
   "dies at once": "export function serveImages() { throw new Error('no'); }",
   "ends at its first picture": `export function serveImages(port) {
@@ -62,7 +62,7 @@ const FATES = {
 };
 
 for (const [fate, source] of Object.entries(FATES)) {
-  Deno.test(`where a thread ${fate}, the main thread does what it had`, async () => {
+  Deno.test(`if a thread ${fate}, the main thread does its jobs`, async () => {
     const workers = new ImageWorkers(processor, moduleOf(source));
     workers.start(1);
     const images = await Promise.all(drawn.map((bytes) => workers.process(bytes)));
@@ -76,7 +76,7 @@ for (const [fate, source] of Object.entries(FATES)) {
   });
 }
 
-Deno.test("close() leaves nobody waiting, and threads can be started again", async () => {
+Deno.test("close() rejects what is queued, and threads can be started again", async () => {
   const workers = new ImageWorkers(processor);
   workers.start(1);
   const waiting = drawn.map((bytes) => workers.process(bytes));

@@ -51,12 +51,12 @@ Deno.test("pillowResize() keeps a plain colour plain and clips overshoot", () =>
   assertEquals(data.every((value) => value === 255), true);
 });
 
-Deno.test("pillowResize() gives the image itself where the size stays", () => {
+Deno.test("pillowResize() gives the image itself if the size stays", () => {
   const image = gradient(5, 4);
   assertStrictEquals(pillowResize(image, 5, 4), image);
 });
 
-Deno.test("pillowResize() takes the height first where Pillow 13 does, and only there", () => {
+Deno.test("pillowResize() takes the height first when Pillow 13 does, and only then", () => {
   const tall = gradient(8, 40);
   assertEquals(pillowResize(tall, 6, 10), pillowResize(tall, 6, 10, "bicubic", "vertical_first"));
   const wide = gradient(40, 8);

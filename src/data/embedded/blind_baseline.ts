@@ -1,5 +1,5 @@
 /**
- * What a model that never looks at the picture could reach.
+ * The accuracy that a model can reach without looking at the picture.
  *
  * @module
  */
@@ -21,7 +21,7 @@ function mostFrequent(counts: ReadonlyMap<string, number>): string | null {
  * Exact-match accuracy, 0 to 1, of answering each question text with its most frequent training
  * answer (a text that training lacks: with the most frequent answer of all).
  *
- * @returns 0 where there are no test questions
+ * @returns 0 if there are no test questions
  *
  * @example Blind, half of the yes-or-no questions are right
  * ```ts

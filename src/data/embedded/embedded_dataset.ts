@@ -1,5 +1,5 @@
 /**
- * The embedded drawings as a data set of any format.
+ * The embedded pictures as a data set of any format.
  *
  * @module
  */

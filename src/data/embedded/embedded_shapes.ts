@@ -11,7 +11,7 @@ import { encodePng } from "./embedded_shapes_png.ts";
 import { askAbout, type ShapeQuestion } from "./embedded_shapes_questions.ts";
 import type { Row } from "../rows/row.ts";
 
-/** A picture with what is asked about it. */
+/** A picture and its questions. */
 export interface ShapePicture {
   scene: ShapeScene;
   image: RgbImage;
@@ -24,7 +24,7 @@ export interface EmbeddedShapesOptions {
   trainPictures?: number;
   /** Default 300. */
   testPictures?: number;
-  /** Questions a picture, 1 to 3; default 3. */
+  /** Questions per picture, 1 to 3; default 3. */
   turns?: number;
   /** Default 42. */
   seed?: number;
@@ -34,7 +34,7 @@ export interface EmbeddedShapesOptions {
  * Draws the pictures and asks the questions. No held-out picture shows a scene of the training set,
  * and each split depends on the seed and on its own size alone.
  *
- * @throws {RangeError} where `turns` is not 1 to 3
+ * @throws {RangeError} if `turns` is not 1 to 3
  *
  * @example The same seed draws the same pictures
  * ```ts
@@ -80,7 +80,7 @@ function drawSplit(
 /**
  * Rows of `dataset_format: vqa`: `images` (PNG bytes), `texts` and `answer_type`.
  *
- * @param splitTurns one row a question; then `answer_type` is a word, else one a turn
+ * @param splitTurns one row per question; then `answer_type` is a word, else one word per turn
  */
 export function shapesVqaRows(pictures: readonly ShapePicture[], splitTurns = false): Row[] {
   return pictures.flatMap(({ image, questions }): Row[] => {
@@ -101,7 +101,7 @@ export function shapesVqaRows(pictures: readonly ShapePicture[], splitTurns = fa
   });
 }
 
-/** Rows of `dataset_format: preference`: one a question; rejected is another answer it could have. */
+/** Rows of `dataset_format: preference`: one per question; rejected is another possible answer. */
 export function shapesPreferenceRows(pictures: readonly ShapePicture[], seed = 42): Row[] {
   const random = new RandomStream(seed, "shapes/rejected");
   return pictures.flatMap(({ image, questions }): Row[] => {
@@ -116,7 +116,7 @@ export function shapesPreferenceRows(pictures: readonly ShapePicture[], seed = 4
   });
 }
 
-/** Rows of `dataset_format: grpo`: one a question; `answer` reaches the reward functions. */
+/** Rows of `dataset_format: grpo`: one per question; `answer` reaches the reward functions. */
 export function shapesGrpoRows(pictures: readonly ShapePicture[]): Row[] {
   return pictures.flatMap(({ image, questions }): Row[] => {
     const images = [encodePng(image)];

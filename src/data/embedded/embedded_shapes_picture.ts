@@ -13,7 +13,7 @@ export const PICTURE_SIZE = 32;
 export const SHAPES = ["circle", "square", "triangle", "cross", "star"] as const;
 /** The colours that shapes have. */
 export const COLORS = ["red", "green", "blue", "yellow", "purple", "white"] as const;
-/** Where a shape stands that is alone. */
+/** The place of a single shape. */
 export const PLACES = ["left", "right", "top", "bottom", "center"] as const;
 
 /** One of {@link SHAPES}. */
@@ -32,10 +32,10 @@ export interface DrawnShape {
   radius: number;
 }
 
-/** All that a picture shows. */
+/** The contents of a picture. */
 export interface ShapeScene {
   shapes: DrawnShape[];
-  /** Of the only shape; null where there are several. */
+  /** Of the only shape; null if there are several. */
   place: PlaceName | null;
   /** Grey level of the ground, 0 to 255. */
   background: number;
@@ -50,7 +50,7 @@ const RGB: Readonly<Record<ColorName, readonly [number, number, number]>> = {
   white: [240, 240, 240],
 };
 
-/** Centres in pixels: a shape alone covers 2 × 2 patches of 8 pixels, wherever it stands. */
+/** Centres in pixels: a single shape covers 2 × 2 patches of 8 pixels in every place. */
 const PLACE_CENTERS: Readonly<Record<PlaceName, readonly [number, number]>> = {
   left: [8, 16],
   right: [24, 16],
@@ -70,7 +70,7 @@ export function pick<T>(list: readonly T[], random: RandomStream): T {
 }
 
 /**
- * Makes up a scene. Several shapes stand in different corners and share their shape or their colour.
+ * Draws a random scene. Several shapes stand in different corners and share their shape or their colour.
  */
 export function randomScene(random: RandomStream): ShapeScene {
   const background = random.nextInt(40);
@@ -133,7 +133,7 @@ function isInside(shape: ShapeName, x: number, y: number): boolean {
   }
 }
 
-/** Samples a side of a pixel, so that edges are smooth. */
+/** Samples per side of a pixel, so that edges are smooth. */
 const SAMPLES = 3;
 
 /** Draws a scene, [PICTURE_SIZE, PICTURE_SIZE, 3]. */

@@ -40,7 +40,7 @@ const WORDINGS = {
   there: ["Is there a %?", "Can you see a %?"],
 } as const;
 
-/** Every question there is: what the embedded tokenizer is trained on. */
+/** All questions; the embedded tokenizer is trained on them. */
 export function everyQuestion(): string[] {
   const { there, ...fixed } = WORDINGS;
   const things = [...SHAPES, ...COLORS.map((color) => `${color} shape`)];
@@ -50,7 +50,7 @@ export function everyQuestion(): string[] {
   ];
 }
 
-/** Every answer there is. */
+/** All answers. */
 export function everyAnswer(): string[] {
   return [...SHAPES, ...COLORS, ...PLACES, ...COUNTS, "yes", "no"];
 }
@@ -74,7 +74,7 @@ function askCount(scene: ShapeScene, random: RandomStream): ShapeQuestion {
   return ask("count", WORDINGS.count, String(scene.shapes.length), COUNTS, random);
 }
 
-/** Asks for something that is there half of the time, whatever it is. */
+/** A yes-or-no question whose answer is yes half of the time. */
 function askThere(scene: ShapeScene, random: RandomStream): ShapeQuestion {
   const isThere = random.nextInt(2) === 0;
   const choose = <T>(all: readonly T[], present: ReadonlySet<T>): T =>

@@ -12,7 +12,7 @@ const BUILTINS: Readonly<Record<string, (row: Row) => Row>> = {
   dataset_preprocessing_grpo: problemToPrompt,
 };
 
-/** How a config names them. */
+/** The prefix of their names in a config. */
 export const BUILTIN_PREFIX = "builtin:";
 
 /** The names of the built-in preprocessing modules, as a config writes them. */
@@ -21,10 +21,10 @@ export const BUILTIN_PREPROCESSING: readonly string[] = Object.keys(BUILTINS).ma
 );
 
 /**
- * A built-in preprocessing module: the ones that stand in for NanoVLM-Lab's files.
+ * A built-in preprocessing module: the replacements of NanoVLM-Lab's files.
  *
  * @param name with `builtin:` before it
- * @throws {DataError} where there is none of that name
+ * @throws {DataError} if there is none of that name
  */
 export function builtinTransform(name: string): RowTransform {
   const convert = BUILTINS[name.slice(BUILTIN_PREFIX.length)];

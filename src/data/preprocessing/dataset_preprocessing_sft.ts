@@ -3,7 +3,7 @@ import { askWithInstruction } from "./think_answer_instruction.ts";
 
 /**
  * `problem` and `solution` as a conversation of one turn in `texts`: the think-and-answer
- * instruction with the problem, then the solution, in answer tags where it has none. Rows that have
+ * instruction with the problem, then the solution, in answer tags if it has none. Rows that have
  * `texts` and no `problem` stay as they are.
  */
 export function problemToTexts(row: Row): Row {

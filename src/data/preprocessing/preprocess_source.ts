@@ -11,7 +11,7 @@ export interface PreprocessOptions extends PreprocessingOptions {
   readonly module: string;
 }
 
-/** Rows after preprocessing, and what tells this preprocessing from another. */
+/** Rows after preprocessing, and what identifies the preprocessing. */
 export interface PreprocessedSource {
   /** The rows. */
   readonly source: RowSource;
@@ -20,10 +20,10 @@ export interface PreprocessedSource {
 }
 
 /**
- * Preprocesses a source: at random access all of it at once, the results stored; as a stream while
+ * Preprocesses a source: all of it at once and stored for random access; a stream while
  * it is read.
  *
- * @throws {DataError} where the module cannot be loaded, fails, or gives what are no rows
+ * @throws {DataError} if the module cannot be loaded, fails, or does not return rows
  */
 export async function preprocessSource(
   source: RowSource,

@@ -1,6 +1,6 @@
 /**
- * A user's preprocessing module: its exported functions, in the order of their definition, behind
- * the same wall as reward functions.
+ * A user's preprocessing module: its exported functions, in the order of their definition,
+ * in the same sandbox as reward functions.
  *
  * @module
  */
@@ -19,26 +19,26 @@ import {
 import { TRANSFORM_BATCH_ROWS } from "../rows/row_transform.ts";
 import { BUILTIN_PREFIX, BUILTIN_PREPROCESSING } from "./builtin_transforms.ts";
 
-/** Functions with such names get columns of many rows, and may give another number of them. */
+/** Functions with this prefix get columns of many rows and may return another number of rows. */
 const BATCH_PREFIX = "batch_";
 /** A batch is cut short above so many bytes of pictures. */
 const BATCH_BYTES = 64 * 2 ** 20;
 /** A batch of 1,000 rows is more work than a batch of completions. */
 const DEFAULT_GRANTS: SandboxGrants = { timeoutMs: 60_000, memoryMb: 1024 };
 
-/** What a preprocessing module is granted, and where it is looked for. */
+/** The permissions of a preprocessing module, and its folder. */
 export interface PreprocessingOptions {
   /** What it may do beyond computing; default: nothing, 60 s a call, 1 GB. */
   readonly grants?: SandboxGrants;
   /** Folder against which a relative path is taken; default: the working directory. */
   readonly base?: string;
-  /** Gets what the module prints and is refused; default: stderr. */
+  /** Receives what the module prints and what it was refused; default: stderr. */
   readonly log?: (line: string) => void;
 }
 
 /** A started module; close it at the end. */
 export class PreprocessingModule implements AsyncDisposable {
-  /** As the config names it. */
+  /** The name in the config. */
   readonly specifier: string;
   /** SHA-256 over the module's whole graph. */
   readonly integrity: string;
@@ -54,7 +54,7 @@ export class PreprocessingModule implements AsyncDisposable {
    * Starts a module in its sandbox.
    *
    * @param specifier path, or `https:`, `jsr:`, `npm:` specifier
-   * @throws {DataError} where it is refused, broken, exports no function, or is Python
+   * @throws {DataError} if it is refused, broken, exports no function, or is Python
    */
   static async start(
     specifier: string,
@@ -91,7 +91,7 @@ export class PreprocessingModule implements AsyncDisposable {
   /**
    * Applies all functions to rows, a batch at a time.
    *
-   * @throws {DataError} where a function fails or gives what is no row
+   * @throws {DataError} if a function fails or does not return a row
    */
   async *apply(rows: AsyncIterable<PlacedRow>): AsyncGenerator<PlacedRow> {
     for await (const batch of batches(rows)) yield* await this.#applyFrom(0, batch);
@@ -100,7 +100,7 @@ export class PreprocessingModule implements AsyncDisposable {
   async #applyFrom(first: number, batch: PlacedRow[]): Promise<PlacedRow[]> {
     let rows = batch;
     for (let i = first; i < this.names.length; i++) {
-      // A batch_ function may have made more rows than the next one may get at once.
+      // A batch_ function may have returned more rows than one batch of the next function.
       if (rows.length > TRANSFORM_BATCH_ROWS) {
         const parts: PlacedRow[] = [];
         for (let start = 0; start < rows.length; start += TRANSFORM_BATCH_ROWS) {
@@ -164,7 +164,7 @@ export class PreprocessingModule implements AsyncDisposable {
 
   async #call(name: string, argument: Cell, place: string): Promise<Cell | undefined> {
     try {
-      // What comes back is plain data: the channel lets nothing else through.
+      // The channel passes plain data only.
       return await this.#functions.call(name, [argument]) as Cell | undefined;
     } catch (error) {
       if (!(error instanceof SandboxCallError)) throw error;
@@ -186,7 +186,7 @@ export class PreprocessingModule implements AsyncDisposable {
   }
 }
 
-/** Waits with the event loop held: sandbox processes do not hold it themselves. */
+/** Keeps the event loop alive while waiting: sandbox processes do not hold it themselves. */
 async function held<T>(promise: Promise<T>): Promise<T> {
   const timer = setInterval(() => {}, 1000);
   try {

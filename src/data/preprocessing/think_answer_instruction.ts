@@ -1,5 +1,5 @@
 /**
- * What a model is told before a question that it is to reason about. The tags are those that
+ * The instruction before a question that needs reasoning. The tags are those that
  * NanoVLM-Lab's reward functions look for.
  */
 export const THINK_ANSWER_INSTRUCTION =

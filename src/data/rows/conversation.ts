@@ -33,7 +33,7 @@ const ROLES: Readonly<Record<string, ChatMessage["role"]>> = {
   chatgpt: "assistant",
 };
 
-/** A cell, parsed where it is a text that holds a JSON list or object, as in CSV files. */
+/** A cell, parsed if it is text that holds a JSON list or object, as in CSV files. */
 export function parsedCell(cell: Cell | undefined): Cell | undefined {
   const text = cellText(cell)?.trim();
   if (text === undefined || !/^[[{]/.test(text)) return cell;
@@ -50,7 +50,7 @@ export function parsedCell(cell: Cell | undefined): Cell | undefined {
  *
  * @param cell the column's value
  * @param column its name, for messages
- * @throws {RowSkipped} where it is none
+ * @throws {RowSkipped} if it is none
  */
 export function readMessages(cell: Cell | undefined, column: string): ChatMessage[] {
   const list = parsedCell(cell);
@@ -100,7 +100,7 @@ function withoutImageMarks(text: string): string {
  * Messages as turns; a system message goes before the first question. Several messages of one
  * speaker in a row are joined; a question with no answer at the end is left out.
  *
- * @throws {RowSkipped} where there is no answer
+ * @throws {RowSkipped} if there is no answer
  */
 export function messagesToTurns(messages: readonly ChatMessage[]): Turn[] {
   const turns: Turn[] = [];
@@ -130,7 +130,7 @@ export function messagesToTurns(messages: readonly ChatMessage[]): Turn[] {
 /**
  * The `texts` column: a list of `{user, assistant}`, one such object, or an object of two lists.
  *
- * @throws {RowSkipped} where there is no answer
+ * @throws {RowSkipped} if there is no answer
  */
 export function readTurns(cell: Cell | undefined, column: string): Turn[] {
   const value = parsedCell(cell);

@@ -16,7 +16,7 @@ import { type EncodedImage, IMAGE_COLUMNS } from "./image_cell.ts";
 import { nearestName } from "../../config/nearest.ts";
 import { type Cell, cellText, describeCell, isList, type Row } from "./row.ts";
 
-/** What a data set is for: `dataset.dataset_format`. */
+/** The format of a data set: `dataset.dataset_format`. */
 export type DatasetFormat = "vqa" | "preference" | "grpo";
 
 /** For SFT: pictures, then questions with their answers. */
@@ -60,7 +60,7 @@ export type ExampleOf<F extends DatasetFormat> = F extends "vqa" ? VqaExample
   : F extends "preference" ? PreferenceExample
   : GrpoExample;
 
-/** What an example holds beside its pictures. */
+/** An example without its pictures. */
 type TextOf<E> = Omit<E, "images">;
 
 /** Reads rows of one format. */
@@ -68,13 +68,13 @@ export interface FormatReader<E> {
   /**
    * Checks that the columns it needs are there.
    *
-   * @throws {DataError} where one is not, naming those there are and the nearest
+   * @throws {DataError} if one is not, naming those there are and the nearest
    */
   checkColumns(columns: readonly string[], origin: string): void;
   /**
    * The texts of a row, one entry an example.
    *
-   * @throws {RowSkipped} where the row cannot be used
+   * @throws {RowSkipped} if the row cannot be used
    */
   read(row: Row, splitTurns: boolean): TextOf<E>[];
 }

@@ -24,7 +24,7 @@ export const IMAGE_COLUMNS = ["images", "image"] as const;
  * @param row the cells
  * @param folder reads images given as paths
  * @param limit the most images an example may have
- * @throws {RowSkipped} where there are more, or one is no image at all
+ * @throws {RowSkipped} if there are more, or one is not an image
  */
 export async function readImages(
   row: Row,
@@ -42,7 +42,7 @@ export async function readImages(
   );
 }
 
-/** One cell an image; an empty list where there is none. */
+/** One cell an image; an empty list if there is none. */
 function listImages(cell: Cell): readonly Cell[] {
   if (cell === null) return [];
   if (isList(cell) && !isByteList(cell)) return cell.filter((item) => item !== null);
@@ -110,7 +110,7 @@ async function readImageText(
   }
   const bytes = looksLikeBase64(text) ? decodeBase64(text) : null;
   if (bytes !== null && isKnownImage(bytes)) return { bytes, name };
-  if (text.length > 4096) throw new RowSkipped(`${name} is a long text that is no base64 image`);
+  if (text.length > 4096) throw new RowSkipped(`${name} is a long text that is not a base64 image`);
   return { bytes: notEmpty(await folder.read(text), text), name: text };
 }
 

@@ -1,5 +1,5 @@
 /**
- * What every source of data hands over: rows of named cells, and where each came from.
+ * What every data source yields: rows of named cells, and the place of each row.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export type Cell =
 /** One row: cells by column name. */
 export type Row = { readonly [column: string]: Cell };
 
-/** A row and where it stands, such as `train.jsonl line 12`. */
+/** A row and its place, such as `train.jsonl line 12`. */
 export interface PlacedRow {
   /** The cells. */
   readonly row: Row;
@@ -27,12 +27,12 @@ export interface PlacedRow {
   readonly folder: DataFolder;
 }
 
-/** The files beside a data file: image columns may name them. */
+/** The files that image columns of a data file may name. */
 export interface DataFolder {
   /**
    * The bytes of a file named in a row.
    *
-   * @throws {RowSkipped} where there is no such file or the path may not be read
+   * @throws {RowSkipped} if there is no such file or the path may not be read
    */
   read(path: string): Promise<Uint8Array>;
 }
@@ -61,7 +61,7 @@ export function cellText(cell: Cell | undefined): string | null {
   return null;
 }
 
-/** What a cell is, in a word, for messages. */
+/** A short description of a cell, for messages. */
 export function describeCell(cell: Cell | undefined): string {
   if (cell === undefined) return "nothing";
   if (cell === null) return "null";

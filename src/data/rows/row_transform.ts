@@ -16,7 +16,7 @@ export interface RowTransform {
    * Applies it.
    *
    * @param rows up to 1,000 rows
-   * @throws {DataError} where the function fails or returns what is no rows
+   * @throws {DataError} if the function fails or does not return rows
    */
   apply(rows: readonly Row[]): Promise<Row[]>;
 }

@@ -42,7 +42,7 @@ export class SkippedRows {
   /**
    * Notes a row that cannot be used. The same place counts once, however often it is met.
    *
-   * @throws {DataError} where more than 10 % of the rows are unusable
+   * @throws {DataError} if more than 10 % of the rows are unusable
    */
   add(skipped: RowSkipped): void {
     this.note(skipped);
@@ -56,7 +56,7 @@ export class SkippedRows {
 
   /**
    * @param further rows that were met, but are not noted yet
-   * @throws {DataError} where more than 10 % of the rows are unusable
+   * @throws {DataError} if more than 10 % of the rows are unusable
    */
   check(further: readonly RowSkipped[] = []): void {
     const added = new Map(
@@ -74,16 +74,16 @@ export class SkippedRows {
   }
 
   /**
-   * As `check`, where enough rows of a stream have been seen to judge it.
+   * As `check`, if enough rows of a stream have been read.
    *
-   * @throws {DataError} where more than 10 % of the rows are unusable
+   * @throws {DataError} if more than 10 % of the rows are unusable
    */
   judge(further: readonly RowSkipped[] = []): void {
     if (this.#total >= this.#leastRows) this.check(further);
   }
 
   /**
-   * What was skipped, by reason with examples: empty where nothing was.
+   * What was skipped, by reason with examples; empty if nothing was skipped.
    *
    * @param examples how many places to name for each reason
    */

@@ -15,7 +15,7 @@ export class BlockCache<Block> {
   }
 
   /**
-   * The block of that number, loaded where it is not held.
+   * The block of that number, loaded if it is not cached.
    *
    * @param key number of the block
    * @param bytes what it weighs

@@ -9,7 +9,7 @@ import { type ReadRecords, type TextMark, type TextRecord, TextSource } from "./
  * Opens a `.csv` file: RFC 4180, commas, UTF-8, the column names in its first line. Values are
  * texts; an empty one is null.
  *
- * @throws {DataError} where it is missing, empty, or a line has another number of columns
+ * @throws {DataError} if it is missing, empty, or a line has another number of columns
  */
 export async function openCsv(path: string, folder?: DataFolder): Promise<TextSource> {
   const size = await fileSize(path);

@@ -16,9 +16,9 @@ const CONVERTED_REVISION = "refs/convert/parquet";
 export interface HubFilesOptions {
   /** Branch, tag or commit; default what stands after `@` in the id, else `main`. */
   readonly revision?: string;
-  /** The Hub to ask; default: as the environment says. */
+  /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
-  /** Is told how far each file is. */
+  /** Called with the progress of each file. */
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
@@ -27,8 +27,8 @@ export interface HubFilesOptions {
  * the parquet files that the Hub made of it. Files are downloaded when they are opened.
  *
  * @param id `owner/name`, `owner/name@revision`
- * @throws {HubError} where there is no such data set, no access, or no network and no cache
- * @throws {DataError} where it has no files that can be read
+ * @throws {HubError} if there is no such data set, no access, or no network and no cache
+ * @throws {DataError} if it has no files that can be read
  */
 export async function hubDataFiles(id: string, options: HubFilesOptions = {}): Promise<DataFiles> {
   const client = options.client ?? defaultClient();

@@ -12,7 +12,7 @@ const MAX_LINE_BYTES = 500 * 2 ** 20;
 /**
  * Opens a file of one JSON object a line.
  *
- * @throws {DataError} where it is missing, empty, or a line is not a JSON object
+ * @throws {DataError} if it is missing, empty, or a line is not a JSON object
  */
 export async function openJsonLines(path: string, folder?: DataFolder): Promise<TextSource> {
   if (await fileSize(path) === 0) throw new DataError(`Cannot read ${path}: the file is empty`);
@@ -53,7 +53,7 @@ function parseLine(path: string, line: number, bytes: Uint8Array): Row {
 /**
  * A parsed JSON value as a row.
  *
- * @throws {DataError} where it is no object
+ * @throws {DataError} if it is not an object
  */
 export function asRow(value: unknown, place: string): Row {
   const row = value as Row;

@@ -12,7 +12,7 @@ const MAX_BYTES = 400 * 2 ** 20;
 /**
  * Opens a `.json` file: an array of objects, `{"data": […]}`, or JSON lines under that name.
  *
- * @throws {DataError} where it is missing, too large, or none of these
+ * @throws {DataError} if it is missing, too large, or none of these
  */
 export async function openJson(path: string, folder?: DataFolder): Promise<RowSource> {
   const size = await fileSize(path);

@@ -5,7 +5,7 @@ import type { DataFolder } from "../rows/row.ts";
 /**
  * The size of a file, in bytes.
  *
- * @throws {DataError} where it is not there, is no file, or may not be read
+ * @throws {DataError} if it does not exist, is not a file, or may not be read
  */
 export async function fileSize(path: string): Promise<number> {
   let info: Deno.FileInfo;
@@ -19,9 +19,9 @@ export async function fileSize(path: string): Promise<number> {
 }
 
 /**
- * Bytes `start` up to `end` of a file; fewer where it ends before.
+ * Bytes `start` up to `end` of a file; fewer if it ends before.
  *
- * @throws {DataError} where it cannot be read
+ * @throws {DataError} if it cannot be read
  */
 export async function readFileRange(
   path: string,

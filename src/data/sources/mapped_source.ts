@@ -10,7 +10,7 @@ const BATCH_ROWS = 64;
  *
  * @param source where the rows come from
  * @param renames new names by old ones
- * @throws {DataError} where a new name is taken already
+ * @throws {DataError} if a new name is taken already
  */
 export function renameColumns(
   source: RowSource,

@@ -2,7 +2,7 @@ import { DataError, RowSkipped } from "../data_error.ts";
 import type { DataFolder, PlacedRow, Row } from "../rows/row.ts";
 import type { RowSource } from "./row_source.ts";
 
-/** Rows that are in memory already: a `.json` file, or rows made by code. */
+/** Rows in memory: a `.json` file, or rows made by code. */
 export class MemorySource implements RowSource {
   readonly name: string;
   readonly columns: readonly string[];
@@ -12,8 +12,8 @@ export class MemorySource implements RowSource {
   /**
    * @param name for messages
    * @param rows all of them
-   * @param folder reads the files that rows name; default: none may be named
-   * @throws {DataError} where there are no rows
+   * @param folder reads the files named in rows; default: rows may not name files
+   * @throws {DataError} if there are no rows
    */
   constructor(name: string, rows: readonly Row[], folder: DataFolder = noFolder) {
     if (rows.length === 0) throw new DataError(`Cannot read ${name}: it has no rows`);

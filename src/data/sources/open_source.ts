@@ -30,7 +30,7 @@ export interface DataFiles {
 /**
  * Opens one data file, by the end of its name.
  *
- * @throws {DataError} where it is of another kind, missing or corrupt
+ * @throws {DataError} if it is of another kind, missing or corrupt
  */
 export async function openFile(path: string, folder?: DataFolder): Promise<RowSource> {
   const name = path.toLowerCase();
@@ -49,7 +49,7 @@ export async function openFile(path: string, folder?: DataFolder): Promise<RowSo
  * A file that is named itself answers to any of the usual splits; the one in its name, else
  * `train`, is the one it shows.
  *
- * @throws {DataError} where there is nothing, or nothing that can be read
+ * @throws {DataError} if there is nothing, or nothing that can be read
  */
 export async function localDataFiles(path: string): Promise<DataFiles> {
   let info: Deno.FileInfo;
@@ -105,7 +105,7 @@ async function listDataFiles(root: string, under: string, found: string[]): Prom
  * @param files what there is
  * @param expression such as `train[:5%]+validation`
  * @returns the rows, and the files they come from
- * @throws {DataError} for a split that is not there, naming those that are, or an empty selection
+ * @throws {DataError} for an unknown split (lists the available ones) or an empty selection
  */
 export async function openSplit(
   files: DataFiles,

@@ -10,8 +10,8 @@ interface Chunk {
 }
 
 /**
- * Checks what a parquet file says of itself before hyparquet believes it: lengths that are missing
- * or beyond the file would have it loop for ever or ask for all memory.
+ * Checks the lengths in a parquet file before hyparquet uses them: lengths that are missing
+ * or beyond the file would make it loop forever or allocate all memory.
  */
 export class ParquetPages {
   readonly #chunks: Chunk[];
@@ -20,7 +20,7 @@ export class ParquetPages {
   /**
    * @param metadata the footer
    * @param byteLength of the file
-   * @throws {Error} where a column lies outside the file
+   * @throws {Error} if a column lies outside the file
    */
   constructor(metadata: FileMetaData, byteLength: number) {
     const schema = parquetSchema(metadata);
@@ -43,11 +43,11 @@ export class ParquetPages {
   }
 
   /**
-   * Walks through the page headers of the columns that lie within some bytes of the file.
+   * Checks the page headers of the columns within some bytes of the file.
    *
    * @param buffer bytes of the file
    * @param offset where in the file they start
-   * @throws {Error} where a header cannot be true
+   * @throws {Error} if a header is not valid
    */
   check(buffer: ArrayBuffer, offset: number): void {
     for (const chunk of this.#chunks) {
@@ -84,7 +84,7 @@ function checkPages(chunk: Chunk, view: DataView): void {
     const fits = reader.offset + header.compressed_page_size <= view.byteLength;
     if (!counts.every((count) => Number.isInteger(count) && count >= 0) || !fits) {
       throw new Error(
-        `${chunk.name} has a page at ${chunk.start + at} whose header cannot be true`,
+        `${chunk.name} has a page at ${chunk.start + at} whose header is not valid`,
       );
     }
     values += here;

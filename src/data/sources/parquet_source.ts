@@ -78,7 +78,7 @@ export class ParquetSource implements RowSource {
    *
    * @param path the file
    * @param folder reads the files that rows name; default: beside the file
-   * @throws {DataError} where the file is missing, cut short or not parquet
+   * @throws {DataError} if the file is missing, cut short or not parquet
    */
   static async open(path: string, folder?: DataFolder): Promise<ParquetSource> {
     const byteLength = await fileSize(path);
@@ -161,8 +161,8 @@ export class ParquetSource implements RowSource {
       return Array.from({ length: rowEnd - rowStart }, () => ({}));
     }
     let rows: Record<string, unknown>[];
-    // hyparquet does not wait for all it reads: a rejection would end the process. So a read that
-    // fails gives nothing, and its reason is kept.
+    // hyparquet does not await all its reads: a rejection would end the process. So a read that
+    // fails returns nothing, and its reason is kept.
     let failure: unknown = null;
     const file: AsyncBuffer = {
       byteLength: this.#file.byteLength,
@@ -209,7 +209,7 @@ export class ParquetSource implements RowSource {
   }
 }
 
-/** What hyparquet gives, as cells: int64 as numbers, dates as ISO texts. */
+/** Values of hyparquet as cells: int64 as numbers, dates as ISO texts. */
 function toCell(value: unknown): Cell {
   if (value === null || value === undefined) return null;
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
@@ -236,7 +236,7 @@ function corrupt(path: string, byteLength: number, error: unknown): DataError {
   if (error instanceof DataError) return error;
   const reason = error instanceof Error ? error.message : String(error);
   return new DataError(
-    `Cannot read ${path}: it is no whole parquet file (${byteLength} bytes): ${reason}; ` +
+    `Cannot read ${path}: it is not a complete parquet file (${byteLength} bytes): ${reason}; ` +
       `fetch or write it again`,
     { cause: error },
   );

@@ -81,8 +81,8 @@ export class TextSource implements RowSource {
    * @param path the file
    * @param start where its first record is
    * @param readRecords finds records
-   * @param columns names, where the file has a header
-   * @throws {DataError} where it is missing, has no rows, or starts with something else
+   * @param columns names, if the file has a header
+   * @throws {DataError} if it is missing, has no rows, or starts with something else
    */
   static async open(
     path: string,

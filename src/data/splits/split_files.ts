@@ -8,10 +8,10 @@
  */
 import { SPLIT_ALIASES } from "./split_spec.ts";
 
-/** The kinds of file that can be read, by the end of their names. */
+/** The readable kinds of files, by extension. */
 export const DATA_EXTENSIONS = [".parquet", ".jsonl", ".json", ".csv"] as const;
 
-/** Files that lie beside data and are not data. */
+/** JSON files beside the data that are not data. */
 const NOT_DATA = new Set([
   "dataset_info.json",
   "dataset_infos.json",
@@ -21,7 +21,7 @@ const NOT_DATA = new Set([
   "package.json",
 ]);
 
-/** Whether a file is one that can be read, by its name. */
+/** Whether a file can be read, by its name. */
 export function isDataFile(path: string): boolean {
   const parts = path.split("/");
   const file = parts[parts.length - 1].toLowerCase();
@@ -56,7 +56,7 @@ export function splitsOfFiles(paths: readonly string[]): Map<string, string[]> {
   return files.length === 0 ? new Map() : new Map([["train", files]]);
 }
 
-/** The split that a name says, as a word of its own: `my-train_v2.csv` says train. */
+/** The split in a name, as a separate word: `my-train_v2.csv` says train. */
 export function keywordIn(name: string): string | null {
   const words = name.toLowerCase().split(/[^a-z]+/);
   for (const [split, aliases] of Object.entries(SPLIT_ALIASES)) {
@@ -65,7 +65,7 @@ export function keywordIn(name: string): string | null {
   return null;
 }
 
-/** The commonest kind of file alone, parquet first, since two kinds often hold the same rows. */
+/** Files of the most common kind, parquet first: two kinds often hold the same rows. */
 function onlyOneKind(paths: readonly string[]): string[] {
   let best: string[] = [];
   for (const extension of DATA_EXTENSIONS) {

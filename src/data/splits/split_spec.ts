@@ -44,7 +44,7 @@ export function canonicalSplit(name: string): string {
 /**
  * Reads a split expression.
  *
- * @throws {DataError} where it is not one
+ * @throws {DataError} if it is not one
  */
 export function parseSplit(expression: string): SplitSlice[] {
   return expression.split("+").map((term) => {
@@ -53,7 +53,7 @@ export function parseSplit(expression: string): SplitSlice[] {
       throw new DataError(
         `Cannot read the split ${JSON.stringify(expression)}: ${
           JSON.stringify(term.trim())
-        } is no split; want a name and at most one slice, such as train, train[:5%], ` +
+        } is not a split; want a name and at most one slice, such as train, train[:5%], ` +
           `train[10:20], train[-1000:] or train+validation`,
       );
     }
@@ -72,7 +72,7 @@ export function parseSplit(expression: string): SplitSlice[] {
       if (!Number.isInteger(value) || (percent && Math.abs(value) > 100)) {
         throw new DataError(
           `Cannot read the split ${JSON.stringify(expression)}: ${text}${
-            percent ? " % is not within −100 to 100" : " is no row number"
+            percent ? " % is not within −100 to 100" : " is not a row number"
           }`,
         );
       }
@@ -95,7 +95,7 @@ function roundHalfEven(value: number): number {
  *
  * @param slice the term
  * @param rows how many rows the split has
- * @returns first row and the row after the last; equal where nothing is left
+ * @returns first row and the row after the last; equal if nothing is left
  */
 export function sliceBounds(slice: SplitSlice, rows: number): { start: number; end: number } {
   if (slice.percent && slice.rounding === "pct1_dropremainder" && rows < 100) {
@@ -120,9 +120,9 @@ export function sliceBounds(slice: SplitSlice, rows: number): { start: number; e
 }
 
 /**
- * The split that a name means, among those there are.
+ * The available split that a name refers to.
  *
- * @throws {DataError} where there is none, naming those there are
+ * @throws {DataError} if there is none; the message lists the available splits
  */
 export function findSplit(name: string, available: readonly string[], origin: string): string {
   if (available.includes(name)) return name;

@@ -2,7 +2,7 @@ import { DataError } from "../data_error.ts";
 import type { DatasetFormat } from "../rows/formats.ts";
 import { type AnyDataset, loadDataset, type LoadDatasetOptions } from "../load_dataset.ts";
 
-/** The share of rows kept for evaluation where no evaluation data is named. */
+/** The share of rows held out for evaluation if no evaluation data is named. */
 export const EVAL_SHARE = 0.2;
 
 /** The seed of that split. */
@@ -27,7 +27,7 @@ export interface TrainEvalOptions<F extends DatasetFormat>
 export interface TrainEvalDatasets<F extends DatasetFormat> {
   /** To train on. */
   readonly train: AnyDataset<F>;
-  /** To evaluate on; null where none was asked for. */
+  /** To evaluate on; null if none was asked for. */
   readonly evaluation: AnyDataset<F> | null;
 }
 

@@ -139,7 +139,7 @@ Deno.test("a Python path names the module that replaces it, and how to set it", 
   await assertRejects(() => preprocessed("builtin:none"), DataError, "there is no such built-in");
 });
 
-Deno.test("RowStore gives back rows from memory, and from a file where they are many", async () => {
+Deno.test("RowStore gives back rows from memory, and from a file if there are many", async () => {
   const folder = { read: () => Promise.resolve(RED_PIXEL) };
   for (const memoryBytes of [1e9, 300]) {
     const store = new RowStore(memoryBytes);

@@ -24,7 +24,7 @@ Deno.test("vqa reads texts, conversations, messages, and a question with its ans
   }
 });
 
-Deno.test("vqa gives an example a turn where turns are split", () => {
+Deno.test("vqa gives one example per turn if turns are split", () => {
   const examples = formatReader("vqa").read({ texts: [turn, { ...turn, user: "Who?" }] }, true);
   assertEquals(examples.map((example) => example.turns.map((t) => t.user)), [["What?"], ["Who?"]]);
 });

@@ -47,7 +47,7 @@ Deno.test("readImages() gives none for null, an empty list, and no column", asyn
   assertEquals(await count({ text: "x" }), 0);
 });
 
-Deno.test("readImages() reads image where images is null", async () => {
+Deno.test("readImages() reads image if images is null", async () => {
   assertEquals(await count({ images: null, image: RED_PIXEL }), 1);
 });
 

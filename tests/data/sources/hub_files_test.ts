@@ -63,7 +63,7 @@ Deno.test("a data set of the Hub loads by file names, downloading the wanted spl
     await assertRejects(() => load("validation"), DataError, "it has train, test");
   }));
 
-Deno.test("a README's configs decide where they are there", () =>
+Deno.test("a README's configs decide if there are any", () =>
   withDataset({
     "README.md": [
       "---",

@@ -64,7 +64,7 @@ Deno.test("a parquet file reads only the row groups and columns that are asked f
     await file.write(new Uint8Array(start));
     file.close();
     assertEquals((await source.get(999)).row.number, 999);
-    await assertRejects(async () => await source.get(0), DataError, "no whole parquet file");
+    await assertRejects(async () => await source.get(0), DataError, "not a complete parquet file");
     for await (const placed of source.rows(990, 991, ["number"])) {
       assertEquals(placed.row, { number: 990 });
     }
@@ -72,8 +72,16 @@ Deno.test("a parquet file reads only the row groups and columns that are asked f
 
 for (
   const [what, spoil, reason] of [
-    ["cut short", (bytes: Uint8Array) => bytes.slice(0, bytes.length / 2), "no whole parquet"],
-    ["garbage", (bytes: Uint8Array) => bytes.map((_, i) => i * 7919 & 255), "no whole parquet"],
+    [
+      "cut short",
+      (bytes: Uint8Array) => bytes.slice(0, bytes.length / 2),
+      "not a complete parquet",
+    ],
+    [
+      "garbage",
+      (bytes: Uint8Array) => bytes.map((_, i) => i * 7919 & 255),
+      "not a complete parquet",
+    ],
     ["empty", () => new Uint8Array(), "the file is empty"],
     [
       "lying about its footer's length",
@@ -82,7 +90,7 @@ for (
         new DataView(copy.buffer).setUint32(copy.length - 8, 0x7fffffff, true);
         return copy;
       },
-      "no whole parquet",
+      "not a complete parquet",
     ],
   ] as const
 ) {
@@ -103,7 +111,7 @@ Deno.test("a parquet file with a spoilt page fails when that page is read", () =
     bytes.fill(0xff, 4, 200);
     Deno.writeFileSync(path, bytes);
     const source = await openFile(path);
-    await assertRejects(async () => await source.get(0), DataError, "no whole parquet file");
+    await assertRejects(async () => await source.get(0), DataError, "not a complete parquet file");
   }));
 
 Deno.test("JSON lines are rows, blank lines, CRLF and a missing last newline included", () =>
@@ -220,7 +228,7 @@ Deno.test("a file that is missing or of another kind is an error with the way ou
 Deno.test("rows() reads JSON lines as they are asked for, a small part of the file", () =>
   inFolder(async (dir) => {
     const path = `${dir}/a.jsonl`;
-    // The end of the file is broken: whoever stops before never sees it.
+    // The end of the file is broken: a reader that stops before does not see it.
     const good = Array.from(
       { length: 20_000 },
       (_, i) => JSON.stringify({ i, pad: "x".repeat(90) }),

@@ -49,7 +49,7 @@ Deno.test("splitsOfFiles() finds splits by folder before it looks at file names"
   });
 });
 
-Deno.test("splitsOfFiles() takes everything for train where no name says otherwise", () => {
+Deno.test("splitsOfFiles() takes everything for train if no name says otherwise", () => {
   assertEquals(splits("b.parquet", "a.parquet", "retrained.parquet"), {
     train: ["a.parquet", "b.parquet", "retrained.parquet"],
   });
@@ -62,6 +62,6 @@ Deno.test("splitsOfFiles() leaves out hidden files and metadata", () => {
   );
 });
 
-Deno.test("splitsOfFiles() takes parquet alone where the same rows are there as JSON too", () => {
+Deno.test("splitsOfFiles() takes parquet alone if the same rows are there as JSON too", () => {
   assertEquals(splits("train.parquet", "train.jsonl"), { train: ["train.parquet"] });
 });

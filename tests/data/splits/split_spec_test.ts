@@ -44,7 +44,7 @@ for (
   });
 }
 
-Deno.test("findSplit() takes the usual aliases and names the splits where there is none", () => {
+Deno.test("findSplit() takes the usual aliases and names the splits if there is none", () => {
   assertEquals(findSplit("dev", ["train", "validation"], "x"), "validation");
   assertEquals(findSplit("eval", ["train", "test"], "x"), "test");
   const error = assertThrows(() => findSplit("tets", ["train", "test"], "x"), DataError);
