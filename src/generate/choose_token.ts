@@ -1,5 +1,5 @@
 /**
- * From a row of logits on the host to a token and its log-probability.
+ * Chooses a token from a row of logits on the host, with its log-probability.
  *
  * @module
  */
@@ -17,27 +17,27 @@ import {
 
 // V vocabulary
 
-/** A token and how likely it was. */
+/** A token and its log-probabilities. */
 export interface ChosenToken {
   readonly token: number;
   /**
    * Log-probability, in nats, under the softmax of logits / temperature with nothing filtered or
-   * forbidden: what a fresh forward gives, and what GRPO's ratios are made of (as in TRL).
+   * forbidden: as a fresh forward pass computes it and as GRPO's ratios use it (as in TRL).
    */
   readonly logProb: number;
-  /** Log-probability, in nats, under the distribution that it was drawn from; 0 where greedy. */
+  /** Log-probability, in nats, under the distribution that it was drawn from; 0 if greedy. */
   readonly filteredLogProb: number;
 }
 
-/** Whether temperature is all that shapes the distribution. */
+/** Whether no filter other than temperature is active. */
 function isUnfiltered(parameters: SamplingParameters): boolean {
   const { topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = parameters;
   return topK === 0 && (topP === 0 || topP === 1) && minP === 0 && repetitionPenalty === 1;
 }
 
 /**
- * Draws from softmax(logits / temperature) less the forbidden ids, each exponential computed once:
- * with a large vocabulary this is what sampling costs.
+ * Draws from softmax(logits / temperature) without the forbidden ids. Each exponential is computed
+ * once: with a large vocabulary they are most of the cost of sampling.
  */
 function drawUnfiltered(
   logits: Float32Array,
@@ -76,7 +76,7 @@ function drawUnfiltered(
  * @param logits [V]; left as it is
  * @param parameters `greedy` takes the likeliest; forbidden ids and the repetition penalty count
  * @param uniform in [0, 1)
- * @throws {RangeError} where a parameter is out of range or no logit is finite
+ * @throws {RangeError} if a parameter is out of range or no logit is finite
  */
 export function chooseToken(
   logits: Float32Array,

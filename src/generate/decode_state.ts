@@ -1,5 +1,5 @@
 /**
- * Sequences that are being written: keys and values of what there is so far, one token a step.
+ * Running sequences: keys and values of their tokens so far, extended by one token a step.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface DecodeState {
    * @returns hidden states after the final norm, [S, C]
    */
   step(pass: DecodePass, embeddings: tf.Tensor2D): tf.Tensor2D;
-  /** Goes on with these of the sequences alone, in this order (which is that of before). */
+  /** Keeps only these sequences. Their order does not change. */
   keep(sequences: Int32Array): void;
   /** Frees everything. */
   dispose(): void;

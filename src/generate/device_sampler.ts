@@ -1,6 +1,6 @@
 /**
- * Choosing tokens on the device, so that nothing is read back between steps. The same filters, the
- * same random numbers and therefore the same tokens as on the host, up to rounding.
+ * Chooses tokens on the device, so that nothing is read back between steps. Filters and random
+ * numbers are those of the host, so the tokens are the same, up to rounding.
  *
  * @module
  */
@@ -41,7 +41,7 @@ export class DeviceSampler {
   }
 
   /**
-   * Says what the sequences hold before the first step, for the repetition penalty.
+   * Sets the tokens before the first step, for the repetition penalty.
    *
    * @param texts ids, one list a sequence
    */
@@ -78,7 +78,7 @@ export class DeviceSampler {
     return tokens;
   }
 
-  /** Reads what was chosen since the last read, one entry a step, with one wait. */
+  /** Reads the tokens chosen since the last read, one entry a step, in one read-back. */
   async read(): Promise<ChosenRow[]> {
     const values = await readBack(this.#pending);
     tf.dispose([...this.#pending, ...this.#tokens]);
@@ -93,7 +93,7 @@ export class DeviceSampler {
     });
   }
 
-  /** Goes on with these of the sequences alone, [S′] int32. */
+  /** Keeps only these sequences, [S′] int32. */
   keep(sequences: tf.Tensor1D): void {
     if (this.#seen === null) return;
     const before = this.#seen;

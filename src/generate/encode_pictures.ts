@@ -1,5 +1,5 @@
 /**
- * Pictures of a prompt batch to embeddings.
+ * Encodes the pictures of a prompt batch.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { PassOptions, VLM } from "../model/vlm.ts";
 
 // N images, L image tokens an image, C channels, S image side
 
-/** Patches that go through the vision encoder at once; more would only take more memory. */
+/** Patches that the vision encoder takes at once; more would only need more memory. */
 const PATCHES_AT_ONCE = 2048;
 
 /** Images to embeddings, a few at a time, [N, 3, S, S] → [N·L, C]. */
@@ -33,7 +33,7 @@ export function encodeInParts(
   return tf.concat(parts);
 }
 
-/** Embeddings of pictures, each distinct one encoded once, [N·L, C]; null without any. */
+/** Embeddings of pictures, each distinct picture encoded once, [N·L, C]; null without any. */
 export function encodeDistinct(
   model: VLM,
   images: readonly ImageTiles[],

@@ -1,6 +1,6 @@
 /**
- * Token-by-token generation: every prompt is read once, whatever the number of its completions,
- * then each step runs the new tokens alone against cached keys and values. Sequences that have
+ * Token-by-token generation: every prompt is read once, for any number of completions.
+ * Then each step runs only the new tokens, with cached keys and values. Sequences that have
  * finished leave the batch.
  *
  * @module

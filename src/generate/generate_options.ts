@@ -1,5 +1,5 @@
 /**
- * What a generation is asked for and what it gives.
+ * Options and results of a generation.
  *
  * @module
  */
@@ -18,17 +18,17 @@ export interface GenerateOptions extends SamplingParameters {
   forbiddenTokenIds?: readonly number[];
   /** G, completions of each prompt; 1 by default. */
   numReturnSequences?: number;
-  /** Of the random stream. */
+  /** Seed of the random numbers. */
   seed?: number;
   /**
-   * P·G ids, by which sequences draw their random numbers: the same id, seed and prompt give the
-   * same completion whatever else is in the batch. 0, 1, 2, … by default.
+   * P·G ids that select each sequence's random numbers: the same id, seed and prompt give the
+   * same completion in any batch. 0, 1, 2, … by default.
    */
   sequenceIds?: readonly number[];
   /** Run without the adapters. */
   withoutAdapters?: boolean;
   /**
-   * Called with each new token of a sequence, in blocks where tokens are chosen on the device;
+   * Called with each new token of a sequence, in blocks if tokens are chosen on the device;
    * `true` ends the sequence ("stop"), which gets no token after this one.
    */
   onToken?: (sequence: number, token: number) => boolean | void;
@@ -40,9 +40,11 @@ export interface GenerateOptions extends SamplingParameters {
 
 /** One completion. */
 export interface Generation {
-  /** The stop token included, where there is one. */
+  /** Includes the stop token, if there is one. */
   tokens: number[];
-  /** Of each token, in nats, under softmax(logits / temperature), unfiltered; greedy: temperature 1. */
+  /**
+   * Of each token, in nats, under softmax(logits / temperature), unfiltered; greedy: temperature 1.
+   */
   logProbs: number[];
   /** Of each token, in nats, under the distribution that it was drawn from; greedy: 0. */
   filteredLogProbs: number[];

@@ -1,5 +1,5 @@
 /**
- * Text in, text out: prompts with pictures to completions, with stop strings and streaming.
+ * Generates text from prompts with pictures, with stop strings and streaming.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export type PromptImage = ImageTiles & { readonly grid: TileGrid };
 /** A conversation up to the answer. The same picture object is encoded once. */
 export interface TextPrompt {
   readonly messages: readonly ChatMessage[];
-  /** They stand before the first user's text. */
+  /** They come before the first user message. */
   readonly images?: readonly PromptImage[];
 }
 
@@ -29,8 +29,8 @@ export interface TextOptions extends Omit<GenerateOptions, "stopTokenIds" | "onT
   /** Ids that end a completion; the tokenizer's end token by default. */
   readonly stopTokenIds?: readonly number[];
   /**
-   * Called with each piece of a completion's text as soon as it is certain: a piece that may be the
-   * beginning of a stop string waits.
+   * Called with each piece of a completion's text as soon as it is final. A piece that may be
+   * the beginning of a stop string is held back.
    */
   readonly onText?: (sequence: number, piece: string) => void;
 }
@@ -42,7 +42,7 @@ export interface TextGeneration extends Generation {
 }
 
 /**
- * Ids that make no sense in an answer: image, global-image and row/column tokens, and rows of the
+ * Ids that an answer must not contain: image, global-image and row/column tokens, and rows of the
  * vocabulary that the tokenizer has no token for.
  *
  * @param vocabulary V, of the model
@@ -73,7 +73,7 @@ export class CompletionText {
     this.#stop = stop.filter((text) => text !== "");
   }
 
-  /** Whether a stop string has come. */
+  /** Whether a stop string was found. */
   get stopped(): boolean {
     return this.#stopped;
   }
@@ -83,7 +83,7 @@ export class CompletionText {
     return this.#text;
   }
 
-  /** Takes a token; returns the text that is certain now. */
+  /** Takes a token; returns the text that is now final. */
   push(token: number): string {
     return this.#add(this.#decoder.push(token), false);
   }
@@ -128,7 +128,7 @@ export class CompletionText {
  * @param prompts conversations with their pictures; neighbours with the same pictures share them
  * @param options how to choose and when to stop
  * @returns completions in the order of the prompts, `numReturnSequences` of each
- * @throws {ImageGridError} where a picture has too many tiles
+ * @throws {ImageGridError} if a picture has too many tiles
  */
 export async function generateText(
   model: VLM,

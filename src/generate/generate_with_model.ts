@@ -41,7 +41,7 @@ export type GenerateInputs = UserPrompt | readonly UserPrompt[] | ModelInputs;
 /** How {@linkcode VisionLanguageModel.generate} answers; 256 new tokens at most by default. */
 export type ModelGenerateOptions = Partial<TextOptions>;
 
-/** Longest completion where nothing else is said, as the `generate` command. */
+/** Default limit of new tokens, as in the `generate` command. */
 const MAX_NEW_TOKENS = 256;
 
 function isList(inputs: GenerateInputs): inputs is readonly UserPrompt[] {
@@ -56,7 +56,7 @@ function isList(inputs: GenerateInputs): inputs is readonly UserPrompt[] {
  * @param options how to choose and when to stop
  * @returns completions in the order of the inputs, `numReturnSequences` of each; `text` is empty
  *   for ids of a model that has no tokenizer
- * @throws {Error} where texts are given and the model has no tokenizer
+ * @throws {Error} if texts are given and the model has no tokenizer
  */
 export async function generateWithModel(
   model: TextModel,

@@ -17,12 +17,13 @@ import { SeparateRows } from "./separate_rows.ts";
 import { SharedRows } from "./shared_rows.ts";
 import { tokenUniform } from "./token_uniform.ts";
 
-// B rows and T tokens of the prompts, P prompts, S sequences still running, V vocabulary, C channels
+// B rows and T tokens of the prompts, P prompts, S sequences still running, V vocabulary, C
+// channels
 
 /** Longest block of tokens chosen on the device between two reads. */
 const LONGEST_BLOCK = 16;
 
-/** One call of the engine: what runs, what is done. */
+/** State of one call of the engine. */
 export class GenerationRun {
   readonly #pass: PassOptions;
   readonly #results: Generation[];
@@ -81,7 +82,7 @@ export class GenerationRun {
     return this.#results;
   }
 
-  /** Reads the prompts: what the sequences go on from, and the logits of their first tokens, [S, V]. */
+  /** Prefill: returns the decode state and the logits of the first new tokens, [S, V]. */
   #prefill(encodeImages: () => tf.Tensor2D | null): { state: DecodeState; logits: tf.Tensor2D } {
     const { model, batch, places } = this;
     const { batchSize: B, tokens: T } = batch;
@@ -117,7 +118,7 @@ export class GenerationRun {
     }
   }
 
-  /** Logits of the tokens whose embeddings are made, [S, C] → [S, V]. */
+  /** Logits after the tokens with these embeddings, [S, C] → [S, V]. */
   #next(state: DecodeState, embed: () => tf.Tensor2D): tf.Tensor2D {
     const { model } = this;
     return tf.tidy(() => {
@@ -131,7 +132,7 @@ export class GenerationRun {
     return tokenUniform(seed, sequenceIds?.[sequence] ?? sequence, index);
   }
 
-  /** Adds a token to a sequence; false where that was its last. */
+  /** Adds a token to a sequence; false if that was its last. */
   #add(sequence: number, token: number, logProb: number, filteredLogProb: number): boolean {
     if (Number.isNaN(logProb)) {
       throw new RangeError(
@@ -184,7 +185,7 @@ export class GenerationRun {
     return [...prompt, ...this.#results[sequence].tokens];
   }
 
-  /** Goes on with the sequences at these places among the running ones. */
+  /** Keeps only the running sequences at these indices. */
   #keep(state: DecodeState, kept: readonly number[]): void {
     if (kept.length === this.#running.length) return;
     state.keep(Int32Array.from(kept));
@@ -193,7 +194,7 @@ export class GenerationRun {
 
   /**
    * Chooses on the device and reads tokens in blocks, since each read costs 11 ms. A sequence that
-   * ends within a block runs on to the block's end; what it wrote there is dropped.
+   * ends within a block runs to the block's end; its extra tokens are dropped.
    */
   async #chooseOnDevice(state: DecodeState, logits: tf.Tensor2D): Promise<void> {
     const { model, options } = this;

@@ -24,7 +24,7 @@ export class GrowingCache implements KeyValueCache {
     return [grow(this.#keys, keys), grow(this.#values, values)];
   }
 
-  /** Keeps the given rows of the batch alone. */
+  /** Keeps only these rows of the batch. */
   keepRows(rows: Int32Array): void {
     tf.tidy(() => {
       const indices = tf.tensor1d(rows, "int32");

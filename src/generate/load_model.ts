@@ -1,5 +1,5 @@
 /**
- * A whole model from a folder or the Hub: weights on the current backend, tokenizer, images.
+ * Loads a model for text: weights on the current backend, tokenizer and image processor.
  *
  * @module
  */
@@ -16,11 +16,11 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a model that is to read and write text.
+ * Loads a model with its tokenizer and image processor.
  *
  * @param dirOrId a nanoVLM folder, a PEFT adapter's folder that names its base model, or a Hub id
  * @param options `adapter`: the folder of a PEFT adapter to put on top
- * @throws {Error} where a file is missing, damaged, or does not fit, or there is no tokenizer
+ * @throws {Error} if a file is missing, damaged, or does not fit, or there is no tokenizer
  */
 export async function loadModel(
   dirOrId: string,

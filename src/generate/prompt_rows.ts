@@ -1,6 +1,6 @@
 /**
- * Prompts → the rows that are prefilled: prompts about the same pictures lie in one row, their
- * common beginning once and the rest as branches behind it.
+ * Packs prompts into the rows of a prefill. Prompts about the same pictures share a row: their
+ * common beginning once, and the rest of each as a branch after it.
  *
  * @module
  */
@@ -18,13 +18,13 @@ export interface PromptRow {
   readonly prompts: readonly (readonly number[])[];
 }
 
-/** Where a prompt's tokens lie in a batch: a prefix, maybe shared, and its own branch. */
+/** Position of a prompt's tokens in a batch: a prefix, maybe shared, and its own branch. */
 export interface PromptPlace {
   readonly row: number;
-  /** First token that is no padding. */
+  /** First token after the padding. */
   readonly start: number;
   readonly prefixEnd: number;
-  /** The branch is empty where it ends where it starts. */
+  /** The branch is empty if its end equals its start. */
   readonly branchStart: number;
   readonly branchEnd: number;
 }
@@ -34,7 +34,7 @@ export interface PromptBatch {
   readonly batch: ModelBatch;
   /** One a prompt, in order. */
   readonly places: readonly PromptPlace[];
-  /** The images of the batch in the order of its image tokens, each as often as it is needed. */
+  /** The images of the batch in the order of its image tokens, with repeats. */
   readonly images: readonly ImageTiles[];
 }
 
@@ -45,7 +45,10 @@ export interface PicturedPrompt {
   readonly images: readonly ImageTiles[];
 }
 
-/** Neighbours with the same pictures (the same objects) in one row, where these are encoded once. */
+/**
+ * Neighbours with the same pictures (the same objects) in one row, so that the pictures are encoded
+ * once.
+ */
 export function promptRows(prompts: Iterable<PicturedPrompt>): PromptRow[] {
   const rows: { images: readonly ImageTiles[]; prompts: (readonly number[])[] }[] = [];
   for (const { ids, images } of prompts) {
@@ -109,7 +112,7 @@ function packShared(prompts: readonly (readonly number[])[], prefixLength: numbe
  *
  * @param rows at least one
  * @param padTokenId fills the padding; no image token
- * @throws {TypeError} where a prompt has no token or one that the vocabulary lacks
+ * @throws {TypeError} if a prompt has no token or one that the vocabulary lacks
  */
 export function packPrompts(
   rows: readonly PromptRow[],

@@ -1,6 +1,6 @@
 /**
- * From a row of logits to the distribution that the next token is drawn from, on the host: the
- * reference for the sampler on the GPU, and the sampler where there is none.
+ * Computes the distribution of the next token from a row of logits, on the host: the
+ * reference for the GPU sampler, and the sampler of the other backends.
  *
  * @module
  */
@@ -15,9 +15,13 @@ export interface SamplingParameters {
   topK?: number;
   /** Keep the smallest set with this much probability; 1 (default) and 0 are off. */
   topP?: number;
-  /** Keep tokens with at least this share of the likeliest one's probability; 0 (default) is off. */
+  /**
+   * Keep tokens with at least this share of the likeliest one's probability; 0 (default) is off.
+   */
   minP?: number;
-  /** Divides positive and multiplies negative logits of tokens already there; 1 (default) is off. */
+  /**
+   * Divides positive and multiplies negative logits of tokens that occurred; 1 (default) is off.
+   */
   repetitionPenalty?: number;
   /**
    * - `transformers` (default): temperature, top-k, top-p with the token that crosses it, min-p.
@@ -47,14 +51,14 @@ export function applyRepetitionPenalty(
   }
 }
 
-/** Takes tokens out for good: image and row/column tokens can never be sampled. */
+/** Removes tokens that must never be sampled: image and row/column tokens. */
 export function forbidTokens(logits: Float64Array, forbidden: Iterable<number>): void {
   for (const token of forbidden) if (token >= 0 && token < logits.length) logits[token] = OUT;
 }
 
 /** The k-th largest of the values, 1 ≤ k ≤ their number. */
 function kthLargest(values: Float64Array, k: number): number {
-  // A short list is kept sorted by insertion: few of a large vocabulary ever get into it.
+  // Keep a short list sorted by insertion: few logits of a large vocabulary enter it.
   if (k > 1024) return values.slice().sort()[values.length - k];
   const best = new Float64Array(k).fill(OUT); // ascending
   for (let v = 0; v < values.length; v++) {
@@ -127,7 +131,7 @@ export function softmax(logits: ArrayLike<number>): Float64Array {
   return probabilities;
 }
 
-/** What a row of logits is filtered with beside the parameters. */
+/** Filters that depend on the sequence. */
 export interface SamplingContext {
   /** Ids that can never be drawn. */
   forbidden?: Iterable<number>;
@@ -140,7 +144,7 @@ export interface SamplingContext {
  *
  * @param logits [V]; left as it is
  * @returns probabilities [V], which sum to 1
- * @throws {RangeError} where a parameter is out of range or nothing can be drawn
+ * @throws {RangeError} if a parameter is out of range or nothing can be drawn
  *
  * @example Top-p keeps the token that crosses it
  * ```ts
@@ -217,7 +221,7 @@ export function drawToken(probabilities: ArrayLike<number>, uniform: number): nu
 
 /**
  * Log-probability of a token under softmax(logits / temperature), with nothing filtered out: what
- * GRPO's losses compare, and what a fresh forward of the model gives (TRL and the seed divide by the
+ * GRPO's losses compare, and as a fresh forward pass computes it (TRL and NanoVLM-Lab divide by the
  * sampling temperature too).
  *
  * @param logits [V]
@@ -232,7 +236,7 @@ export function tokenLogProb(logits: ArrayLike<number>, token: number, temperatu
   return (logits[token] - largest) / scale - Math.log(sum);
 }
 
-/** @throws {RangeError} where a parameter is out of range */
+/** @throws {RangeError} if a parameter is out of range */
 export function checkSamplingParameters(parameters: SamplingParameters): void {
   const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = parameters;
   const wrong = (name: string, value: number, want: string): RangeError =>

@@ -1,6 +1,6 @@
 /**
- * Running sequences as rows of their own, in tensors that grow by concatenation: for backends
- * whose tensors cannot be written in place.
+ * Running sequences as separate rows, in tensors that grow by concatenation: for backends that
+ * cannot write tensors in place.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { GrowingCache } from "./key_value_cache.ts";
 
 // S running sequences, B rows and T tokens of the prefill, L tokens so far, C channels
 
-/** For each token of each sequence, its row in the flattened prefill; padding points anywhere. */
+/** For each token of each sequence, its row in the flattened prefill; arbitrary for padding. */
 function gatherIndices(
   sequences: readonly PrefilledSequence[],
   tokens: number,

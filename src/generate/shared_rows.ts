@@ -1,6 +1,6 @@
 /**
- * Running sequences behind shared prefixes, in fixed buffers on the wasm heap: a prompt's keys and
- * values are there once for all its completions, and new ones are written in place.
+ * Running sequences with shared prefixes, in fixed buffers on the wasm heap: a prompt's keys and
+ * values are stored once for all its completions, and new ones are written in place.
  *
  * A row of the buffers holds a prefix, then a region of equal size for each sequence of that row.
  *
@@ -32,10 +32,10 @@ interface Region {
   position: number;
 }
 
-/** Where a region's tokens are copied from. */
+/** Source of a region's tokens. */
 type Source = Readonly<Pick<Region, "row" | "offset">>;
 
-/** The values of a tensor on the wasm heap, seen anew since the heap may have grown. */
+/** The values of a tensor on the wasm heap, as a new view, since the heap may have grown. */
 function heapView(tensor: tf.Tensor): Float32Array {
   const heap = wasmHeap();
   if (heap === null) throw new Error("Cannot use shared rows: the wasm backend is not up");
@@ -53,7 +53,7 @@ export class SharedRows implements DecodeState, KeyValueCache {
   #room: number;
   /** Tokens of a row of the buffers. */
   #capacity: number;
-  /** Queries of the current step, [R, Q] of sequence numbers; −1 where a row has fewer. */
+  /** Queries of the current step, [R, Q] of sequence numbers; −1 if a row has fewer. */
   #queries = new Int32Array(0);
 
   /**
@@ -89,7 +89,9 @@ export class SharedRows implements DecodeState, KeyValueCache {
     }
   }
 
-  /** Moves everything into new buffers, with `room` tokens a region and no row without sequences. */
+  /**
+   * Moves everything into new buffers, with `room` tokens a region and no row without sequences.
+   */
   #layOut(room: number): void {
     const perRow = this.#countPerRow();
     const kept = perRow.flatMap((count, row) => count > 0 ? [row] : []);
@@ -152,7 +154,7 @@ export class SharedRows implements DecodeState, KeyValueCache {
     this.#queries.forEach((s, place) => {
       const { prefixEnd } = this.#rows[Math.floor(place / Q)];
       const region = s < 0 ? null : this.#regions[s];
-      // A place without a sequence looks at the prefix; what comes of it is dropped.
+      // A slot without a sequence attends to the prefix; its result is dropped.
       branchStarts[place] = region?.offset ?? prefixEnd;
       ends[place] = region ? region.offset + region.length + 1 : prefixEnd;
       positions[place] = region?.position ?? 0;
@@ -215,7 +217,7 @@ export class SharedRows implements DecodeState, KeyValueCache {
     const before = this.#countPerRow();
     this.#regions = Array.from(sequences, (s) => this.#regions[s]);
     const after = this.#countPerRow();
-    // Rows without sequences would be computed for nothing; a copy costs less than a step.
+    // Rows without sequences waste work in each step; copying once is cheaper.
     const emptied = after.some((count) => count === 0);
     if (emptied || 2 * Math.max(...after) <= Math.max(...before)) this.#layOut(this.#room);
   }

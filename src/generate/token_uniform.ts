@@ -5,12 +5,12 @@
  */
 import { philox4x32 } from "../random.ts";
 
-/** Tells generation's numbers from those of other purposes with the same seed. */
+/** Separates these random numbers from others with the same seed. */
 const GENERATION = 0x67656e21;
 
 /**
- * Uniform in [0, 1), by the sequence and the token's place in it alone: what else is in the batch,
- * and in what order, does not matter.
+ * Uniform in [0, 1), a function of the sequence and the token's position only, not of the rest of
+ * the batch.
  *
  * @param seed of the run
  * @param sequence id of the sequence, below 2^53

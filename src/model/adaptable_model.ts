@@ -1,5 +1,5 @@
 /**
- * What a model holds: its weights by name, and the adapters on them; who frees them.
+ * What a model holds: its weights by name and the adapters on them. It owns and frees them.
  *
  * @module
  */
@@ -21,8 +21,8 @@ export class AdaptableModel {
 
   /**
    * @param config the architecture
-   * @param weights by nanoVLM's names; the model's tensors are made from them, and those in 16 bits
-   *   stay so and cannot be trained
+   * @param weights by nanoVLM's names, copied to the device; 16-bit ones stay 16-bit and cannot be
+   *   trained
    * @param imageTokenId id of the token that stands for one projected patch
    */
   constructor(
@@ -60,7 +60,7 @@ export class AdaptableModel {
    * Puts an adapter on a linear layer; the model owns its tensors from then on.
    *
    * @param layer for example `decoder.blocks.0.attn.q_proj`
-   * @throws {Error} where the layer does not exist or has one already
+   * @throws {Error} if the layer does not exist or has one already
    */
   setAdapter(layer: string, adapter: Adapter): void {
     if (!this.#weights.has(`${layer}.weight`) && !this.#packed.has(`${layer}.weight`)) {
@@ -79,7 +79,7 @@ export class AdaptableModel {
     return matrix(this.#tensors, "decoder.head.weight");
   }
 
-  /** The token-embedding table, [V, C]; the head's own tensor where they are tied. */
+  /** The token-embedding table, [V, C]; the head's own tensor if they are tied. */
   protected get table(): Weight {
     const name = this.config.lm_tie_weights ? "decoder.head" : "decoder.token_embedding";
     return matrix(this.#tensors, `${name}.weight`);

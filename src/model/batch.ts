@@ -1,5 +1,5 @@
 /**
- * What a user gives the model, brought into the one form that the model works on.
+ * Converts a user's inputs to the form that the passes read.
  *
  * @module
  */
@@ -43,11 +43,11 @@ export interface ModelBatch {
   readonly positions: Int32Array;
   /** [B·T] or null */
   readonly labels: Int32Array | null;
-  /** Who sees whom. */
+  /** Which keys each query attends to. */
   readonly layout: AttentionLayout;
   /** [N, 3, S, S] or null */
   readonly images: tf.Tensor4D | null;
-  /** Frees what the batch made (a tensor that was given stays). */
+  /** Frees the tensors that the batch made (not those of the caller). */
   dispose(): void;
 }
 
@@ -109,7 +109,7 @@ function leftPadding(mask: Int32Array, rows: number, columns: number): Int32Arra
     starts[b] = start < 0 ? columns : start;
     if (start >= 0 && row.subarray(start).includes(0)) {
       throw new TypeError(
-        `Cannot use attentionMask: row ${b} has a 0 behind a 1; padding stands on the left`,
+        `Cannot use attentionMask: row ${b} has a 0 after a 1; pad on the left`,
       );
     }
   }
@@ -117,9 +117,9 @@ function leftPadding(mask: Int32Array, rows: number, columns: number): Int32Arra
 }
 
 /**
- * Checks a user's inputs and brings them into the model's form.
+ * Checks a user's inputs and converts them.
  *
- * @throws {TypeError} where shapes or types do not fit
+ * @throws {TypeError} if shapes or types do not fit
  */
 export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch {
   const { values: inputIds, rows, columns } = flatten("inputIds", inputs.inputIds);
@@ -186,7 +186,7 @@ export function countTokens(
   return { tokens: batchSize * tokens - padding, padding };
 }
 
-/** Where labels stand: the numbers of those that are not −100, [M]. */
+/** Positions of the labels that are not −100, [M]. */
 export function labelledRows(labels: ArrayLike<number>): Int32Array {
   const rows: number[] = [];
   for (let row = 0; row < labels.length; row++) if (labels[row] !== -100) rows.push(row);

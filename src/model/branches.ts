@@ -1,8 +1,8 @@
 /**
- * Rows of a batch with shared prefixes: sequences that begin alike (the turns of one picture,
- * chosen and rejected, a group's completions) lie in one row as a prefix and branches. Each branch
- * sees the prefix and itself, at the positions that it would have alone, so that the numbers are
- * those of separate rows and the prefix is computed once.
+ * Rows of a batch with shared prefixes: sequences with a common beginning (the turns of one
+ * picture, chosen and rejected, a group's completions) lie in one row as a prefix and branches.
+ * Each branch attends to the prefix and to itself, with the positions of a separate row. The
+ * results equal those of separate rows, and the prefix is computed once.
  *
  * @module
  */
@@ -37,12 +37,14 @@ export interface PackedRow {
   readonly positions: number[];
   /** First token of the branch that each token belongs to; 0 in the prefix. */
   readonly branchStarts: number[];
-  /** Tokens of the prefix; 0 where the row holds a single sequence. */
+  /** Tokens of the prefix; 0 if the row holds a single sequence. */
   readonly prefixLength: number;
   readonly images: readonly ImageTiles[];
 }
 
-/** Tokens up to the last label: those behind it predict nothing, and nothing before sees them. */
+/**
+ * Tokens up to the last label. Later tokens predict nothing, and no earlier token attends to them.
+ */
 function usedLength({ labels }: Sequence): number {
   for (let i = labels.length - 1; i >= 0; i--) if (labels[i] !== -100) return i + 1;
   return labels.length; // nothing is labelled: who asks wants the tokens
@@ -63,13 +65,13 @@ function sharedLength(sequences: readonly Sequence[]): number {
 
 /**
  * Packs sequences that share their images into one row. The prefix ends before the first label, so
- * that what is predicted from a shared token is never ambiguous. Tokens behind a sequence's last
+ * that each shared token predicts the same token in all sequences. Tokens after a sequence's last
  * label are left out: no loss depends on them.
  *
  * @param sequences at least one
  * @param images of the shared prefix
  * @param imageTokenId a prefix that does not hold all image tokens cannot be shared
- * @returns the row, or null where the sequences do not share their images
+ * @returns the row, or null if the sequences do not have the same images
  */
 export function packBranches(
   sequences: readonly Sequence[],
@@ -111,8 +113,8 @@ export function packBranches(
 }
 
 /**
- * Sequences about the same images as one row, as {@linkcode packBranches} makes it, or as a row each
- * where they shall or can not share their prefix.
+ * Sequences about the same images as one row, as {@linkcode packBranches} makes it, or as a row
+ * each if sharing is off or they have no common prefix.
  *
  * @param sequences at least one
  */
@@ -128,8 +130,8 @@ export function packRows(
 }
 
 /**
- * A batch of rows joined to one, without padding: only attention knows where rows begin. Its labels
- * are the rows', one after the other.
+ * A batch of rows joined to one, without padding: only attention needs the start of each row. Its
+ * labels are the rows', one after the other.
  *
  * @param rows at least one
  * @returns `batchSize` 1, and as many tokens as all rows have
@@ -158,8 +160,8 @@ function owned(layout: AttentionLayout, images: tf.Tensor4D | null) {
 }
 
 /**
- * A batch of rows, padded on the left to the longest: for generation, whose cache has a row for each
- * prompt.
+ * A batch of rows, padded on the left to the longest: for generation, whose cache has a row for
+ * each prompt.
  *
  * @param rows at least one
  * @param padTokenId fills the padding

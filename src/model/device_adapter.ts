@@ -11,7 +11,7 @@ import type { Adapter } from "./weights_map.ts";
  * An adapter's tensors on the current backend, as variables that nothing trains yet.
  *
  * @param adapter on the host
- * @param dropout probability of dropping an input of the side branch while training
+ * @param dropout probability of dropping an input of the LoRA branch while training
  */
 export function deviceAdapter(adapter: HostAdapter, dropout: number): Adapter {
   const variable = ({ shape, data }: { shape: number[]; data: Float32Array }) =>

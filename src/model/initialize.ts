@@ -1,6 +1,6 @@
 /**
- * Fresh weights from a seed. Each tensor draws from a stream of its own, named after it, so that
- * neither the order nor the other tensors matter.
+ * Fresh weights from a seed. Each tensor has its own random stream, named after it, so that
+ * its values depend on no other tensor and no order.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import type { FloatTensor } from "./safetensors/safetensors.ts";
 import { elementCount } from "../element_count.ts";
 import { type WeightSpec, weightSpecs } from "./weight_shapes.ts";
 
-/** How a fresh ViT starts. */
+/** How a fresh ViT is initialized. */
 export interface InitializeOptions {
   /**
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
    * `normal`: position embeddings of std 0.02 and patch convolution of std 2/√fan_in, from which
-   * an untrained ViT learns; under nanoVLM's the pixels drown. The convolution's bias is then
-   * −½ Σ of its weights, which centres pixels in 0 … 1.
+   * an untrained ViT learns; with nanoVLM's, position embeddings are much larger than pixels. The
+   * convolution's bias is then −½ Σ of its weights, which centres pixels in 0 … 1.
    */
   initPositionEmbedding?: "uniform" | "normal";
   /** std of linear layers and embeddings (Transformers' `initializer_range`); 0.02 by default. */
@@ -118,12 +118,12 @@ export function* initializeWeights(
   }
 }
 
-/** How LoRA's A starts; B is 0 always. */
+/** How LoRA's A is initialized; B is always 0. */
 export type LoraInitialization = boolean | "gaussian";
 
 /**
- * A fresh LoRA pair, as PEFT makes it: A uniform in ±1/√in (Kaiming with a = √5) where
- * `init_lora_weights` is true, normal with std 1/r where it is `gaussian`; B 0, so that the
+ * A fresh LoRA pair, as PEFT makes it: A uniform in ±1/√in (Kaiming with a = √5) if
+ * `init_lora_weights` is true, normal with std 1/r if it is `gaussian`; B 0, so that the
  * adapted layer starts as the base layer. With `false` B is drawn like A, for tests.
  *
  * @param module for example `decoder.blocks.0.attn.q_proj`

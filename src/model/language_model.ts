@@ -29,7 +29,7 @@ import { weight } from "./weights_map.ts";
 /** Rotated keys and values of each block, for cached decoding. */
 export interface KeyValueCache {
   /**
-   * Adds the new tokens' keys and values of a block and returns all that are to be attended.
+   * Adds the new tokens' keys and values of a block and returns all that the queries attend to.
    *
    * @param block number of the block
    * @param keys [B, T, K, D], rotated
@@ -38,19 +38,19 @@ export interface KeyValueCache {
   extend(block: number, keys: tf.Tensor4D, values: tf.Tensor4D): [tf.Tensor4D, tf.Tensor4D];
 }
 
-/** What the decoder needs beside the embeddings. */
+/** Inputs of the decoder other than the embeddings. */
 export interface DecoderInputs {
   /** Angles of the tokens' positions. */
   angles: RotaryAngles;
-  /** Who sees whom. */
+  /** Which keys each query attends to. */
   layout: AttentionLayout;
   /** Cache to extend and attend to; none while training. */
   cache?: KeyValueCache;
   /** Called with the name and output of each block. */
   observe?: (name: string, output: tf.Tensor) => void;
   /**
-   * Rows of [B·T] whose states are wanted, M of them; default: all. Behind its attention the last
-   * block computes nothing else.
+   * The M rows of [B·T] whose hidden states are needed; default: all. After its attention the last
+   * block computes these rows only.
    */
   rows?: Int32Array;
 }
@@ -85,7 +85,7 @@ function decoderBlock(
     rows === undefined
       ? states
       : reshape(selectRows(reshape(states, [B * T, -1]), rows), [1, rows.length, -1]);
-  // What one half alone needs is freed before the other runs.
+  // Free what only attention needs before the MLP runs.
   const middle = tf.tidy(() => {
     const normed = rmsNorm(x, weight(context, `${name}.norm1.weight`), eps); // [B, T, C]
     const project = (layer: string, heads: number) =>
@@ -143,7 +143,7 @@ export function languageModel(
         [cos, sin],
       );
     } else {
-      // What the way back does not need is freed block by block; what it needs, the tape has.
+      // Free what the backward pass does not need after each block; the tape keeps the rest.
       const input = x;
       x = tf.tidy(() => decoderBlock(context, config, i, input, own)); // [B, T, C]
       if (i > 0) input.dispose();

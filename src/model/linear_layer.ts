@@ -1,5 +1,5 @@
 /**
- * A linear layer by its name, with its adapter where it has one.
+ * A linear layer by its name, with its adapter if it has one.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import { scale } from "../ops/scale.ts";
 import { unpackWeight } from "../ops/half/unpack_weight.ts";
 import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
-/** What every part of the model is given beside its input. */
+/** What every part of the model reads besides its input. */
 export interface ForwardContext extends ModelTensors {
   /** Keys for dropout while training; null: no dropout. */
   dropoutKeys: DropoutKeys | null;
-  /** Whether to compute blocks again in the backward pass instead of keeping them. */
+  /** Whether to recompute blocks in the backward pass instead of keeping their activations. */
   checkpointing: boolean;
 }
 
 /**
- * DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of W + scaling · B A, through which
- * no gradient flows (PEFT's DoraLinearLayer).
+ * DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of W + scaling · B A. As in PEFT's
+ * DoraLinearLayer, n gets no gradient.
  *
- * @param dropped what the side branch reads where dropout is on
+ * @param dropped input of the LoRA branch if dropout is on
  */
 function decompose(
   { loraA, loraB, scaling }: Adapter,
@@ -53,13 +53,13 @@ function decompose(
     const scaled = plain.add(side).mul(ratio); // [..., out]
     return bias ? scaled.add(bias) : scaled;
   }
-  // PEFT drops the inputs of the weight's own product too once dropout is on.
+  // With dropout on, PEFT also drops inputs of the base weight's product.
   const own = linear(dropped, base); // [..., out]
   return y.add(ratio.sub(1).mul(own)).add(ratio.mul(side));
 }
 
 /**
- * The layer `name`: its weight, its bias where it has one, its adapter where it has one.
+ * The layer `name`: its weight, its bias and its adapter if it has them.
  *
  * @param context the model's tensors
  * @param name for example `decoder.blocks.0.mlp.up_proj`
@@ -108,8 +108,8 @@ export function tensorsBelow(context: ModelTensors, prefix: string): tf.Tensor[]
 }
 
 /**
- * For a block that is run again on the way back: its first run draws dropout from the context, and
- * each further one draws the same again.
+ * For a block that is run again in the backward pass: the first run draws dropout masks from the
+ * context, and each later run draws the same masks.
  *
  * @returns the context of the next run
  */

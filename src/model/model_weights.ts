@@ -20,7 +20,8 @@ export interface HeldWeights {
 const TABLE = "decoder.token_embedding.weight", HEAD = "decoder.head.weight";
 
 /**
- * Puts weights into a model's maps. With tied weights there is one tensor, under the head's name.
+ * Copies weights to the device, into the model's maps. Tied weights are one tensor, under the
+ * head's name.
  *
  * @param values by nanoVLM's names; those in 16 bits stay so
  */
@@ -75,7 +76,7 @@ export function weightBytes({ weights, packedWeights }: HeldWeights): number {
  * A weight's numbers, copied to the host as float32.
  *
  * @param name nanoVLM's
- * @throws {Error} where the model has none of that name
+ * @throws {Error} if the model has none of that name
  */
 export async function readWeight(model: HeldWeights, name: string): Promise<Float32Array> {
   const packed = model.packedWeights.get(name), tensor = model.weights.get(name);

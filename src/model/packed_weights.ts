@@ -1,5 +1,5 @@
 /**
- * Weights in 16 bits on their way to the device: as a file has them, or because nothing is lost.
+ * 16-bit weights on the host: as a file stores them, or packed if no bit is lost.
  *
  * @module
  */
@@ -20,7 +20,10 @@ export interface PackedHostWeights {
   readonly bits: Uint16Array;
 }
 
-/** Whether a weight may stay in 16 bits: the matrices of linear layers, of embedding and head. */
+/**
+ * Whether a weight may stay in 16 bits: true for the matrices of linear layers, of embedding and
+ * head.
+ */
 export function isPackable(shape: readonly number[]): boolean {
   return shape.length === 2;
 }
@@ -41,7 +44,7 @@ function fitsFloat16(values: Float32Array): boolean {
   return true;
 }
 
-/** The weights in 16 bits where each of their numbers is one of that format, else null. */
+/** The weights in 16 bits if the format holds each number exactly, else null. */
 export function packExactly({ shape, data }: HostWeights): PackedHostWeights | null {
   if (!isPackable(shape)) return null;
   if (fitsBfloat16(data)) {
@@ -51,7 +54,7 @@ export function packExactly({ shape, data }: HostWeights): PackedHostWeights | n
   return fitsFloat16(data) ? { shape, format: "F16", bits: float32ToFloat16(data) } : null;
 }
 
-/** The weights rounded to 16 bits; null where one is too large for the format. */
+/** The weights rounded to 16 bits; null if one is too large for the format. */
 export function packRounded(
   { shape, data }: HostWeights,
   format: PackedFormat,

@@ -23,7 +23,7 @@ import { weight } from "./weights_map.ts";
 
 // N images, S image side, P patches (with a class token: P + 1), C channels, H heads, D head dim
 
-/** Patches → embeddings, the class token in front where there is one, positions added. */
+/** Patches → embeddings, the class token in front if there is one, positions added. */
 function embedPatches(context: ForwardContext, config: VLMConfig, images: tf.Tensor4D) {
   const name = "vision_encoder.patch_embedding";
   const C = config.vit_hidden_dim;
@@ -51,7 +51,7 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
       weight(context, `${name}.${layer}.bias`),
       config.vit_ln_eps,
     );
-  // What attention alone needs is freed before the rest runs.
+  // Free what only attention needs before the MLP runs.
   const middle = tf.tidy(() => {
     const qkv = linearLayer(context, `${name}.attn.qkv_proj`, norm("ln1", x)); // [N, P, 3C]
     const [q, k, v] = tf.split(qkv, 3, 2)
@@ -94,7 +94,7 @@ export function visionTransformer(
         [x, ...tensorsBelow(context, `${name}.`)],
       );
     } else {
-      // What the way back does not need is freed block by block; what it needs, the tape has.
+      // Free what the backward pass does not need after each block; the tape keeps the rest.
       const input = x;
       x = tf.tidy(() => visionBlock(context, config, name, input)); // [N, P, C]
       if (i > 0) input.dispose();

@@ -27,23 +27,23 @@ import { visionTransformer } from "./vision_transformer.ts";
 
 // B batch, T tokens, C channels, V vocabulary, N images, L image tokens an image, S image side
 
-/** How a pass runs beside its batch. */
+/** Options of a pass. */
 export interface PassOptions {
-  /** Keys for dropout while training; without them nothing is dropped. */
+  /** Keys for dropout while training; without them there is no dropout. */
   dropoutKeys?: DropoutKeys;
-  /** Compute blocks again in the backward pass instead of keeping them. */
+  /** Recompute blocks in the backward pass instead of keeping their activations. */
   checkpointing?: boolean;
   /** Run without the adapters: the reference model of DPO and GRPO under LoRA. */
   withoutAdapters?: boolean;
   /** Called with the name and output of each part. */
   observe?: (name: string, output: tf.Tensor) => void;
-  /** Called with what log-probabilities come from: the states of the labelled tokens, [M, C]. */
+  /** Called with the hidden states of the labelled tokens, [M, C]. */
   observeLabelled?: (states: tf.Tensor2D) => void;
 }
 
 /** What {@linkcode VLM.forward} returns. */
 export interface ForwardOutput {
-  /** [B, T, V], where asked for by `returnLogits`. */
+  /** [B, T, V], if requested by `returnLogits`. */
   logits: tf.Tensor3D | null;
   /** Mean cross-entropy over the labelled tokens, in nats; null without labels. */
   loss: tf.Scalar | null;
@@ -100,7 +100,7 @@ export class VLM extends AdaptableModel {
    * @param inputIds [B·T]
    * @param imageEmbeddings [N·L, C], or null without images
    * @returns [B·T, C]
-   * @throws {Error} where the number of image tokens differs from N·L
+   * @throws {Error} if the number of image tokens differs from N·L
    */
   embed(inputIds: Int32Array, imageEmbeddings: tf.Tensor2D | null): tf.Tensor2D {
     const positions: number[] = [];
@@ -132,7 +132,7 @@ export class VLM extends AdaptableModel {
    * The hidden states of a batch, after the final norm.
    *
    * @param batch ids, mask, images
-   * @param imageFeatures of the batch's images where the vision encoder has run already
+   * @param imageFeatures of the batch's images if the vision encoder has run already
    * @param rows of [B·T] that are wanted, M of them; default: all
    * @returns [B, T, C], or [1, M, C] of the wanted rows
    */
@@ -198,11 +198,11 @@ export class VLM extends AdaptableModel {
   }
 
   /**
-   * Log-probabilities of the labelled tokens, row by row; the others are never computed.
+   * Log-probabilities of the labelled tokens, row by row; no others are computed.
    *
    * @param batch with labels, already shifted
    * @param temperature divides the logits
-   * @returns [M] for the M labels that are not −100, in nats; null where there are none
+   * @returns [M] for the M labels that are not −100, in nats; null if there are none
    */
   labelLogProbs(
     batch: ModelBatch,
@@ -213,7 +213,7 @@ export class VLM extends AdaptableModel {
     if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");
     const rows = labelledRows(batch.labels);
     if (rows.length === 0) return null;
-    // The others need not pass the end of the last block; who observes wants to see them all.
+    // Skip the other rows in the last block, unless an observer wants to see them all.
     const few = rows.length <= batch.labels.length / 2 && options.observe === undefined;
     const hidden = this.hiddenStates(batch, options, imageFeatures, few ? rows : undefined);
     return this.#labelLogProbs(hidden, batch.labels, rows, temperature, options.observeLabelled);
@@ -241,7 +241,7 @@ export class VLM extends AdaptableModel {
    * Runs the model on a batch.
    *
    * @param inputs ids, mask, images, and labels that are already shifted (−100: not counted)
-   * @returns loss (mean over the labelled tokens) and, where asked for, logits
+   * @returns loss (mean over the labelled tokens) and, if requested, logits
    *
    * @example The loss of one row
    * ```ts ignore

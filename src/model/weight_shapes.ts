@@ -6,7 +6,7 @@
 
 import type { VLMConfig } from "../vlm_config.ts";
 
-/** What a tensor is, which says how a fresh one is drawn. */
+/** What a tensor is; decides how a fresh one is initialized. */
 export type WeightKind =
   | "linear"
   | "embedding"
@@ -25,7 +25,7 @@ export interface WeightSpec {
   shape: number[];
   /** What it is. */
   kind: WeightKind;
-  /** The config keys that decide the shape. */
+  /** Config keys that determine the shape. */
   keys: (keyof VLMConfig)[];
   /** Of the patch convolution's bias: the dims of the kernel that it centres. */
   kernelShape?: number[];
@@ -134,7 +134,7 @@ function projectorSpecs(config: VLMConfig): WeightSpec[] {
 }
 
 /**
- * Every trained tensor of a nanoVLM, in the order in which its modules hold them. With tied
+ * Every trained tensor of a nanoVLM, in the order of its modules. With tied
  * weights the one tensor is `decoder.head.weight`, the name that nanoVLM's files keep.
  *
  * @param parts leave some of the model out

@@ -1,5 +1,5 @@
 /**
- * The tensors of a model on the device, by nanoVLM's names, and the adapters on top of them.
+ * A model's tensors on the device, by nanoVLM's names, and its adapters.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Adapter {
   magnitude: tf.Tensor | null;
   /** lora_alpha / r, or / √r with rsLoRA. */
   scaling: number;
-  /** Probability of dropping an input of the side branch while training. */
+  /** Probability of dropping an input of the LoRA branch while training. */
   dropout: number;
 }
 
@@ -33,7 +33,7 @@ export interface ModelTensors {
 /**
  * The tensor of that name.
  *
- * @throws {Error} where the model has none
+ * @throws {Error} if the model has none
  */
 export function weight(tensors: ModelTensors, name: string): tf.Tensor {
   const tensor = tensors.weights.get(name);
@@ -44,7 +44,7 @@ export function weight(tensors: ModelTensors, name: string): tf.Tensor {
 /**
  * The matrix of that name, in float32 or packed.
  *
- * @throws {Error} where the model has none
+ * @throws {Error} if the model has none
  */
 export function matrix(tensors: ModelTensors, name: string): Weight {
   return tensors.packed.get(name) ?? weight(tensors, name);

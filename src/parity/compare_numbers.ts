@@ -1,5 +1,5 @@
 /**
- * Comparing recorded numbers with computed ones, for the parity cases on plain arrays.
+ * Compares recorded numbers with computed ones, for parity cases on plain arrays.
  *
  * @module
  */

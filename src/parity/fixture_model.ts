@@ -87,7 +87,7 @@ export async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-/** Models below `variants/`, in the order of their names; none where there is no such folder. */
+/** Models below `variants/`, in the order of their names; none if there is no such folder. */
 export async function variantNames(directory: string): Promise<string[]> {
   if (!await exists(`${directory}/variants`)) return [];
   const names: string[] = [];

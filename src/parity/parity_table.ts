@@ -1,5 +1,5 @@
 /**
- * Parity results in few lines: one for each kind of case and quantity, and one for each failure.
+ * Summarizes parity results: one line for each kind of case and quantity, and one for each failure.
  *
  * @module
  */
@@ -12,12 +12,12 @@ export interface ParityRow {
   /** `gradient`, `loss`. */
   readonly quantity: string;
   readonly count: number;
-  /** The one that comes closest to its tolerance, or exceeds it most. */
+  /** The result with the largest error relative to its tolerance. */
   readonly worst: ParityResult;
   readonly failures: readonly ParityResult[];
 }
 
-/** What stays of a case's name when its number, settings, picture and notes go. */
+/** A case's name without number, settings, picture and notes. */
 function kindOf(name: string): string {
   const [plain] = name.split(/: |[ [{]/, 1);
   const [group, ...parts] = plain.split("/");
@@ -26,7 +26,7 @@ function kindOf(name: string): string {
     .map((text) => text?.replace(/\..*$/, "")).join("/");
 }
 
-/** What stays of a quantity when the tensor's name or number goes. */
+/** A quantity without the tensor's name or number. */
 function quantityKind(quantity: string): string {
   const [first] = quantity.split(" ");
   if (first === "gradient" || first === "merged" || first === "metric") return first;
@@ -34,7 +34,7 @@ function quantityKind(quantity: string): string {
   return quantity.replace(/\.\d+(?=\.|$)/g, "");
 }
 
-/** Error over tolerance; an error where none is allowed counts as infinite. */
+/** Error over tolerance; infinite if no error is allowed and there is one. */
 function share({ error, tolerance }: ParityResult): number {
   return error === 0 ? 0 : error / tolerance;
 }

@@ -1,5 +1,5 @@
 /**
- * Reading recorded numbers, and comparing records of them.
+ * Reads recorded numbers and compares records of them.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { ParityResult } from "./result.ts";
 
 /** Relative 1e-6; the absolute part is for numbers that are zero but for rounding. */
 export const RECORDED: Tolerance = { relative: 1e-6, absolute: 1e-11 };
-/** The seed computes metrics in float32. */
+/** NanoVLM-Lab computes metrics in float32. */
 export const FLOAT32_METRIC: Tolerance = { relative: 1e-6, absolute: 1e-7 };
 
 /** A recorded row. */

@@ -1,14 +1,14 @@
 /**
- * Replays whatever a fixtures folder holds: every group of cases whose files are there.
+ * Replays a fixtures folder: every group of cases whose files it has.
  *
  * @module
  */
 import { exists } from "./fixture_model.ts";
 import type { ParityResult } from "./result.ts";
 
-/** One module of cases, loaded when its files are there. */
+/** One module of cases, loaded if its files exist. */
 interface ParityGroup {
-  /** How the names of its cases begin, and what else it answers to. */
+  /** Beginnings of its cases' names, and other names for it. */
   readonly names: readonly string[];
   /** Files below the folder without which it has nothing to replay. */
   readonly needs: readonly string[];
@@ -101,7 +101,7 @@ function isAlias(group: ParityGroup, only: string, results: readonly ParityResul
   return group.names.includes(only) && !results.some((result) => result.case.startsWith(only));
 }
 
-/** A group that could not be replayed counts as one that is out of tolerance. */
+/** A group that could not be replayed counts as out of tolerance. */
 function brokenGroup(group: ParityGroup, error: unknown): ParityResult {
   return {
     case: group.names[0],
@@ -118,7 +118,7 @@ function brokenGroup(group: ParityGroup, error: unknown): ParityResult {
  *
  * @param directory the fixtures folder; groups whose files it lacks are passed over
  * @param only cases whose name begins so: `lora`, `variants/untied`, `train/sft step 3`; undefined: all
- * @returns the results of each group that is there, once it is done; a group whose files are damaged
+ * @returns the results of each group that the folder has, as soon as it is done; a group whose files are damaged
  *   gives one failed result
  */
 export async function* replayFixtures(

@@ -1,5 +1,5 @@
 /**
- * What a replayed parity case reports.
+ * Result of a replayed parity case.
  *
  * @module
  */

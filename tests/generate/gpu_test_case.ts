@@ -3,7 +3,7 @@ import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.t
 import { type BackendChoice, initBackend } from "../../src/device/backend.ts";
 import { gpuIgnored } from "../gpu_adapter.ts";
 
-/** Registers a test on wasm, on tfjs's plain backend, and on WebGPU where there is an adapter. */
+/** Registers a test on wasm, on tfjs's plain backend, and on WebGPU if there is an adapter. */
 export function onEachBackend(
   name: string,
   body: (backend: BackendChoice) => Promise<void>,

@@ -93,7 +93,7 @@ Deno.test("the repetition penalty makes tokens of the text less likely, whatever
   expected.forEach((value, v) => assertAlmostEquals(p[v], value, 1e-12));
 });
 
-Deno.test("tokenLogProb() is that of the softmax at its temperature, where 0 counts as 1", () => {
+Deno.test("tokenLogProb() is that of the softmax at its temperature, and 0 counts as 1", () => {
   const plain = softmax(logits.map((logit) => logit / 0.5));
   assertAlmostEquals(tokenLogProb(logits, 3, 0.5), Math.log(plain[3]), 1e-12);
   assertAlmostEquals(tokenLogProb(logits, 3, 0), Math.log(softmax(logits)[3]), 1e-12);

@@ -47,7 +47,7 @@ export function picture(seed: number): ImageTiles {
   };
 }
 
-/** A prompt of given length, with the tokens of one picture where wanted. */
+/** A prompt of given length, optionally with the tokens of one picture. */
 export function prompt(seed: number, length: number, withPicture: boolean): number[] {
   const random = new RandomStream(seed, "prompt");
   const text = Array.from({ length }, () => random.nextInt(IMAGE));

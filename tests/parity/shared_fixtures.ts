@@ -1,7 +1,7 @@
 /** The parity fixtures, which lie beside the checkout and are not part of it. */
 const url = new URL("../../../shared/fixtures/", import.meta.url);
 
-/** Path of the fixtures folder, or null where this machine has none. */
+/** Path of the fixtures folder, or null if this machine has none. */
 export const fixturesDirectory: string | null = (() => {
   try {
     return Deno.statSync(url).isDirectory ? url.pathname.replace(/\/$/, "") : null;
@@ -10,7 +10,7 @@ export const fixturesDirectory: string | null = (() => {
   }
 })();
 
-/** Registers a test that needs the fixtures; its name says so where they are missing. */
+/** Registers a test that needs the fixtures; its name says so if they are missing. */
 export function fixtureTest(name: string, run: (directory: string) => Promise<void>): void {
   const directory = fixturesDirectory;
   Deno.test({

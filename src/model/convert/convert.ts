@@ -1,5 +1,5 @@
 /**
- * A nanoVLM out of the backbones of Transformers: SigLIP for its eyes, Llama for its words.
+ * Builds a nanoVLM from Transformers backbones: SigLIP as vision encoder, Llama as decoder.
  *
  * @module
  */
@@ -21,27 +21,29 @@ import { type WeightSpec, weightSpecs } from "../weight_shapes.ts";
 
 export { ConvertError } from "./convert_source.ts";
 
-/** What {@linkcode convertBackbones} makes a model of. */
+/** Inputs of {@linkcode convertBackbones}. */
 export interface ConvertBackbonesOptions extends InitializeOptions {
   /** A Llama or SmolLM2 folder of Transformers. */
   languageDir: string;
   /** A SigLIP or SigLIP2 folder; without one the ViT is fresh, with the dims of `vlmConfig`. */
   visionDir?: string;
-  /** Config keys that are wanted; what a backbone decides is the backbone's. */
+  /** Requested config keys; a backbone's own values take precedence. */
   vlmConfig?: Partial<VLMConfig>;
   /** Seed of the projector, of new vocabulary rows and of a fresh ViT. */
   seed: number;
-  /** Ids that the tokenizer has, the extra ones included; the vocabulary becomes as large. */
+  /** Number of the tokenizer's ids with the extra tokens; the vocabulary grows to it. */
   tokenizerSize?: number;
-  /** Gets a line for each wish that gives way to a backbone; `console.warn` by default. */
+  /**
+   * Called with a line for each requested key that a backbone overrides; `console.warn` by default.
+   */
   onWarning?: (text: string) => void;
 }
 
-/** A model made of backbones, its tensors read or drawn when asked for. */
+/** A model made of backbones. Tensors are read or drawn on request. */
 export interface ConvertedModel extends Disposable {
   /** The whole config. */
   config: VLMConfig;
-  /** What the model has, in the order of its modules. */
+  /** The model's tensors, in the order of its modules. */
   specs: readonly WeightSpec[];
   /** One tensor by nanoVLM's name, float32. */
   read(name: string): FloatTensor;
@@ -49,7 +51,7 @@ export interface ConvertedModel extends Disposable {
   close(): void;
 }
 
-/** Keys whose change would need other weights than the backbone has, so that a wish is refused. */
+/** Keys that the backbone's weights fix; another value is refused. */
 const STRICT_KEYS: readonly string[] = ["vit_img_size", "vit_patch_size"];
 
 function takeBackbone(
@@ -73,7 +75,7 @@ function takeBackbone(
   return { ...config, ...part };
 }
 
-/** Fills in what follows from the ViT's dims where it was not asked for. */
+/** Fills in the values that follow from the ViT's dims, unless they were set. */
 function deriveProjector(config: VLMConfig, wished: Partial<VLMConfig>): VLMConfig {
   const side = Math.floor(config.vit_img_size / config.vit_patch_size);
   const factor = wished.mp_pixel_shuffle_factor ?? [4, 3, 2].find((f) => side % f === 0) ?? 1;
@@ -107,7 +109,7 @@ function vocabularySize(
   return size;
 }
 
-/** Adds rows of std 0.02 below those there are. */
+/** Appends fresh rows of std 0.02. */
 function growRows(tensor: FloatTensor, rows: number, seed: number, name: string): FloatTensor {
   const [had, width] = tensor.shape;
   if (had === rows) return tensor;
@@ -119,13 +121,13 @@ function growRows(tensor: FloatTensor, rows: number, seed: number, name: string)
 }
 
 /**
- * Makes a nanoVLM of backbones: their dims into the config, their weights under nanoVLM's names,
- * a fresh projector, and vocabulary rows for the extra tokens after those of the source. The
+ * Builds a nanoVLM from backbones: the config takes their dims, their weights get nanoVLM's names,
+ * the projector is fresh, and the extra tokens get vocabulary rows after those of the source. The
  * caller closes it, or declares it with `using`.
  *
- * @throws {ConvertError} where a folder holds another architecture or the dims do not fit
- * @throws {SafetensorsError} where a weights file is missing or damaged
- * @throws {ModelConfigError} where the resulting config is none that nanoVLM can have
+ * @throws {ConvertError} if a folder holds another architecture or the dims do not fit
+ * @throws {SafetensorsError} if a weights file is missing or damaged
+ * @throws {ModelConfigError} if the resulting config is none that nanoVLM can have
  */
 export async function convertBackbones(options: ConvertBackbonesOptions): Promise<ConvertedModel> {
   const { languageDir, visionDir, seed } = options;

@@ -1,5 +1,5 @@
 /**
- * A whole nanoVLM folder out of backbones: weights, config, tokenizer and image processor.
+ * Writes a nanoVLM folder from backbones: weights, config, tokenizer and image processor.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import { elementCount } from "../../element_count.ts";
 import { saveModelFolder, type SaveModelOptions } from "../files/weights.ts";
 import { Tokenizer } from "../../text/tokenizer.ts";
 
-/** What {@linkcode convert} makes a folder of. */
+/** Inputs of {@linkcode convert}. */
 export interface ConvertOptions
   extends Omit<ConvertBackbonesOptions, "tokenizerSize">, Pick<SaveModelOptions, "dtype"> {
-  /** Where the nanoVLM folder goes. */
+  /** Output folder. */
   outDir: string;
   /** A folder with tokenizer.json; that of the language backbone by default. */
   tokenizerDir?: string;
 }
 
-/** What {@linkcode convert} made. */
+/** Result of {@linkcode convert}. */
 export interface ConvertReport {
   /** The config that was written. */
   config: VLMConfig;
@@ -48,13 +48,13 @@ async function endTokenIds(folder: string): Promise<number[]> {
 }
 
 /**
- * The tokenizer of a language backbone with nanoVLM's extra tokens, or null where the folder has
- * none. Where its end token is another than the model was trained to end with (folders made out of
- * GGUF files name `<|im_start|>`), the model's is taken.
+ * The tokenizer of a language backbone with nanoVLM's extra tokens, or null if the folder has
+ * none. If its end token differs from the one that the model was trained to end with (folders made
+ * out of GGUF files name `<|im_start|>`), the model's is taken.
  *
  * @param languageDir the backbone, whose config says how answers end
- * @param tokenizerDir where tokenizer.json is
- * @param onWarning gets a line where the end token is another
+ * @param tokenizerDir folder of tokenizer.json
+ * @param onWarning called with a line if the end token differs
  */
 export async function backboneTokenizer(
   languageDir: string,
@@ -91,11 +91,11 @@ export async function backboneTokenizer(
 }
 
 /**
- * Converts backbones into a nanoVLM folder, which appears whole or not at all.
+ * Converts backbones into a nanoVLM folder, which is written as a whole or not at all.
  *
- * @throws {ConvertError} where a folder holds another architecture or the dims do not fit
- * @throws {SafetensorsError} where a weights file is missing or damaged
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {ConvertError} if a folder holds another architecture or the dims do not fit
+ * @throws {SafetensorsError} if a weights file is missing or damaged
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function convert(options: ConvertOptions): Promise<ConvertReport> {
   const warn = options.onWarning ?? ((text: string): void => console.warn(text));

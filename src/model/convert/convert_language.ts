@@ -1,5 +1,5 @@
 /**
- * Llama-shaped folders of Transformers (SmolLM2's are) to nanoVLM's decoder.
+ * Converts Transformers' Llama folders (also SmolLM2's) to nanoVLM's decoder.
  *
  * @module
  */
@@ -129,8 +129,8 @@ function checkTensors(tensors: BackboneTensors, config: LanguageConfig, path: st
  * Opens a Llama folder, single or sharded. Its embedding and head keep the vocabulary that the
  * backbone has; {@linkcode convertBackbones} grows it.
  *
- * @throws {ConvertError} where the folder holds another architecture, or tensors of other shapes
- * @throws {SafetensorsError} where a file is missing or damaged
+ * @throws {ConvertError} if the folder holds another architecture, or tensors of other shapes
+ * @throws {SafetensorsError} if a file is missing or damaged
  */
 export async function openLanguageBackbone(
   folder: string,

@@ -1,6 +1,6 @@
 /**
- * What converting a backbone of Transformers needs from its folder: a checked reader of its
- * config.json, and tensors by name with the shape that the config promises.
+ * Reads the folder of a Transformers backbone: checked values of its config.json, and tensors by
+ * name with the shape that the config implies.
  *
  * @module
  */
@@ -8,12 +8,12 @@
 import type { FloatTensor } from "../safetensors/safetensors.ts";
 import { SafetensorsFolder } from "../safetensors/folder.ts";
 
-/** A folder of Transformers that no part of a nanoVLM can be made of. */
+/** A Transformers folder that cannot be converted. */
 export class ConvertError extends Error {
   override name = "ConvertError";
 }
 
-/** A parsed config.json of Transformers, whose values are checked as they are asked for. */
+/** A parsed config.json of Transformers, whose values are checked when read. */
 export class BackboneConfig {
   constructor(
     readonly path: string,
@@ -23,7 +23,7 @@ export class BackboneConfig {
   /**
    * Reads `config.json` of a folder.
    *
-   * @throws {ConvertError} where it is missing or no JSON object
+   * @throws {ConvertError} if it is missing or no JSON object
    */
   static async read(folder: string): Promise<BackboneConfig> {
     const path = `${folder}/config.json`;
@@ -49,7 +49,7 @@ export class BackboneConfig {
     throw new ConvertError(`Cannot convert ${this.path}: ${reason}`);
   }
 
-  /** An object inside, or null where it is not there. */
+  /** An object inside, or null if it is missing. */
   object(key: string): BackboneConfig | null {
     const value = this.values[key];
     if (value === undefined || value === null) return null;
@@ -77,7 +77,7 @@ export class BackboneConfig {
     return value;
   }
 
-  /** Refuses any value but the wanted one; a key that is not there has it. */
+  /** Throws unless the key is absent or has this value. */
   require(key: string, wanted: unknown, why: string): void {
     const value = this.values[key] ?? wanted;
     if (value !== wanted) {
@@ -97,8 +97,8 @@ export class BackboneTensors implements Disposable {
   /**
    * Opens a folder.
    *
-   * @param prefix for example `model.`; used where any tensor has it
-   * @throws {SafetensorsError} where a file is missing or damaged
+   * @param prefix for example `model.`; used if any tensor name starts with it
+   * @throws {SafetensorsError} if a file is missing or damaged
    */
   static async open(path: string, prefix: string): Promise<BackboneTensors> {
     const folder = await SafetensorsFolder.open(path);
@@ -111,7 +111,7 @@ export class BackboneTensors implements Disposable {
     return absolute ? name : this.#prefix + name;
   }
 
-  /** Whether it is there. */
+  /** Whether the tensor exists. */
   has(name: string, absolute = false): boolean {
     return this.folder.has(this.fileName(name, absolute));
   }
@@ -124,9 +124,9 @@ export class BackboneTensors implements Disposable {
   }
 
   /**
-   * Checks that a tensor is there with a shape.
+   * Checks that a tensor exists and has this shape.
    *
-   * @throws {ConvertError} where it is not
+   * @throws {ConvertError} if it is not
    */
   check(name: string, shape: readonly number[], absolute = false): void {
     const full = this.fileName(name, absolute);

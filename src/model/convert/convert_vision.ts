@@ -1,5 +1,5 @@
 /**
- * SigLIP and SigLIP2 folders of Transformers to nanoVLM's vision encoder.
+ * Converts Transformers' SigLIP and SigLIP2 folders to nanoVLM's vision encoder.
  *
  * @module
  */
@@ -113,8 +113,8 @@ function checkTensors(tensors: BackboneTensors, config: VisionConfig, path: stri
  * `qkv_proj`; the pooling head and the text part are left behind; position embeddings are taken
  * as they are, never interpolated.
  *
- * @throws {ConvertError} where the folder holds another architecture, or tensors of other shapes
- * @throws {SafetensorsError} where a file is missing or damaged
+ * @throws {ConvertError} if the folder holds another architecture, or tensors of other shapes
+ * @throws {SafetensorsError} if a file is missing or damaged
  */
 export async function openVisionBackbone(folder: string): Promise<ConvertedPart<VisionConfig>> {
   const outer = await BackboneConfig.read(folder);

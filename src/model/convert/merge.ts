@@ -1,5 +1,5 @@
 /**
- * Folding adapters into the weights below, on the host.
+ * Merges adapters into the base weights, on the host.
  *
  * @module
  */
@@ -42,10 +42,10 @@ export function mergeWeight(weight: Float32Array, adapter: HostAdapter): Float32
 
 /**
  * A reader of merged weights over a reader of the base model's: adapted layers are merged, weights
- * trained beside the adapter replace those below, the rest pass through.
+ * trained beside the adapter replace those of the base model, others are unchanged.
  *
  * @param read a weight of the base model by nanoVLM's name
- * @throws {AdapterError} where the head is adapted and tied, as merging would change the embedding
+ * @throws {AdapterError} if the head is adapted and tied, as merging would change the embedding
  */
 export function mergedReader(
   model: VLMConfig,

@@ -1,5 +1,5 @@
 /**
- * A whole nanoVLM folder out of a base model's and an adapter's.
+ * Merges an adapter into its base model's folder.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
   type SaveModelOptions,
 } from "../files/weights.ts";
 
-/** Files of a model folder beside config and weights that a copy of the model needs too. */
+/** Files other than config and weights that a copy of the model needs. */
 const COMPANIONS: readonly string[] = [
   "tokenizer.json",
   "tokenizer_config.json",
@@ -24,17 +24,17 @@ const COMPANIONS: readonly string[] = [
   "preprocessor_config.json",
 ];
 
-/** What {@linkcode mergeFolder} merges. */
+/** Inputs of {@linkcode mergeFolder}. */
 export interface MergeFolderOptions extends Pick<SaveModelOptions, "dtype"> {
   /** The model that the adapter was trained on. */
   modelDir: string;
   /** A PEFT adapter folder. */
   adapterDir: string;
-  /** Where the merged model goes. */
+  /** Output folder. */
   outDir: string;
 }
 
-/** Copies tokenizer and image processor files, those that are there. */
+/** Copies the tokenizer and image processor files that exist. */
 export async function copyCompanions(from: string, to: string): Promise<void> {
   for (const name of COMPANIONS) {
     try {
@@ -48,12 +48,13 @@ export async function copyCompanions(from: string, to: string): Promise<void> {
 
 /**
  * Folds an adapter into its model's weights and writes the result as a model folder, which
- * appears whole or not at all. Weights that were trained beside the adapter are taken from it.
+ * is written as a whole or not at all. Weights that were trained beside the adapter are taken from
+ * it.
  *
  * @returns the model's config, and the names of the merged layers and of the replaced weights
- * @throws {AdapterError} where the adapter is not of this model
- * @throws {WeightsError} where the model's weights are not those of its config
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {AdapterError} if the adapter is not of this model
+ * @throws {WeightsError} if the model's weights are not those of its config
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function mergeFolder(
   options: MergeFolderOptions,

@@ -1,5 +1,5 @@
 /**
- * `adapter_config.json` of PEFT: what LoRA and DoRA need of it, checked.
+ * Reads and checks the keys of PEFT's `adapter_config.json` that LoRA and DoRA use.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import { AdapterError, type AdapterTargets, patternValue } from "./adapter_targe
 export interface LoraConfig extends AdapterTargets {
   /** Rank. */
   r: number;
-  /** The side branch is scaled by lora_alpha / r. */
+  /** The LoRA branch is scaled by lora_alpha / r. */
   lora_alpha: number;
-  /** Probability of dropping an input of the side branch while training. */
+  /** Probability of dropping an input of the LoRA branch while training. */
   lora_dropout: number;
-  /** DoRA: magnitudes of their own for the rows of W + scaling · B A (Liu et al., 2024). */
+  /** DoRA: separate magnitudes for the rows of W + scaling · B A (Liu et al., 2024). */
   use_dora: boolean;
   /** Scale by lora_alpha / √r (Kalajdzievski, 2023). */
   use_rslora: boolean;
-  /** How A starts: true is PEFT's default. */
+  /** How A is initialized: true is PEFT's default. */
   init_lora_weights: boolean | "gaussian";
   /** Ranks of single layers, by regular expressions for the end of their names. */
   rank_pattern?: Readonly<Record<string, number>>;
   /** Alphas of single layers, likewise. */
   alpha_pattern?: Readonly<Record<string, number>>;
-  /** The model below: a folder or Hub id. */
+  /** The base model: a folder or Hub id. */
   base_model_name_or_path?: string | null;
 }
 
-/** NanoVLM-Lab's defaults, with the layers that nanoVLM really has. */
+/** NanoVLM-Lab's defaults, with nanoVLM's layer names. */
 export function defaultLoraConfig(): LoraConfig {
   return {
     r: 16,
@@ -59,7 +59,7 @@ export function loraScaling(
   return { r, scaling: alpha / (config.use_rslora ? Math.sqrt(r) : r) };
 }
 
-/** Keys whose value changes what the adapter computes in a way that is not built here. */
+/** Keys whose value changes what the adapter computes in a way that is not supported. */
 const UNSUPPORTED: Readonly<Record<string, unknown>> = {
   bias: "none",
   fan_in_fan_out: false,
@@ -80,7 +80,7 @@ function isStrings(value: unknown): value is string[] {
  * Checks a parsed adapter_config.json.
  *
  * @param source the file, for messages
- * @throws {AdapterError} where it is of another method than LoRA, or a value makes no sense
+ * @throws {AdapterError} if it is of another method than LoRA, or a value makes no sense
  */
 export function parseLoraConfig(value: unknown, source: string): LoraConfig {
   const fail = (what: string): never => {
@@ -154,7 +154,7 @@ export function parseLoraConfig(value: unknown, source: string): LoraConfig {
     layers_pattern: names("layers_pattern"),
     use_dora: flag("use_dora"),
     use_rslora: flag("use_rslora"),
-    // It has been initialised: how does not matter any more.
+    // The adapter is trained already, so its initialization is irrelevant.
     init_lora_weights: given.init_lora_weights === "gaussian" ? "gaussian" : true,
     rank_pattern: numbers("rank_pattern"),
     alpha_pattern: numbers("alpha_pattern"),

@@ -1,6 +1,6 @@
 /**
  * PEFT's adapter folders: `adapter_config.json` and `adapter_model.safetensors`, read, made and
- * written. Weights trained beside the adapter travel in it as PEFT's `modules_to_save`.
+ * written. Weights trained beside the adapter are stored as PEFT's `modules_to_save`.
  *
  * @module
  */
@@ -51,7 +51,7 @@ export interface AdapterWeights {
 const PREFIX = "base_model.model.";
 const ADAPTER_NAME = /^(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)$/;
 
-/** Names and tensors of the file, sorted into adapters and trained weights. */
+/** The file's tensors, sorted into adapters and trained weights. */
 function sortTensors(
   folder: SafetensorsFolder,
 ): { parts: Map<string, Map<string, FloatTensor>>; trained: Map<string, FloatTensor> } {
@@ -70,10 +70,10 @@ function sortTensors(
 }
 
 /**
- * Reads an adapter folder of PEFT's and checks it against the model below.
+ * Reads an adapter folder of PEFT's and checks it against the base model.
  *
- * @throws {AdapterError} where a file is missing, it is no LoRA, or tensors do not fit the model
- * @throws {SafetensorsError} where the weights are damaged
+ * @throws {AdapterError} if a file is missing, it is no LoRA, or tensors do not fit the model
+ * @throws {SafetensorsError} if the weights are damaged
  */
 export async function readAdapter(path: string, model: VLMConfig): Promise<AdapterWeights> {
   const configPath = `${path}/adapter_config.json`;
@@ -132,17 +132,17 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
   return { config, adapters, trained };
 }
 
-/** A fresh adapter and what there is to say about its `target_modules`. */
+/** A fresh adapter, and warnings about its `target_modules`. */
 export interface FreshAdapter extends AdapterWeights {
   /** A line for each name that matches nothing. */
   warnings: string[];
 }
 
 /**
- * A fresh adapter: A drawn, B 0, DoRA's magnitudes the row norms of the weights below.
+ * A fresh adapter: A drawn, B 0, DoRA's magnitudes the row norms of the base weights.
  *
  * @param readWeight a weight of the model by nanoVLM's name, asked for only by DoRA
- * @throws {AdapterError} where target_modules matches nothing, or no linear layer
+ * @throws {AdapterError} if target_modules matches nothing, or no linear layer
  */
 export async function initializeAdapter(
   model: VLMConfig,
@@ -167,7 +167,7 @@ export async function initializeAdapter(
   return { config, adapters, trained: new Map(), warnings };
 }
 
-/** A tensor on its way to disk; `data` may be a function, called when its turn comes. */
+/** A tensor to save; `data` may be a function, called just before it is written. */
 export type TensorData = Pick<TensorToWrite, "shape" | "data">;
 
 /** What {@linkcode saveAdapterFolder} writes. */
@@ -184,11 +184,11 @@ export interface AdapterToSave {
 }
 
 /**
- * Writes adapter_config.json and adapter_model.safetensors into a folder that is there already
- * and no one reads yet.
+ * Writes adapter_config.json and adapter_model.safetensors into an existing folder that no
+ * reader uses yet.
  *
- * @throws {AdapterError} where a trained weight cannot travel in PEFT's format
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {AdapterError} if a trained weight cannot travel in PEFT's format
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeAdapterFiles(
   folder: string,
@@ -217,11 +217,11 @@ export async function writeAdapterFiles(
 }
 
 /**
- * Saves an adapter as PEFT's `save_pretrained` does. The folder changes at once or not at all;
- * files of others in it stay.
+ * Saves an adapter as PEFT's `save_pretrained` does. The folder is replaced as a whole or not at
+ * all; other files in it stay.
  *
- * @throws {AdapterError} where a trained weight cannot travel in PEFT's format
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {AdapterError} if a trained weight cannot travel in PEFT's format
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function saveAdapterFolder(
   folder: string,

@@ -7,19 +7,19 @@
 import type { VLMConfig } from "../../vlm_config.ts";
 import { linearModules, weightSpecs } from "../weight_shapes.ts";
 
-/** An adapter that cannot be made, read or merged. */
+/** An adapter cannot be made, read or merged. */
 export class AdapterError extends Error {
   override name = "AdapterError";
 }
 
-/** The part of a LoRA config that says which layers are wrapped. */
+/** The part of a LoRA config that selects the wrapped layers. */
 export interface AdapterTargets {
   /**
    * A list: each name is a whole module name or its end after a dot. A string: a regular
    * expression for the whole name, or `all-linear`.
    */
   target_modules: readonly string[] | string;
-  /** Left out though they match: a list or a regular expression, as above. */
+  /** Excluded although they match: a list or a regular expression, as above. */
   exclude_modules?: readonly string[] | string | null;
   /** Trained in full and saved beside the adapter; never wrapped. */
   modules_to_save?: readonly string[] | null;
@@ -95,7 +95,7 @@ function unmatchedWarning(target: string, modules: readonly string[]): string {
 /**
  * The layers that PEFT would wrap in nanoVLM.
  *
- * @throws {AdapterError} where nothing matches, or something that is no linear layer does
+ * @throws {AdapterError} if nothing matches, or something that is no linear layer does
  */
 export function matchTargetModules(config: VLMConfig, targets: AdapterTargets): MatchedTargets {
   const linear = linearModules(config);
@@ -144,12 +144,12 @@ export function patternValue(
 }
 
 /**
- * PEFT's `modules_to_save` for weights that are trained beside an adapter: a whole part where all
+ * PEFT's `modules_to_save` for weights that are trained beside an adapter: a whole part if all
  * of it is trained and none of it wrapped, else its modules one by one.
  *
  * @param names of the trained weights
  * @param wrapped names of the layers that the adapter wraps
- * @throws {AdapterError} where only some tensors of a module are trained, or a wrapped layer's own
+ * @throws {AdapterError} if only some tensors of a module are trained, or a wrapped layer's own
  * weight is, since PEFT can save neither
  */
 export function modulesToSave(

@@ -7,7 +7,7 @@
 
 import { defaultVLMConfig, type VLMConfig } from "../../vlm_config.ts";
 
-/** A config.json that no nanoVLM can be built from. */
+/** A config.json that does not describe a nanoVLM. */
 export class ModelConfigError extends Error {
   override name = "ModelConfigError";
 }
@@ -45,19 +45,19 @@ function typeProblem(key: string, value: unknown, sample: unknown): string | nul
 
 /** Choices of {@linkcode parseVLMConfig}. */
 export interface ParseConfigOptions {
-  /** Gets a line for each key that is ignored; `console.warn` by default. */
+  /** Called with a line for each ignored key; `console.warn` by default. */
   onWarning?: (text: string) => void;
-  /** What keys that are left out become; nanoVLM's own defaults by default. */
+  /** Values of absent keys; nanoVLM's defaults if not set. */
   defaults?: VLMConfig;
 }
 
 /**
- * Makes a config of a parsed config.json. Keys that are left out get nanoVLM's defaults; unknown
+ * Makes a config from a parsed config.json. Absent keys get nanoVLM's defaults; unknown
  * ones are ignored with a warning, since nanoVLM would refuse to load them.
  *
  * @param value what `JSON.parse` gave
- * @param source where it came from, for messages
- * @throws {ModelConfigError} where a value has the wrong type, or {@linkcode checkVLMConfig} fails
+ * @param source the file's name, for messages
+ * @throws {ModelConfigError} if a value has the wrong type, or {@linkcode checkVLMConfig} fails
  */
 export function parseVLMConfig(
   value: unknown,
@@ -83,17 +83,17 @@ export function parseVLMConfig(
     }
     config[key] = given;
   }
-  // Every key comes from a VLMConfig and was held to the type it has there.
+  // Every key is one of VLMConfig and was checked against its type.
   const parsed = config as unknown as VLMConfig;
   checkVLMConfig(parsed, source);
   return parsed;
 }
 
 /**
- * Checks that the dims fit each other. A ViT with a class token is let through: it runs alone,
- * though the projector cannot take what it gives.
+ * Checks that the dims fit each other. A ViT with a class token passes the check: it can run
+ * alone, but its output does not fit the projector.
  *
- * @throws {ModelConfigError} where they do not; the message names the keys and a way out
+ * @throws {ModelConfigError} if they do not; the message names the keys and a way out
  */
 export function checkVLMConfig(config: VLMConfig, source = "this config"): void {
   const fail = (what: string): never => {
@@ -138,7 +138,7 @@ export function checkVLMConfig(config: VLMConfig, source = "this config"): void 
 /**
  * Reads `config.json` of a model folder.
  *
- * @throws {ModelConfigError} where it is missing, no JSON, or not a nanoVLM's
+ * @throws {ModelConfigError} if it is missing, no JSON, or not a nanoVLM's
  */
 export async function readConfig(
   folder: string,

@@ -1,6 +1,6 @@
 /**
- * What a model folder holds, ready to be put on a backend: config, weights, tokenizer, image
- * processor and, where asked for, an adapter.
+ * The contents of a model folder, ready for a backend: config, weights, tokenizer, image
+ * processor and, if requested, an adapter.
  *
  * @module
  */
@@ -23,28 +23,28 @@ export type PretrainedWeights = Iterable<[name: string, tensor: HostWeights | Pa
 export interface OpenPretrainedOptions {
   /** Folder of a PEFT adapter to put on top. */
   readonly adapter?: string;
-  /** Gets a line for each thing that is odd but no error; `console.warn` by default. */
+  /** Called with a line for each problem that is not an error; `console.warn` by default. */
   readonly onWarning?: (text: string) => void;
   /**
-   * Which matrices, by nanoVLM's names, stay in 16 bits where the file has them so, or where their
-   * float32 numbers are all numbers of 16 bits: half the memory, the same numbers, and they cannot
+   * Which matrices, by nanoVLM's names, stay in 16 bits if the file stores them so, or if 16 bits
+   * hold each of their float32 numbers exactly: half the memory, the same numbers, but they cannot
    * be trained. None by default.
    */
   readonly keepPacked?: (name: string, format: PackedFormat) => boolean;
-  /** Gets the weights on their way to the device, and gives those that are taken. */
+  /** Maps the weights before they go to the device. */
   readonly onTheWay?: (weights: PretrainedWeights) => PretrainedWeights;
-  /** Ends the loading of weights, with its reason as the error. */
+  /** Cancels the loading of weights; its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 
 /** A model folder, its weights read one at a time. */
 export interface Pretrained extends Disposable {
-  /** Where the weights are. */
+  /** Folder of the weights. */
   readonly folder: string;
   readonly config: VLMConfig;
-  /** With the model's extra tokens; null where none was found. */
+  /** With the model's extra tokens; null if none was found. */
   readonly tokenizer: Tokenizer | null;
-  /** Why there is no tokenizer; empty where there is one. */
+  /** Why there is no tokenizer; empty if there is one. */
   readonly tokenizerProblem: string;
   readonly imageProcessor: ImageProcessor;
   /** Id of the token that stands for one projected patch. */
@@ -58,9 +58,9 @@ export interface Pretrained extends Disposable {
  * Opens a nanoVLM folder or Hub id, or a PEFT adapter's folder that names its base model.
  *
  * @param dirOrId folder, or `owner/name` on the Hub
- * @throws {ModelConfigError} where the config is missing or no nanoVLM's
- * @throws {WeightsError} where the weights are not those of the config
- * @throws {HubError} where there is no such folder and no such repository
+ * @throws {ModelConfigError} if the config is missing or is not a nanoVLM's
+ * @throws {WeightsError} if the weights do not fit the config
+ * @throws {HubError} if no such folder or repository exists
  */
 export async function openPretrained(
   dirOrId: string,
@@ -166,17 +166,17 @@ async function findTokenizer(
   }
   const missing = `${folders[0]} has no tokenizer.json, and lm_tokenizer ${JSON.stringify(named)} `;
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(named)) {
-    return { tokenizer: null, problem: `${missing}is no folder in it or beside it` };
+    return { tokenizer: null, problem: `${missing}is not a folder in it or beside it` };
   }
   try {
     return await prepare(await resolveModelFolder(named, { weights: false }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return { tokenizer: null, problem: `${missing}cannot be had: ${reason}` };
+    return { tokenizer: null, problem: `${missing}cannot be loaded: ${reason}` };
   }
 }
 
-/** The image processor of a folder, with a global tile only where the tokenizer has its token. */
+/** The image processor of a folder, with a global tile only if the tokenizer has its token. */
 async function findImageProcessor(
   folder: string,
   tokenizer: Tokenizer | null,

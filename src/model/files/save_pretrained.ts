@@ -1,5 +1,5 @@
 /**
- * A model on the device back into a folder.
+ * Saves a model on the device to a folder.
  *
  * @module
  */
@@ -22,8 +22,8 @@ export interface SavableModel extends Omit<ModelTensors, "packed"> {
 }
 
 /**
- * Tensors on their way into a file. On the host's own backends each is read when its turn comes, so
- * that none is held twice; a GPU's are read together, since each read has its wait.
+ * Tensors to save. On wasm and cpu each is read just before it is written, so that only one copy
+ * exists at a time; on a GPU all are read at once, since each read-back has a fixed cost.
  *
  * @param tensors by name
  * @returns in the same order; read before the tensors change
@@ -40,7 +40,7 @@ export async function tensorsToSave(
   );
 }
 
-/** All weights of a model on their way into a file; its adapters are not among them. */
+/** All weights of a model to save, without adapters. */
 export async function weightsToSave(
   { weights, packedWeights }: Pick<SavableModel, "weights" | "packedWeights">,
   dtype?: SaveModelOptions["dtype"],
@@ -52,7 +52,7 @@ export async function weightsToSave(
   ];
 }
 
-/** Frozen matrices in 16 bits: the bits that came in, or float32 where the file is to have a type. */
+/** Frozen matrices in 16 bits: the bits as loaded, or float32 if the file is to have one type. */
 function packedToSave(
   weights: ReadonlyMap<string, PackedWeight>,
   dtype?: SaveModelOptions["dtype"],
@@ -66,11 +66,12 @@ function packedToSave(
 }
 
 /**
- * Saves weights, config, and tokenizer and image processor where the model has them. The folder
- * changes at once or not at all. Without `dtype` each weight is stored as the model holds it.
+ * Saves weights, config, and the tokenizer and image processor if the model has them. The folder
+ * is replaced as a whole or not at all. Without `dtype` each weight is stored as the model holds
+ * it.
  *
- * @throws {Error} where the model has adapters, which have files of their own
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {Error} if the model has adapters, which have files of their own
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function saveModel(
   model: SavableModel,

@@ -1,5 +1,5 @@
 /**
- * nanoVLM's model folders: weights in, checked against the config, and out.
+ * Reads weights of nanoVLM folders, checked against the config, and writes them.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import {
   weightSpecs,
 } from "../weight_shapes.ts";
 
-/** Weights that do not belong to the config; the message names tensor, got, wanted and keys. */
+/** Weights that do not fit the config; the message names tensor, got, wanted and keys. */
 export class WeightsError extends Error {
   override name = "WeightsError";
 }
@@ -38,18 +38,18 @@ function some(names: readonly string[]): string {
 
 /** Choices of {@linkcode openWeights}. */
 export interface LoadWeightsOptions {
-  /** Only these parts of the model are wanted; others in the file are left alone. */
+  /** Only these parts of the model are wanted; others in the file are ignored. */
   parts?: readonly ModelPart[];
 }
 
 /** Weights whose names and shapes have been checked, read one at a time. */
 export interface OpenWeights extends Disposable {
-  /** What the model has, in the order of its modules. */
+  /** The model's tensors, in the order of its modules. */
   readonly specs: readonly WeightSpec[];
   /** Reads one, as float32, by nanoVLM's name. */
   read(name: string): FloatTensor;
   /**
-   * Reads one in 16 bits where the file has it so, or where each of its float32 numbers is one of
+   * Reads one in 16 bits if the file stores it so, or if each of its float32 numbers is one of
    * 16 bits, as after a conversion; else as float32. Nothing is rounded.
    */
   readPacked(name: string): FloatTensor | PackedHostWeights;
@@ -63,8 +63,8 @@ export interface OpenWeights extends Disposable {
  * `decoder.token_embedding.weight`; here it is the former.
  *
  * @param path a folder with model.safetensors or shards, or one .safetensors file
- * @throws {WeightsError} where tensors are missing, unexpected, or of another shape
- * @throws {SafetensorsError} where a file is missing or damaged
+ * @throws {WeightsError} if tensors are missing, unexpected, or of another shape
+ * @throws {SafetensorsError} if a file is missing or damaged
  */
 export async function openWeights(
   path: string,
@@ -170,8 +170,8 @@ function checkShapes(
  *
  * @param path a folder with model.safetensors or shards, or one .safetensors file
  * @returns pairs of nanoVLM's name and the tensor as float32, in the order of the modules
- * @throws {WeightsError} where tensors are missing, unexpected, or of another shape
- * @throws {SafetensorsError} where a file is missing or damaged
+ * @throws {WeightsError} if tensors are missing, unexpected, or of another shape
+ * @throws {SafetensorsError} if a file is missing or damaged
  */
 export async function* loadWeights(
   path: string,
@@ -183,8 +183,8 @@ export async function* loadWeights(
 }
 
 /**
- * A model's tensor on its way to disk; `data` may be a function, called when its turn comes.
- * `dtype` where it is not that of the whole file.
+ * A tensor to save; `data` may be a function, called just before it is written.
+ * `dtype` if it differs from that of the whole file.
  */
 export type WeightToSave = Pick<TensorToWrite, "name" | "shape" | "data" | "dtype">;
 
@@ -199,10 +199,10 @@ export interface SaveModelOptions {
 }
 
 /**
- * Writes weights and config.json into a folder that is there already and no one reads yet.
+ * Writes weights and config.json into an existing folder that no reader uses yet.
  *
- * @throws {WeightsError} where the tensors are not those of the config
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {WeightsError} if the tensors are not those of the config
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeModelFiles(
   folder: string,
@@ -256,10 +256,10 @@ export async function writeModelFiles(
 /**
  * Saves a model as nanoVLM's `save_pretrained` does: config.json, model.safetensors with one
  * tensor for tied weights and a note of the other name, and whatever `writeOtherFiles` adds. The
- * folder changes at once or not at all; files of others in it stay.
+ * folder is replaced as a whole or not at all; other files in it stay.
  *
- * @throws {WeightsError} where the tensors are not those of the config
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {WeightsError} if the tensors are not those of the config
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function saveModelFolder(
   folder: string,

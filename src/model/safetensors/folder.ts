@@ -59,7 +59,7 @@ export class SafetensorsFolder implements Disposable {
    * file by its path.
    *
    * @param path a folder, or a .safetensors file
-   * @throws {SafetensorsError} where neither is there, or a file is damaged
+   * @throws {SafetensorsError} if neither file exists, or a file is damaged
    */
   static async open(path: string, stem = "model"): Promise<SafetensorsFolder> {
     const single = path.endsWith(".safetensors") ? path : `${path}/${stem}.safetensors`;
@@ -126,7 +126,7 @@ export class SafetensorsFolder implements Disposable {
   /**
    * Type, shape and place of a tensor.
    *
-   * @throws {SafetensorsError} where there is none of that name
+   * @throws {SafetensorsError} if there is none of that name
    */
   entry(name: string): TensorEntry {
     return this.#file(name).entry(name);
@@ -135,7 +135,7 @@ export class SafetensorsFolder implements Disposable {
   /**
    * A tensor of floats as float32.
    *
-   * @throws {SafetensorsError} where there is none of that name, or it holds no floats
+   * @throws {SafetensorsError} if there is none of that name, or it holds no floats
    */
   readFloats(name: string): FloatTensor {
     return this.#file(name).readFloats(name);
@@ -144,7 +144,7 @@ export class SafetensorsFolder implements Disposable {
   /**
    * A tensor, floats of any width as float32.
    *
-   * @throws {SafetensorsError} where there is none of that name
+   * @throws {SafetensorsError} if there is none of that name
    */
   read(name: string): HostTensor {
     return this.#file(name).read(name);
@@ -153,7 +153,7 @@ export class SafetensorsFolder implements Disposable {
   /**
    * The bytes of a tensor as they lie in the file.
    *
-   * @throws {SafetensorsError} where there is none of that name
+   * @throws {SafetensorsError} if there is none of that name
    */
   readRaw(name: string): { dtype: SafetensorsDtype; shape: number[]; bytes: Uint8Array } {
     return this.#file(name).readRaw(name);
@@ -189,11 +189,11 @@ function storedBytes(tensor: TensorToWrite, options: SafetensorsWriteOptions): n
 }
 
 /**
- * Writes weights into a folder: one file, or shards with an index where they are larger than
+ * Writes weights into a folder: one file, or shards with an index if they are larger than
  * `shardBytes`. A tensor is never divided.
  *
- * @throws {SafetensorsError} where elements and shape or type disagree
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {SafetensorsError} if elements and shape or type disagree
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeSafetensorsFolder(
   folder: string,

@@ -1,6 +1,6 @@
 /**
- * The header of a safetensors file: eight bytes of length, then JSON that says where each tensor
- * lies. Nothing in it is believed before it is checked against the file's own size.
+ * The header of a safetensors file: eight bytes of length, then JSON with the place of each
+ * tensor. Everything in it is checked against the file's size.
  *
  * Source: https://huggingface.co/docs/safetensors and the checks of its Rust reader.
  *
@@ -47,12 +47,14 @@ export const BYTES_PER_ELEMENT: Readonly<Record<SafetensorsDtype, number>> = {
 /** The longest header that any reader of the format takes. */
 export const MAX_HEADER_BYTES = 100_000_000;
 
-/** A weights file that cannot be read or written; the message names file, tensor, got and wanted. */
+/**
+ * A weights file that cannot be read or written; the message names file, tensor, got and wanted.
+ */
 export class SafetensorsError extends Error {
   override name = "SafetensorsError";
 }
 
-/** Where one tensor lies. */
+/** Position of one tensor in the file. */
 export interface TensorEntry {
   /** Name inside the file. */
   name: string;
@@ -72,11 +74,11 @@ export interface SafetensorsHeader {
   entries: Map<string, TensorEntry>;
   /** `__metadata__`: strings by name. */
   metadata: Record<string, string>;
-  /** Where the data starts in the file. */
+  /** Offset of the data in the file. */
   dataStart: number;
 }
 
-/** Finds a key that the outermost object has twice; `JSON.parse` would keep the last in silence. */
+/** Finds a key that the outermost object has twice; `JSON.parse` silently keeps the last. */
 function duplicateKey(json: string): string | null {
   const seen = new Set<string>();
   let depth = 0;
@@ -150,7 +152,7 @@ function parseEntry(name: string, value: unknown, fail: (what: string) => never)
  * @param bytes the JSON, without its length
  * @param fileBytes size of the whole file
  * @param path for messages
- * @throws {SafetensorsError} where the header is no JSON object, names a tensor twice, or its
+ * @throws {SafetensorsError} if the header is no JSON object, names a tensor twice, or its
  * tensors overlap, leave holes, or reach beyond the file
  */
 export function parseSafetensorsHeader(

@@ -1,6 +1,6 @@
 /**
- * Reads safetensors files tensor by tensor, so that a file of a gigabyte never lies twice in
- * memory.
+ * Reads safetensors files tensor by tensor, so that a large file is never in memory
+ * twice.
  *
  * @module
  */
@@ -100,7 +100,7 @@ function openFile(path: string): Deno.FsFile {
 /**
  * Reads a file's header alone.
  *
- * @throws {SafetensorsError} where the file is missing, cut short, or its header lies
+ * @throws {SafetensorsError} if the file is missing, cut short, or its header lies
  */
 export function readSafetensorsHeader(path: string): SafetensorsHeader {
   const file = openFile(path);
@@ -128,7 +128,7 @@ export class SafetensorsFile implements Disposable {
   /**
    * Opens a file and checks its header.
    *
-   * @throws {SafetensorsError} where the file is missing, cut short, or its header lies
+   * @throws {SafetensorsError} if the file is missing, cut short, or its header lies
    */
   static open(path: string): SafetensorsFile {
     const file = openFile(path);
@@ -158,7 +158,7 @@ export class SafetensorsFile implements Disposable {
   /**
    * Type, shape and place of a tensor, without reading it.
    *
-   * @throws {SafetensorsError} where the file has none of that name
+   * @throws {SafetensorsError} if the file has none of that name
    */
   entry(name: string): TensorEntry {
     const entry = this.#header.entries.get(name);
@@ -210,7 +210,7 @@ export class SafetensorsFile implements Disposable {
   /**
    * A tensor of floats (F32, F16, BF16 or F64) as float32.
    *
-   * @throws {SafetensorsError} where there is none of that name, or it holds no floats
+   * @throws {SafetensorsError} if there is none of that name, or it holds no floats
    */
   readFloats(name: string): FloatTensor {
     const entry = this.entry(name);
@@ -227,7 +227,7 @@ export class SafetensorsFile implements Disposable {
   /**
    * A tensor, floats of any width as float32.
    *
-   * @throws {SafetensorsError} where there is none of that name
+   * @throws {SafetensorsError} if there is none of that name
    */
   read(name: string): HostTensor {
     const { dtype } = this.entry(name);
@@ -276,7 +276,7 @@ function integerView(dtype: SafetensorsDtype, buffer: ArrayBuffer): HostData {
  * Reads a whole file.
  *
  * @returns tensors by name, in the order of their bytes
- * @throws {SafetensorsError} where the file is missing, cut short, or its header lies
+ * @throws {SafetensorsError} if the file is missing, cut short, or its header lies
  */
 // deno-lint-ignore require-await -- a promise, so that a reader over the network can take its place
 export async function readSafetensors(path: string): Promise<Map<string, HostTensor>> {

@@ -15,26 +15,26 @@ import {
 } from "./header.ts";
 import type { HostData } from "./reader.ts";
 
-/** A tensor on its way into a file. */
+/** A tensor to write. */
 export interface TensorToWrite {
   /** Name inside the file. */
   name: string;
   /** Row-major dims; empty for a scalar. */
   shape: readonly number[];
-  /** How to store it. Where left out: the file's `dtype` for floats, else what `data` holds. */
+  /** How to store it. Default: the file's `dtype` for floats, else what `data` holds. */
   dtype?: SafetensorsDtype;
   /**
-   * The elements, or what makes them when their turn comes. float32 is rounded to F16 and BF16;
-   * a Uint16Array under F16 or BF16 holds the bits already.
+   * The elements, or a function that makes them just before they are written. float32 is rounded to
+   * F16 and BF16; a Uint16Array under F16 or BF16 holds the bits already.
    */
   data: HostData | (() => HostData | Promise<HostData>);
 }
 
 /** Choices for a whole file. */
 export interface SafetensorsWriteOptions {
-  /** `__metadata__`; none is written where it is left out. */
+  /** `__metadata__`; not written if absent. */
   metadata?: Readonly<Record<string, string>>;
-  /** How floats are stored where a tensor does not say; F32 by default. */
+  /** Default type for floats; F32 if absent. */
   dtype?: "F32" | "F16" | "BF16";
 }
 
@@ -135,14 +135,14 @@ function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
 }
 
 /**
- * Writes a file beside its place, syncs and renames it. Tensors are made and written one at a
- * time, in the order in which they lie in the file.
+ * Writes a temporary file beside the path, syncs and renames it. Tensors are made and written one
+ * at a time, in the order in which they lie in the file.
  *
- * @param path where it shall be
+ * @param path of the new file
  * @param tensors in any order
  * @returns the bytes of data written, without the header
- * @throws {SafetensorsError} where a name comes twice, or elements and shape or type disagree
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {SafetensorsError} if a name comes twice, or elements and shape or type disagree
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeSafetensors(
   path: string,

@@ -40,7 +40,7 @@ export async function replayAdvantageCases(directory: string): Promise<ParityRes
   const results: ParityResult[] = [];
   for (const recorded of file.cases) {
     const rewards = recorded.rewards.map((row) => row.map(readRecorded));
-    // The seed gives reward 0 to what no function scored; ours leaves it out, as TRL does.
+    // NanoVLM-Lab gives reward 0 to what no function scored; ours leaves it out, as TRL does.
     const labRewards = rewards.map((row) =>
       row.every(Number.isNaN) ? row.map((_, index) => index === 0 ? 0 : NaN) : row
     );
@@ -77,7 +77,7 @@ export async function replayAdvantageCases(directory: string): Promise<ParityRes
           side.frac_reward_zero_std,
         ]);
       }
-      // Statistics of a function alone are over what it scored, which the replaced zeros are not.
+      // Statistics of one function cover only what it scored, not the replaced zeros.
       const metrics = Object.fromEntries(
         Object.entries(side.metrics ?? {}).filter(([key]) => !key.startsWith("rewards/")),
       );

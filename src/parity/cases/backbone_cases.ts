@@ -1,5 +1,5 @@
 /**
- * Replays `backbones/`: what a model converted from Transformers' folders computes.
+ * Replays `backbones/`: outputs of models converted from Transformers folders.
  *
  * @module
  */

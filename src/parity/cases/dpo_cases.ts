@@ -58,7 +58,7 @@ export async function replayDpoCases(directory: string): Promise<ParityResult[]>
       lossTypes,
       lossWeights: recorded.loss_weights ?? undefined,
       beta: recorded.beta,
-      // TRL ignores label smoothing in sigmoid, where the seed and we honour it.
+      // TRL ignores label smoothing in sigmoid; NanoVLM-Lab and this project apply it.
       labelSmoothing: !isLab && lossTypes.join() === "sigmoid" ? 0 : recorded.label_smoothing ?? 0,
       referenceFree: recorded.reference_free ?? false,
       fDivergence: recorded.f_divergence_type,
@@ -90,7 +90,8 @@ export async function replayDpoCases(directory: string): Promise<ParityResult[]>
   };
   for (const recorded of file.lab) replay(`dpo/lab ${label(recorded)}`, recorded, true, true);
   for (const recorded of file.trl) replay(`dpo/trl ${label(recorded)}`, recorded, false, true);
-  // The seed adds up the rewards of every loss type; ours are the rewards, so only losses compare.
+  // NanoVLM-Lab adds up the rewards of every loss type; ours are the rewards, so only losses
+  // compare.
   const list = file.lab_list_of_losses;
   if (list) replay(`dpo/lab list ${label(list)}`, list, true, false);
   return results;

@@ -1,5 +1,5 @@
 /**
- * Parity cases that have to be equal, and reading fixtures that may not be there.
+ * Parity cases that must be equal, and reading of optional fixtures.
  *
  * @module
  */
@@ -12,7 +12,7 @@ function isList(value: Exact): value is ArrayLike<string | number | null> {
   return typeof value === "object" && value !== null;
 }
 
-/** Where two values first differ, or null. */
+/** The first difference between two values, or null. */
 function firstDifference(actual: Exact, expected: Exact): string | null {
   if (!isList(actual) || !isList(expected)) {
     return actual === expected
@@ -28,7 +28,7 @@ function firstDifference(actual: Exact, expected: Exact): string | null {
   return `got ${actual.length} elements, want ${expected.length}`;
 }
 
-/** Compares two values that have to be equal: error 0 where they are, 1 where not, tolerance 0. */
+/** Compares two values that have to be equal: error 0 if they are, else 1, tolerance 0. */
 export function exactCase(
   name: string,
   quantity: string,
@@ -50,7 +50,7 @@ export function exactCase(
 /**
  * Reads a JSON file of a fixtures folder, whose form the fixtures' README fixes.
  *
- * @returns null where there is no such file
+ * @returns null if there is no such file
  */
 export async function readFixtureJson<T>(path: string): Promise<T | null> {
   try {

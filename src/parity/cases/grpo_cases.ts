@@ -55,7 +55,7 @@ interface GrpoFile {
   cases: GrpoCase[];
 }
 
-/** The seed's names of TRL's metrics. */
+/** NanoVLM-Lab's names of TRL's metrics. */
 const LAB_METRICS: Record<string, string> = {
   "clip_ratio/low": "clip_ratio/low_mean",
   "clip_ratio/high": "clip_ratio/high_mean",
@@ -75,8 +75,9 @@ export async function replayGrpoCases(directory: string): Promise<ParityResult[]
       if (side === null) continue;
       const steps = recorded.gradient_accumulation_steps;
       const items = file.num_items_in_batch[sideName];
-      // bnpo: this micro-batch's tokens, times the accumulation steps. dapo and its like: the items,
-      // which the seed divides by the accumulation steps once more.
+      // bnpo: this micro-batch's tokens, times the accumulation steps. dapo and its like: the
+      // items,
+      // which NanoVLM-Lab divides by the accumulation steps once more.
       const wholeTokens = recorded.loss_type === "bnpo"
         ? Math.max(tokens, 1) * steps
         : Math.max(items, 1) * (sideName === "lab" ? steps : 1);

@@ -85,7 +85,7 @@ export function compareGradients(
   });
 }
 
-/** The outputs of the named modules, where they were recorded. */
+/** The outputs of the named modules, if they were recorded. */
 async function compareForward(
   name: string,
   model: VisionLanguageModel,

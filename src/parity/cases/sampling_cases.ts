@@ -34,7 +34,7 @@ export async function replaySamplingCases(directory: string): Promise<ParityResu
   const results: ParityResult[] = [];
   for (const list of ["nanovlm", "nanovlm_lab_grpo", "transformers"] as const) {
     for (const recorded of file[list] ?? []) {
-      const used = recorded.effective ?? recorded; // the seed replaces what it takes for unset
+      const used = recorded.effective ?? recorded; // NanoVLM-Lab replaces values that it treats as unset
       const parameters: SamplingParameters = {
         temperature: used.temperature,
         topK: used.top_k,

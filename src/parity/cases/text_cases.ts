@@ -167,7 +167,7 @@ function replaySft(
   file: SftSamples,
   mpImageTokenLength: number,
 ): ParityResult[] {
-  // As the reference does it: of the tokens typed in texts, the image token alone goes.
+  // As in the reference, only the image token is removed from texts.
   const builder = new ChatExampleBuilder(tokenizer, {
     mpImageTokenLength,
     stripTypedTokens: "image",

@@ -159,7 +159,7 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
   };
   const names = [...optimizer.parameters.keys()];
   const finals = await readBack([...optimizer.parameters.values()]);
-  // The file of a PEFT model names what is no adapter with PEFT's prefix.
+  // The file of a PEFT model has PEFT's prefix on weights outside the adapter.
   const expected = await readSafetensors(`${folder}/${recorded.final}`);
   const expectedByName: Fixture = new Map(
     [...expected].map(([tensor, value]) => [

@@ -1,5 +1,5 @@
 /**
- * Replays what of the weights can be told on the host: names and shapes of every model folder,
+ * Replays the host-side checks of weights: names and shapes of every model folder,
  * which layers an adapter wraps, and merged weights.
  *
  * @module
@@ -19,7 +19,7 @@ import type { ParityResult } from "../result.ts";
 async function replayModelFolder(directory: string, name: string): Promise<ParityResult[]> {
   const config = await readConfig(`${directory}/${name}`);
   using folder = await SafetensorsFolder.open(`${directory}/${name}`);
-  // A ViT with a class token stands alone: the projector cannot take what it gives.
+  // A ViT with a class token runs alone: its output does not fit the projector.
   const specs = weightSpecs(config, config.vit_cls_flag ? ["vision_encoder"] : undefined);
   const buffer = "decoder.rotary_embd.inv_freq";
   const results = [exactCase(

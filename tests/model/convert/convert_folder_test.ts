@@ -74,7 +74,7 @@ fixtureTest(
 );
 
 fixtureTest(
-  "convert() takes the model's end token where the tokenizer names another",
+  "convert() takes the model's end token if the tokenizer names another",
   async (fixtures) => {
     const languageDir = `${root}/llama`;
     await Deno.mkdir(languageDir);

@@ -177,7 +177,7 @@ Deno.test("saveAdapterFolder() carries weights trained beside the adapter, and r
   assertEquals(merged("MP.proj.weight").data[0], 7);
 });
 
-Deno.test("modulesToSave() names parts where it can and modules where an adapter is among them", () => {
+Deno.test("modulesToSave() names parts if it can and modules if an adapter is among them", () => {
   const vision = weightSpecs(tinyConfig, ["vision_encoder"]).map(({ name }) => name);
   assertEquals(modulesToSave(tinyConfig, [], []), []);
   assertEquals(modulesToSave(tinyConfig, [...vision, "MP.proj.weight"], []), [

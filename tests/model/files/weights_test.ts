@@ -240,7 +240,7 @@ Deno.test("readConfig() points a Transformers folder at convert, and names a mis
   await assertRejects(() => readConfig(out), ModelConfigError, "Cannot read");
 });
 
-Deno.test("formatConfig() writes decimal points where Python does, and only ASCII", () => {
+Deno.test("formatConfig() writes decimal points as Python does, and only ASCII", () => {
   const text = formatConfig({ ...tiny, hf_repo_name: "größe\u{1f600}" });
   assert(text.includes('"vit_dropout": 0.0,') && text.includes('"lm_attn_scaling": 1.0,'));
   assert(text.includes('"lm_n_blocks": 2,') && text.includes('"lm_re_base": 100000,'));
