@@ -34,7 +34,7 @@ export function parseDoctorArguments(args: readonly string[]): DoctorOptions {
 /** What the device and the reward sandbox say of this machine. */
 async function findings(): Promise<DoctorLine[]> {
   const { doctorReport } = await import("../src/device/doctor.ts");
-  const { describeSystemWalls } = await import("../src/rewards/child/system_walls.ts");
+  const { describeSystemWalls } = await import("../src/rewards/host/system_walls.ts");
   const { hubSettings } = await import("../src/hub/hub_settings.ts");
   const { endpoint, token, cacheDir, offline } = hubSettings();
   return [

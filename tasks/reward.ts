@@ -5,7 +5,7 @@
  */
 import { builtinUrl } from "../src/rewards/graph/builtin_module.ts";
 import { RewardModuleError } from "../src/rewards/graph/module_graph.ts";
-import { type CallOutcome, SandboxedModule } from "../src/rewards/sandboxed_module.ts";
+import { type CallOutcome, SandboxedModule } from "../src/rewards/host/sandboxed_module.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths } from "./named_paths.ts";

@@ -1,4 +1,4 @@
-/** Reward functions and other modules of strangers, each in processes that can only compute. */
+/** Reward functions and other untrusted modules, each in processes that can only compute. */
 export * from "./types.ts";
 export {
   RewardFailureError,
@@ -8,6 +8,6 @@ export {
 } from "./reward_sandbox.ts";
 export { RewardModuleError } from "./graph/module_graph.ts";
 export { SandboxCallError, SandboxedFunctions } from "./sandboxed_functions.ts";
-export { SandboxPermissionError } from "./child/command.ts";
+export { SandboxPermissionError } from "./host/child_command.ts";
 export { BUILTIN_REWARDS } from "./graph/builtin_module.ts";
-export { describeSystemWalls } from "./child/system_walls.ts";
+export { describeSystemWalls } from "./host/system_walls.ts";

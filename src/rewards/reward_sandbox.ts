@@ -1,15 +1,15 @@
-/** Reward functions, each module in processes of its own that can compute and do nothing else. */
+/** Scores batches with reward functions. Each module runs in sandboxed processes of its own. */
 import { RewardModuleError } from "./graph/module_graph.ts";
-import { type CallOutcome, encodeArguments, SandboxedModule } from "./sandboxed_module.ts";
+import { type CallOutcome, encodeArguments, SandboxedModule } from "./host/sandboxed_module.ts";
 import type { FunctionScores, RewardBatch, RewardModuleSpec, RewardResult } from "./types.ts";
 
 /** Options of {@linkcode RewardSandbox.start}. */
 export interface RewardSandboxOptions {
-  /** Folder against which relative module paths are taken (default: the working directory). */
+  /** Base folder of relative module paths (default: the working directory). */
   base?: string;
   /** Failed calls of one function in a row that make {@linkcode RewardSandbox.score} throw (default 5; 0: never). */
   maxFailuresInARow?: number;
-  /** Gets what modules print and what is refused to them, a cleaned line at a time (default: stderr). */
+  /** Receives what modules print and their refused attempts, in cleaned lines (default: stderr). */
   log?: (line: string) => void;
 }
 
@@ -40,7 +40,7 @@ interface Entry {
   inARow: number;
 }
 
-/** Starts reward modules behind the wall and scores batches with them. */
+/** Starts reward modules in the sandbox and scores batches with them. */
 export class RewardSandbox implements AsyncDisposable {
   /** Metric names of the functions, in the order of the modules and of their definition. */
   readonly functions: readonly string[];
@@ -65,7 +65,7 @@ export class RewardSandbox implements AsyncDisposable {
   /**
    * Checks and starts all modules, side by side.
    *
-   * @throws RewardModuleError where one is refused, broken, or exports no function
+   * @throws {RewardModuleError} if one is refused, broken, or exports no function
    *
    * @example Score two completions with a built-in reward
    * ```ts
@@ -105,10 +105,10 @@ export class RewardSandbox implements AsyncDisposable {
   }
 
   /**
-   * Scores B completions with every function. What a module does wrong becomes null scores.
+   * Scores B completions with every function. A failed call gives null scores.
    *
-   * @throws RewardFailureError after several failed calls of one function in a row
-   * @throws TypeError for columns that are not plain data of length B
+   * @throws {RewardFailureError} after several failed calls of one function in a row
+   * @throws {TypeError} if a column is not plain data of length B
    */
   async score(batch: RewardBatch): Promise<RewardResult> {
     const context = encodeArguments([contextOf(batch)]);
@@ -144,7 +144,7 @@ export class RewardSandbox implements AsyncDisposable {
     await this.close();
   }
 
-  /** Ids of the processes that are there now, for tests and `doctor`. */
+  /** Ids of the current processes, for tests and `doctor`. */
   async pids(): Promise<number[]> {
     return (await Promise.all(this.#modules.map((module) => module.pids()))).flat();
   }
@@ -189,7 +189,7 @@ export class RewardSandbox implements AsyncDisposable {
   }
 }
 
-/** Sum of weight times score over the scores that are not null; null where all are. */
+/** Sum of weight times score over the scores that are not null; null if all are null. */
 export function weightedSum(
   scores: readonly (number | null)[],
   weights: readonly number[],
@@ -228,7 +228,7 @@ function entriesOf(spec: RewardModuleSpec, module: SandboxedModule): Entry[] {
   }));
 }
 
-/** Two functions of one name get their module's name in front, so that no metric stands for both. */
+/** Puts the module's name before functions of equal names, so that each has its own metric. */
 function nameApart(entries: Entry[]): void {
   const counts = new Map<string, number>();
   for (const { name } of entries) counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -265,7 +265,7 @@ function contextOf(batch: RewardBatch): Record<string, unknown> {
   return context;
 }
 
-/** The guard has checked this already; nothing that came through a pipe is taken on trust. */
+/** Checks the scores again: the guard's check is not trusted. */
 function checkedScores(
   value: unknown,
   error: string | null,

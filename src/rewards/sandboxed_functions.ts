@@ -1,16 +1,16 @@
-/** Functions of a module behind the wall, for whoever needs more than scores (preprocessing). */
-import { SandboxedModule } from "./sandboxed_module.ts";
+/** Sandboxed functions that return plain data and not only scores, for preprocessing. */
+import { SandboxedModule } from "./host/sandboxed_module.ts";
 import type { SandboxGrants } from "./types.ts";
 
-/** Thrown where a sandboxed function fails, is late, or ends its process. */
+/** Thrown if a sandboxed function fails, is late, or ends its process. */
 export class SandboxCallError extends Error {
   override name = "SandboxCallError";
-  /** Whether it was stopped because its time was over. */
+  /** Whether it was stopped because it exceeded its time limit. */
   readonly timedOut: boolean;
-  /** What it tried and was refused, in plain words. */
+  /** What it tried and was refused, in words. */
   readonly refused: string[];
 
-  /** A failed call with what it was refused. */
+  /** A failed call with the refused attempts. */
   constructor(message: string, timedOut: boolean, refused: string[]) {
     super(message);
     this.timedOut = timedOut;
@@ -20,12 +20,12 @@ export class SandboxCallError extends Error {
 
 /**
  * Starts a module in its sandbox and calls its functions with plain data: null, undefined, booleans,
- * numbers, bigints, strings, dates, typed arrays, arrays and plain objects, both ways.
+ * numbers, bigints, strings, dates, typed arrays, arrays and plain objects, in both directions.
  */
 export class SandboxedFunctions implements AsyncDisposable {
   /** Exported functions, in the order of their definition in the source. */
   readonly names: readonly string[];
-  /** `sha256-…` over the module's whole graph: the same bytes, the same functions. */
+  /** `sha256-…` over the module's whole graph: equal bytes give equal functions. */
   readonly integrity: string;
   #module: SandboxedModule;
   #log: (line: string) => void;
@@ -42,8 +42,8 @@ export class SandboxedFunctions implements AsyncDisposable {
    * Checks a module's graph and starts it.
    *
    * @param module path, specifier or `builtin:` name
-   * @param grants what it may do beyond computing: nothing, unless it stands there
-   * @throws RewardModuleError where it is refused, broken, or not what its integrity says
+   * @param grants what it may do beyond computing; nothing by default
+   * @throws {RewardModuleError} if it is refused, broken, or not what its integrity says
    */
   static async start(
     module: string,
@@ -55,10 +55,10 @@ export class SandboxedFunctions implements AsyncDisposable {
   }
 
   /**
-   * Calls an exported function with copies of `args`; gives a copy of what it returns.
+   * Calls an exported function with copies of `args` and returns a copy of its result.
    *
-   * @throws SandboxCallError where it fails; the module can be called again
-   * @throws TypeError for arguments that are not plain data
+   * @throws {SandboxCallError} if it fails; the module can be called again
+   * @throws {TypeError} for arguments that are not plain data
    */
   async call(
     name: string,

@@ -1,33 +1,33 @@
 /**
- * What a reward function sees and gives, and what the config grants it.
+ * What a reward function gets and returns, and what the config grants it.
  *
  * B completions in a call.
  */
 
-/** A chat message, where the data holds conversations instead of plain strings. */
+/** A chat message, if the data holds conversations and not plain strings. */
 export interface ChatMessage {
   role: string;
   content: string;
 }
 
-/** A completion: text, or the messages of one assistant turn where the data is conversational. */
+/** A completion: text, or the messages of one assistant turn if the data is conversational. */
 export type Completion = string | ChatMessage[];
 
 /**
  * The one argument of a reward function: B prompts and completions, and every further column of
  * the data set under its own name (`answer`, `solution`, …), each an array of length B.
  *
- * `completions` is typed as `string[]`, the common case; where the data holds chat messages it is
+ * `completions` is typed as `string[]`, the common case; if the data holds chat messages it is
  * `ChatMessage[][]` at run time, and {@linkcode RewardChatContext} is the type to take.
  */
 export interface RewardContext {
-  /** The prompts, one a completion. [B] */
+  /** The prompts, one for each completion. [B] */
   prompts: string[];
   /** The texts to score. [B] */
   completions: string[];
   /** Token ids of each completion. [B][T] */
   completion_ids: number[][];
-  /** Step, epoch and the like, as the trainer keeps them. A copy: writing to it changes nothing. */
+  /** Step, epoch and further state of the trainer. A copy: writing to it has no effect. */
   trainer_state: Record<string, unknown>;
   /** Every extra column of the data set. [B] (The record is `trainer_state`'s.) */
   [column: string]: unknown[] | Record<string, unknown>;
@@ -52,7 +52,7 @@ export type RewardFunction = (
   context: RewardContext,
 ) => (number | null)[] | Promise<(number | null)[]>;
 
-/** What a sandboxed module may do beyond computing. Everything is off unless it stands here. */
+/** What a sandboxed module may do beyond computing. Everything is off by default. */
 export interface SandboxGrants {
   /** Hosts (`host` or `host:port`) that it may call; `true` for any. */
   allowNet?: string[] | boolean;
@@ -68,13 +68,13 @@ export interface SandboxGrants {
   startTimeoutMs?: number;
   /** Processes that work for this module side by side (default 1). */
   processes?: number;
-  /** `sha256-…` over the module's whole graph; required where any part of it is remote. */
+  /** `sha256-…` over the module's whole graph; required if any part of it is remote. */
   integrity?: string;
   /** Folder for fetched remote modules (default: `nanovlm-lab/rewards` in the user's cache). */
   cacheDir?: string;
 }
 
-/** A reward module as the config names it. */
+/** A reward module of the config. */
 export interface RewardModuleSpec extends SandboxGrants {
   /** Path, `file:`/`https:`/`jsr:`/`npm:` specifier, or `builtin:NAME`. */
   module: string;
@@ -98,33 +98,33 @@ export interface RewardBatch {
   trainer_state?: Record<string, unknown>;
 }
 
-/** What one function made of a batch. */
+/** The result of one function for a batch. */
 export interface FunctionScores {
   /** The function's metric name. */
   name: string;
   /** The module it comes from, as the config names it. */
   module: string;
-  /** One a completion; all null where the call failed. [B] */
+  /** One for each completion; all null if the call failed. [B] */
   scores: (number | null)[];
   /** Wall-clock time of the call in milliseconds. */
   ms: number;
   /** Why the call failed, or null. */
   error: string | null;
-  /** The call was stopped because its time was over. */
+  /** The call was stopped because it exceeded its time limit. */
   timedOut: boolean;
   /** What it printed: control characters stripped, lines cut. */
   printed: string[];
-  /** What it tried and was refused, in plain words. */
+  /** What it tried and was refused, in words. */
   refused: string[];
 }
 
-/** What {@linkcode RewardSandbox.score} gives. */
+/** The result of {@linkcode RewardSandbox.score}. */
 export interface RewardResult {
-  /** One a function, in the order of {@linkcode RewardSandbox.functions}. */
+  /** One for each function, in the order of {@linkcode RewardSandbox.functions}. */
   functions: FunctionScores[];
   /** Scores by completion, then function. [B][functions] */
   rewards: (number | null)[][];
-  /** Weighted sum of the scores that are not null; null where all are. [B] */
+  /** Weighted sum of the scores that are not null; null if all are null. [B] */
   total: (number | null)[];
   /** `rewards/NAME/failed`, `rewards/NAME/timeouts` (counted since the start), `rewards/NAME/ms`. */
   metrics: Record<string, number>;

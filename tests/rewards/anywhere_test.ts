@@ -3,7 +3,7 @@ import { TempModules } from "./temp_modules.ts";
 
 const root = new URL("../../", import.meta.url);
 
-/** A program that scores with a built-in reward and one of its own, through the library at `library`. */
+/** A program that scores with a built-in reward and its own reward, with the library at `library`. */
 function program(library: string, folder: string): string {
   return `import { RewardSandbox } from ${JSON.stringify(library)};
     await using sandbox = await RewardSandbox.start(
@@ -37,10 +37,18 @@ async function outcome(
   return success ? text.decode(stdout) : text.decode(stderr);
 }
 
-/** Copies what the sandbox consists of. */
+/** Copies the files of the sandbox. */
 async function copyLibrary(to: string): Promise<void> {
   for (
-    const folder of ["src/rewards", "src/config", "reward_functions", "reward_functions/shared"]
+    const folder of [
+      "src/rewards",
+      "src/rewards/child",
+      "src/rewards/graph",
+      "src/rewards/host",
+      "src/config",
+      "reward_functions",
+      "reward_functions/shared",
+    ]
   ) {
     await Deno.mkdir(`${to}/${folder}`, { recursive: true });
     for (const entry of Deno.readDirSync(new URL(`${folder}/`, root))) {
@@ -53,7 +61,7 @@ async function copyLibrary(to: string): Promise<void> {
   }
 }
 
-Deno.test("the sandbox works when the library came over http, with no file of it on disk", async () => {
+Deno.test("the sandbox works if the library is loaded over http, with no file of it on disk", async () => {
   await using temp = await TempModules.write(OWN);
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },
@@ -71,7 +79,7 @@ Deno.test("the sandbox works when the library came over http, with no file of it
   const origin = `http://127.0.0.1:${server.addr.port}`;
   const main = temp.path("main.ts");
   await Deno.writeTextFile(main, program(`${origin}/src/rewards/mod.ts`, temp.folder));
-  // An earlier run may have had the same port: what it left in Deno's cache is not this library.
+  // An earlier run may have used the same port: its modules in the cache of Deno are not this library.
   const args = ["run", "-A", "--no-lock", "--no-config", `--reload=${origin}`, main];
   const got = await outcome(args, { cwd: temp.folder });
   await server.shutdown();
@@ -90,7 +98,7 @@ Deno.test("the sandbox works in a folder with spaces and odd letters", async () 
 });
 
 Deno.test({
-  name: "the sandbox works as an ordinary user, from a read-only checkout of somebody else's",
+  name: "the sandbox works as an ordinary user, from a read-only checkout that another user owns",
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   async fn() {
     await using temp = await TempModules.write(OWN);
@@ -99,10 +107,10 @@ Deno.test({
     await new Deno.Command("chmod", { args: ["-R", "a+rX,a-w", temp.folder] }).output();
     await Deno.mkdir(temp.path("cache"));
     await Deno.chmod(temp.path("cache"), 0o777);
-    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     const got = await outcome(["run", "-A", "--no-lock", "--no-config", "main.ts"], {
       cwd: temp.folder,
-      prefix: nobody,
+      prefix: asNobody,
       env: { DENO_DIR: temp.path("cache"), HOME: "/nonexistent" },
     });
     assertEquals(got, RIGHT);
@@ -110,9 +118,13 @@ Deno.test({
 });
 
 const SYSTEMS = {
-  "has nothing to add": { unshare: null, setpriv: null, prlimit: null },
-  "forbids what it has": { unshare: "/bin/false", setpriv: "/bin/false", prlimit: "/bin/false" },
-  "lost what it had": { unshare: "/nonexistent/unshare", setpriv: null, prlimit: null },
+  "has no kernel walls": { unshare: null, setpriv: null, prlimit: null },
+  "forbids the kernel walls": {
+    unshare: "/bin/false",
+    setpriv: "/bin/false",
+    prlimit: "/bin/false",
+  },
+  "no longer has a kernel wall": { unshare: "/nonexistent/unshare", setpriv: null, prlimit: null },
 };
 for (const [what, walls] of Object.entries(SYSTEMS)) {
   Deno.test(`the sandbox works on a system that ${what}`, async () => {
@@ -120,7 +132,7 @@ for (const [what, walls] of Object.entries(SYSTEMS)) {
     const library = new URL("src/rewards/", root).href;
     await Deno.writeTextFile(
       temp.path("main.ts"),
-      `import { assumeSystemWalls } from "${library}system_walls.ts";
+      `import { assumeSystemWalls } from "${library}host/system_walls.ts";
        assumeSystemWalls(${JSON.stringify(walls)});
        ${program(`${library}mod.ts`, temp.folder)}`,
     );
@@ -129,7 +141,7 @@ for (const [what, walls] of Object.entries(SYSTEMS)) {
   });
 }
 
-Deno.test("a host without --allow-run is told so", async () => {
+Deno.test("a host without --allow-run gets a clear error", async () => {
   await using temp = await TempModules.write(OWN);
   const library = new URL("src/rewards/mod.ts", root).href;
   await Deno.writeTextFile(temp.path("main.ts"), program(library, temp.folder));

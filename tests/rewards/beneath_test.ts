@@ -3,18 +3,27 @@ import { alive } from "./hostile_range.ts";
 import { TempModules } from "./temp_modules.ts";
 
 /**
- * The realm keeps the runtime's own objects from a module. These tests take that away: they run a
- * copy of the sandbox whose realm hands everything over, as if a module had found a way to it, and
- * look whether the walls beneath hold: no permissions, another isolate's key, limits, the host.
+ * The realm hides the runtime's own objects from a module. These tests run a copy of the sandbox
+ * whose realm exposes all of them, as if a module had escaped from it, and check that the other walls
+ * hold: no permissions, the key in another isolate, limits, the host.
  */
 const library = new URL("../../src/rewards/", import.meta.url);
 
 async function brokenLibrary(to: string): Promise<void> {
-  for (const folder of ["src/rewards", "src/config"]) {
+  for (
+    const folder of [
+      "src/rewards",
+      "src/rewards/child",
+      "src/rewards/graph",
+      "src/rewards/host",
+      "src/config",
+    ]
+  ) {
     await Deno.mkdir(`${to}/${folder}`, { recursive: true });
-    for (const { name } of Deno.readDirSync(new URL(`../../${folder}/`, library))) {
+    for (const { name, isFile } of Deno.readDirSync(new URL(`../../${folder}/`, library))) {
+      if (!isFile) continue;
       let text = await Deno.readTextFile(new URL(`../../${folder}/${name}`, library));
-      if (name === "child_realm_globals.ts") {
+      if (name === "realm_globals.ts") {
         const start = "const apply = Reflect.apply;";
         assert(text.includes(start));
         text = text.replace(
@@ -36,7 +45,7 @@ const ESCAPED: Record<string, string> = {
   forge: `const frame = crypto.getRandomValues(new Uint8Array(5000));
     for (let i = 0; i < 20; i++) { escaped.Deno.stdout.writeSync(frame); escaped.Deno.stderr.writeSync(frame); }
     return completions.map(() => 1);`,
-  // Whatever stands in the pipe.
+  // Any bytes in the pipe.
   steal: `const fs = escaped.process.getBuiltinModule("node:fs");
     const bytes = new Uint8Array(1 << 16);
     for (let i = 0; i < 3; i++) { try { console.log(new TextDecoder("latin1").decode(bytes.subarray(0, fs.readSync(0, bytes)))); } catch (e) { console.log(String(e)); } }
@@ -72,7 +81,7 @@ const ESCAPED: Record<string, string> = {
     return completions.map(() => 1);`,
 };
 
-/** What may come back, beside null scores. */
+/** Allowed scores beside null. */
 const FINE: Record<string, (number | null)[]> = {
   forge: [1],
   steal: [1],
@@ -83,7 +92,7 @@ const FINE: Record<string, (number | null)[]> = {
 };
 
 Deno.test({
-  name: "with the realm's wall gone, the walls beneath it hold",
+  name: "without the wall of the realm, the other walls hold",
   ignore: Deno.build.os !== "linux",
   async fn(t) {
     await using temp = await TempModules.write({ "secret.txt": "canary-beneath" });

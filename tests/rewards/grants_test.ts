@@ -47,7 +47,7 @@ async function outcome(
   }
 }
 
-Deno.test("without grants every attempt is refused, in plain words that name the grant", async () => {
+Deno.test("without grants every attempt is refused in words that name the grant", async () => {
   const { total, refused } = await outcome({});
   assertEquals(total, null);
   assertStringIncludes(refused[0], "tried to read ");
@@ -58,7 +58,7 @@ Deno.test("without grants every attempt is refused, in plain words that name the
   assertStringIncludes(refused[2], "allow_env");
 });
 
-Deno.test("each grant opens what it names and nothing else", async () => {
+Deno.test("each grant allows only what it names", async () => {
   const read = await outcome({ allowRead: ["FOLDER/data"] });
   assertEquals(read.errors.reads, null);
   assertEquals(read.total, 3);
@@ -70,6 +70,6 @@ Deno.test("each grant opens what it names and nothing else", async () => {
   assertEquals(env.total, 7);
 });
 
-Deno.test("a module that may read its own folder finds it by import.meta.url", async () => {
+Deno.test("a module that may read its own folder gets its URL from import.meta.url", async () => {
   assertEquals((await outcome({ allowRead: ["FOLDER"] })).total, 3 + 11);
 });

@@ -1,26 +1,26 @@
-/** The ground on which hostile modules are let loose: secrets, a listener, folders, traces. */
+/** Runs hostile modules and collects their traces: secrets, connections, files, processes. */
 import { type RewardResult, RewardSandbox } from "../../src/rewards/mod.ts";
 
-/** What a hostile module left behind. */
+/** The traces of a hostile module. */
 export interface Traces {
-  /** Everything that the host shows or keeps: results, log, errors. */
+  /** Everything that the host shows or stores: results, log, errors. */
   output: string;
   /** Why the module was not loaded, or null. */
   loadError: string | null;
   results: RewardResult[];
   /** Connections to the listener while it ran. */
   packets: number;
-  /** Files that were not there before. */
+  /** New files. */
   newFiles: string[];
-  /** Processes still there after the sandbox was closed. */
+  /** Processes that still run after the sandbox was closed. */
   leftProcesses: number[];
   /** Longest call in milliseconds. */
   longestMs: number;
-  /** Largest resident memory of its processes in MB, where the system tells. */
+  /** Largest resident memory of its processes in MB, if the system reports it. */
   peakMb: number;
 }
 
-/** How a module is let loose. */
+/** How to run a module. */
 export interface HostileRun {
   calls: number;
   timeoutMs: number;
@@ -32,10 +32,10 @@ export interface HostileRun {
 /** Folder of the hostile modules' sources. */
 export const HOSTILE = new URL("./hostile/", import.meta.url);
 
-/** Whether a process is there. */
+/** Whether a process runs. */
 export function alive(pid: number): boolean {
   try {
-    // A zombie is not alive: it waits for its parent to look.
+    // A zombie has ended: it waits for its parent to read its status.
     const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
     return !/\) [ZX] /.test(stat);
   } catch {
@@ -52,7 +52,7 @@ function residentMb(pid: number): number {
   }
 }
 
-/** A folder with secrets, and a port that counts who comes. */
+/** A folder with secrets, and a port that counts connections. */
 export class Range implements AsyncDisposable {
   readonly folder: string;
   readonly secret: string;
@@ -66,7 +66,7 @@ export class Range implements AsyncDisposable {
     this.#count();
   }
 
-  /** Lays the range out. */
+  /** Creates the range. */
   static async lay(): Promise<Range> {
     const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "hostile range " }));
     const secret = `canary-${crypto.randomUUID()}`;
@@ -112,7 +112,7 @@ export class Range implements AsyncDisposable {
     return { folder, module };
   }
 
-  /** Lets a module loose and looks at what it left. */
+  /** Runs a module and collects its traces. */
   async run(name: string, options: HostileRun): Promise<Traces> {
     const { folder, module } = await this.place(name);
     const before = filesBelow(folder);
@@ -168,7 +168,7 @@ export class Range implements AsyncDisposable {
     };
   }
 
-  /** Clears the range away. */
+  /** Removes the range. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.close();
     Deno.env.delete("NANOVLM_CANARY");

@@ -1,16 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
 import { RewardSandbox } from "../../src/rewards/mod.ts";
-import { assumeSystemWalls } from "../../src/rewards/child/system_walls.ts";
+import { assumeSystemWalls } from "../../src/rewards/host/system_walls.ts";
 import { HOSTILE, Range, type Traces } from "./hostile_range.ts";
 
-// `REWARD_SUITE_WALLS=none` tests Deno's wall alone, as on a system that adds nothing to it.
+// `REWARD_SUITE_WALLS=none` tests without kernel walls, as on a system that has none.
 if (Deno.env.get("REWARD_SUITE_WALLS") === "none") {
   assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null });
 }
 
 const names = [...Deno.readDirSync(HOSTILE)].map(({ name }) => name.replace(".js.txt", "")).sort();
 
-/** What a module says when it got somewhere. Each is backed by a trace of another kind or a null. */
+/** What a module prints if it succeeds. Each is also checked by another trace or a null score. */
 const BOASTS = [
   "SECRET-",
   "ENV",
@@ -24,7 +24,7 @@ const BOASTS = [
   "OVERHEARD",
 ];
 
-/** Modules that must not get as far as being evaluated. */
+/** Modules that must not be evaluated. */
 const REFUSED =
   /^(read_import_(text|bytes|json|module|encoded|symlink|folder_symlink|hidden|beside|device|pipe|source_phase)|read_export_from|read_node_fs|net_import_literal|hang_(await_)?at_load|memory_at_load|end_parser)$/;
 /** Modules whose every call must fail. */
@@ -65,7 +65,7 @@ function judge(name: string, traces: Traces, secret: string): void {
 }
 
 Deno.test({
-  name: "the wall holds against every hostile module, in one run with an honest one",
+  name: "the sandbox holds against every hostile module, in one run with an honest one",
   // Traces of processes and memory are read from /proc.
   ignore: Deno.build.os !== "linux",
   async fn(t) {
@@ -105,7 +105,7 @@ Deno.test({
         judge(name, traces, range.secret);
       });
     }
-    await t.step("200 calls and more were survived", () => {
+    await t.step("it survived at least 200 calls", () => {
       assert(names.length >= 40, `${names.length} modules`);
       assert(calls >= 200, `${calls} calls`);
       // Not the resident set: with --parallel other test files live in the same process.

@@ -5,7 +5,7 @@ import { batchOf, TempModules } from "./temp_modules.ts";
 
 for (const name of ["hang_background", "hang_after_answer"]) {
   Deno.test({
-    name: `a module that keeps computing after its answer is ended between calls: ${name}`,
+    name: `a module that computes after its answer is killed between calls: ${name}`,
     ignore: Deno.build.os !== "linux",
     async fn() {
       const source = await Deno.readTextFile(new URL(`${name}.js.txt`, HOSTILE));

@@ -5,7 +5,7 @@ import { TempModules } from "./temp_modules.ts";
 const library = new URL("../../src/rewards/", import.meta.url).href;
 const config = new URL("../../deno.json", import.meta.url);
 
-/** Starts a trainer with an idle, a hanging and a memory-hungry reward; gives all its processes. */
+/** Starts a trainer with an idle, a hanging and a waiting reward; returns all its processes. */
 async function trainer(
   modules: TempModules,
   walls: boolean,
@@ -13,7 +13,7 @@ async function trainer(
   await Deno.writeTextFile(
     modules.path("trainer.ts"),
     `import { RewardSandbox } from "${library}mod.ts";
-    import { assumeSystemWalls } from "${library}system_walls.ts";
+    import { assumeSystemWalls } from "${library}host/system_walls.ts";
     ${walls ? "" : "assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null });"}
     const sandbox = await RewardSandbox.start(
       ["idle.js", "hang.js", "wait.js"].map((module) => ({ module, processes: 2, timeoutMs: 60000 })),
@@ -39,7 +39,7 @@ for (const walls of [true, false]) {
   Deno.test({
     name: `a second after kill -9 of the trainer no reward process is alive, ${
       walls ? "with" : "without"
-    } the kernel's help`,
+    } kernel walls`,
     ignore: Deno.build.os !== "linux",
     async fn() {
       await using modules = await TempModules.write({
@@ -60,7 +60,7 @@ for (const walls of [true, false]) {
   });
 }
 
-Deno.test("a program that forgets to close its sandbox ends all the same", async () => {
+Deno.test("a program that does not close its sandbox still exits", async () => {
   await using modules = await TempModules.write({
     "program.ts": `import { RewardSandbox } from "${library}mod.ts";
       const sandbox = await RewardSandbox.start([{ module: "builtin:format" }]);

@@ -9,7 +9,7 @@ import { batchOf, TempModules } from "./temp_modules.ts";
 
 const quiet = { log: () => {} };
 
-Deno.test("RewardSandbox gives a function everything that the contract promises", async () => {
+Deno.test("RewardSandbox passes everything that the contract promises", async () => {
   await using modules = await TempModules.write({
     "echo.ts": `import type { RewardContext } from "@nanovlm/lab";
       import { double } from "./inner/double.ts";
@@ -52,7 +52,7 @@ Deno.test("RewardSandbox gives a function everything that the contract promises"
   assertStringIncludes(log.join("\n"), "[reward echo]");
 });
 
-Deno.test("chat messages reach a reward function as they are", async () => {
+Deno.test("chat messages reach a reward function unchanged", async () => {
   await using modules = await TempModules.write({
     "chat.js":
       "export const chat = ({ completions }) => completions.map((turn) => turn[0].content.length);",
@@ -62,7 +62,7 @@ Deno.test("chat messages reach a reward function as they are", async () => {
   assertEquals((await sandbox.score({ prompts: [[]], completions: [turn] })).total, [4]);
 });
 
-Deno.test("weights are taken by function, then by module, and nulls do not count", async () => {
+Deno.test("a function weight precedes a module weight, and nulls do not count", async () => {
   await using modules = await TempModules.write({
     "two.js": `export const one = ({ completions }) => completions.map(() => 1);
       export const maybe = ({ completions }) => completions.map((_, i) => i === 0 ? null : 1);`,
@@ -77,7 +77,7 @@ Deno.test("weights are taken by function, then by module, and nulls do not count
   assertEquals(weightedSum([null, null], [1, 1]), null);
 });
 
-Deno.test("a failed or late call scores null, is counted, and the next call finds a fresh process", async () => {
+Deno.test("a failed or late call scores null, is counted, and the next call gets a new process", async () => {
   await using modules = await TempModules.write({
     "moody.js": `export async function moody({ completions }) {
         if (completions[0] === "throw") throw new Error("not today");
@@ -123,7 +123,7 @@ Deno.test("several failed calls in a row make score() throw, with the last resul
   assertEquals(error.result.total, [2]);
 });
 
-Deno.test("what was checked at the start is what runs, whatever becomes of the file", async () => {
+Deno.test("the bytes checked at the start are the bytes that run, even if the file changes", async () => {
   await using modules = await TempModules.write({
     "own.js": `export const own = ({ completions }) => {
         if (completions[0] === "hang") for (;;);
@@ -189,7 +189,7 @@ Deno.test("a module without functions, with a syntax error, or missing is named"
   );
 });
 
-Deno.test("columns of another length are the caller's mistake", async () => {
+Deno.test("a column of another length is an error of the caller", async () => {
   await using sandbox = await RewardSandbox.start([{ module: "builtin:exact_match" }]);
   await assertRejects(
     () => sandbox.score(batchOf(["a", "b"], { answer: ["a"] })),
@@ -198,7 +198,7 @@ Deno.test("columns of another length are the caller's mistake", async () => {
   );
 });
 
-Deno.test("an error names its line in TypeScript too, where types can be blanked out", async () => {
+Deno.test("an error names its line in TypeScript too if types can be blanked out", async () => {
   await using modules = await TempModules.write({
     "plain.ts": `import type { RewardContext } from "@nanovlm/lab";
 import { RewardContext as Context } from "@nanovlm/lab";

@@ -18,7 +18,7 @@ Deno.test("SandboxedFunctions names functions in the order of their definition",
   assertEquals(functions.names, ["third", "zebra", "apple", "batch_middle", "aaa"]);
 });
 
-Deno.test("rows with image bytes go through and come back", async () => {
+Deno.test("rows with image bytes pass in both directions", async () => {
   await using modules = await TempModules.write({
     "rows.js": `export function mirror(row) {
         return { ...row, image: { bytes: row.image.bytes.toReversed(), path: null }, seen: [row.n] };
@@ -38,7 +38,7 @@ Deno.test("rows with image bytes go through and come back", async () => {
   assertEquals(await functions.call("batch_double", [{ n: [1, 2] }]), { n: [1, 1, 2, 2] });
 });
 
-Deno.test("what a function may not return or take is an error, and the module goes on", async () => {
+Deno.test("an unsupported result or argument is an error, and the module stays usable", async () => {
   await using modules = await TempModules.write({
     "odd.js": `export const odd = (kind) => ({
         map: () => new Map(), fn: () => () => 1, proxy: () => new Proxy({}, {}), fine: () => "fine",

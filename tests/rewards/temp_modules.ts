@@ -1,4 +1,4 @@
-/** Module files for a test, in a folder that goes away with it. */
+/** Module files of a test, in a temporary folder. */
 
 /** A temporary folder with files in it. */
 export class TempModules implements AsyncDisposable {

@@ -1,17 +1,17 @@
 /**
- * Plain values ↔ bytes, for the channel between host and child: null, undefined, booleans,
- * numbers, bigints, strings, dates, typed arrays, arrays and plain objects. Nothing in it runs
- * code of the values' owner, and decoding makes plain data only.
+ * Converts plain values to bytes and back, for the channel between host and child: null, undefined,
+ * booleans, numbers, bigints, strings, dates, typed arrays, arrays and plain objects. Decoding makes
+ * plain data only.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 
 /** Both directions of the codec. */
 export interface Codec {
-  /** @throws TypeError for a value that is not plain data; the text names where it sits. */
+  /** @throws {TypeError} for a value that is not plain data; the text names its path. */
   encode(value: unknown): Uint8Array<ArrayBuffer>;
-  /** @throws TypeError for bytes that `encode` did not make. */
+  /** @throws {TypeError} for bytes that `encode` did not make. */
   decode(bytes: Uint8Array): unknown;
 }
 

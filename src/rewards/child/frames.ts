@@ -1,11 +1,11 @@
 /**
  * Sealed frames over a pipe: `magic (16 bytes) · length (4) · AES-GCM(payload)`.
  *
- * The module that runs in the child can write to the same file descriptors and read from them. It
- * has not got the key, so it can neither forge a frame, nor read one, nor play one again: the
- * nonce is the direction and a running number. What stands between frames is noise.
+ * A module that runs in the child may reach the same file descriptors. It does not have the key, so
+ * it can neither forge, read nor replay a frame: the nonce is the direction and a counter. Bytes
+ * between frames are noise.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 
@@ -13,7 +13,7 @@
 export interface Frames {
   /** A frame, ready to be written. Frames must be written in the order in which they were sealed. */
   seal(payload: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
-  /** The payload of the next sealed part. @throws where it is not the other side's next frame. */
+  /** The payload of the next sealed part. @throws {Error} if it is not the other end's next frame. */
   open(sealed: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 }
 

@@ -1,22 +1,22 @@
 /**
- * The outer side of the child: the process's main thread. It alone holds the key of the channel,
- * starts the realm in a Worker (an isolate of its own, which a reward module cannot leave), checks
- * what comes out of it, and ends the process when the host is gone, a call is late, or the memory
- * is over its limit. A module that blocks its thread does not block this one.
+ * The outer part of the child: the process's main thread. It alone holds the key of the channel. It
+ * starts the realm in a Worker (a separate isolate, which a reward module cannot leave), checks what
+ * the realm reports, and ends the process if the host is gone, a call is late, or the memory is over
+ * its limit. A module that blocks its own thread does not block this one.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 import type { Codec } from "./codec.ts";
 import type { Frames } from "./frames.ts";
 import type { GuardMessage, HostMessage, RealmOrder, RealmReport } from "./protocol.ts";
 
-/** What the guard is started with. */
+/** Options of {@linkcode guardMain}. */
 export interface GuardOptions {
   magic: Uint8Array;
   frames: Frames;
   codec: Codec;
-  /** Reads exactly so many bytes from the host; ends the process where the host is gone. */
+  /** Reads exactly `size` bytes from the host; ends the process if the host is gone. */
   read(size: number): Promise<Uint8Array<ArrayBuffer>>;
   /** `data:` URL of the realm's program. */
   realm: string;
@@ -27,7 +27,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   const { magic, frames, codec, read, realm } = options;
   const PRINTED_LINES = 100;
   const MAX_SCORE = 1e9;
-  /** Processor time between two calls; a collection of garbage fits in. */
+  /** Limit of processor time between two calls; leaves room for garbage collection. */
   const IDLE_CPU_MS = 1500;
   let memoryBytes = 512 * 2 ** 20;
   let printed: string[] = [];
@@ -72,7 +72,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     Deno.exit(1);
   }
 
-  // Ctrl-C goes to the trainer's whole group; the trainer decides what ends.
+  // Ctrl-C reaches the trainer's whole process group; the trainer decides what ends.
   Deno.addSignalListener("SIGINT", () => {});
   const worker = new Worker(realm, { type: "module", name: "reward" });
   const order = (message: RealmOrder, transfer: Transferable[] = []): void =>
@@ -93,7 +93,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         if (refused.length < PRINTED_LINES) refused.push(String(report.line).slice(0, 500));
         return;
       case "parsed":
-        // Nothing of the module ran yet: this is the realm itself.
+        // No code of the module has run yet: this comes from the realm itself.
         if (stage !== "parsing") return;
         stage = "parsed";
         tell({ type: "parsed", requests: report.requests, error: report.error });
@@ -123,7 +123,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     }
   };
 
-  /** Why an answer is not `count` scores, or null where it is. */
+  /** Why an answer is not `count` scores; null if it is. */
   function complaint(answer: unknown, count: number): string | null {
     if (!Array.isArray(answer)) {
       return `returned ${
@@ -149,7 +149,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   }
 
   function cpuMs(): number {
-    // Not in Deno's types yet.
+    // Deno's types lack it.
     const { cpuUsage } = Deno as unknown as { cpuUsage?(): { user: number; system: number } };
     const used = cpuUsage?.();
     return used === undefined ? 0 : (used.user + used.system) / 1000;

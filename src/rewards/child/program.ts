@@ -1,7 +1,7 @@
 /**
- * The child's program as text. It is put together from the functions themselves, so that it is
- * type-checked like the rest, and so that there is no file to look for: the modules of this
- * library may have come over http.
+ * The child's program as text. It is assembled from the source text of functions, so that it is
+ * type-checked like the rest and needs no file at run time: this library may have been loaded over
+ * http.
  */
 import { guardMain } from "./guard.ts";
 import { realmMain } from "./realm.ts";
@@ -11,7 +11,7 @@ import { makeRealmVoice } from "./realm_voice.ts";
 import { makeCodec } from "./codec.ts";
 import { makeFrames } from "./frames.ts";
 
-/** What `deno run` gets as its entry: reads the key and the program from stdin, and runs it. */
+/** The entry of `deno run`: reads the key and the program from stdin and runs it. */
 const STUB = `const read = async (size) => {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size;) {

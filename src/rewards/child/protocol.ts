@@ -1,28 +1,28 @@
 /** The messages between host and guard (over sealed frames), and between guard and realm. */
 
-/** How a module's bytes are to be understood. */
+/** How a module's bytes are interpreted. */
 export type ModuleKind = "typescript" | "javascript" | "json" | "text" | "bytes" | "empty";
 
 /** One module of a checked graph, as the child gets it. */
 export interface ModuleSource {
   url: string;
   kind: ModuleKind;
-  /** Text, or bytes where the kind is `bytes`. */
+  /** Text; bytes if the kind is `bytes`. */
   source: string | Uint8Array;
 }
 
 /** An import found in a module. */
 export interface ImportRequest {
-  /** URL of the module in which it stands. */
+  /** URL of the importing module. */
   from: string;
   specifier: string;
   /** The `type` import attribute, or "". */
   type: string;
-  /** A literal `import()`: refusing it refuses the module only when it gets there. */
+  /** A literal `import()`. It is refused only when the module executes it. */
   dynamic: boolean;
 }
 
-/** `from`, `specifier` and `type`, joined by newlines, to the URL of the module that it means. */
+/** `from`, `specifier` and `type`, joined by newlines, to the URL of the imported module. */
 export type Resolutions = Record<string, string>;
 
 /** Host to guard. */
@@ -34,9 +34,9 @@ export type HostMessage =
     type: "call";
     id: number;
     name: string;
-    /** The arguments, encoded; the guard hands them on as they are. */
+    /** The encoded arguments; the guard passes them on unread. */
     args: Uint8Array;
-    /** Length of the answer where it must be scores; -1 for any plain data. */
+    /** Number of scores that the answer must have; -1 for any plain data. */
     scores: number;
     timeoutMs: number;
   };

@@ -1,11 +1,11 @@
 /**
- * The inner side of the child: runs in a Worker of the child process, links the checked modules
- * and calls their functions. It shares its isolate with the reward module, so nothing in here is
- * trusted by anyone: what it reports is checked by the guard, which runs in another isolate, and
- * again by the host. What it takes away from the module (the real `Deno`, `process`, Workers, the
- * loader) is a second wall; the first is that the process has no permissions.
+ * The inner part of the child. It runs in a Worker of the child process, links the checked modules
+ * and calls their functions. It shares its isolate with the reward module, so it is not trusted: the
+ * guard, which runs in another isolate, checks its reports, and the host checks them again. The realm
+ * removes the real `Deno`, `process`, Workers and the loader; this is a second wall. The first is
+ * that the process has no permissions.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 import type { RealmGlobals } from "./realm_globals.ts";
@@ -14,7 +14,7 @@ import type { RealmVoice } from "./realm_voice.ts";
 import type { Codec } from "./codec.ts";
 import type { ImportRequest, RealmOrder, RealmReport } from "./protocol.ts";
 
-/** Obeys the guard's orders; called once, before any module of the user. */
+/** Executes the guard's orders. Called once, before any module of the user. */
 export function realmMain(
   codec: Codec,
   { send, print, describe, nextCall }: RealmVoice,

@@ -1,14 +1,14 @@
 /**
- * The globals that a module finds: an allow-list of the language and of web APIs that only compute, a
- * stand-in for `Deno` that notes what was refused, a console that reports, timers that end with the
- * call.
+ * The globals of a module: an allow-list of the language and of web APIs that only compute, a
+ * replacement for `Deno` that records refused attempts, a console that reports, and timers that end
+ * with the call.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 import type { RealmVoice } from "./realm_voice.ts";
 
-/** What is needed of the globals after they were taken away. */
+/** Functions of the original globals that the realm still needs. */
 export interface RealmGlobals {
   /** No timer of the module outlives the call in which it was set. */
   stopTimers(): void;
@@ -16,7 +16,7 @@ export interface RealmGlobals {
   listen(kind: string, listener: (event: Event) => void): void;
 }
 
-/** Replaces the globals; once, before any module of the user. */
+/** Replaces the globals. Called once, before any module of the user. */
 export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   const { print, refused, deny, isRefusal, target, watched } = voice;
   const apply = Reflect.apply;
@@ -213,7 +213,7 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
       "CountQueuingStrategy ByteLengthQueuingStrategy Event EventTarget CustomEvent ErrorEvent " +
       "MessageEvent DOMException").split(" "),
   );
-  // The runtime's own marks are symbols; it needs them to post a message.
+  // Keep symbols: the runtime stores its own state under them and needs them to post a message.
   for (const key of Object.getOwnPropertyNames(globalThis)) {
     if (kept.has(key) || Object.hasOwn(replaced, key)) continue;
     Reflect.deleteProperty(globalThis, key);
@@ -226,7 +226,7 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
       enumerable: false,
     });
   }
-  // What hangs off the scope's own prototypes (postMessage, close, addEventListener, …).
+  // Methods of the scope's prototypes (postMessage, close, addEventListener, …).
   for (
     let proto = Object.getPrototypeOf(globalThis);
     proto !== null && proto !== Object.prototype && proto !== EventTarget.prototype;

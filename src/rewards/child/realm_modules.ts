@@ -1,14 +1,14 @@
 /**
- * Links a checked graph. Every import of the module, also from `eval` and `Function`, ends here, and
- * is answered from the graph alone: the runtime's own loader is never asked.
+ * Links a checked graph. Every import of the module, also from `eval` and `Function`, is resolved here
+ * from the graph alone; the runtime's own loader is never used.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 import type { RealmVoice } from "./realm_voice.ts";
 import type { ImportRequest, ModuleSource, Resolutions } from "./protocol.ts";
 
-/** A `vm.SourceTextModule` or `vm.SyntheticModule`, as far as it is used here. */
+/** The used part of `vm.SourceTextModule` and `vm.SyntheticModule`. */
 export interface VmModule {
   identifier: string;
   status: string;
@@ -25,7 +25,7 @@ export interface VmModule {
   setExport(name: string, value: unknown): void;
 }
 
-/** The parts of `node:vm` and `node:module` that the realm works with. */
+/** The parts of `node:vm` and `node:module` that the realm uses. */
 export interface RealmTools {
   SourceTextModule: new (source: string, options: {
     identifier: string;
@@ -46,11 +46,11 @@ export interface RealmTools {
 
 /** The modules of the realm. */
 export interface RealmModules {
-  /** Parses a module and tells its imports; evaluates nothing. */
+  /** Parses a module and returns its imports; evaluates nothing. */
   parse(source: ModuleSource): ImportRequest[];
   /** Links and evaluates the graph; names of the entry's functions, in the order of definition. */
   link(entry: string, resolutions: Resolutions): Promise<string[]>;
-  /** Where in the module an error arose, ` (file.ts:3:5)`, or nothing where that is not known. */
+  /** The place of an error in the module, ` (file.ts:3:5)`; empty if it is not known. */
   place(error: unknown): string;
   /** The entry's functions by name. */
   functions: Record<string, (...args: unknown[]) => unknown>;
@@ -111,7 +111,7 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
   }
   /**
    * Transforming drops imports of types, as Deno does, and knows enums; blanking types out keeps
-   * every line and column. The second where it comes to the same.
+   * every line and column. Blanking is used if both have the same imports and exports.
    */
   function withoutTypes(url: string, source: string): string {
     const transformed = stripTypeScriptTypes(source, { mode: "transform" });
@@ -122,7 +122,7 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
         return blanked;
       }
     } catch {
-      // Enums and the like cannot be blanked out.
+      // Enums cannot be blanked out.
     }
     return transformed;
   }
@@ -137,7 +137,7 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
         if (exact.has(url)) return ` (${url.replace(/^.*\//, "")}:${line}:${column})`;
       }
     } catch {
-      // The error is not to be trusted.
+      // The error object may throw.
     }
     return "";
   }
@@ -182,7 +182,7 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
 
   const keysOf = Object.keys;
   const { startsWith, indexOf } = String.prototype;
-  /** Links and evaluates; from there on nothing of the language can be relied on. */
+  /** Links and evaluates. After this, no built-in of the language can be relied on. */
   async function link(entry: string, checked: Resolutions): Promise<string[]> {
     resolutions = checked;
     const module = moduleOf(entry)!;
@@ -202,9 +202,9 @@ export function makeRealmModules(tools: RealmTools, voice: RealmVoice): RealmMod
       if (apply(startsWith, body, ["class"])) continue;
       functions[name] = value as () => unknown;
       let place = apply(indexOf, script, [body]) as number;
-      // A re-exported function counts from where its name stands.
+      // A re-exported function is ordered by the place of its name.
       if (place < 0) place = apply(indexOf, script, [name]) as number;
-      // In the order of definition: insertion by place.
+      // In the order of definition: insertion sort by place.
       let at = count++;
       for (; at > 0 && places[at - 1] > place; at--) {
         define(places, at, { value: places[at - 1], writable: true, configurable: true });

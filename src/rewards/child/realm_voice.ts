@@ -1,33 +1,33 @@
 /**
- * What the realm tells the guard: lines that the module prints, attempts that are refused, errors in
- * words. It keeps its own copies of what it uses, since the module may replace the language's.
+ * What the realm reports to the guard: lines that the module prints, refused attempts, errors in
+ * words. It keeps its own copies of the functions it uses, since the module may replace built-ins.
  *
- * The child gets this very function as text (see child_program.ts): it must not use anything from
+ * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
 import type { RealmReport } from "./protocol.ts";
 
-/** The realm's voice. */
+/** Reports of the realm. */
 export interface RealmVoice {
   send(report: RealmReport): void;
   print(line: string): void;
-  /** An error in words, whatever it is. */
+  /** Any thrown value, in words. */
   describe(error: unknown): string;
   refused(line: string): void;
-  /** Notes a refusal. @throws Deno.errors.NotCapable always */
+  /** Records a refusal. @throws {Deno.errors.NotCapable} always */
   deny(line: string): never;
-  /** Whether the runtime's permissions said no. */
+  /** Whether the runtime's permissions refused it. */
   isRefusal(error: unknown): boolean;
-  /** What a call is about: a path, a URL, a host and port. */
+  /** The target of a call: a path, a URL, a host and port. */
   target(value: unknown): string;
-  /** Calls through to the runtime and notes it where the runtime's permissions say no. */
+  /** Calls the runtime and records a refusal by its permissions. */
   watched(
     call: (...args: unknown[]) => unknown,
     self: unknown,
     verb: string,
     grant: string,
   ): (...args: unknown[]) => unknown;
-  /** Lets the next call print and try as much as the last. */
+  /** Resets the line budgets for the next call. */
   nextCall(): void;
 }
 
@@ -79,7 +79,7 @@ export function makeRealmVoice(): RealmVoice {
       return "?";
     }
   }
-  /** Calls through to the runtime and notes it where the runtime's permissions say no. */
+  /** Calls the runtime and records a refusal by its permissions. */
   function watched(
     call: (...args: unknown[]) => unknown,
     self: unknown,

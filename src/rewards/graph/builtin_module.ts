@@ -1,8 +1,8 @@
 /**
  * The built-in rewards: `builtin:NAME` is `reward_functions/NAME.ts` of this library.
  *
- * They run behind the same wall as any other module. The child cannot fetch them, so the host reads
- * their text: from disk where this library is on disk, over http where it came from there.
+ * They run in the same sandbox as any other module. The child cannot fetch them, so the host reads
+ * their text: from disk if this library is on disk, over http if it was loaded over http.
  */
 import { nearestName } from "../../config/nearest.ts";
 
@@ -21,13 +21,13 @@ export const BUILTIN_REWARDS: readonly string[] = [
   "soft_overlong",
 ];
 
-/** Folder of the built-in modules, wherever this library is. */
+/** Folder of the built-in modules: a `file:` or an `http:` URL. */
 export const BUILTIN_FOLDER: URL = new URL("../../../reward_functions/", import.meta.url);
 
 /**
  * URL of a built-in module; options may follow its name (`builtin:soft_overlong?max=4096`).
  *
- * @throws TypeError for a name that is not built in
+ * @throws {TypeError} if the name is not built in
  */
 export function builtinUrl(specifier: string): URL {
   const [, name, options] = /^builtin:([^?]*)(\?.*)?$/.exec(specifier) ?? [];

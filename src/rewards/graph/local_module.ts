@@ -1,9 +1,9 @@
-/** Reads one local file of a module graph, where it lies in the module's own folder. */
+/** Reads one local file of a module graph. It must lie in the module's own folder. */
 import type { ModuleKind, ModuleSource } from "../child/protocol.ts";
 
 const MAX_FILE_BYTES = 16 << 20;
 
-/** Path of a `file:` URL. @throws TypeError where it names another machine. */
+/** Path of a `file:` URL. @throws {TypeError} if it names another machine. */
 function pathOf(url: URL): string {
   if (url.hostname !== "" && url.hostname !== "localhost") {
     throw new TypeError(`it lies on another machine (${url.hostname})`);
@@ -26,12 +26,12 @@ export function fileUrl(path: string): URL {
 }
 
 /**
- * Reads a file once and says where it really lies: symbolic links count as what they point to.
+ * Reads a file once and returns its real URL: a symbolic link counts as its target.
  *
  * `folder` is the module's own folder, with a slash at its end; null for the entry itself.
  * `type` is the import attribute.
  *
- * @throws Error where it lies outside, is hidden, is not a regular file, or is not of that type
+ * @throws {Error} if it lies outside, is hidden, is not a regular file, or is not of that type
  */
 export async function readLocalModule(
   url: URL,
@@ -69,9 +69,9 @@ export async function readLocalModule(
   }
   using file = await Deno.open(real, { read: true });
   const opened = await file.stat();
-  // Between the check and the opening somebody may have put another file there.
+  // The file may have been replaced between the check and the opening.
   if (!opened.isFile || opened.ino !== before.ino || opened.dev !== before.dev) {
-    throw new Error(`${path} was exchanged while it was read`);
+    throw new Error(`${path} was replaced while it was read`);
   }
   const bytes = new Uint8Array(opened.size + 1);
   let length = 0;
@@ -83,9 +83,9 @@ export async function readLocalModule(
 }
 
 /**
- * A module of these bytes. `script` says what a script is where its path does not.
+ * A module of these bytes. `script` is the kind of a script whose path has no known extension.
  *
- * @throws Error where they are not of the type that the import states
+ * @throws {Error} if they are not of the type that the import states
  */
 export function moduleSource(
   url: string,

@@ -1,24 +1,24 @@
 /**
- * The graph of a module: walked before anything of it runs, from bytes that are read once. What
- * was checked is what runs, since the child gets these bytes and never a path.
+ * The graph of a module. It is walked before any of its code runs, and each file is read once. The
+ * child gets these bytes and never a path, so the checked bytes are the bytes that run.
  *
- * Who parses: a child, before it evaluates anything. A source that breaks the parser breaks a
- * process without rights.
+ * The child parses the sources, before it evaluates any. A source that crashes the parser crashes a
+ * process that has no permissions.
  */
 import { builtinText } from "./builtin_module.ts";
 import { readLocalModule } from "./local_module.ts";
 import type { ImportRequest, ModuleSource, Resolutions } from "../child/protocol.ts";
 import type { RemoteModules } from "./remote_module.ts";
 
-/** Thrown where a module may not be loaded; the run has not evaluated any of it. */
+/** Thrown if a module may not be loaded. None of its code has run. */
 export class RewardModuleError extends Error {
   override name = "RewardModuleError";
   /** What was refused, in plain words. */
   readonly refused: string[];
-  /** The integrity line of the graph as it is, where that was the trouble. */
+  /** The actual integrity of the graph if it did not match, else null. */
   readonly integrity: string | null;
 
-  /** An error with what was refused, and the integrity that was found. */
+  /** An error with the refused attempts and the actual integrity. */
   constructor(
     message: string,
     options: { refused?: string[]; integrity?: string; cause?: unknown } = {},
@@ -32,20 +32,20 @@ export class RewardModuleError extends Error {
 const MAX_MODULES = 512;
 const MAX_IMPORTS = 4096;
 const MAX_BYTES = 64 << 20;
-/** What a module sees as its own folder, unless it may read files: paths tell who the user is. */
+/** The folder that a module sees as its own unless it may read it: real paths reveal the user. */
 const SHOWN_FOLDER = "file:///reward/";
 
-/** A module's place: where it came from, and what it may reach. */
+/** What to load, and what it may reach. */
 export interface GraphOptions {
-  /** How the config names it. */
+  /** Its name in the config. */
   name: string;
   /** URL of the entry: `file:`, `https:`, loopback `http:`, `jsr:` or `npm:`. */
   entry: URL;
-  /** The entry is one of this library's own rewards, wherever the library came from. */
+  /** The entry is one of this library's own rewards. */
   builtin: boolean;
-  /** Whether it may read files, and so sees its true URL and not a made-up one. */
+  /** Whether it may read its own folder. It then sees its real URL and not a made-up one. */
   showPaths: boolean;
-  /** Fetches remote modules; null where that is not granted. */
+  /** Fetches remote modules; null if that is not granted. */
   remote: RemoteModules | null;
 }
 
@@ -55,12 +55,12 @@ export class ModuleGraph {
   entry = "";
   /** Every module, once, under the URLs that the child sees. */
   readonly sources: ModuleSource[] = [];
-  /** What each import means. */
+  /** The target of each import. */
   readonly resolutions: Resolutions = {};
-  /** Whether any module came from elsewhere. */
+  /** Whether any module is remote. */
   hasRemote = false;
   #options: GraphOptions;
-  /** The module's own folder, as it is. */
+  /** URL of the module's own folder. */
   #folder = "";
   #known = new Set<string>();
   #bytes = 0;
@@ -70,9 +70,9 @@ export class ModuleGraph {
   }
 
   /**
-   * Reads a graph. `parse` takes modules and tells their imports.
+   * Reads a graph. `parse` takes modules and returns their imports.
    *
-   * @throws RewardModuleError where an import is refused
+   * @throws {RewardModuleError} if an import is refused
    */
   static async walk(
     options: GraphOptions,
@@ -84,7 +84,7 @@ export class ModuleGraph {
         cause: error,
       });
     });
-    graph.#folder = new URL("../", entry.url).href;
+    graph.#folder = new URL("./", entry.url).href;
     graph.entry = graph.#shown(entry.url);
     let found = [graph.#add(entry)!];
     while (found.length > 0) {
@@ -103,7 +103,7 @@ export class ModuleGraph {
     return graph;
   }
 
-  /** `sha256-…` over the names and bytes of all modules, wherever they lie. */
+  /** `sha256-…` over the names and bytes of all modules; it does not depend on their folder. */
   async integrity(): Promise<string> {
     const lines = await Promise.all(this.sources.map(async ({ url, kind, source }) => {
       const bytes = typeof source === "string" ? new TextEncoder().encode(source) : source;
@@ -137,7 +137,7 @@ export class ModuleGraph {
     return this.#folder + shown.slice(SHOWN_FOLDER.length);
   }
 
-  /** Adds the module that an import means; null where it is there already, or not to be had. */
+  /** Adds the target of an import; null if it is already known or cannot be loaded. */
   async #follow(request: ImportRequest): Promise<ModuleSource | null> {
     const { from, specifier, type, dynamic } = request;
     try {
@@ -145,7 +145,7 @@ export class ModuleGraph {
       this.resolutions[`${from}\n${specifier}\n${type}`] = this.#shown(module.url);
       return this.#add(module);
     } catch (error) {
-      // A literal import() is refused when the module gets there, if it ever does.
+      // A literal import() is refused only when the module executes it.
       if (dynamic) return null;
       const why = error instanceof Error ? error.message : String(error);
       const line = `tried to import ${specifier.slice(0, 300)}: ${why}`;
@@ -179,7 +179,7 @@ export class ModuleGraph {
       throw new Error(`the import attribute type ${JSON.stringify(type)} is not supported`);
     }
     if (/^(jsr:\/?)?@nanovlm\/lab(@|\/|$)/.test(specifier)) {
-      // Types alone come from there; at run time it is empty.
+      // Only types are imported from this package; at run time the module is empty.
       return { url: "nanovlm:lab", kind: "empty", source: "" };
     }
     const relative = /^\.{0,2}\//.test(specifier);
@@ -211,11 +211,11 @@ export class ModuleGraph {
       throw new Error("modules of this kind are not given to reward modules");
     }
     throw new Error(
-      "bare names mean nothing here; import by a relative path in the module's own folder",
+      "a bare name has no meaning here; import by a relative path in the module's own folder",
     );
   }
 
-  /** A file as text or bytes is no module: importing one is reading a file. */
+  /** To import a file as text or bytes is to read a file, which needs a grant. */
   #refuseRaw(type: string): void {
     if ((type === "text" || type === "bytes") && !this.#options.showPaths) {
       throw new Error(`files as ${type} are not part of a module; add \`allow_read\` if it must`);

@@ -1,17 +1,17 @@
-/** Where a module is, by how the config names it. */
+/** Finds a module by its name in the config. */
 import { builtinUrl } from "./builtin_module.ts";
 import { fileUrl } from "./local_module.ts";
 
-/** A module's place. */
+/** A module's location. */
 export interface ModulePlace {
   entry: URL;
-  /** One of this library's own. */
+  /** One of this library's own rewards. */
   builtin: boolean;
-  /** It is fetched. */
+  /** It is fetched over the network. */
   remote: boolean;
 }
 
-/** Finds the place of a path (relative to `base`), specifier or `builtin:` name. */
+/** The location of a path (relative to `base`), a specifier or a `builtin:` name. */
 export function locate(
   specifier: string,
   base: string | undefined,

@@ -1,15 +1,8 @@
 /** Fetches the remote parts of a module graph, once, into a cache folder. */
+import type { Fetched } from "./fetched.ts";
 import { moduleSource } from "./local_module.ts";
 import { RemotePackages } from "./remote_package.ts";
 import type { ModuleSource } from "../child/protocol.ts";
-
-/** A fetched file. */
-export interface Fetched {
-  /** Where it came from in the end. */
-  url: string;
-  contentType: string;
-  bytes: Uint8Array<ArrayBuffer>;
-}
 
 const MAX_FILE_BYTES = 16 << 20;
 const TIMEOUT_MS = 30_000;
@@ -42,7 +35,7 @@ export class RemoteModules {
     return from.startsWith("npm:");
   }
 
-  /** One module. @throws Error where it may not or cannot be had. */
+  /** One module. @throws {Error} if it may not or cannot be had. */
   async read(specifier: string, type: string, from: string): Promise<ModuleSource> {
     if (specifier.startsWith("npm:") || this.mapsBare(from)) {
       const { url, bytes } = await this.#packages.npm(specifier, from);
@@ -152,7 +145,7 @@ async function cachePath(folder: string, url: string): Promise<string> {
   return `${folder}/${new Uint8Array(digest).toHex()}`;
 }
 
-/** Where remote modules are kept, or undefined where the environment may not be read. */
+/** Cache folder of remote modules; undefined if the environment may not be read. */
 function defaultCacheDir(): string | undefined {
   const env = (name: string): string | undefined => {
     const { state } = Deno.permissions.querySync({ name: "env", variable: name });

@@ -1,5 +1,5 @@
-/** Finds the files of `jsr:` and `npm:` packages, without running anything of them. */
-import type { Fetched } from "./remote_module.ts";
+/** Finds the files of `jsr:` and `npm:` packages, and runs none of their code. */
+import type { Fetched } from "./fetched.ts";
 import { newestMatch } from "./version_range.ts";
 
 /** Reads registries through the given fetch. */
@@ -71,7 +71,7 @@ export class RemotePackages {
 
   async #dependency(name: string, from: string): Promise<string> {
     const [, parent, version] = /^npm:\/((?:@[^/]+\/)?[^/@]+)@([^/]+)\//.exec(from) ?? [];
-    if (parent === undefined) throw new Error("bare names mean nothing here");
+    if (parent === undefined) throw new Error("a bare name has no meaning here");
     const { dependencies } = manifestOf(await this.#package(parent, version));
     const range = dependencies?.[name];
     if (range === undefined) throw new Error(`${parent} does not depend on ${name}`);
@@ -104,7 +104,7 @@ export class RemotePackages {
  * The npm registry's address without a slash at its end: NPM_CONFIG_REGISTRY, else the one that
  * Deno fetched our own dependencies from, by whose host it files them in its cache.
  *
- * @throws {Error} where neither tells
+ * @throws {Error} if neither tells
  */
 function npmRegistry(): string {
   const set = setting("NPM_CONFIG_REGISTRY");

@@ -1,4 +1,4 @@
-/** The versions that `jsr:` and `npm:` specifiers mean. */
+/** Resolves the version ranges of `jsr:` and `npm:` specifiers. */
 
 type Version = [major: number, minor: number, patch: number];
 
@@ -12,8 +12,8 @@ function compare(a: Version, b: Version): number {
 }
 
 /**
- * The newest of `versions` in a range: `1.2.3`, `^1.2`, `~1.2.3`, `1`, `1.x`, `>=1.2.3`, `*`, or two such
- * joined by `||`. Pre-releases count only where they are named exactly.
+ * The newest of `versions` in a range: `1.2.3`, `^1.2`, `~1.2.3`, `1`, `1.x`, `>=1.2.3`, `*`, or two of these
+ * joined by `||`. A pre-release matches only its exact name.
  */
 export function newestMatch(versions: string[], range = "*"): string | undefined {
   if (versions.includes(range)) return range;

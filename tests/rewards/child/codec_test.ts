@@ -4,7 +4,7 @@ import { makeCodec } from "../../../src/rewards/child/codec.ts";
 const codec = makeCodec();
 const there = (value: unknown): unknown => codec.decode(codec.encode(value));
 
-Deno.test("the codec gives back every kind of plain data", () => {
+Deno.test("the codec restores every kind of plain data", () => {
   const value = {
     nothing: null,
     missing: undefined,
@@ -26,19 +26,19 @@ Deno.test("the codec gives back every kind of plain data", () => {
   assertEquals(there(value), value);
 });
 
-Deno.test("the codec keeps a key __proto__ a key", () => {
+Deno.test("the codec keeps __proto__ as an ordinary key", () => {
   const value = JSON.parse('{"__proto__": {"polluted": 1}}');
   const copy = there(value) as Record<string, unknown>;
   assertEquals(Object.hasOwn(copy, "__proto__"), true);
   assertEquals(copy.polluted, undefined);
 });
 
-Deno.test("the codec takes a view's own bytes and not its whole buffer", () => {
+Deno.test("the codec encodes a view's own bytes and not its whole buffer", () => {
   const view = new Uint8Array([1, 2, 3, 4]).subarray(1, 3);
   assertEquals(there(view), new Uint8Array([2, 3]));
 });
 
-Deno.test("the codec refuses what is not plain data and says where it sits", () => {
+Deno.test("the codec refuses what is not plain data and names its path", () => {
   for (const value of [() => 1, Symbol("s"), new Map(), /x/, new Error("x"), Promise.resolve()]) {
     assertThrows(() => codec.encode({ rows: [1, { value }] }), TypeError, "value.rows[1].value");
   }
@@ -52,7 +52,7 @@ Deno.test("the codec refuses what is not plain data and says where it sits", () 
   assertThrows(() => codec.encode(deep), TypeError, "nested too deeply");
 });
 
-Deno.test("the codec refuses bytes that it did not make", () => {
+Deno.test("the codec refuses bytes that it did not encode", () => {
   const bytes = codec.encode({ a: [1, "two", new Uint8Array(9)] });
   for (let cut = 0; cut < bytes.length; cut++) {
     assertThrows(() => codec.decode(bytes.subarray(0, cut)), Error);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RewardModuleError, SandboxedFunctions } from "../../../src/rewards/mod.ts";
-import { SandboxedModule } from "../../../src/rewards/sandboxed_module.ts";
+import { SandboxedModule } from "../../../src/rewards/host/sandboxed_module.ts";
 import { newestMatch } from "../../../src/rewards/graph/version_range.ts";
 import { TempModules } from "../temp_modules.ts";
 

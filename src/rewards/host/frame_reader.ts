@@ -1,9 +1,9 @@
-/** Finds sealed frames in what a child writes; everything else is what its module printed. */
-import { FRAME_HEADER_BYTES } from "./frames.ts";
+/** Finds sealed frames in the output of a child; all other bytes are output of its module. */
+import { FRAME_HEADER_BYTES } from "../child/frames.ts";
 
-/** What {@linkcode FrameReader} hands on. */
+/** Callbacks of {@linkcode FrameReader}. */
 export interface FrameEvents {
-  /** A frame's sealed part. Not yet checked: opening it does that. */
+  /** A frame's sealed part. It is checked when it is opened. */
   sealed(part: Uint8Array<ArrayBuffer>): void;
   /** Bytes that are not part of a frame. */
   noise(bytes: Uint8Array): void;
@@ -11,13 +11,13 @@ export interface FrameEvents {
 
 const MAX_FRAME_BYTES = 1 << 30;
 
-/** Takes chunks in any cut and gives frames and noise in their order. */
+/** Takes chunks of any size and emits frames and noise in order. */
 export class FrameReader {
   #magic: Uint8Array;
   #events: FrameEvents;
   #chunks: Uint8Array[] = [];
   #length = 0;
-  /** Bytes that must have come before it is worth looking again. */
+  /** Number of buffered bytes at which to search again. */
   #want: number;
 
   constructor(magic: Uint8Array, events: FrameEvents) {
@@ -26,7 +26,7 @@ export class FrameReader {
     this.#want = 1;
   }
 
-  /** The next bytes from the pipe. */
+  /** Takes the next bytes from the pipe. */
   push(chunk: Uint8Array): void {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
@@ -53,7 +53,7 @@ export class FrameReader {
     }
   }
 
-  /** Where a frame starts, or may start once more bytes have come; the length where none does. */
+  /** Index at which a frame starts, or may start once more bytes arrive; the length if none does. */
   #find(bytes: Uint8Array): number {
     const magic = this.#magic;
     for (let at = 0;;) {

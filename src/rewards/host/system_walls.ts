@@ -1,16 +1,17 @@
 /**
- * What the operating system can add around a child, found at run time and never required: on Linux
- * a network namespace of its own (`unshare`), the death of the child with its parent and no new
- * privileges (`setpriv`), and limits on data, files and cores (`prlimit`).
+ * Kernel walls: restrictions that the operating system can add to a child. They are found at run
+ * time and never required. On Linux: a separate network namespace (`unshare`), SIGKILL for the child
+ * when its parent ends and no new privileges (`setpriv`), and limits on data, files and core dumps
+ * (`prlimit`).
  */
 
-/** What was found. {@linkcode describeSystemWalls} says it in words, for `doctor`. */
+/** The programs that were found. {@linkcode describeSystemWalls} puts them in words, for `doctor`. */
 export interface SystemWalls {
-  /** Path of `unshare`, where an unprivileged network namespace can be had. */
+  /** Path of `unshare` if it exists: an unprivileged network namespace. */
   unshare: string | null;
-  /** Path of `setpriv`, where the parent's death can be followed. */
+  /** Path of `setpriv` if it exists: the parent-death signal. */
   setpriv: string | null;
-  /** Path of `prlimit`, where resource limits can be set. */
+  /** Path of `prlimit` if it exists: resource limits. */
   prlimit: string | null;
 }
 
@@ -19,23 +20,23 @@ const FOLDERS = ["/usr/bin", "/bin", "/usr/sbin"];
 let found: Promise<SystemWalls> | undefined;
 let proven = false;
 
-/** What is there by its looks; whether it works is seen when the first child comes up, or not. */
+/** The programs that exist. Whether they work is known when the first child starts. */
 export function findSystemWalls(): Promise<SystemWalls> {
   found ??= Deno.build.os === "linux" ? look() : Promise.resolve(NONE);
   return found;
 }
 
-/** Whether a child came up behind these walls, or they were tried one by one. */
+/** Whether a child has started behind these walls, or each was tried alone. */
 export function wallsAreProven(): boolean {
   return proven;
 }
 
-/** Notes that a child came up behind the walls that were found. */
+/** Records that a child has started behind the walls that were found. */
 export function wallsHold(): void {
   proven = true;
 }
 
-/** Tries each wall with a small program of Deno's, and keeps those with which it runs. */
+/** Tries each wall with a small Deno program and keeps those that work. */
 export async function proveSystemWalls(): Promise<SystemWalls> {
   const there = await findSystemWalls();
   const names = ["unshare", "setpriv", "prlimit"] as const;
@@ -50,7 +51,7 @@ export async function proveSystemWalls(): Promise<SystemWalls> {
   return kept;
 }
 
-/** Takes these walls for what is there, as on another system: for tests. */
+/** Assumes these walls, as on another system. For tests. */
 export function assumeSystemWalls(walls: SystemWalls): void {
   found = Promise.resolve(walls);
   proven = false;
@@ -91,7 +92,7 @@ async function runs([program, ...args]: string[]): Promise<boolean> {
 }
 
 /**
- * The command line in front of `deno` that puts these walls up.
+ * The command line before `deno` that sets up these walls.
  *
  * `unshare` comes first: entering a user namespace clears the parent-death signal. A module that
  * may use the network keeps the host's namespace.
@@ -108,14 +109,14 @@ export function wallPrefix(
     prefix.push(walls.setpriv, "--pdeathsig", "KILL", "--no-new-privs");
   }
   if (walls.prlimit !== null) {
-    // Two V8 isolates reserve about 1.1 GB of address space that counts as data before they use it.
+    // Two V8 isolates reserve about 1.1 GB of address space that counts as data before it is used.
     const data = (limits.memoryMb * 2 + 2048) * 2 ** 20;
     prefix.push(walls.prlimit, "--core=0", "--fsize=0", "--nofile=256", `--data=${data}`);
   }
   return prefix;
 }
 
-/** One line a wall, for `doctor`. */
+/** One line for each wall, for `doctor`. */
 export async function describeSystemWalls(): Promise<string[]> {
   if (Deno.build.os !== "linux") {
     return [

@@ -1,28 +1,28 @@
-/** A module behind the wall: its checked graph, and the processes that work for it. */
-import { asModuleError, deathText, link, parse } from "./child/loading.ts";
-import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child/process.ts";
-import { makeCodec } from "./child/codec.ts";
-import { ModuleGraph, RewardModuleError } from "./graph/module_graph.ts";
-import { locate } from "./graph/module_place.ts";
+/** A sandboxed module: its checked graph and its pool of processes. */
+import { asModuleError, deathText, link, parse } from "./loading.ts";
+import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
+import { makeCodec } from "../child/codec.ts";
+import { ModuleGraph, RewardModuleError } from "../graph/module_graph.ts";
+import { locate } from "../graph/module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
-import { RemoteModules } from "./graph/remote_module.ts";
+import { RemoteModules } from "../graph/remote_module.ts";
 import {
   DEFAULT_TIMEOUT_MS,
   PARSE_TIMEOUT_MS,
   resolveGrants,
   startTimeout,
 } from "./sandbox_grants.ts";
-import { startChild } from "./child/start_child.ts";
-import type { SandboxGrants } from "./types.ts";
+import { startChild } from "./start_child.ts";
+import type { SandboxGrants } from "../types.ts";
 
-/** How a call into a sandboxed module went. */
+/** The outcome of a call into a sandboxed module. */
 export interface CallOutcome {
-  /** What the function returned, checked; undefined where it failed. */
+  /** What the function returned, checked; undefined if it failed. */
   value: unknown;
-  /** Why it failed, or null. */
+  /** The reason if it failed, else null. */
   error: string | null;
   timedOut: boolean;
-  /** Milliseconds from the moment a process was free. */
+  /** Milliseconds from when a process was free. */
   ms: number;
   printed: string[];
   refused: string[];
@@ -36,24 +36,24 @@ interface Call {
   scores: number;
 }
 
-/** Options of {@linkcode SandboxedModule.start} that no config can set. */
+/** Options of {@linkcode SandboxedModule.start} that a config cannot set. */
 export interface StartOptions {
   /** Folder against which a relative path is taken (default: the working directory). */
   base?: string;
-  /** Fetch remote modules and take whatever integrity they have: `reward check` tells it. */
+  /** Fetch remote modules with any integrity, to print it in `reward check`. */
   anyIntegrity?: boolean;
 }
 
-/** One place for a process: replaced when the process ends. */
+/** One place of the pool. Its process is replaced when it ends. */
 interface Slot {
   child: Promise<SandboxChild>;
-  /** Whether `child` is the process of a start that went well. */
+  /** Whether a call uses it. */
   busy: boolean;
 }
 
 /** A loaded module; see {@linkcode RewardSandbox} and {@linkcode SandboxedFunctions}. */
 export class SandboxedModule implements AsyncDisposable {
-  /** As the config names it. */
+  /** Its name in the config. */
   readonly specifier: string;
   /** Names of its exported functions, in the order of their definition. */
   readonly names: string[];
@@ -65,9 +65,9 @@ export class SandboxedModule implements AsyncDisposable {
   #graph: ModuleGraph;
   #slots: Slot[];
   #free: ((slot: Slot) => void)[] = [];
-  /** Every process that was started for this module and is not known to be gone. */
+  /** Every process of this module that is not known to have ended. */
   #children = new Set<SandboxChild>();
-  /** What happened between calls, for the next call to tell. */
+  /** What happened between calls; the next call reports it. */
   #notices: string[] = [];
   #closed = false;
 
@@ -103,7 +103,7 @@ export class SandboxedModule implements AsyncDisposable {
    *
    * `specifier` is a path, a `file:`, `https:`, `jsr:` or `npm:` specifier, or `builtin:NAME`.
    *
-   * @throws RewardModuleError where it is refused, broken, or not what its integrity says
+   * @throws {RewardModuleError} if it is refused, broken, or not what its integrity says
    */
   static async start(
     specifier: string,
@@ -173,7 +173,7 @@ export class SandboxedModule implements AsyncDisposable {
    * `args` may be encoded already (see {@linkcode encodeArguments}): for several functions at once.
    * `scores` is the length of the answer where it must be scores, -1 for any plain data.
    *
-   * @throws TypeError for arguments that are not plain data, or a name that is not exported
+   * @throws {TypeError} for arguments that are not plain data, or a name that is not exported
    */
   async call(
     name: string,
@@ -191,7 +191,7 @@ export class SandboxedModule implements AsyncDisposable {
     try {
       const first = await this.#attempt(slot, call);
       if (first.death !== "busy") return first;
-      // It was ended for what it did before this call: that costs the module a process, not a score.
+      // It was killed for what it did before this call. The module loses a process and not a score.
       this.#notices.push(`ended between calls: ${first.error}`);
       return await this.#attempt(slot, call);
     } finally {
@@ -199,7 +199,7 @@ export class SandboxedModule implements AsyncDisposable {
     }
   }
 
-  /** One call in the process of a place; puts another process there where it ends. */
+  /** One call in the process of a slot; starts another process if that one ends. */
   async #attempt(
     slot: Slot,
     { name, encoded, timeoutMs, scores }: Call,
@@ -307,7 +307,7 @@ export class SandboxedModule implements AsyncDisposable {
 let nextCall = 1;
 const codec = makeCodec();
 
-/** Arguments of a call as bytes. @throws TypeError where they are not plain data. */
+/** Arguments of a call as bytes. @throws {TypeError} if they are not plain data. */
 export function encodeArguments(args: unknown[]): Uint8Array {
   return codec.encode(args);
 }

@@ -1,11 +1,11 @@
-/** Grants with their defaults, checked. */
-import type { SandboxGrants } from "./types.ts";
+/** Checks grants and fills in their defaults. */
+import type { SandboxGrants } from "../types.ts";
 
-/** Time for one call where none is stated, in milliseconds. */
+/** Default time limit of one call, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 const DEFAULT_MEMORY_MB = 512;
 
-/** Fills in defaults and makes paths absolute. @throws TypeError for values that make no sense */
+/** Fills in defaults and makes paths absolute. @throws {TypeError} if a value is out of range */
 export function resolveGrants(grants: SandboxGrants): SandboxGrants {
   const resolved = { ...grants };
   if (grants.integrity !== undefined && !/^sha256-[A-Za-z0-9+/]{43}=$/.test(grants.integrity)) {
@@ -29,17 +29,17 @@ export function resolveGrants(grants: SandboxGrants): SandboxGrants {
   return resolved;
 }
 
-/** Time for starting a process, where nothing of the module runs, in milliseconds. */
+/** Time limit for starting a process, before any code of the module runs, in milliseconds. */
 export const BOOT_TIMEOUT_MS = 20_000;
-/** Time for parsing a part of a graph, in milliseconds. */
+/** Time limit for parsing a part of a graph, in milliseconds. */
 export const PARSE_TIMEOUT_MS = 10_000;
 
-/** Time for evaluating a module, in milliseconds. */
+/** Time limit for evaluating a module, in milliseconds. */
 export function startTimeout(grants: SandboxGrants): number {
   return grants.startTimeoutMs ?? Math.max(2000, grants.timeoutMs ?? DEFAULT_TIMEOUT_MS);
 }
 
-/** What the guard is told. */
+/** The limits that the guard gets. */
 export function limitsOf(grants: SandboxGrants): { memoryMb: number; allowNet: boolean } {
   return { memoryMb: grants.memoryMb ?? DEFAULT_MEMORY_MB, allowNet: Boolean(grants.allowNet) };
 }

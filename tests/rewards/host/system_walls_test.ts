@@ -3,7 +3,7 @@ import {
   describeSystemWalls,
   findSystemWalls,
   wallPrefix,
-} from "../../../src/rewards/child/system_walls.ts";
+} from "../../../src/rewards/host/system_walls.ts";
 
 const all = {
   unshare: "/usr/bin/unshare",
@@ -12,7 +12,7 @@ const all = {
 };
 const none = { unshare: null, setpriv: null, prlimit: null };
 
-Deno.test("wallPrefix() enters the namespace before it follows the parent's death, which entering clears", () => {
+Deno.test("wallPrefix() enters the namespace before it sets the parent-death signal, which entering clears", () => {
   const prefix = wallPrefix(all, { memoryMb: 512, network: false });
   assert(prefix.indexOf(all.unshare) === 0);
   assert(prefix.indexOf(all.setpriv) > 0);
@@ -20,15 +20,15 @@ Deno.test("wallPrefix() enters the namespace before it follows the parent's deat
   assert(prefix.includes("--fsize=0"));
 });
 
-Deno.test("wallPrefix() leaves the network to a module that was granted it", () => {
+Deno.test("wallPrefix() keeps the network for a module that was granted it", () => {
   assert(!wallPrefix(all, { memoryMb: 512, network: true }).includes(all.unshare));
 });
 
-Deno.test("wallPrefix() uses nothing that is not there", () => {
+Deno.test("wallPrefix() uses only what exists", () => {
   assertEquals(wallPrefix(none, { memoryMb: 512, network: false }), []);
 });
 
-Deno.test("describeSystemWalls() says for each wall what it does or what its lack costs", async () => {
+Deno.test("describeSystemWalls() describes what each wall does, or what its absence costs", async () => {
   const lines = await describeSystemWalls();
   const walls = await findSystemWalls();
   assertEquals(lines.length, Deno.build.os === "linux" ? 3 : 1);

@@ -1,9 +1,9 @@
 /** The command line and environment of a child process. */
-import { childEntry } from "./program.ts";
+import { childEntry } from "../child/program.ts";
 import { findSystemWalls, wallPrefix } from "./system_walls.ts";
 import type { SandboxGrants } from "../types.ts";
 
-/** A command that starts a child with exactly these grants. */
+/** A command that starts a child with exactly the given grants. */
 export interface ChildCommand {
   program: string;
   args: string[];
@@ -11,7 +11,7 @@ export interface ChildCommand {
   cwd: string;
 }
 
-/** Thrown where this process lacks a permission that the sandbox needs. */
+/** Thrown if this process lacks a permission that the sandbox needs. */
 export class SandboxPermissionError extends Error {
   override name = "SandboxPermissionError";
 }
@@ -29,19 +29,19 @@ function allow(flag: string, granted: string[] | boolean | undefined): string[] 
   return [`--allow-${flag}=${granted.join(",")}`];
 }
 
-/** Builds the command. @throws SandboxPermissionError where the own permissions do not suffice. */
+/** Builds the command. @throws {SandboxPermissionError} if this process lacks permissions */
 export async function childCommand(grants: SandboxGrants): Promise<ChildCommand> {
   const memoryMb = grants.memoryMb ?? 512;
   const env: Record<string, string> = {
     DENO_WEBGPU_BACKEND: "none",
     DENO_NO_UPDATE_CHECK: "1",
-    // Nothing can be made below a file: the child keeps no cache and no storage.
+    // No folder can be created below a device file: the child keeps no cache and no storage.
     DENO_DIR: Deno.build.os === "windows" ? "NUL\\none" : "/dev/null/none",
     NO_COLOR: "1",
   };
   const network = grants.allowNet === true ||
     (Array.isArray(grants.allowNet) && grants.allowNet.length > 0);
-  // What the runtime itself needs; the module does not see it.
+  // Variables that the runtime itself needs; the module does not see them.
   const runtime = [
     ...(Deno.build.os === "windows" ? ["SystemRoot"] : []),
     ...(network ? ["DENO_CERT", "DENO_TLS_CA_STORE", "SSL_CERT_FILE", "SSL_CERT_DIR"] : []),
@@ -79,13 +79,13 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
     deno = Deno.execPath();
   } catch (error) {
     throw new SandboxPermissionError(
-      "Cannot start a reward process: this process may not learn where deno is; run with --allow-read",
+      "Cannot start a reward process: this process may not read the path of deno; run with --allow-read",
       { cause: error },
     );
   }
   const prefix = wallPrefix(await findSystemWalls(), { memoryMb, network });
   const [program, ...rest] = [...prefix, deno, ...args];
-  // Relative paths mean something to a module that may read files.
+  // A module that may read files can use relative paths.
   const bare = Deno.build.os === "windows" ? env.SystemRoot ?? "C:\\" : "/";
   const cwd = grants.allowRead ? Deno.cwd() : bare;
   return { program, args: rest, env, cwd };

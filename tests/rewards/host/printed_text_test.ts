@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { cleanLine, cleanLines } from "../../src/rewards/printed_text.ts";
+import { cleanLine, cleanLines } from "../../../src/rewards/host/printed_text.ts";
 
-Deno.test("cleanLine() takes out what steers a terminal or hides text", () => {
+Deno.test("cleanLine() removes what controls a terminal or hides text", () => {
   assertEquals(cleanLine("\x1b[31mred\x1b[0m\ttab"), "red tab");
   assertEquals(cleanLine("\x1b]0;title\x07x\x9b2Jy\x00\x08\x7f"), "xy");
   assertEquals(cleanLine("gp\u202en\u200b\u2066.\ufeffe\u2028xe\r"), "gpn.exe");

@@ -1,8 +1,8 @@
-/** Makes a module's output fit to be shown: as its own, without control characters, cut. */
+/** Makes a module's text safe to show: no control characters, limited in length. */
 
 /** C0 and C1 controls, format characters (bidirectional overrides, zero widths), separators, surrogates. */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
-/** Terminal escape sequences, as far as they have a form; the rest loses its escape character. */
+/** Complete terminal escape sequences; others lose only their escape character. */
 const ESCAPE_SEQUENCE = new RegExp(
   String.raw`(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?`,
   "g",
@@ -15,7 +15,7 @@ export function cleanLine(line: string, limit = 300): string {
   return clean.length > limit ? `${clean.slice(0, limit)}…` : clean;
 }
 
-/** At most `lines` lines of what was printed, each cleaned; the last says how much was cut. */
+/** At most `lines` cleaned lines of the output; the last states how many were cut. */
 export function cleanLines(printed: string[], lines = 20): string[] {
   const all = printed.flatMap((text) => text.split(/\r\n|\r|\n/, lines + 1))
     .map((line) => cleanLine(line)).filter((line) => line.trim() !== "");

@@ -1,10 +1,10 @@
-/** One child: a fresh `deno run` with the guard on its main thread, and the channel to it. */
-import type { ChildCommand } from "./command.ts";
-import { childPreamble } from "./program.ts";
-import { makeCodec } from "./codec.ts";
+/** One child process: a new `deno run` with the guard on its main thread, and the channel to it. */
+import type { ChildCommand } from "./child_command.ts";
+import { childPreamble } from "../child/program.ts";
+import { makeCodec } from "../child/codec.ts";
 import { FrameReader } from "./frame_reader.ts";
-import { type Frames, makeFrames } from "./frames.ts";
-import type { GuardMessage, HostMessage } from "./protocol.ts";
+import { type Frames, makeFrames } from "../child/frames.ts";
+import type { GuardMessage, HostMessage } from "../child/protocol.ts";
 
 /** How a child ended. */
 export interface ChildDeath {
@@ -14,7 +14,7 @@ export interface ChildDeath {
   refused: string[];
 }
 
-/** Thrown to whoever waits for an answer of a child that ended. */
+/** Thrown to the caller that waits for an answer if the child ends. */
 export class ChildDeathError extends Error {
   override name = "ChildDeathError";
   /** How it ended. */
@@ -26,7 +26,7 @@ export class ChildDeathError extends Error {
   }
 }
 
-/** Bytes that a child may write past the channel before it is ended. */
+/** Bytes that a child may write outside of frames before it is killed. */
 const NOISE_BYTES = 1 << 20;
 const codec = makeCodec();
 
@@ -34,7 +34,7 @@ const codec = makeCodec();
 export class SandboxChild {
   /** Resolves when the process is gone. */
   readonly dead: Promise<ChildDeath>;
-  /** What it printed past the channel since the last {@linkcode takeNoise}. */
+  /** What it wrote outside of frames since the last {@linkcode takeNoise}. */
   #noise: string[] = [];
   #noiseBytes = 0;
   #process: Deno.ChildProcess;
@@ -53,7 +53,7 @@ export class SandboxChild {
     this.#memoryBytes = Math.max(memoryMb, 192) * 2 ** 20;
     this.#writer = process.stdin.getWriter();
     this.dead = this.#ended();
-    // The host must be able to end with a child still warm; pending requests hold a timer.
+    // The host must be able to exit while a child is idle; a pending request holds a timer.
     process.unref();
   }
 
@@ -62,15 +62,15 @@ export class SandboxChild {
     return this.#process.pid;
   }
 
-  /** Whether the process still runs, as far as is known. */
+  /** Whether the process is not known to have ended. */
   get alive(): boolean {
     return this.#death === null;
   }
 
   /**
-   * Starts a child and waits until its guard is there.
+   * Starts a child and waits until its guard answers.
    *
-   * @throws ChildDeathError where the process does not come up
+   * @throws {ChildDeathError} if the process does not start
    */
   static async start(
     command: ChildCommand,
@@ -112,7 +112,7 @@ export class SandboxChild {
   /**
    * Sends a message and waits for the guard's answer.
    *
-   * @throws ChildDeathError where the process ends first, or is ended because it took too long
+   * @throws {ChildDeathError} if the process ends first, or is killed because it took too long
    */
   async request(message: HostMessage, timeoutMs: number): Promise<GuardMessage> {
     if (this.#waiting !== null) throw new Error("a sandbox child takes one request at a time");
@@ -122,7 +122,7 @@ export class SandboxChild {
     this.#waiting = waiting;
     this.#noiseBytes = 0;
     this.#sending = this.#sending.then(async () => this.#write(await this.#frames.seal(payload)));
-    // The guard keeps the time too and says more; the host's own clock is for a guard that cannot.
+    // The guard watches the time too and reports more; this timer is for a guard that cannot.
     const timer = setTimeout(
       () => this.kill("timeout", `it did not answer within ${timeoutMs} ms`),
       timeoutMs + 400,
@@ -135,20 +135,20 @@ export class SandboxChild {
     }
   }
 
-  /** What the child wrote past the channel since the last call of this. */
+  /** What the child wrote outside of frames since the last call of this method. */
   takeNoise(): string[] {
     const taken = this.#noise;
     this.#noise = [];
     return taken;
   }
 
-  /** Ends a process that answers what it was not asked. @throws ChildDeathError always */
+  /** Kills a process that sent an unexpected answer. @throws {ChildDeathError} always */
   broken(): never {
-    this.kill("crash", "it answered what it was not asked");
+    this.kill("crash", "it sent an unexpected answer");
     throw new ChildDeathError(this.#death!);
   }
 
-  /** Ends the process at once. */
+  /** Kills the process at once. */
   kill(reason: ChildDeath["reason"], detail: string, refused: string[] = []): void {
     if (this.#death !== null) return;
     this.#death = { reason, detail, refused };
@@ -156,13 +156,13 @@ export class SandboxChild {
     try {
       this.#process.kill("SIGKILL");
     } catch {
-      // It is gone already.
+      // It has already ended.
     }
     this.#writer.abort().catch(() => {});
     this.#waiting?.reject(new ChildDeathError(this.#death));
   }
 
-  /** Ends the process and waits until it is gone. */
+  /** Kills the process and waits until it is gone. */
   async close(): Promise<void> {
     this.kill("closed", "the sandbox was closed");
     this.#process.ref();
@@ -197,7 +197,7 @@ export class SandboxChild {
           if (this.#death?.reason === "flood") return;
         }
       } catch {
-        // A broken pipe: the process is ending, `dead` tells how.
+        // A broken pipe: the process is ending; `dead` gives the reason.
       }
     };
     pump(this.#process.stdout, (chunk) => {
@@ -213,7 +213,7 @@ export class SandboxChild {
   #takeNoise(bytes: Uint8Array): void {
     this.#noiseBytes += bytes.length;
     if (this.#noiseBytes > NOISE_BYTES) {
-      return this.kill("flood", `it wrote more than ${NOISE_BYTES >> 20} MB past the channel`);
+      return this.kill("flood", `it wrote more than ${NOISE_BYTES >> 20} MB outside of frames`);
     }
     const text = new TextDecoder().decode(bytes.subarray(0, 65536));
     if (this.#noise.length < 50) this.#noise.push(text.slice(0, 4000));
@@ -227,7 +227,7 @@ export class SandboxChild {
     this.#waiting?.resolve(message);
   }
 
-  /** Backstop to the guard's own watch, on Linux, where looking is cheap. */
+  /** A second check beside the guard's own, on Linux, where it is cheap. */
   #watchMemory(): void {
     if (Deno.build.os !== "linux") return;
     this.#watch = setInterval(() => {
@@ -244,7 +244,7 @@ export class SandboxChild {
 
   async #ended(): Promise<ChildDeath> {
     const status = await this.#process.status;
-    // What it still had to say stands in the pipe: give it a moment to be read.
+    // Its last output may still be in the pipe: leave a moment to read it.
     if (this.#death === null) await new Promise((resolve) => setTimeout(resolve, 20));
     await this.#opening;
     const how = status.signal === null ? `code ${status.code}` : status.signal;

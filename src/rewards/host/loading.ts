@@ -1,10 +1,10 @@
-/** Gets a checked graph into a child, and puts into words what went wrong. */
-import { type ChildDeath, ChildDeathError, type SandboxChild } from "./process.ts";
+/** Loads a checked graph into a child, and puts failures into words. */
+import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
 import { type ModuleGraph, RewardModuleError } from "../graph/module_graph.ts";
-import { cleanLine, cleanLines } from "../printed_text.ts";
-import type { ImportRequest, ModuleSource } from "./protocol.ts";
+import { cleanLine, cleanLines } from "./printed_text.ts";
+import type { ImportRequest, ModuleSource } from "../child/protocol.ts";
 
-/** Lets a child parse modules and tell their imports. @throws RewardModuleError where it cannot */
+/** Lets a child parse modules and return their imports. @throws {RewardModuleError} if it fails */
 export async function parse(
   child: SandboxChild,
   specifier: string,
@@ -21,7 +21,7 @@ export async function parse(
   return answer.requests;
 }
 
-/** Lets a child link and evaluate the graph that it parsed. @throws RewardModuleError */
+/** Lets a child link and evaluate the graph that it parsed. @throws {RewardModuleError} */
 export async function link(
   child: SandboxChild,
   specifier: string,
@@ -42,7 +42,7 @@ export async function link(
   return { names, printed: cleanLines([...answer.printed, ...child.takeNoise()]), refused };
 }
 
-/** The end of a child while it loaded a module, as an error of the module. */
+/** Turns the end of a child that loaded a module into an error of the module. */
 export function asModuleError(specifier: string, error: unknown): unknown {
   if (!(error instanceof ChildDeathError)) return error;
   return new RewardModuleError(
@@ -51,7 +51,7 @@ export function asModuleError(specifier: string, error: unknown): unknown {
   );
 }
 
-/** Why a child ended, with the way out. */
+/** Why a child ended, with advice. */
 export function deathText(
   death: ChildDeath | null,
   message: string,

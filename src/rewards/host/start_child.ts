@@ -1,11 +1,11 @@
-/** Starts a child with a module's grants, behind whatever walls this system really has. */
-import { childCommand } from "./command.ts";
-import { ChildDeathError, SandboxChild } from "./process.ts";
-import { BOOT_TIMEOUT_MS, limitsOf } from "../sandbox_grants.ts";
+/** Starts a child with a module's grants, behind the kernel walls that work on this system. */
+import { childCommand } from "./child_command.ts";
+import { ChildDeathError, SandboxChild } from "./child_process.ts";
+import { BOOT_TIMEOUT_MS, limitsOf } from "./sandbox_grants.ts";
 import { proveSystemWalls, wallsAreProven, wallsHold } from "./system_walls.ts";
 import type { SandboxGrants } from "../types.ts";
 
-/** A child that is ready to parse. @throws ChildDeathError where it does not come up */
+/** Starts a child that is ready to parse. @throws {ChildDeathError} if it does not start */
 export async function startChild(grants: SandboxGrants): Promise<SandboxChild> {
   const start = async (): Promise<SandboxChild> =>
     await SandboxChild.start(await childCommand(grants), limitsOf(grants), BOOT_TIMEOUT_MS);
@@ -18,7 +18,7 @@ export async function startChild(grants: SandboxGrants): Promise<SandboxChild> {
     const wall = error instanceof ChildDeathError || error instanceof Deno.errors.NotFound ||
       error instanceof Deno.errors.PermissionDenied;
     if (!wall) throw error;
-    // A wall that is there but may not be used here, as `unshare` in many containers.
+    // A program that exists but may not be used here, such as `unshare` in many containers.
     await proveSystemWalls();
     return await start();
   }
