@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { dirname, resolve } from "node:path";
+import { parse } from "@std/yaml";
 import type { ResolvedConfig, TrainingType } from "../src/config/types/config_types.ts";
 import {
   BACKEND_CHOICES,
@@ -11,6 +13,7 @@ import {
 } from "../src/config/schema/device_backend.ts";
 import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
 import { loadConfig, parseConfig } from "../src/config/load_config.ts";
+import { BUILTIN_SHAPES } from "../src/data/embedded/embedded_dataset.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, namesOfConfig } from "./named_paths.ts";
@@ -29,6 +32,9 @@ export interface TrainOptions {
   readonly backend: BackendChoice | undefined;
   readonly dryRun: boolean;
 }
+
+/** The file of a run that holds its filled-in config. */
+const RESOLVED_CONFIG = "config.resolved.yaml";
 
 const TRAINERS: readonly TrainingType[] = ["sft", "dpo", "grpo"];
 
@@ -107,7 +113,41 @@ export async function loadTrainConfig(train: TrainOptions): Promise<ResolvedConf
   };
   if (train.config !== undefined) return await loadConfig(train.config, settings);
   const { file, text } = EMBEDDED_CONFIGS[train.trainer];
-  return parseConfig(text, { ...settings, file });
+  return parseConfig(text, { ...settings, file, overrides: ownDataAlone(train.overrides) });
+}
+
+/**
+ * With training data of the user's and no evaluation data, the embedded config's evaluation set
+ * is left out: the user's own rows are split.
+ */
+function ownDataAlone(overrides: readonly string[]): readonly string[] {
+  const sets = (key: string) => overrides.findLast((text) => text.startsWith(`dataset.${key}=`));
+  const own = sets("train_data_path");
+  if (own === undefined || own.endsWith(`=${BUILTIN_SHAPES}`)) return overrides;
+  return ["dataset.eval_data_path=null", ...overrides];
+}
+
+/**
+ * The config of a resumed run holds out the rows that the run began with, whichever rule is the
+ * default now.
+ *
+ * @param resume a checkpoint's folder, or `auto`
+ */
+export async function withSplitOfRun(
+  config: ResolvedConfig,
+  resume: string | undefined,
+): Promise<ResolvedConfig> {
+  if (resume === undefined) return config;
+  const run = resume === "auto" ? config.training.output_dir : dirname(resolve(resume));
+  let text: string;
+  try {
+    text = await Deno.readTextFile(`${run}/${RESOLVED_CONFIG}`);
+  } catch {
+    return config; // no run to continue, or a checkpoint without its run
+  }
+  const begun = parse(text) as { dataset?: { split_rule?: unknown } } | null;
+  const split_rule = begun?.dataset?.split_rule === "datasets" ? "datasets" : "legacy";
+  return { ...config, dataset: { ...config.dataset, split_rule } };
 }
 
 /** The backend to ask for: `--backend`, else what `training.device` means. */
@@ -184,7 +224,7 @@ export const command: Command = {
     await checkNamedPaths(namesOfConfig(config));
     if (train.dryRun) return await dryRun(train, config, signal);
     const run = await runnerOf(config.training_type);
-    const { status } = await run(config, {
+    const { status } = await run(await withSplitOfRun(config, train.resume), {
       backend: backendOf(train, config),
       resume: train.resume,
       signal,

@@ -1,10 +1,10 @@
-import { RandomStream, shuffledIndices } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
 import type { FormatReader } from "./rows/formats.ts";
 import { type EncodedImage, readImages } from "./rows/image_cell.ts";
 import type { PlacedRow } from "./rows/row.ts";
 import type { RowSource } from "./sources/row_source.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
+import { splitPositions, type SplitRule } from "./splits/train_test_split.ts";
 
 /** How rows become examples. */
 export interface ExampleRules<E> {
@@ -51,6 +51,8 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   readonly #parts: Uint16Array;
   /** Characters of each example's texts. */
   readonly #lengths: Uint32Array;
+  /** Whether it has all usable rows of the source. */
+  readonly #whole: boolean;
   /** the last row read: the turns of a picture are requested one after the other. */
   #last: { readonly row: number; readonly placed: Promise<PlacedRow> } | null = null;
 
@@ -61,6 +63,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     parts: Uint16Array,
     lengths: Uint32Array,
     fingerprint: string,
+    whole: boolean,
   ) {
     this.name = from.name;
     this.columns = from.columns;
@@ -71,6 +74,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.#parts = parts;
     this.#lengths = lengths;
     this.fingerprint = fingerprint;
+    this.#whole = whole;
   }
 
   /**
@@ -120,6 +124,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       Uint16Array.from(parts),
       Uint32Array.from(lengths),
       fingerprint,
+      true,
     );
   }
 
@@ -209,34 +214,41 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       Uint16Array.from(wanted, (i) => this.#parts[i]),
       Uint32Array.from(wanted, (i) => this.#lengths[i]),
       this.fingerprint,
+      false,
     );
   }
 
   /**
    * Two parts that share no row: with `splitTurns` all turns of a picture stay on one side. The
-   * test part has ⌈share · rows⌉ rows, as scikit-learn's and `datasets`' `train_test_split`; both
-   * parts keep the order of the file.
+   * parts are those of `datasets`' `train_test_split(test_size=testShare, seed=seed)` on the rows
+   * of the file, in its order; unusable rows are left out afterwards.
    *
    * @param testShare between 0 and 1
    * @param seed decides which rows
+   * @param rule `legacy`: the rows and the order of runs that began with the earlier rule
    * @throws {DataError} if one part would be empty
    */
-  split(testShare: number, seed: number): { train: Dataset<E>; test: Dataset<E> } {
-    const rows = [...new Set(this.#rows)];
-    const testRows = Math.ceil(testShare * rows.length);
-    if (testRows < 1 || testRows >= rows.length) {
+  split(
+    testShare: number,
+    seed: number,
+    rule: SplitRule = "datasets",
+  ): { train: Dataset<E>; test: Dataset<E> } {
+    const used = [...new Set(this.#rows)];
+    // Unusable rows take part in the draw, as they do in `datasets`, if this is the whole data set.
+    const rows = this.#whole && rule === "datasets" ? [...Array(this.skipped.total).keys()] : used;
+    const examples = new Map<number, number[]>(used.map((row) => [row, []]));
+    this.#rows.forEach((row, example) => examples.get(row)!.push(example));
+    const part = (positions: Iterable<number>) =>
+      [...positions].flatMap((position) => examples.get(rows[position]) ?? []);
+    const { train, test } = splitPositions(rows.length, testShare, seed, rule);
+    const [trainExamples, testExamples] = [part(train), part(test)];
+    if (trainExamples.length === 0 || testExamples.length === 0) {
       throw new DataError(
-        `Cannot split ${this.name} into ${1 - testShare} and ${testShare}: ${rows.length} rows ` +
+        `Cannot split ${this.name} into ${1 - testShare} and ${testShare}: ${used.length} rows ` +
           `are too few; give eval_data_path`,
       );
     }
-    const order = shuffledIndices(rows.length, new RandomStream(seed, "split"));
-    const test = new Set(Array.from(order.subarray(0, testRows), (i) => rows[i]));
-    const numbers = Array.from(this.#rows.keys());
-    return {
-      train: this.select(numbers.filter((i) => !test.has(this.#rows[i]))),
-      test: this.select(numbers.filter((i) => test.has(this.#rows[i]))),
-    };
+    return { train: this.select(trainExamples), test: this.select(testExamples) };
   }
 }
 

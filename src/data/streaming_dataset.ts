@@ -3,6 +3,7 @@ import { DataError, RowSkipped } from "./data_error.ts";
 import { type ExampleRules, readExample } from "./dataset.ts";
 import type { EncodedImage } from "./rows/image_cell.ts";
 import type { RowSource } from "./sources/row_source.ts";
+import type { SplitRule } from "./splits/train_test_split.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
 
 /** Streams stop for unusable rows only after this many were looked at. */
@@ -77,11 +78,12 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
 
   /**
    * Two parts that share no row: each row falls to one by a number drawn for it, so that about
-   * `testShare` of them are the test part.
+   * `testShare` of them are the test part. (The rule of `datasets` needs the number of rows.)
    */
   split(
     testShare: number,
     seed: number,
+    _rule?: SplitRule,
   ): { train: StreamingDataset<E>; test: StreamingDataset<E> } {
     const part = (from: number, to: number) =>
       new StreamingDataset(

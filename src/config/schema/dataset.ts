@@ -30,8 +30,8 @@ export const datasetKeys: Table<DatasetSection> = {
     default: same(null),
     source: LAB_MAIN,
     meaning:
-      "Where the evaluation rows are. `null`: a fifth of the training rows, split off with " +
-      "seed 42.",
+      "Where the evaluation rows are. `null`: a fifth of the training rows, the very rows that " +
+      "`datasets`' `train_test_split(test_size=0.2, seed=42)` holds out.",
   },
   eval_split: {
     type: text(),
@@ -85,5 +85,21 @@ export const datasetKeys: Table<DatasetSection> = {
     default: same(false),
     source: OURS,
     meaning: "Each turn of a conversation is an example of its own, with the row's images.",
+  },
+  split_rule: {
+    type: oneOf(["datasets", "legacy"]),
+    default: same("datasets" as const),
+    source: OURS,
+    meaning:
+      "Which rows are held out if `eval_data_path` is `null`. `datasets`: the rows of Hugging " +
+      "Face's `train_test_split(test_size=0.2, seed=42)`, in its order. `legacy`: the rows of " +
+      "runs that began before this key existed; such runs resume with it by themselves.",
+  },
+  image_folder: {
+    type: nullable(text()),
+    default: same(null),
+    source: "LLaMA-Factory `image_folder` (`media_dir`)",
+    meaning:
+      "The folder that relative paths of pictures start from. `null`: the folder of the data file.",
   },
 };

@@ -52,6 +52,10 @@ export interface DatasetSection {
   reward_functions_fn: string[];
   streaming: boolean;
   split_turns: boolean;
+  /** Which rows are held out if no evaluation data is named. */
+  split_rule: "datasets" | "legacy";
+  /** The folder of pictures that rows name by relative paths; null: the folder of the data file. */
+  image_folder: string | null;
 }
 
 /** The names of the learning-rate schedules: Transformers', and nanoVLM's own. */

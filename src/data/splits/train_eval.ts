@@ -1,5 +1,6 @@
 import { DataError } from "../data_error.ts";
 import type { DatasetFormat } from "../rows/formats.ts";
+import type { SplitRule } from "./train_test_split.ts";
 import { type AnyDataset, loadDataset, type LoadDatasetOptions } from "../load_dataset.ts";
 
 /** The share of rows held out for evaluation if no evaluation data is named. */
@@ -15,10 +16,12 @@ export interface TrainEvalOptions<F extends DatasetFormat>
   readonly trainPath: string;
   /** `train_split`; default `train`. */
   readonly trainSplit?: string;
-  /** `eval_data_path`; null: a fifth of the training rows, chosen with seed 42. */
+  /** `eval_data_path`; null: a fifth of the training rows, as `datasets` splits them with seed 42. */
   readonly evalPath?: string | null;
   /** `eval_split`; default `test`. */
   readonly evalSplit?: string;
+  /** Which rows are held out if `evalPath` is null; default `datasets`. */
+  readonly splitRule?: SplitRule;
   /** False: load no evaluation data, and keep all rows for training. */
   readonly evaluation?: boolean;
 }
@@ -43,7 +46,7 @@ export async function loadTrainAndEval<F extends DatasetFormat>(
   const loaded = await loadDataset({ ...options, path: trainPath, split: trainSplit });
   if (options.evaluation === false) return { train: loaded, evaluation: null };
   if (evalPath === null) {
-    const { train, test } = loaded.split(EVAL_SHARE, EVAL_SPLIT_SEED);
+    const { train, test } = loaded.split(EVAL_SHARE, EVAL_SPLIT_SEED, options.splitRule);
     return { train, evaluation: test };
   }
   try {

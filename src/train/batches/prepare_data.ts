@@ -53,6 +53,7 @@ async function load<F extends DatasetFormat>(
     evalPath: dataset.eval_data_path,
     evalSplit: dataset.eval_split,
     evaluation,
+    splitRule: dataset.split_rule,
     streaming: dataset.streaming,
   });
 }
