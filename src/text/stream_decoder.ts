@@ -4,7 +4,7 @@
  * @module
  */
 import type { Tokenizer } from "./tokenizer.ts";
-import { isJsonObject } from "./tokenizer_files.ts";
+import { isJsonObject } from "./json_object.ts";
 
 /** The byte of each character that byte-level BPE writes for it (GPT-2's `bytes_to_unicode`). */
 function byteOfCharacter(): Map<string, number> {

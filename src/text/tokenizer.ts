@@ -5,16 +5,22 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { Template } from "@huggingface/jinja";
+import { AddedTokenFinder } from "./pipeline/added_tokens.ts";
+import { decoderOf, wordEncoder } from "./pipeline/token_model.ts";
+import { createNormalizer, type Normalizer } from "./pipeline/normalizer.ts";
+import { createPreTokenizer, type PreTokenizer } from "./pipeline/pre_tokenizer.ts";
 import {
   addExtraTokens,
+  extraTokensByRole,
+  resolveAddedTokens,
+  specialTokensByRole,
+} from "./special_tokens.ts";
+import {
   chatTemplateOf,
   checkTokenizerJson,
-  extraTokensByRole,
   readTokenizerFiles,
-  specialTokensByRole,
   type TokenizerConfigJson,
   type TokenizerFiles,
-  type TokenizerJson,
   writeTokenizerFiles,
 } from "./tokenizer_files.ts";
 
@@ -28,20 +34,6 @@ export interface ChatMessage {
 const PIECE_CACHE_SIZE = 20_000;
 /** Longer pieces are not cached. */
 const PIECE_CACHE_LENGTH = 256;
-
-/** True if the text between two special tokens can be encoded independently of the rest. */
-function piecesAreIndependent(tokenizer: TokenizerJson): boolean {
-  if (tokenizer.normalizer !== null) return false;
-  const shape = JSON.stringify(tokenizer.pre_tokenizer ?? null);
-  if (shape.includes("Metaspace") || shape.includes('"add_prefix_space":true')) return false;
-  return tokenizer.added_tokens.every(
-    (t) => !t.lstrip && !t.rstrip && !t.single_word && !t.normalized,
-  );
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\\/-]/g, "\\$&");
-}
 
 /**
  * A tokenizer of the Hugging Face `tokenizers` format with a chat template, as nanoVLM uses it.
@@ -60,27 +52,44 @@ export class Tokenizer {
   readonly #roles: Map<string, string>;
   readonly #addedIds: Map<string, number>;
   readonly #specialIds: Set<number>;
-  readonly #splitter: RegExp | null;
+  /** Tokens found in the text as written, and those found after it is normalized. */
+  readonly #rawFinder: AddedTokenFinder;
+  readonly #normalizedFinder: AddedTokenFinder;
+  readonly #normalize: Normalizer;
+  readonly #preTokenize: PreTokenizer;
+  readonly #encodeWords: (words: string[]) => string[];
   readonly #pieceCache = new Map<string, readonly number[]>();
   #template: Template | null = null;
   #vocabSize = 0;
 
   private constructor(files: TokenizerFiles) {
     this.#files = files;
-    this.#encoder = new HuggingFaceTokenizer(files.tokenizer, {
-      ...files.config,
-      clean_up_tokenization_spaces: files.config.clean_up_tokenization_spaces ?? false,
-    });
+    // The library encodes words and decodes ids; what comes before the model is ours.
+    this.#encoder = new HuggingFaceTokenizer(
+      {
+        ...files.tokenizer,
+        normalizer: null,
+        pre_tokenizer: null,
+        post_processor: null,
+        decoder: decoderOf(files.tokenizer),
+      },
+      { clean_up_tokenization_spaces: files.config.clean_up_tokenization_spaces ?? false },
+    );
     this.#roles = specialTokensByRole(files);
     this.#addedIds = new Map(files.tokenizer.added_tokens.map((t) => [t.content, t.id]));
     this.#specialIds = new Set(
       files.tokenizer.added_tokens.filter((t) => t.special).map((t) => t.id),
     );
-    const longestFirst = [...this.#addedIds.keys()].filter((t) => t.length > 0)
-      .sort((a, b) => b.length - a.length).map(escapeRegExp);
-    this.#splitter = longestFirst.length > 0 && piecesAreIndependent(files.tokenizer)
-      ? new RegExp(`(${longestFirst.join("|")})`)
-      : null;
+    this.#encodeWords = wordEncoder(files.tokenizer, this.#encoder);
+    this.#normalize = createNormalizer(files.tokenizer.normalizer);
+    this.#preTokenize = createPreTokenizer(files.tokenizer.pre_tokenizer);
+    const tokens = files.tokenizer.added_tokens;
+    const byText = (isNormalized: boolean) =>
+      tokens.filter((t) => (t.normalized ?? !t.special) === isNormalized);
+    this.#rawFinder = new AddedTokenFinder(new Map(byText(false).map((t) => [t.content, t])));
+    this.#normalizedFinder = new AddedTokenFinder(
+      new Map(byText(true).map((t) => [this.#normalize(t.content), t])),
+    );
   }
 
   /**
@@ -90,7 +99,7 @@ export class Tokenizer {
    * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
    */
   static async fromFolder(dir: string): Promise<Tokenizer> {
-    return new Tokenizer(await readTokenizerFiles(dir));
+    return new Tokenizer(resolveAddedTokens(await readTokenizerFiles(dir)));
   }
 
   /**
@@ -100,10 +109,10 @@ export class Tokenizer {
    * @throws {Error} if `files.tokenizer` is not a tokenizer.json
    */
   static fromJson(files: { tokenizer: unknown; config?: TokenizerConfigJson }): Tokenizer {
-    return new Tokenizer({
+    return new Tokenizer(resolveAddedTokens({
       tokenizer: checkTokenizerJson(files.tokenizer, "tokenizer.json"),
       config: files.config ?? {},
-    });
+    }));
   }
 
   /**
@@ -197,29 +206,37 @@ export class Tokenizer {
    */
   encode(text: string): number[] {
     if (text.length === 0) return [];
-    if (this.#splitter === null) return this.#encodePiece(text).slice();
     const ids: number[] = [];
-    // Odd elements are the added tokens captured by the splitter's group.
-    const pieces = text.split(this.#splitter);
-    for (let i = 0; i < pieces.length; i++) {
-      if (pieces[i].length === 0) continue;
-      if (i % 2 === 1) {
-        const id = this.#addedIds.get(pieces[i]);
-        if (id !== undefined) ids.push(id);
+    for (const section of this.#rawFinder.split(text, true)) {
+      if ("id" in section) {
+        ids.push(section.id);
         continue;
       }
-      for (const id of this.#encodePiece(pieces[i])) ids.push(id);
+      for (const id of this.#encodePiece(section.text, section.isStart)) ids.push(id);
     }
     return ids;
   }
 
-  #encodePiece(text: string): readonly number[] {
-    const known = this.#pieceCache.get(text);
+  /** Ids of text without tokens that are found as written, cached. */
+  #encodePiece(text: string, isStart: boolean): readonly number[] {
+    const key = (isStart ? "^" : " ") + text;
+    const known = this.#pieceCache.get(key);
     if (known !== undefined) return known;
-    const ids = this.#encoder.encode(text, { add_special_tokens: false }).ids;
+    const ids: number[] = [];
+    for (const section of this.#normalizedFinder.split(this.#normalize(text), isStart)) {
+      if ("id" in section) {
+        ids.push(section.id);
+        continue;
+      }
+      const words = this.#preTokenize(section.text, section.isStart);
+      for (const token of this.#encodeWords(words)) {
+        const id = this.#encoder.token_to_id(token);
+        if (id !== undefined) ids.push(id);
+      }
+    }
     if (text.length <= PIECE_CACHE_LENGTH) {
       if (this.#pieceCache.size >= PIECE_CACHE_SIZE) this.#pieceCache.clear();
-      this.#pieceCache.set(text, ids);
+      this.#pieceCache.set(key, ids);
     }
     return ids;
   }

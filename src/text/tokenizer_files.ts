@@ -1,25 +1,16 @@
 /**
- * The three JSON files of a Hugging Face tokenizer: reading, checking, adding nanoVLM's extra
- * tokens, and writing.
+ * The three JSON files of a Hugging Face tokenizer: reading, checking and writing.
  *
  * @module
  */
 import { makeFolder, writeJsonFile } from "../json_file.ts";
-
-/** One entry of `added_tokens` in tokenizer.json. */
-export interface AddedTokenEntry {
-  id: number;
-  content: string;
-  single_word?: boolean;
-  lstrip?: boolean;
-  rstrip?: boolean;
-  normalized?: boolean;
-  special?: boolean;
-}
+import { isJsonObject } from "./json_object.ts";
+import type { AddedToken } from "./pipeline/added_tokens.ts";
+import { NAMED_TOKENS, specialTokensByRole } from "./special_tokens.ts";
 
 /** tokenizer.json, as far as this library looks into it. */
 export interface TokenizerJson {
-  added_tokens: AddedTokenEntry[];
+  added_tokens: AddedToken[];
   model: { vocab: Record<string, number> | [string, number][]; [key: string]: unknown };
   [key: string]: unknown;
 }
@@ -31,11 +22,6 @@ export type TokenizerConfigJson = Record<string, unknown>;
 export interface TokenizerFiles {
   tokenizer: TokenizerJson;
   config: TokenizerConfigJson;
-}
-
-/** A parsed JSON value that is an object and not a list. */
-export function isJsonObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -110,27 +96,29 @@ export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
     );
   }
   const tokenizer = checkTokenizerJson(parsed, path);
-  const config: TokenizerConfigJson = {};
-  for (const name of ["special_tokens_map.json", "tokenizer_config.json"]) {
+  const readObject = async (name: string): Promise<TokenizerConfigJson | null> => {
     const text = await readOptionalText(`${dir}/${name}`);
-    if (text === null) continue;
+    if (text === null) return null;
     const value = await readJson(`${dir}/${name}`);
-    if (!isJsonObject(value)) {
-      throw new Error(`Cannot read ${dir}/${name}: wanted a JSON object, got ${text.slice(0, 40)}`);
-    }
-    Object.assign(config, value);
+    if (isJsonObject(value)) return value;
+    throw new Error(`Cannot read ${dir}/${name}: wanted a JSON object, got ${text.slice(0, 40)}`);
+  };
+  const own = await readObject("tokenizer_config.json") ?? {};
+  const map = await readObject("special_tokens_map.json") ?? {};
+  // As in Transformers, the map's named tokens count only in files without `added_tokens_decoder`,
+  // and then before those of tokenizer_config.json.
+  const named = NAMED_TOKENS.filter((role) => map[role] !== undefined && map[role] !== null);
+  const mapCounts = own.added_tokens_decoder === undefined;
+  const config: TokenizerConfigJson = { ...map, ...own };
+  for (const role of [...named, "additional_special_tokens"]) {
+    if (map[role] === undefined) continue;
+    if (mapCounts) config[role] = map[role];
+    else if (own[role] === undefined) delete config[role];
   }
   // transformers since 4.51 may keep the template in a file of its own, which then wins.
   const template = await readOptionalText(`${dir}/chat_template.jinja`);
   if (template !== null) config.chat_template = template;
   return { tokenizer, config };
-}
-
-/** Text of a special token, given as a string or as an AddedToken object. */
-export function tokenContent(value: unknown): string | null {
-  if (typeof value === "string") return value;
-  if (isJsonObject(value) && typeof value.content === "string") return value.content;
-  return null;
 }
 
 /** The template of `chat_template`: a string, or the one called "default" in a list. */
@@ -144,99 +132,6 @@ export function chatTemplateOf(config: TokenizerConfigJson): string | null {
     }
   }
   return null;
-}
-
-/** Size of the model's own vocabulary, without added tokens. */
-function modelVocabSize(tokenizer: TokenizerJson): number {
-  const vocab = tokenizer.model.vocab;
-  return Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
-}
-
-/** Id of a token of the model's vocabulary. */
-function modelTokenId(tokenizer: TokenizerJson, token: string): number | null {
-  const vocab = tokenizer.model.vocab;
-  if (Array.isArray(vocab)) {
-    const index = vocab.findIndex((entry) => entry[0] === token);
-    return index < 0 ? null : index;
-  }
-  return Object.hasOwn(vocab, token) ? vocab[token] : null;
-}
-
-/**
- * What nanoVLM's `get_tokenizer` does to a tokenizer: its extra special tokens that do not exist
- * yet get the next free ids, in order; the padding token becomes the end token; and the chat
- * template is set. (The rule for the next id is that of `AddedVocabulary` in the tokenizers
- * library.)
- *
- * @param files not modified
- * @param extraTokens special tokens by role, e.g. `image_token`
- * @param chatTemplate a Jinja template; null keeps the present one
- * @returns new files
- */
-export function addExtraTokens(
-  files: TokenizerFiles,
-  extraTokens: Record<string, string>,
-  chatTemplate: string | null,
-): TokenizerFiles {
-  const added = files.tokenizer.added_tokens.map((entry) => ({ ...entry }));
-  const vocabSize = modelVocabSize(files.tokenizer);
-  let nextId = added.reduce((next, entry) => Math.max(next, entry.id + 1), vocabSize);
-  for (const content of Object.values(extraTokens)) {
-    const present = added.find((entry) => entry.content === content);
-    if (present !== undefined) {
-      present.special = true;
-      continue;
-    }
-    const id = modelTokenId(files.tokenizer, content) ?? nextId++;
-    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    added.push({ id, content, ...flags, special: true });
-  }
-  const config: TokenizerConfigJson = { ...files.config, ...extraTokens };
-  const present = isJsonObject(config.extra_special_tokens) ? config.extra_special_tokens : {};
-  config.extra_special_tokens = { ...present, ...extraTokens };
-  const end = tokenContent(config.eos_token);
-  if (end !== null) config.pad_token = end;
-  if (chatTemplate !== null) config.chat_template = chatTemplate;
-  return { tokenizer: { ...files.tokenizer, added_tokens: added }, config };
-}
-
-/** Keys of tokenizer_config.json that name one special token, in transformers' order. */
-const NAMED_TOKENS = [
-  "bos_token",
-  "eos_token",
-  "unk_token",
-  "sep_token",
-  "pad_token",
-  "cls_token",
-  "mask_token",
-] as const;
-
-/**
- * Special tokens by role: transformers' named ones and the extra ones, their texts. An extra one
- * stands under `extra_special_tokens`, or at the top of the config or of special_tokens_map.json.
- *
- * @param files of one tokenizer, special_tokens_map.json merged into the config
- */
-export function specialTokensByRole(files: TokenizerFiles): Map<string, string> {
-  const { config } = files;
-  const added = new Set(files.tokenizer.added_tokens.map((entry) => entry.content));
-  const roles = new Map<string, string>();
-  for (const name of NAMED_TOKENS) {
-    const content = tokenContent(config[name]);
-    if (content !== null) roles.set(name, content);
-  }
-  const extra = isJsonObject(config.extra_special_tokens) ? config.extra_special_tokens : {};
-  for (const [role, value] of Object.entries({ ...config, ...extra })) {
-    const content = tokenContent(value);
-    if (content !== null && added.has(content)) roles.set(role, content);
-  }
-  return roles;
-}
-
-/** Those of `specialTokensByRole` that are not transformers' own: image and row/column tokens. */
-export function extraTokensByRole(roles: ReadonlyMap<string, string>): Record<string, string> {
-  const named: readonly string[] = NAMED_TOKENS;
-  return Object.fromEntries([...roles].filter(([role]) => !named.includes(role)));
 }
 
 /**
