@@ -77,6 +77,17 @@ export {
   type VqaScores,
 } from "./src/evaluate/evaluate_vqa.ts";
 export {
+  METRIC_NAMES,
+  type MetricName,
+  scoreAnswer,
+  type ScoreOptions,
+} from "./src/evaluate/metrics/score_answer.ts";
+export type {
+  GroupedScore,
+  MetricRequest,
+  MetricScore,
+} from "./src/evaluate/metrics/metric_tally.ts";
+export {
   evaluatePreference,
   type EvaluatePreferenceOptions,
   type PreferenceScores,

@@ -8,12 +8,14 @@ import type { SkippedRows } from "../src/data/rows/skipped_rows.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
+import { METRIC_NAMES } from "../src/evaluate/metrics/score_answer.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import type { LoadedModel } from "../src/generate/load_model.ts";
 import { formatTable } from "../src/report/terminal/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { metricsOf, metricsRecord, metricsTable } from "./eval_metrics.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
 import { openModel } from "./open_model.ts";
 import { required } from "./required.ts";
@@ -36,6 +38,10 @@ export interface EvalOptions {
   readonly json: boolean;
   /** Keep the earlier turns of a conversation in each question. */
   readonly withHistory: boolean;
+  /** Metrics beside exact match, for `vqa`: NAME or NAME:STYLE. */
+  readonly metrics: readonly string[];
+  /** Column whose values group the metrics. */
+  readonly by: string | undefined;
   /** Reward modules, for `grpo`. */
   readonly rewards: readonly string[];
   readonly maxNewTokens: number | undefined;
@@ -57,6 +63,13 @@ const options: readonly OptionSpec[] = [
   { name: "batch-size", kind: "integer", min: 1, value: "N", summary: "rows a batch" },
   { name: "out", kind: "text", value: "F.jsonl", summary: "write each answer as a line" },
   { name: "with-history", kind: "flag", summary: "vqa: ask with the earlier turns" },
+  {
+    name: "metric",
+    kind: "list",
+    value: "NAME[:STYLE]",
+    summary: `vqa: score by this too: ${METRIC_NAMES.join(", ")}`,
+  },
+  { name: "by", kind: "text", value: "COLUMN", summary: "vqa: the metrics for each value of it" },
   { name: "reward", kind: "list", value: "MODULE", summary: "grpo: a reward module" },
   {
     name: "max-new-tokens",
@@ -91,6 +104,8 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
     out: parsed.text("out"),
     json: parsed.flag("json"),
     withHistory: parsed.flag("with-history"),
+    metrics: parsed.list("metric"),
+    by: parsed.text("by"),
     rewards: parsed.list("reward"),
     maxNewTokens: parsed.number("max-new-tokens"),
     backend: parsed.text("backend") as BackendChoice | undefined,
@@ -147,19 +162,22 @@ async function evaluateAsVqa(
   signal: AbortSignal,
 ): Promise<Measured> {
   const dataset = await untilAborted(evaluationData(asked.data, "vqa", asked), signal);
-  const { examples, questions, exactMatch, byType } = await evaluateVqa(loaded, dataset, {
+  const { examples, questions, exactMatch, byType, metrics } = await evaluateVqa(loaded, dataset, {
     withHistory: asked.withHistory,
+    metrics: metricsOf(asked.metrics),
+    groupBy: asked.by,
     batchSize: asked.batchSize,
     maxNewTokens: asked.maxNewTokens,
     signal,
     onProgress: progressLine("questions answered"),
-    onAnswer: ({ question, expected, answer, correct, type }) =>
+    onAnswer: ({ question, expected, answer, correct, type, scores }) =>
       lines.write({
         question,
         expected,
         answer,
         correct,
         ...(type === null ? {} : { answer_type: type }),
+        ...(asked.metrics.length > 0 ? { scores } : {}),
       }),
   });
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
@@ -181,9 +199,10 @@ async function evaluateAsVqa(
           ]),
         ),
       }),
+      ...(metrics.size === 0 ? {} : { metrics: metricsRecord(metrics) }),
     },
     skipped: dataset.skipped,
-    table: formatTable(
+    table: metricsTable(metrics) + formatTable(
       [{ header: "answers" }, { header: "questions", align: "right" }, {
         header: "exact match",
         align: "right",
@@ -309,6 +328,7 @@ export const command: Command = {
   onInterrupt: "ending after this batch",
   async run(args, { signal }) {
     const asked = parseEvalArguments(args);
+    metricsOf(asked.metrics);
     await checkNamedPaths([
       ["--model", "model", asked.model],
       ...namedModel("--adapter", asked.adapter),

@@ -7,6 +7,9 @@ import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/rows/formats.ts";
 import type { LoadedModel } from "../generate/load_model.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
+import { type Cell, cellText, describeCell } from "../data/rows/row.ts";
+import { type GroupedScore, type MetricRequest, MetricTally } from "./metrics/metric_tally.ts";
+import type { MetricName } from "./metrics/score_answer.ts";
 import { ExactMatchTally, type MatchScore } from "./exact_match.ts";
 import { chatBuilder, type Question, questionsOf, withPictures } from "./question_rows.ts";
 
@@ -17,12 +20,18 @@ export interface AnsweredQuestion {
   readonly answer: string;
   readonly correct: boolean;
   readonly type: string | null;
+  /** Score by metric; empty if none was asked for. */
+  readonly scores: Readonly<Record<string, number>>;
 }
 
 /** How to evaluate. */
 export interface EvaluateVqaOptions extends AnswerOptions {
   /** Keep the earlier turns, with their expected answers, in each question. */
   readonly withHistory?: boolean;
+  /** Metrics beside exact match; none by default. */
+  readonly metrics?: readonly MetricRequest[];
+  /** Column by whose values the metrics are grouped too; none by default. */
+  readonly groupBy?: string;
   /** Gets each question in the order of the data. */
   readonly onAnswer?: (answered: AnsweredQuestion, source: Question) => void | Promise<void>;
 }
@@ -32,6 +41,15 @@ export interface VqaScores extends MatchScore {
   /** Rows whose questions were asked. */
   readonly examples: number;
   readonly byType: ReadonlyMap<string, MatchScore>;
+  /** By the metric's name, in the order asked for. */
+  readonly metrics: ReadonlyMap<MetricName, GroupedScore>;
+}
+
+/** Name of the group that a cell of the grouping column stands for. */
+function groupOf(cell: Cell | undefined): string {
+  const text = cellText(cell);
+  if (text !== null) return text;
+  return typeof cell === "number" || typeof cell === "boolean" ? String(cell) : describeCell(cell);
 }
 
 /** Pictures held at once, 256 MiB of tiles. */
@@ -53,8 +71,10 @@ export async function evaluateVqa(
   options: EvaluateVqaOptions = {},
 ): Promise<VqaScores> {
   const { withHistory = false, onAnswer, onProgress, batchSize = 64, signal, ...rest } = options;
+  const { metrics = [], groupBy } = options;
   const builder = chatBuilder(loaded);
   const tally = new ExactMatchTally();
+  const metricTally = new MetricTally(metrics);
   let window: Question[] = [], bytes = 0, done = 0, rows = 0, examples = 0;
   const flush = async () => {
     const before = done;
@@ -66,9 +86,11 @@ export async function evaluateVqa(
     });
     if (signal?.aborted) return;
     for (const [i, source] of window.entries()) {
-      const { question, expected, type } = source;
+      const { question, expected, accepted, type, columns } = source;
       const correct = tally.add(answers[i], expected, type);
-      await onAnswer?.({ question, expected, answer: answers[i], correct, type }, source);
+      const group = groupBy === undefined ? null : groupOf(columns[groupBy]);
+      const scores = metricTally.add(answers[i], accepted, group);
+      await onAnswer?.({ question, expected, answer: answers[i], correct, type, scores }, source);
     }
     done += window.length;
     examples += rows;
@@ -83,5 +105,10 @@ export async function evaluateVqa(
     if (window.length >= WINDOW_BATCHES * batchSize || bytes >= WINDOW_BYTES) await flush();
   }
   if (window.length > 0) await flush();
-  return { examples, ...tally.overall, byType: tally.byType };
+  return {
+    examples,
+    ...tally.overall,
+    byType: tally.byType,
+    metrics: metricTally.scores,
+  };
 }

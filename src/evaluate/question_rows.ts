@@ -14,6 +14,7 @@ import { ImageDecodeError } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { LoadedModel } from "../generate/load_model.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { acceptedAnswers } from "./accepted_answers.ts";
 
 /** A question with what should be answered. */
 export interface Question extends TextPrompt {
@@ -21,8 +22,12 @@ export interface Question extends TextPrompt {
   /** The last user's text. */
   readonly question: string;
   readonly expected: string;
-  /** Kind of answer, where the data has a column of it. */
+  /** Answers that a metric accepts; `expected` alone if the data has no others. */
+  readonly accepted: readonly string[];
+  /** Kind of answer, if the data has a column of it. */
   readonly type: string | null;
+  /** The row's other columns. */
+  readonly columns: Row;
 }
 
 /** An example with pictures as files hold them. */
@@ -121,6 +126,8 @@ export function questionsOf(
     ],
     question: user,
     expected: assistant,
+    accepted: acceptedAnswers(example.columns, turn, example.turns.length, assistant),
     type: answerType(example.columns, turn),
+    columns: example.columns,
   }));
 }

@@ -133,7 +133,13 @@ Deno.test("evaluateVqa() counts a right answer as right", async () => {
   const texts = [{ user: (row.texts as Row[])[0].user, assistant: ` ${said.toUpperCase()} ` }];
   const dataset = await datasetFromRows([{ images: row.images, texts }], { format: "vqa" });
   const scores = await evaluateVqa(loaded, dataset, { maxNewTokens: 3 });
-  assertEquals(scores, { examples: 1, questions: 1, exactMatch: 1, byType: new Map() });
+  assertEquals(scores, {
+    examples: 1,
+    questions: 1,
+    exactMatch: 1,
+    byType: new Map(),
+    metrics: new Map(),
+  });
   loaded.model.dispose();
 });
 
@@ -214,4 +220,35 @@ Deno.test("formatOfData() tells formats by their columns, and says what is wante
   assertEquals(await format({ prompt: "a", answer: "b" }), "grpo");
   await assertRejects(() => format({ question: "a" }), Error, "Cannot tell what");
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("evaluateVqa() scores by metrics with all accepted answers, by group", async () => {
+  const loaded = await load();
+  const [{ images }] = await vqaRows(1);
+  const rows: Row[] = [{ images, texts: [{ user: "Q", assistant: "x" }], kind: "other" }];
+  const first: AnsweredQuestion[] = [];
+  const options = { maxNewTokens: 3, onAnswer: (one: AnsweredQuestion) => void first.push(one) };
+  await evaluateVqa(loaded, await datasetFromRows(rows, { format: "vqa" }), options);
+  const [{ answer, scores: none }] = first;
+  assertEquals(none, {});
+  // The column `answers` counts, and not the turn's own answer.
+  rows.push({ ...rows[0], answers: ["nothing", answer], kind: "known" });
+  rows.push({
+    ...rows[0],
+    answers: ["a", answer, answer, answer, answer].map((answer) => ({ answer })),
+  });
+  const measured = await evaluateVqa(loaded, await datasetFromRows(rows, { format: "vqa" }), {
+    ...options,
+    metrics: [{ name: "contains" }, { name: "vqa_accuracy", style: "vqav2" }],
+    groupBy: "kind",
+  });
+  const contains = measured.metrics.get("contains")!;
+  assertEquals(contains.overall.questions, 3);
+  assertAlmostEquals(contains.overall.mean, 2 / 3, 1e-12);
+  assertEquals([...contains.byGroup].map(([group, { mean }]) => [group, mean]), [
+    ["known", 1],
+    ["other", 0.5],
+  ]);
+  assertEquals(first.at(-1)!.scores, { contains: 1, vqa_accuracy: 1 });
+  loaded.model.dispose();
 });

@@ -21,9 +21,21 @@ export interface ScoreOptions {
   readonly choices?: readonly string[];
 }
 
+/** Name of a metric. */
+export type MetricName =
+  | "exact_match"
+  | "anls"
+  | "relaxed_accuracy"
+  | "vqa_accuracy"
+  | "choice"
+  | "contains"
+  | "yes_no"
+  | "box_iou_50"
+  | "token_f1";
+
 /** A metric: what it is, its styles, and its score of one answer. */
 export interface Metric {
-  readonly name: string;
+  readonly name: MetricName;
   readonly summary: string;
   /** The first one is the default. */
   readonly styles?: readonly string[];
@@ -35,7 +47,7 @@ export interface Metric {
   ) => number;
 }
 
-const METRICS = [
+const METRICS: readonly Metric[] = [
   {
     name: "exact_match",
     summary: "the answer, but for outer white space and case",
@@ -87,10 +99,7 @@ const METRICS = [
     summary: "F1 of the words that text and answer share (SQuAD)",
     score: tokenF1,
   },
-] as const satisfies readonly Metric[];
-
-/** Name of a metric. */
-export type MetricName = typeof METRICS[number]["name"];
+];
 
 /** Names of all metrics. */
 export const METRIC_NAMES: readonly MetricName[] = METRICS.map(({ name }) => name);
@@ -106,7 +115,7 @@ export function isMetricName(name: string): name is MetricName {
  * @throws {RangeError} if there is none of that name
  */
 export function metricOf(name: string): Metric {
-  const metric: Metric | undefined = METRICS.find((one) => one.name === name);
+  const metric = METRICS.find((one) => one.name === name);
   if (metric === undefined) {
     throw new RangeError(`Unknown metric ${name}; want one of ${METRIC_NAMES.join(", ")}`);
   }

@@ -48,7 +48,7 @@ Deno.test("configs/README.md has every key of the contract", () => {
 Deno.test("the embedded configs equal configs/shapes_*.yaml byte for byte", async () => {
   for (const trainer of ["sft", "dpo", "grpo"] as const) {
     const { file, text } = EMBEDDED_CONFIGS[trainer];
-    const written = await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
+    const written = await Deno.readTextFile(new URL(`../../../${file}`, import.meta.url));
     assert(text === written, `run deno task embed-configs: ${file}`);
     assertEquals(parseConfig(text).training_type, trainer);
   }

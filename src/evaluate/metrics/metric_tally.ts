@@ -1,0 +1,128 @@
+/**
+ * Scores of several metrics over a data set, overall and by group, with confidence intervals.
+ *
+ * @module
+ */
+import { RandomStream } from "../../random.ts";
+import { type MetricName, metricOf, scoreAnswer, type ScoreOptions } from "./score_answer.ts";
+import { type YesNoAnswer, yesNoScores } from "./yes_no.ts";
+
+/** A metric with its settings. */
+export interface MetricRequest extends ScoreOptions {
+  readonly name: MetricName;
+}
+
+/** Mean of a metric, with the interval that holds it in 95 of 100 data sets of this kind. */
+export interface MetricScore {
+  readonly questions: number;
+  /** 0 … 1; 0 without questions. */
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Score of a metric overall and by group. */
+export interface GroupedScore {
+  readonly overall: MetricScore;
+  /** By the value of the grouping column, in alphabetical order; empty without one. */
+  readonly byGroup: ReadonlyMap<string, MetricScore>;
+  /** What only a whole data set has: precision, recall, F1 and more of `yes_no`. */
+  readonly further: Readonly<Record<string, number>>;
+}
+
+const RESAMPLES = 1000;
+/** Share of resamples that lie outside of the interval at either end. */
+const TAIL = 0.025;
+
+/**
+ * A percentile bootstrap interval of a mean (Efron, 1979), from 1,000 resamples.
+ *
+ * @param values at least one
+ * @param seed the same seed gives the same interval
+ * @returns mean and 95 % interval
+ */
+export function bootstrapMean(values: readonly number[], seed = 42): MetricScore {
+  const questions = values.length;
+  if (questions === 0) return { questions, mean: 0, low: 0, high: 0 };
+  const mean = values.reduce((sum, value) => sum + value, 0) / questions;
+  const random = new RandomStream(seed, "bootstrap");
+  const means = new Float64Array(RESAMPLES);
+  for (let sample = 0; sample < RESAMPLES; sample++) {
+    let sum = 0;
+    for (let i = 0; i < questions; i++) sum += values[Math.floor(random.nextFloat() * questions)];
+    means[sample] = sum / questions;
+  }
+  means.sort();
+  return {
+    questions,
+    mean,
+    low: means[Math.floor(TAIL * RESAMPLES)],
+    high: means[Math.ceil((1 - TAIL) * RESAMPLES) - 1],
+  };
+}
+
+/**
+ * Reads `NAME` or `NAME:STYLE`.
+ *
+ * @throws {RangeError} if there is no such metric or style
+ */
+export function parseMetric(text: string): MetricRequest {
+  const [name, style] = text.split(":", 2);
+  const metric = metricOf(name);
+  if (style !== undefined && !metric.styles?.includes(style)) {
+    throw new RangeError(
+      `Unknown style ${style} of ${name}; want ${
+        metric.styles === undefined ? "none" : `one of ${metric.styles.join(", ")}`
+      }`,
+    );
+  }
+  return { name: metric.name, ...(style === undefined ? {} : { style }) };
+}
+
+/** Collects the scores of answers. */
+export class MetricTally {
+  readonly #metrics: readonly MetricRequest[];
+  readonly #scores: number[][];
+  readonly #groups: (string | null)[] = [];
+  readonly #answered: YesNoAnswer[] = [];
+
+  /** @param metrics to score by */
+  constructor(metrics: readonly MetricRequest[]) {
+    this.#metrics = metrics;
+    this.#scores = metrics.map(() => []);
+  }
+
+  /**
+   * Scores one answer by every metric.
+   *
+   * @param group value of the grouping column, null without one
+   * @returns scores by the metric's name
+   */
+  add(
+    prediction: string,
+    answers: readonly string[],
+    group: string | null = null,
+  ): Record<string, number> {
+    this.#groups.push(group);
+    this.#answered.push({ prediction, answer: answers[0] });
+    return Object.fromEntries(this.#metrics.map(({ name, ...options }, i) => {
+      const score = scoreAnswer(name, prediction, answers, options);
+      this.#scores[i].push(score);
+      return [name, score];
+    }));
+  }
+
+  /** Scores by the metric's name. */
+  get scores(): ReadonlyMap<MetricName, GroupedScore> {
+    const groups = [...new Set(this.#groups.filter((group) => group !== null))].sort();
+    return new Map(this.#metrics.map(({ name }, i) => {
+      const values = this.#scores[i];
+      const of = (group: string) => values.filter((_, place) => this.#groups[place] === group);
+      return [name, {
+        overall: bootstrapMean(values),
+        byGroup: new Map(groups.map((group) => [group, bootstrapMean(of(group))])),
+        further: name === "yes_no" ? { ...yesNoScores(this.#answered) } : {},
+      }];
+    }));
+  }
+}
