@@ -12,7 +12,7 @@ import {
 } from "../../../src/model/safetensors/safetensors.ts";
 import { expectedShapes } from "../../../src/model/files/weights.ts";
 
-const backbones = new URL("../../../shared/fixtures/backbones/", import.meta.url).pathname;
+const backbones = new URL("../../../../shared/fixtures/backbones/", import.meta.url).pathname;
 const hasShared = await Deno.stat(backbones).then(() => true, () => false);
 const root = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));

@@ -21,7 +21,7 @@ import {
 } from "../../../src/model/files/weights.ts";
 import { tinyConfig } from "../tiny_config.ts";
 
-const shared = new URL("../../../shared/fixtures/", import.meta.url).pathname;
+const shared = new URL("../../../../shared/fixtures/", import.meta.url).pathname;
 const hasShared = await Deno.stat(shared).then(() => true, () => false);
 const root = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));

@@ -8,7 +8,7 @@ import {
 } from "../../../src/model/safetensors/safetensors.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../../src/ops/half/half_precision.ts";
 
-const shared = new URL("../../../shared/fixtures/", import.meta.url);
+const shared = new URL("../../../../shared/fixtures/", import.meta.url);
 const hasShared = await Deno.stat(shared).then(() => true, () => false);
 const folder = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));

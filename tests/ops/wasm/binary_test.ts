@@ -25,9 +25,15 @@ Deno.test("the checked-in kernels were built from the checked-in sources", async
 Deno.test("every kernel of the module is called by something", async () => {
   const folder = new URL("../../../src/ops/wasm/", import.meta.url);
   const sources: string[] = [];
-  for await (const { name } of Deno.readDir(folder)) {
-    if (name !== "kernels_binary.ts") sources.push(await Deno.readTextFile(new URL(name, folder)));
-  }
+  const visit = async (folder: URL): Promise<void> => {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (isDirectory) await visit(new URL(`${name}/`, folder));
+      else if (name !== "kernels_binary.ts") {
+        sources.push(await Deno.readTextFile(new URL(name, folder)));
+      }
+    }
+  };
+  await visit(folder);
   const module = new WebAssembly.Module(decode(PLAIN_KERNELS));
   const kernels = WebAssembly.Module.exports(module).map(({ name }) => name)
     .filter((name) => name.startsWith("nano_"));

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { replayImageCases } from "../../../src/parity/cases/image_cases.ts";
 import { replayTextCases } from "../../../src/parity/cases/text_cases.ts";
 
-const fixtures = new URL("../../../shared/fixtures", import.meta.url).pathname;
+const fixtures = new URL("../../../../shared/fixtures", import.meta.url).pathname;
 
 async function isThere(path: string): Promise<boolean> {
   try {
