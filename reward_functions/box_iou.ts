@@ -1,8 +1,11 @@
 /**
  * `builtin:box_iou`: intersection over union of the answer's boxes and the row's (`boxes`, `bbox` or
- * `answer`), each `[x1, y1, x2, y2]` in the same units. With several boxes, they are paired greedily
- * by the largest overlap, and the sum is divided by the larger count, so that a box too many or too
- * few costs. Null where the row has no box.
+ * `answer`), each `[x1, y1, x2, y2]` in the same units. Several boxes are paired greedily by the largest
+ * overlap, and the sum is divided by the larger count, so that missing and additional boxes cost.
+ * Null if the row has no box.
+ *
+ * In a completion, a box is four numbers in brackets or parentheses, or two points:
+ * `[x1, y1, x2, y2]`, `(x1, y1), (x2, y2)`. Numbers may have an exponent.
  *
  * @module
  */
@@ -11,14 +14,31 @@ import { answerOrAll, column } from "./shared/completion_text.ts";
 
 type Box = [number, number, number, number];
 
-const BOX = /[[(]\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*[\])]/g;
+const NUMBER = String.raw`\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*`;
+const POINT = `${NUMBER},${NUMBER}`;
+const BOX = new RegExp(
+  `[[(]${POINT},${POINT}[\\])]|[[(]${POINT}[\\])]\\s*,?\\s*[[(]${POINT}[\\])]`,
+  "gi",
+);
+
+/** A box of four numbers, its corners in order; null if one is not finite. */
+function boxOf(numbers: readonly number[]): Box | null {
+  if (numbers.length !== 4 || !numbers.every(Number.isFinite)) return null;
+  const [x1, y1, x2, y2] = numbers;
+  return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+}
 
 function boxesOf(value: unknown): Box[] {
+  if (Array.isArray(value) && value.length === 4 && value.every((n) => typeof n === "number")) {
+    return [boxOf(value)].filter((box) => box !== null);
+  }
+  if (Array.isArray(value)) return value.flatMap(boxesOf).slice(0, 200);
   const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
-  return [...text.matchAll(BOX)].map(([, ...n]) => {
-    const [x1, y1, x2, y2] = n.map(Number);
-    return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)] as Box;
-  }).filter((box) => box.every(Number.isFinite)).slice(0, 200);
+  return [...text.matchAll(BOX)].map(([, ...groups]) =>
+    boxOf(
+      groups.filter((group) => group !== undefined).map((group) => Number(group.replace("−", "-"))),
+    )
+  ).filter((box) => box !== null).slice(0, 200);
 }
 
 function area([x1, y1, x2, y2]: Box): number {

@@ -1,7 +1,7 @@
 /**
- * `builtin:exact_match`: 1 where the answer (between `<answer>` tags, or the whole completion where
- * there are none) equals the row's `answer` (or `solution`), else 0; outer white space and case
- * aside. Null where the row has no answer.
+ * `builtin:exact_match`: 1 if the answer (between `<answer>` tags, or the whole completion if there
+ * are none) equals the row's `answer` (or `solution`), else 0; outer white space and case do not
+ * matter, nor how accents are encoded. Null if the row has no answer.
  *
  * An `answer` that is a list holds several right ones.
  *
@@ -10,8 +10,9 @@
 import type { RewardContext } from "../src/rewards/types.ts";
 import { answerOrAll, column } from "./shared/completion_text.ts";
 
-function normal(text: unknown): string {
-  return String(text).normalize("NFC").trim().toLowerCase();
+/** As in `src/evaluate/exact_match.ts`: composed, trimmed, case folded (ß as ss). */
+function fold(text: unknown): string {
+  return String(text).normalize("NFC").trim().toUpperCase().toLowerCase();
 }
 
 /** The answer, letter for letter: 1 or 0. */
@@ -20,7 +21,7 @@ export function exactMatch(context: RewardContext): (number | null)[] {
   return context.completions.map((completion, i) => {
     const right = answers?.[i];
     if (right === null || right === undefined) return null;
-    const given = normal(answerOrAll(completion));
-    return (Array.isArray(right) ? right : [right]).some((one) => normal(one) === given) ? 1 : 0;
+    const given = fold(answerOrAll(completion));
+    return (Array.isArray(right) ? right : [right]).some((one) => fold(one) === given) ? 1 : 0;
   });
 }

@@ -1,9 +1,12 @@
 /**
- * `builtin:numeric_closeness`: how near the last number of the answer comes to the row's `answer`
- * (or `solution`): 1 − |given − right| / (tolerance · |right|), between 0 and 1. With no number in the
- * answer 0; null where the row's answer is no number.
+ * `builtin:numeric_closeness`: how close the last number of the answer is to the row's `answer` (or
+ * `solution`): 1 − |given − right| / (tolerance · |right|), between 0 and 1. 0 if the answer has no
+ * number; null if the row's answer is not a number (a date is not).
  *
- * Numbers may have thousands separators, a sign, a fraction, an exponent or a percent sign.
+ * Numbers may have thousands separators (1,250; 1,00,000; 10'000), a sign, a unit, a fraction (1/2,
+ * 2 1/2, ½), an exponent (1e3, 1.5 × 10^3), a percent sign, or a word such as million. A hyphen in
+ * a range, a date or a word is no sign: "40-45" ends with 45. Numbers that the text denies ("not 7")
+ * do not count. Spellings with two readings, e.g. "(10,200)" and "25%", count as the closer one.
  *
  * Options: `builtin:numeric_closeness?tolerance=0.1` (default 0.1: a tenth off scores 0).
  *
@@ -11,29 +14,24 @@
  */
 import type { RewardContext } from "../src/rewards/types.ts";
 import { answerOrAll, column } from "./shared/completion_text.ts";
+import { isDate, lastNumberReadings } from "./shared/numbers.ts";
 
-const NUMBER = /[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?%?|[-+−]?\.\d+/gi;
-
-/** The last number in a text, or null. */
-function lastNumber(text: string): number | null {
-  const found = text.match(NUMBER)?.at(-1);
-  if (found === undefined) return null;
-  const plain = found.replaceAll(",", "").replace("−", "-");
-  const value = plain.endsWith("%") ? Number(plain.slice(0, -1)) / 100 : Number(plain);
-  return Number.isFinite(value) ? value : null;
+function closeness(given: number, right: number, tolerance: number): number {
+  const distance = Math.abs(given - right);
+  if (distance <= 1e-12 * Math.abs(right)) return 1;
+  return Math.max(0, 1 - distance / (tolerance * (Math.abs(right) || 1)));
 }
 
-/** Nearness of a number, 0 to 1. */
+/** Closeness of a number, 0 to 1. */
 export function numericCloseness(context: RewardContext): (number | null)[] {
   const tolerance = Number(new URL(import.meta.url).searchParams.get("tolerance") ?? 0.1);
   const answers = column(context, "answer", "solution");
   return context.completions.map((completion, i) => {
-    const right = lastNumber(String(answers?.[i] ?? ""));
-    if (right === null) return null;
-    const given = lastNumber(answerOrAll(completion));
-    if (given === null) return 0;
-    if (given === right) return 1;
-    const scale = tolerance * (Math.abs(right) || 1);
-    return Math.max(0, 1 - Math.abs(given - right) / scale);
+    const wanted = String(answers?.[i] ?? "");
+    const right = isDate(wanted) ? [] : lastNumberReadings(wanted);
+    if (right.length === 0) return null;
+    const given = lastNumberReadings(answerOrAll(completion));
+    const scores = given.flatMap((one) => right.map((other) => closeness(one, other, tolerance)));
+    return Math.max(0, ...scores);
   });
 }

@@ -4,9 +4,9 @@
  * @module
  */
 
-/** Text as it is compared: outer white space off, case folded (ß as ss). */
+/** Text as it is compared: composed (NFC), without outer white space, case folded (ß as ss). */
 function folded(text: string): string {
-  return text.trim().toUpperCase().toLowerCase();
+  return text.normalize("NFC").trim().toUpperCase().toLowerCase();
 }
 
 /**

@@ -10,6 +10,11 @@ Deno.test("isExactMatch() trims and folds case, and nothing else", () => {
   assert(!isExactMatch("", "no"));
 });
 
+Deno.test("isExactMatch() composes accents, as the built-in reward does", () => {
+  assert(isExactMatch("cafe\u0301", "Café"));
+  assert(!isExactMatch("cafe", "café"));
+});
+
 Deno.test("ExactMatchTally counts overall and by type; answers without a type count overall", () => {
   const tally = new ExactMatchTally();
   assertEquals(tally.overall, { questions: 0, exactMatch: 0 });
