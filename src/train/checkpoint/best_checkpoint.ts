@@ -5,7 +5,6 @@
  */
 import type { TrainingSection } from "../../config/types/config_types.ts";
 import { loadWeights, type TrainerState } from "./checkpoint.ts";
-import { metricOf } from "../evaluation_metric.ts";
 import type { Parameters } from "../loop/gradients.ts";
 
 /** The best checkpoint of a run so far. */
@@ -60,4 +59,19 @@ export class BestCheckpoint {
     this.#metric = state.best_metric;
     this.#folder = state.best_model_checkpoint;
   }
+}
+
+/**
+ * A metric of an evaluation by its name.
+ *
+ * @param name with or without `eval_` in front
+ * @throws {Error} where there is none, with the names of those there are
+ */
+export function metricOf(metrics: Readonly<Record<string, number>>, name: string): number {
+  const value = metrics[name.startsWith("eval_") ? name : `eval_${name}`];
+  if (value !== undefined) return value;
+  throw new Error(
+    `Cannot compare checkpoints: metric_for_best_model is ${name}, an evaluation gives ` +
+      Object.keys(metrics).join(", "),
+  );
 }

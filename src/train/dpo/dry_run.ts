@@ -20,7 +20,8 @@ import {
 } from "../dry_run/dry_run.ts";
 import type { DryRunReport } from "../dry_run/report.ts";
 import { referenceBytes } from "../loop/reference_policy.ts";
-import { type ExampleSize, exampleSize, unlessSkipped } from "../sft/longest_examples.ts";
+import type { ExampleSize } from "../dry_run/example_size.ts";
+import { exampleSize, unlessSkipped } from "../sft/longest_examples.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { sftExampleMaker } from "../sft/setup.ts";
 

@@ -1,11 +1,13 @@
 /**
- * Preference rows → two labelled sequences behind one prompt, ready for a batch.
+ * Preference rows → two labelled sequences after one prompt, ready for a batch; and the way from
+ * the log-probabilities of their tokens to the inputs of the loss.
  *
  * @module
  */
 import { RowSkipped } from "../../data/data_error.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import type { DpoInputs } from "../../losses/dpo.ts";
 import type { ImageTiles, ModelBatch } from "../../model/batch.ts";
 import {
   joinRows,
@@ -159,3 +161,38 @@ export function spreadPairs(
   });
   return gradient;
 }
+
+const concat = (arrays: readonly Float64Array[]): Float64Array =>
+  Float64Array.from(arrays.flatMap((array) => [...array]));
+
+/** Several batches as one. */
+export const joinPairs = (parts: readonly PairLogProbs[]): PairLogProbs => ({
+  chosen: concat(parts.map(({ chosen }) => chosen)),
+  rejected: concat(parts.map(({ rejected }) => rejected)),
+});
+
+/**
+ * What the loss is computed from.
+ *
+ * @param pairs for their lengths, [B]
+ * @param policy sums of the answers' log-probabilities, [B] each
+ * @param reference the same under the reference; null: the loss is reference-free
+ */
+export function lossInputs(
+  pairs: readonly DPOPair[],
+  policy: PairLogProbs,
+  reference: PairLogProbs | null,
+): DpoInputs {
+  return {
+    chosenLogProbs: policy.chosen,
+    rejectedLogProbs: policy.rejected,
+    refChosenLogProbs: reference?.chosen,
+    refRejectedLogProbs: reference?.rejected,
+    chosenLengths: pairs.map(({ chosenLength }) => chosenLength),
+    rejectedLengths: pairs.map(({ rejectedLength }) => rejectedLength),
+  };
+}
+
+/** Tokens of all chosen answers. */
+export const chosenTokens = (pairs: readonly DPOPair[]): number =>
+  pairs.reduce((sum, { chosenLength }) => sum + chosenLength, 0);

@@ -20,20 +20,25 @@ import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import { AnswerLogits } from "./answer_logits.ts";
 import { pairSample, PreferenceCounts } from "./evaluation.ts";
 import {
+  chosenTokens,
   type DPOExampleMaker,
   type DPOPair,
+  joinPairs,
+  lossInputs,
   packPairs,
   type PairLogProbs,
   spreadPairs,
   sumPairs,
 } from "./examples.ts";
-import { chosenTokens, joinPairs, lossInputs } from "../dpo_loss_inputs.ts";
 import type { DPOReference } from "./reference.ts";
 import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";
-import { frozenFeatures } from "../frozen_features.ts";
 import type { Parameters } from "../loop/gradients.ts";
-import { LabelledStates } from "../labelled_states.ts";
-import { logProbGradients, readLogProbs } from "../loop/log_prob_gradients.ts";
+import {
+  frozenFeatures,
+  LabelledStates,
+  logProbGradients,
+  readLogProbs,
+} from "../loop/log_prob_gradients.ts";
 import {
   examplesInOrder,
   madeAhead,

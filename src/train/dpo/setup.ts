@@ -19,7 +19,6 @@ import {
   TableReference,
 } from "./reference.ts";
 import { fillReferenceTable, referenceFingerprint } from "./reference_table.ts";
-import { splitByDecay } from "../decay_groups.ts";
 import { ExampleStream, type PlacedExample } from "../batches/example_stream.ts";
 import { readLogProbs } from "../loop/log_prob_gradients.ts";
 import {
@@ -29,7 +28,7 @@ import {
   type MicroBatchOptions,
 } from "../batches/micro_batches.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
-import { configuredGroups } from "../optimizer/parameter_groups.ts";
+import { configuredGroups, splitByDecay } from "../optimizer/parameter_groups.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { TileCache } from "../batches/tile_cache.ts";
 import { trainingPrecision } from "../loop/training_precision.ts";

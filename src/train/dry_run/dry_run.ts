@@ -15,7 +15,7 @@ import { type ActiveBackend, type BackendChoice, initBackend } from "../../devic
 import { peakGpuBytes } from "../../device/memory.ts";
 import type { DryRunReport } from "./report.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
-import type { ExampleSize } from "../sft/longest_examples.ts";
+import type { ExampleSize } from "./example_size.ts";
 import { activationBytes, estimateStepMemory, type MethodMemory } from "./memory_estimate.ts";
 import { Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
 import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";

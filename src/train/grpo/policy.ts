@@ -12,8 +12,7 @@ import type { PassOptions } from "../../model/vlm.ts";
 import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
 import { headEntropy } from "../../ops/head_entropy.ts";
 import { withPrecision } from "../../ops/half/precision.ts";
-import { LabelledStates } from "../labelled_states.ts";
-import { logProbGradients } from "../loop/log_prob_gradients.ts";
+import { LabelledStates, logProbGradients } from "../loop/log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./rollout.ts";
 
 // N sequences, T tokens of the longest completion, M tokens that count, C channels, V vocabulary

@@ -1,5 +1,5 @@
 /**
- * What the end of a step brings, as Transformers' Trainer decides it.
+ * How many steps a run has, and what is due at the end of a step, as Transformers' Trainer decides.
  *
  * @module
  */
@@ -35,4 +35,21 @@ export function dueWork(training: TrainingSection, ended: EndedStep): DueWork {
     evaluate: isDue(training.eval_strategy, training.eval_steps),
     save: isDue(save_strategy, training.save_steps) || (last && save_strategy !== "no"),
   };
+}
+
+/**
+ * Optimizer steps of a run, by Trainer's rule: `max_steps`, else whole and begun steps of
+ * `num_train_epochs`.
+ *
+ * @param stepsPerEpoch null where nobody knows
+ * @throws {Error} where neither tells
+ */
+export function totalSteps(training: TrainingSection, stepsPerEpoch: number | null): number {
+  if (training.max_steps > 0) return training.max_steps;
+  if (stepsPerEpoch === null) {
+    throw new Error(
+      "Cannot tell how long to train: a streamed data set has no length; set training.max_steps",
+    );
+  }
+  return Math.ceil(training.num_train_epochs * stepsPerEpoch);
 }

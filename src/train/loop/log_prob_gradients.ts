@@ -6,7 +6,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
+import type { ModelBatch } from "../../model/batch.ts";
+import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
+
+// M labelled tokens, C channels, N tiles, P patches of a tile
 
 /**
  * Log-probabilities; the gradients of a loss of them are added to those of the step.
@@ -55,5 +59,46 @@ export async function readLogProbs(logProbs: () => tf.Tensor1D): Promise<Float32
     return (await readBack([tensor]))[0] as Float32Array;
   } finally {
     tensor.dispose();
+  }
+}
+
+/**
+ * A batch's image features from outside the tape, where no pass needs others.
+ *
+ * @param changing names of what trains, or differs between passes over the batch
+ * @returns [N, P, C_vit], the caller's to free; undefined where there are no pictures, or where
+ *   `changing` names something of the vision encoder
+ */
+export function frozenFeatures(
+  model: VisionLanguageModel,
+  { images }: ModelBatch,
+  changing: Iterable<string>,
+): tf.Tensor3D | undefined {
+  if (images === null || [...changing].some((name) => name.includes("vision_encoder."))) return;
+  return tf.tidy(() => model.imageFeatures(images));
+}
+
+/** Keeps the states of a pass: those of the last one, where a batch goes through several times. */
+export class LabelledStates {
+  #states: tf.Tensor2D | null = null;
+
+  /** For `PassOptions.observeLabelled`. */
+  readonly observe = (states: tf.Tensor2D): void => {
+    this.#states?.dispose();
+    this.#states = tf.keep(states.clone());
+  };
+
+  /** The states, [M, C], which are the caller's from now on. */
+  take(): tf.Tensor2D {
+    const states = this.#states;
+    if (states === null) throw new Error("Cannot take the states of a pass: there was none");
+    this.#states = null;
+    return states;
+  }
+
+  /** Frees what was kept and not taken, as where the way back fails. */
+  dispose(): void {
+    this.#states?.dispose();
+    this.#states = null;
   }
 }

@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
-import { BestCheckpoint } from "../checkpoint/best_checkpoint.ts";
+import { BestCheckpoint, metricOf } from "../checkpoint/best_checkpoint.ts";
 import {
   checkResumable,
   loadCheckpoint,
@@ -21,8 +21,6 @@ import {
   rotateCheckpoints,
 } from "../checkpoint/checkpoint_folder.ts";
 import { divergedError } from "./diverged_error.ts";
-import { dueWork } from "./due_work.ts";
-import { metricOf } from "../evaluation_metric.ts";
 import { findBadValue } from "../optimizer/first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
@@ -35,7 +33,7 @@ import {
   warmupStepCount,
 } from "../optimizer/schedules.ts";
 import { explainFailure } from "./step_failure.ts";
-import { totalSteps } from "../total_steps.ts";
+import { dueWork, totalSteps } from "./due_work.ts";
 import type {
   ProgressState,
   TrainerCallback,

@@ -12,19 +12,13 @@ import { dynamicSize } from "../../image/dynamic_size.ts";
 import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
 import { packRows, type Sequence } from "../../model/branches.ts";
+import type { ExampleSize } from "../dry_run/example_size.ts";
 import type { SFTExampleMaker } from "./examples.ts";
 import type { SFTDataset } from "./method.ts";
 import { sizeOfRows } from "../loop/training_method.ts";
 
 /** Most examples that are looked at. */
 const MOST_EXAMPLES = 5000;
-
-/** How large an example is, or a row of several. */
-export interface ExampleSize {
-  readonly tokens: number;
-  /** Tiles of all its pictures. */
-  readonly tiles: number;
-}
 
 /** The longest examples of a data set. */
 export interface LongestExamples {

@@ -15,7 +15,7 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import { DropoutKeys } from "../../ops/dropout.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";
-import { frozenFeatures } from "../frozen_features.ts";
+import { frozenFeatures } from "../loop/log_prob_gradients.ts";
 import {
   examplesInOrder,
   madeAhead,

@@ -6,7 +6,7 @@ import { GradientAccumulator, lossGradients } from "../../../src/train/loop/grad
 import { StepAborted } from "../../../src/train/loop/training_method.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { pairBatch } from "../../../src/train/dpo/examples.ts";
-import { splitByDecay } from "../../../src/train/decay_groups.ts";
+import { splitByDecay } from "../../../src/train/optimizer/parameter_groups.ts";
 import { examplesInOrder } from "../../../src/train/batches/micro_batches.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
 import { LAB_DPO } from "../../config/lab_configs.ts";

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { listCheckpoints } from "../../../src/train/checkpoint/checkpoint_folder.ts";
-import { totalSteps } from "../../../src/train/total_steps.ts";
+import { totalSteps } from "../../../src/train/loop/due_work.ts";
 import { Trainer } from "../../../src/train/loop/trainer.ts";
 import type { TrainingMethod } from "../../../src/train/loop/training_method.ts";
 import { largestDifference } from "../dpo/tiny_dpo.ts";
