@@ -68,7 +68,11 @@ export { embeddedTokenizerFiles } from "./src/text/embedded_tokenizer.ts";
 export type { Row } from "./src/data/rows/row.ts";
 export type { ProgressState, TrainerCallback, TrainResult } from "./src/train/loop/trainer.ts";
 export type { MetricsRecord } from "./src/report/files/metrics_record.ts";
-export type { LibraryRunOptions } from "./src/train/run/library_run.ts";
+export {
+  type LibraryDataOptions,
+  type LibraryRunOptions,
+  LibraryTrainer,
+} from "./src/train/run/library_trainer.ts";
 export type { LoadedModel } from "./src/generate/load_model.ts";
 export {
   type AnsweredQuestion,

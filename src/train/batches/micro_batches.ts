@@ -7,12 +7,15 @@
 import { RowSkipped } from "../../data/data_error.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
+import type { TrainingSection } from "../../config/types/config_types.ts";
 import {
   type DataCursor,
   type EncodedExample,
   ExampleStream,
   type PlacedExample,
 } from "./example_stream.ts";
+import { makeOrSkip } from "./made_ahead.ts";
+import { type AheadContext, ReadAhead } from "./read_ahead.ts";
 
 /** How examples are put together. */
 export interface MicroBatchOptions {
@@ -24,6 +27,17 @@ export interface MicroBatchOptions {
   groupByLength: boolean;
   /** Of the shuffles. */
   seed: number;
+}
+
+/** How a config puts examples together. */
+export function microBatchOptions(training: TrainingSection): MicroBatchOptions {
+  return {
+    batchSize: training.per_device_train_batch_size,
+    gradientAccumulationSteps: training.gradient_accumulation_steps,
+    dropLast: training.dataloader_drop_last,
+    groupByLength: training.group_by_length,
+    seed: training.seed,
+  };
 }
 
 /** What one optimizer step works on. */
@@ -43,13 +57,6 @@ interface PreparedStep<X> extends StepBatches<X> {
   readonly skipped: readonly RowSkipped[];
 }
 
-/** A step's work, perhaps still being made. */
-interface Preparation<X> {
-  readonly step: Promise<PreparedStep<X>>;
-  /** All rows are read, and their pictures are on their way to the workers. */
-  readonly posted: Promise<void>;
-}
-
 /**
  * Examples `E` of a data set, made into what the model takes, `X`, in batches; those of the next
  * step are made while this one runs.
@@ -58,9 +65,7 @@ export class MicroBatches<E extends EncodedExample, X> {
   #stream: ExampleStream<E>;
   /** Behind the last step that was given: what is made ahead does not count. */
   #cursor: DataCursor;
-  #ahead: Preparation<X> | null = null;
-  /** Settled once nothing is being made. */
-  #making: Promise<void> = Promise.resolve();
+  readonly #ahead = new ReadAhead<PreparedStep<X>>();
 
   /**
    * @param dataset the examples
@@ -103,8 +108,7 @@ export class MicroBatches<E extends EncodedExample, X> {
 
   /** Goes on from a checkpoint. */
   seek(cursor: DataCursor): void {
-    // What is being made ahead goes on with the stream it has, and is never asked for.
-    this.#ahead = null;
+    this.#ahead.drop();
     this.#stream = this.#open();
     this.#stream.seek(cursor);
     this.#cursor = { ...cursor };
@@ -118,9 +122,8 @@ export class MicroBatches<E extends EncodedExample, X> {
    * @throws {DataError} where more than 10 % of the rows cannot be used
    */
   async next(more = false): Promise<StepBatches<X>> {
-    const { step } = this.#ahead ?? this.#prepare();
-    this.#ahead = null;
-    const { batches, epochEnded, dropped, cursor, skipped } = await step;
+    if (this.#ahead.length === 0) this.#begin();
+    const { batches, epochEnded, dropped, cursor, skipped } = await this.#ahead.take();
     for (const row of skipped) this.dataset.skipped.add(row);
     if (batches.length === 0) {
       const { batchSize } = this.options;
@@ -135,9 +138,9 @@ export class MicroBatches<E extends EncodedExample, X> {
     }
     this.#cursor = cursor;
     if (more) {
-      this.#ahead = this.#prepare();
+      this.#begin();
       // Once the step computes, nothing else runs on this thread for long.
-      await this.#ahead.posted;
+      await this.#ahead.posted();
     }
     return { batches, epochEnded };
   }
@@ -145,28 +148,26 @@ export class MicroBatches<E extends EncodedExample, X> {
   /** Drops what is being made ahead, and waits until nothing is. */
   async release(): Promise<void> {
     this.seek(this.#cursor);
-    await this.#making;
+    await this.#ahead.settled();
   }
 
-  #prepare(): Preparation<X> {
-    const { promise: posted, resolve } = Promise.withResolvers<void>();
-    const step = this.#make(this.#stream, resolve).finally(resolve);
-    this.#making = step.then(() => {}, () => {}); // its error is for who asks for the step
-    return { step, posted };
+  #begin(): void {
+    const stream = this.#stream;
+    this.#ahead.begin((context) => this.#make(stream, context));
   }
 
-  async #make(stream: ExampleStream<E>, posted: () => void): Promise<PreparedStep<X>> {
+  async #make(stream: ExampleStream<E>, context: AheadContext): Promise<PreparedStep<X>> {
     const skipped: RowSkipped[] = [];
-    let made = await this.#makeStep(stream, skipped, posted);
+    let made = await this.#makeStep(stream, skipped, context);
     // Every row that was left of the epoch was skipped: go on with the next one.
-    if (made.batches.length === 0) made = await this.#makeStep(stream, skipped, posted);
+    if (made.batches.length === 0) made = await this.#makeStep(stream, skipped, context);
     return { ...made, cursor: stream.cursor, skipped };
   }
 
   async #makeStep(
     stream: ExampleStream<E>,
     skipped: RowSkipped[],
-    posted: () => void,
+    { posted, throwIfDropped }: AheadContext,
   ): Promise<StepBatches<X> & { readonly dropped: number }> {
     const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
     const wanted = batchSize * gradientAccumulationSteps;
@@ -176,8 +177,7 @@ export class MicroBatches<E extends EncodedExample, X> {
       // As many as are missing: whatever cannot be used, no row more is looked at than needed.
       const rows: (Promise<X | RowSkipped> | RowSkipped)[] = [], unread: RowSkipped[] = [];
       for (let missing = wanted - examples.length; missing > 0; missing--) {
-        // A stream that was left has nobody who waits for it.
-        if (stream !== this.#stream) throw new Error("Cannot make a step: it was called off");
+        throwIfDropped();
         const placed = await stream.next((row) => {
           rows.push(row);
           unread.push(row);
@@ -224,73 +224,4 @@ export function lengthBatch(
 ): number | null {
   const { groupByLength, batchSize, gradientAccumulationSteps } = options;
   return groupByLength ? batchSize * gradientAccumulationSteps : null;
-}
-
-/** Makes an example, or tells why its row cannot be used, and where it stands. */
-export async function makeOrSkip<E extends EncodedExample, X>(
-  placed: PlacedExample<E>,
-  make: (placed: PlacedExample<E>) => Promise<X>,
-): Promise<X | RowSkipped> {
-  try {
-    return await make(placed);
-  } catch (error) {
-    if (!(error instanceof RowSkipped)) throw error;
-    return error.at(await placed.place());
-  }
-}
-
-/**
- * Every example of a data set in its own order.
- *
- * @param heldOut rows get numbers below 0, so that a cache tells them from the training rows
- */
-export async function* examplesInOrder<E extends EncodedExample>(
-  dataset: Dataset<E> | StreamingDataset<E>,
-  heldOut: boolean,
-): AsyncGenerator<PlacedExample<E>> {
-  if (dataset.streaming) {
-    let number = 0;
-    for await (const example of dataset) {
-      const place = `example ${++number} of ${dataset.name}`;
-      yield { example, row: null, place: () => Promise.resolve(place) };
-    }
-    return;
-  }
-  for (let i = 0; i < dataset.length; i++) {
-    const example = await dataset.tryGet(i);
-    if (example === null) continue;
-    const row = heldOut ? -1 - dataset.rowOf(i) : dataset.rowOf(i);
-    yield { example, row, place: () => dataset.place(i) };
-  }
-}
-
-/**
- * Usable examples, some of them made ahead; those that cannot be used are counted.
- *
- * @param rows in order
- * @param dataset that they come from
- * @param make brings one into the model's form; throws `RowSkipped` where it cannot
- * @param ahead how many are made at once
- * @throws {DataError} where more than 10 % of the rows cannot be used
- */
-export async function* madeAhead<E extends EncodedExample, X>(
-  rows: AsyncIterable<PlacedExample<E>>,
-  dataset: Dataset<E> | StreamingDataset<E>,
-  make: (placed: PlacedExample<E>) => Promise<X>,
-  ahead: number,
-): AsyncGenerator<{ example: E; made: X }> {
-  const queue: { example: E; making: Promise<X | RowSkipped> }[] = [];
-  const first = async function* () {
-    const { example, making } = queue.shift()!;
-    const made = await making;
-    if (made instanceof RowSkipped) dataset.skipped.add(made);
-    else yield { example, made };
-  };
-  for await (const placed of rows) {
-    const making = makeOrSkip(placed, make);
-    making.catch(() => {}); // told when it is its turn
-    queue.push({ example: placed.example, making });
-    if (queue.length >= ahead) yield* first();
-  }
-  while (queue.length > 0) yield* first();
 }

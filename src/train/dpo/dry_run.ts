@@ -37,7 +37,7 @@ async function longestPairs(
 ): Promise<{ dataset: Dataset<PreferenceExample>; looked: number }> {
   const { training } = config;
   // Both answers lie behind one prompt, so that the sum of all three counts.
-  const maker = sftExampleMaker(prepared, { ...training, max_seq_length: Infinity });
+  const maker = sftExampleMaker(prepared, { training: { ...training, max_seq_length: Infinity } });
   let longest: { example: PreferenceExample; bytes: number }[] = [];
   let looked = 0;
   for await (const example of dataset) {
@@ -79,7 +79,7 @@ async function longest(
     ? new FrozenReference(model, groups)
     : null;
   return {
-    method: new DPOMethod(model, maker, dataset, null, reference, {
+    method: new DPOMethod({ model, maker, dataset, evalDataset: null, reference }, {
       ...options,
       gradientAccumulationSteps: 1,
       dropLast: false,

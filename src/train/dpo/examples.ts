@@ -17,7 +17,7 @@ import {
   type Sequence,
 } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import type { ChatExampleBuilder } from "../../text/chat_example.ts";
+import type { ExampleParts } from "../batches/example_parts.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
 
@@ -38,27 +38,25 @@ const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
 
 /** Turns rows into pairs. */
 export class DPOExampleMaker {
-  /**
-   * @param builder tokenizes prompts and answers
-   * @param tiles processes images
-   * @param maxLength longest sequence, tokens; answers lose their end, prompts nothing
-   * @param imageTokenId the token that stands for a patch
-   */
-  constructor(
-    readonly builder: ChatExampleBuilder,
-    readonly tiles: TileCache,
-    readonly maxLength: number,
-    readonly imageTokenId: number,
-  ) {}
+  /** @param maxLength longest sequence, tokens; answers lose their end, prompts nothing */
+  constructor(readonly parts: ExampleParts, readonly maxLength: number) {}
+
+  /** Decodes the pictures. */
+  get tiles(): TileCache {
+    return this.parts.tiles;
+  }
 
   /**
    * @throws {RowSkipped} where an image cannot be used, the prompt leaves no room, an answer has no
    *   text, or both answers are the same
    */
   async make({ example, row }: PlacedExample<PreferenceExample>): Promise<DPOPair> {
-    const images = await this.tiles.process(example.images, row === null ? null : String(row));
+    const images = await this.parts.tiles.process(
+      example.images,
+      row === null ? null : String(row),
+    );
     const grids = images.map(({ grid }) => grid);
-    const ids = skippingUnfitGrids(() => this.builder.buildPreference(example, grids));
+    const ids = skippingUnfitGrids(() => this.parts.builder.buildPreference(example, grids));
     const room = this.maxLength - ids.promptIds.length;
     if (room < 1) {
       throw new RowSkipped(
@@ -96,7 +94,7 @@ export class DPOExampleMaker {
  * behind the prompt with its images, else two. Labels come in the order chosen, rejected, pair by
  * pair either way.
  */
-export function packPairs(
+export function pairRows(
   pairs: readonly DPOPair[],
   sharePrefix: boolean,
   imageTokenId: number,
@@ -112,7 +110,7 @@ export function pairBatch(
   sharePrefix: boolean,
   { config, imageTokenId }: VisionLanguageModel,
 ): ModelBatch {
-  return joinRows(packPairs(pairs, sharePrefix, imageTokenId), config);
+  return joinRows(pairRows(pairs, sharePrefix, imageTokenId), config);
 }
 
 /** Log-probabilities of answers, summed over their tokens, [B] each. */

@@ -12,7 +12,7 @@ import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
 import { dpoLoss, type DpoOptions } from "../../losses/dpo.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
-import { joinRows } from "../../model/branches.ts";
+import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
 import { DropoutKeys } from "../../ops/dropout.ts";
@@ -25,13 +25,12 @@ import {
   type DPOPair,
   joinPairs,
   lossInputs,
-  packPairs,
   type PairLogProbs,
+  pairRows,
   spreadPairs,
   sumPairs,
 } from "./examples.ts";
 import type { DPOReference } from "./reference.ts";
-import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import {
   frozenFeatures,
@@ -39,42 +38,39 @@ import {
   logProbGradients,
   readLogProbs,
 } from "../loop/log_prob_gradients.ts";
-import {
-  examplesInOrder,
-  madeAhead,
-  MicroBatches,
-  type MicroBatchOptions,
-} from "../batches/micro_batches.ts";
+import { heldOutBatches } from "../batches/made_ahead.ts";
+import { MicroBatches } from "../batches/micro_batches.ts";
+import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
-  largestBatch,
-  type MethodState,
   sizeOfRows,
-  skippedRowsOf,
   StepAborted,
   type StepContext,
   type StepOutcome,
-  type TrainingMethod,
 } from "../loop/training_method.ts";
 
 /** Pairs for DPO, at random or in a stream. */
 export type DPODataset = Dataset<PreferenceExample> | StreamingDataset<PreferenceExample>;
 
-/** How DPO batches and averages. */
-export interface DPOMethodOptions extends MicroBatchOptions {
-  evalBatchSize: number;
-  /**
-   * `token`: normalisers of the whole optimizer step; `micro_batch`: the mean of the micro-batches'
-   * losses (NanoVLM-Lab).
-   */
-  lossReduction: "token" | "micro_batch";
-  /** Compute a pair's prompt and images once. */
-  sharePrefix: boolean;
-  gradientCheckpointing: boolean;
-  disableDropout: boolean;
-  /** The loss; `wholeBatch` is the method's to fill in. */
-  loss: Omit<DpoOptions, "wholeBatch">;
+/** What DPO works with. */
+export interface DPOParts {
+  /** What trains. */
+  readonly model: VisionLanguageModel;
+  /** Rows → pairs. */
+  readonly maker: DPOExampleMaker;
+  readonly dataset: DPODataset;
+  /** Held out; null: no evaluation. */
+  readonly evalDataset: DPODataset | null;
+  /** Of the loss; null: reference-free. */
+  readonly reference: DPOReference | null;
+}
+
+/** How DPO batches and averages, and what it minimises. */
+export interface DPOMethodOptions extends MethodOptions {
+  readonly disableDropout: boolean;
+  /** The loss; the method sets `wholeBatch`. */
+  readonly loss: Omit<DpoOptions, "wholeBatch">;
 }
 
 /** How many pairs an evaluation shows in the report. */
@@ -89,48 +85,38 @@ interface Prepared {
 }
 
 /** DPO on one data set. */
-export class DPOMethod implements TrainingMethod {
+export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   readonly name = "dpo";
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
-  #epoch = 0;
-  #microSteps = 0;
-  /** Of the last step's micro-batches, or of the last evaluation's. */
-  #sizes: BatchSize[] = [];
   #counts: PreferenceCounts | null = null;
-  #lastBatches: readonly (readonly DPOPair[])[] = [];
 
-  /**
-   * @param model what trains
-   * @param maker rows → pairs
-   * @param dataset to train on
-   * @param evalDataset held out; null: no evaluation
-   * @param reference of the loss; null: reference-free
-   * @param options batches, averages and the loss
-   */
-  constructor(
-    readonly model: VisionLanguageModel,
-    readonly maker: DPOExampleMaker,
-    readonly dataset: DPODataset,
-    readonly evalDataset: DPODataset | null,
-    readonly reference: DPOReference | null,
-    readonly options: DPOMethodOptions,
-  ) {
-    this.#data = new MicroBatches(dataset, (placed) => maker.make(placed), options);
+  constructor(readonly parts: DPOParts, readonly options: DPOMethodOptions) {
+    const { maker, dataset, evalDataset } = parts;
+    const examples = new MicroBatches<PreferenceExample, DPOPair>(
+      dataset,
+      (placed) => maker.make(placed),
+      options,
+    );
+    super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
+    this.#data = examples;
   }
 
   get stepsPerEpoch(): number | null {
     return this.#data.stepsPerEpoch;
   }
 
+  #rows(pairs: readonly DPOPair[]): PackedRow[] {
+    return pairRows(pairs, this.options.sharePrefix, this.parts.model.imageTokenId);
+  }
+
   /** A batch, its image features where they are the same for everyone, and the reference. */
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
-    const rows = packPairs(pairs, this.options.sharePrefix, this.model.imageTokenId);
-    this.#sizes.push(sizeOfRows(rows));
-    const batch = joinRows(rows, this.model.config);
+    const { model } = this.parts;
+    const batch = joinRows(this.#rows(pairs), model.config);
     // An adapted encoder is another one without its adapters.
-    const changing = [...parameters.keys(), ...this.model.adapters.keys()];
-    const features = frozenFeatures(this.model, batch, changing);
-    const reference = await this.reference?.logProbs({ pairs, batch, features }) ?? null;
+    const changing = [...parameters.keys(), ...model.adapters.keys()];
+    const features = frozenFeatures(model, batch, changing);
+    const reference = await this.parts.reference?.logProbs({ pairs, batch, features }) ?? null;
     return { pairs, batch, features, reference };
   }
 
@@ -142,7 +128,7 @@ export class DPOMethod implements TrainingMethod {
   ): () => tf.Tensor1D {
     const { disableDropout, seed, gradientCheckpointing } = this.options;
     return () =>
-      this.model.labelLogProbs(batch, {
+      this.parts.model.labelLogProbs(batch, {
         dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
         checkpointing: gradientCheckpointing,
         observeLabelled,
@@ -159,15 +145,14 @@ export class DPOMethod implements TrainingMethod {
   ): Promise<StepOutcome> {
     const start = this.#data.cursor;
     const { batches, epochEnded } = await this.#data.next(more);
-    this.#lastBatches = batches;
-    this.#sizes = [];
+    this.lastBatches = batches;
     const { loss: lossOptions, lossReduction } = this.options;
     const whole = { pairs: batches.flat().length, chosenTokens: chosenTokens(batches.flat()) };
     const coupled = batches.length > 1 && lossReduction === "token" && this.#transports;
     const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
 
     const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    using logits = new AnswerLogits(this.model);
+    using logits = new AnswerLogits(this.parts.model);
     const meanLogits: tf.Tensor1D[] = [];
     let tokens = 0, padding = 0, loss = 0;
     try {
@@ -186,7 +171,7 @@ export class DPOMethod implements TrainingMethod {
         const kept = new LabelledStates();
         try {
           const values = await logProbGradients(
-            this.#policy(prepared, this.#microSteps + k, kept.observe),
+            this.#policy(prepared, this.microSteps + k, kept.observe),
             (values) => {
               if (slopes) return slopes[k];
               const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
@@ -217,12 +202,11 @@ export class DPOMethod implements TrainingMethod {
     } finally {
       tf.dispose(meanLogits);
     }
-    this.#microSteps += batches.length;
-    this.#epoch = this.#data.epoch;
+    this.microSteps += batches.length;
     const inputs = lossInputs(
       batches.flat(),
       joinPairs(policies),
-      this.reference ? joinPairs(references) : null,
+      this.parts.reference ? joinPairs(references) : null,
     );
     const { loss: wholeLoss, metrics } = dpoLoss(inputs, lossOptions);
     return {
@@ -230,7 +214,7 @@ export class DPOMethod implements TrainingMethod {
       tokens,
       padding,
       metrics: { ...metrics, ...logits.metrics },
-      epoch: this.#epoch,
+      epoch: this.#data.epoch,
       epochEnded,
     };
   }
@@ -244,7 +228,7 @@ export class DPOMethod implements TrainingMethod {
     for (const [k, pairs] of batches.entries()) {
       const prepared = await this.#prepare(pairs, parameters);
       try {
-        const values = await readLogProbs(this.#policy(prepared, this.#microSteps + k));
+        const values = await readLogProbs(this.#policy(prepared, this.microSteps + k));
         policies.push(sumPairs(pairs, values));
         if (prepared.reference) references.push(prepared.reference);
       } finally {
@@ -255,7 +239,7 @@ export class DPOMethod implements TrainingMethod {
     const inputs = lossInputs(
       batches.flat(),
       joinPairs(policies),
-      this.reference ? joinPairs(references) : null,
+      this.parts.reference ? joinPairs(references) : null,
     );
     const result = dpoLoss(inputs, this.options.loss);
     let at = 0;
@@ -271,43 +255,35 @@ export class DPOMethod implements TrainingMethod {
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    if (this.evalDataset === null) return null;
+    const { maker, evalDataset } = this.parts;
+    if (evalDataset === null) return null;
     const started = performance.now();
-    this.#sizes = [];
     const counts = new PreferenceCounts();
-    using logits = new AnswerLogits(this.model);
+    using logits = new AnswerLogits(this.parts.model);
     const samples: EvaluationSample[] = [];
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
-    let queue: { example: PreferenceExample; made: DPOPair }[] = [];
-    const flush = async () => {
-      signal?.throwIfAborted();
-      const pairs = queue.map(({ made }) => made);
+    const make = maker.make.bind(maker);
+    const { evalBatchSize } = this.options;
+    for await (const batch of heldOutBatches(evalDataset, make, evalBatchSize, signal)) {
+      const pairs = batch.map(({ made }) => made);
+      this.lastBatches = [pairs];
       const { policy, reference } = await this.#score(pairs, logits);
-      counts.add(queue.map(({ example }) => example), policy, reference);
-      queue.slice(0, SAMPLES - samples.length).forEach(({ example }, i) => {
+      counts.add(batch.map(({ example }) => example), policy, reference);
+      batch.slice(0, SAMPLES - samples.length).forEach(({ example }, i) => {
         samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
       });
       scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
       policies.push(policy);
       if (reference) references.push(reference);
-      queue = [];
-    };
-    const make = (placed: PlacedExample<PreferenceExample>) => this.maker.make(placed);
-    const ahead = this.options.evalBatchSize, rows = examplesInOrder(this.evalDataset, true);
-    for await (const one of madeAhead(rows, this.evalDataset, make, ahead)) {
-      queue.push(one);
-      if (queue.length === this.options.evalBatchSize) await flush();
     }
-    if (queue.length > 0) await flush();
     if (scored.length === 0) return null;
     this.#counts = counts;
     const inputs = lossInputs(
       scored,
       joinPairs(policies),
-      this.reference ? joinPairs(references) : null,
+      this.parts.reference ? joinPairs(references) : null,
     );
     const { loss, metrics } = dpoLoss(inputs, this.options.loss);
-    const seconds = (performance.now() - started) / 1000;
     const named = Object.entries({ ...metrics, ...logits.metrics })
       .map(([name, value]) => [`eval_${name}`, value]);
     return {
@@ -315,8 +291,7 @@ export class DPOMethod implements TrainingMethod {
         eval_loss: loss,
         ...Object.fromEntries(named),
         eval_preference_accuracy: counts.accuracy,
-        eval_runtime: seconds,
-        eval_samples_per_second: scored.length / seconds,
+        ...evaluationTimes(started, scored.length),
       },
       samples,
     };
@@ -333,7 +308,7 @@ export class DPOMethod implements TrainingMethod {
       const observeLabelled = (states: tf.Tensor2D) => {
         means = logits.means(states);
       };
-      return [this.model.labelLogProbs(batch, { observeLabelled }, features)!, means!];
+      return [this.parts.model.labelLogProbs(batch, { observeLabelled }, features)!, means!];
     });
     const [values, means] = await readBack(tensors);
     tf.dispose([...tensors, features ?? []]);
@@ -347,38 +322,17 @@ export class DPOMethod implements TrainingMethod {
     return this.#counts;
   }
 
-  get lastBatchSize(): BatchSize | null {
-    return largestBatch(this.#sizes);
+  protected sizeOf(pairs: readonly DPOPair[]): BatchSize {
+    return sizeOfRows(this.#rows(pairs));
   }
 
-  describeLastBatch(): unknown {
-    return this.#lastBatches.map((batch) =>
-      batch.map(({ row, chosen, rejected, images }) => ({
-        row,
-        chosen: Array.from(chosen.inputIds),
-        rejected: Array.from(rejected.inputIds),
-        tiles: images.map(({ tileCount }) => tileCount),
-      }))
-    );
-  }
-
-  state(): MethodState {
-    return { cursor: this.#data.cursor, microSteps: this.#microSteps };
-  }
-
-  restore(state: MethodState): void {
-    const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
-    this.#data.seek(cursor);
-    this.#epoch = this.#data.epoch;
-    this.#microSteps = microSteps;
-  }
-
-  async release(): Promise<void> {
-    await Promise.all([this.#data.release(), this.maker.tiles.release()]);
-  }
-
-  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    return skippedRowsOf([this.dataset, this.evalDataset]);
+  protected describe(pairs: readonly DPOPair[]): unknown {
+    return pairs.map(({ row, chosen, rejected, images }) => ({
+      row,
+      chosen: Array.from(chosen.inputIds),
+      rejected: Array.from(rejected.inputIds),
+      tiles: images.map(({ tileCount }) => tileCount),
+    }));
   }
 }
 

@@ -6,12 +6,19 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { initBackend } from "../../device/backend.ts";
 import { Progress } from "../../report/terminal/progress.ts";
-import { DPOMethod } from "./method.ts";
-import { dpoExampleMaker, dpoGroups, dpoMethodOptions, makeReference } from "./setup.ts";
+import {
+  dpoExampleMaker,
+  dpoFacts,
+  dpoGroups,
+  dpoLossOptions,
+  dpoMethod,
+  makeReference,
+} from "./setup.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
-import { type RunOptions, type RunSetup, runTraining } from "../run/run.ts";
+import { type RunOptions, runTraining } from "../run/run.ts";
+import type { RunSetup } from "../run/run_driver.ts";
 import { starterFolder } from "../sft/starter.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -45,7 +52,7 @@ async function setUpDPO(
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
   const { dataset } = config;
-  const options = dpoMethodOptions(config);
+  dpoLossOptions(config); // a setting that its loss cannot use is told before data is read
   const { train, evaluation } = await prepareData(config, "preference", signal);
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);
@@ -64,7 +71,7 @@ async function setUpDPO(
     onProgress: progress.update,
   });
   progress.finish();
-  const method = new DPOMethod(prepared.model, maker, train, evaluation, reference, options);
+  const method = dpoMethod(config, { prepared, maker, train, evaluation, reference });
   return {
     method,
     groups,
@@ -78,14 +85,7 @@ async function setUpDPO(
           ["held out", evaluation?.length ?? "none"],
         ],
       },
-      {
-        title: "DPO",
-        facts: [
-          ["loss", config.dpo.loss_type.join(" + ")],
-          ["beta", config.dpo.beta],
-          ["reference", reference?.description ?? "none"],
-        ],
-      },
+      dpoFacts(config, reference),
     ],
     async closing({ status }, signal) {
       const saved = config.save.save_model_path;

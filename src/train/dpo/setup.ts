@@ -7,10 +7,10 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { dpoLoss, type DpoOptions } from "../../losses/dpo.ts";
-import { loadModel } from "../../generate/load_model.ts";
-import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
+import type { FactGroup } from "../../report/page/report_contents.ts";
 import { DPOExampleMaker, type DPOPair, pairBatch, sumPairs } from "./examples.ts";
-import type { DPODataset, DPOMethodOptions } from "./method.ts";
+import { type DPODataset, DPOMethod, type DPOMethodOptions } from "./method.ts";
 import {
   AdapterFreeReference,
   type DPOReference,
@@ -21,29 +21,23 @@ import {
 import { fillReferenceTable, referenceFingerprint } from "./reference_table.ts";
 import { ExampleStream, type PlacedExample } from "../batches/example_stream.ts";
 import { readLogProbs } from "../loop/log_prob_gradients.ts";
-import {
-  examplesInOrder,
-  lengthBatch,
-  madeAhead,
-  type MicroBatchOptions,
-} from "../batches/micro_batches.ts";
+import { exampleParts } from "../batches/example_parts.ts";
+import { examplesInOrder, madeAhead } from "../batches/made_ahead.ts";
+import { lengthBatch, microBatchOptions } from "../batches/micro_batches.ts";
+import { methodOptions } from "../loop/base_method.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups, splitByDecay } from "../optimizer/parameter_groups.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
-import { TileCache } from "../batches/tile_cache.ts";
 import { trainingPrecision } from "../loop/training_precision.ts";
 
-/** What DPO needs of a prepared model. */
-export type DPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
-
-/** Rows to pairs, as a model takes them. */
-export function dpoExampleMaker(prepared: DPOModel, config: ResolvedConfig): DPOExampleMaker {
-  const { model, tokenizer, imageProcessor } = prepared;
+/** Turns rows into pairs that fit a model. */
+export function dpoExampleMaker(
+  prepared: LoadedModel,
+  { training }: ResolvedConfig,
+): DPOExampleMaker {
   return new DPOExampleMaker(
-    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor, { workers: config.training.dataloader_num_workers }),
-    config.training.max_seq_length ?? model.config.lm_max_length,
-    model.imageTokenId,
+    exampleParts(prepared, training.dataloader_num_workers),
+    training.max_seq_length ?? prepared.model.config.lm_max_length,
   );
 }
 
@@ -76,32 +70,54 @@ export function dpoLossOptions({ dpo }: ResolvedConfig): DpoOptions {
   return options;
 }
 
-function dpoBatches({ training }: ResolvedConfig): MicroBatchOptions {
-  return {
-    batchSize: training.per_device_train_batch_size,
-    gradientAccumulationSteps: training.gradient_accumulation_steps,
-    dropLast: training.dataloader_drop_last,
-    groupByLength: training.group_by_length,
-    seed: training.seed,
-  };
-}
-
-/** How DPO batches and averages, by a config. */
+/** How DPO batches and averages, and its loss, by a config. */
 export function dpoMethodOptions(config: ResolvedConfig): DPOMethodOptions {
-  const { training, dpo } = config;
   return {
-    ...dpoBatches(config),
-    evalBatchSize: training.per_device_eval_batch_size,
-    lossReduction: training.loss_reduction,
-    sharePrefix: training.share_prefix,
-    gradientCheckpointing: training.gradient_checkpointing,
-    disableDropout: dpo.disable_dropout,
+    ...methodOptions(config.training),
+    disableDropout: config.dpo.disable_dropout,
     loss: dpoLossOptions(config),
   };
 }
 
+/** What DPO's method is made of. */
+export interface DPOInputs {
+  readonly prepared: LoadedModel;
+  readonly maker: DPOExampleMaker;
+  readonly train: DPODataset;
+  /** Held out; null: no evaluation. */
+  readonly evaluation: DPODataset | null;
+  /** Of {@linkcode makeReference}. */
+  readonly reference: DPOReference | null;
+}
+
+/** DPO's method. */
+export function dpoMethod(
+  config: ResolvedConfig,
+  { prepared, maker, train, evaluation, reference }: DPOInputs,
+): DPOMethod {
+  return new DPOMethod({
+    model: prepared.model,
+    maker,
+    dataset: train,
+    evalDataset: evaluation,
+    reference,
+  }, dpoMethodOptions(config));
+}
+
+/** For the report. */
+export function dpoFacts({ dpo }: ResolvedConfig, reference: DPOReference | null): FactGroup {
+  return {
+    title: "DPO",
+    facts: [
+      ["loss", dpo.loss_type.join(" + ")],
+      ["beta", dpo.beta],
+      ["reference", reference?.description ?? "none"],
+    ],
+  };
+}
+
 /** What trains under DPO, and how fast; biases and norms do not decay. */
-export function dpoGroups({ model }: DPOModel, { training }: ResolvedConfig): ParameterGroup[] {
+export function dpoGroups({ model }: LoadedModel, { training }: ResolvedConfig): ParameterGroup[] {
   return splitByDecay(configuredGroups(model, training));
 }
 
@@ -119,7 +135,7 @@ export function onlyAdaptersTrain(
 /** Everything that a reference is made from. */
 export interface ReferenceOptions {
   readonly config: ResolvedConfig;
-  readonly prepared: DPOModel;
+  readonly prepared: LoadedModel;
   readonly groups: readonly ParameterGroup[];
   readonly maker: DPOExampleMaker;
   readonly train: DPODataset;
@@ -209,7 +225,11 @@ async function tableReference(
 
   const ahead = training.per_device_eval_batch_size;
   async function* firstEpoch(): AsyncGenerator<PlacedExample<PreferenceExample>> {
-    const stream = new ExampleStream(train, training.seed, lengthBatch(dpoBatches(config)));
+    const stream = new ExampleStream(
+      train,
+      training.seed,
+      lengthBatch(microBatchOptions(training)),
+    );
     for (let row = await stream.next(); row !== null; row = await stream.next()) yield row;
   }
   async function* used(): AsyncGenerator<DPOPair> {

@@ -3,25 +3,18 @@
  *
  * @module
  */
-import type { DPOSection, TrainingSection } from "../../config/types/config_types.ts";
-import { type DPODataset, DPOMethod } from "./method.ts";
-import { dpoExampleMaker, dpoGroups, dpoMethodOptions, makeReference } from "./setup.ts";
+import type { DPOSection } from "../../config/types/config_types.ts";
+import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { dpoExampleMaker, dpoFacts, dpoGroups, dpoMethod, makeReference } from "./setup.ts";
 import {
   givenModel,
   libraryConfig,
-  LibraryRun,
-  type LibraryRunOptions,
-} from "../run/library_run.ts";
-import type { TrainResult } from "../loop/trainer.ts";
+  type LibraryDataOptions,
+  LibraryTrainer,
+} from "../run/library_trainer.ts";
 
-/** What {@linkcode DPOTrainer} takes. */
-export interface DPOTrainerOptions extends LibraryRunOptions {
-  /** Pairs of answers; the `preference` format. */
-  readonly trainDataset: DPODataset;
-  /** Held out; without it nothing is evaluated. */
-  readonly evalDataset?: DPODataset | null;
-  /** Keys of the config's section `training`; the defaults are those of `train dpo`. */
-  readonly training?: Partial<TrainingSection>;
+/** What {@linkcode DPOTrainer} takes: pairs of answers, the `preference` format. */
+export interface DPOTrainerOptions extends LibraryDataOptions<PreferenceExample> {
   /** Keys of the config's section `dpo`: beta, loss_type, … */
   readonly dpo?: Partial<DPOSection>;
 }
@@ -45,15 +38,13 @@ export interface DPOTrainerOptions extends LibraryRunOptions {
  * console.log((await trainer.evaluate())?.eval_preference_accuracy);
  * ```
  */
-export class DPOTrainer implements AsyncDisposable {
-  readonly #run: LibraryRun;
-
+export class DPOTrainer extends LibraryTrainer {
   /**
-   * @throws {ConfigError} where an option does not exist or has a wrong value
-   * @throws {Error} where the model lacks its tokenizer or image processor
+   * @throws {ConfigError} if an option does not exist or has a wrong value
+   * @throws {Error} if the model lacks its tokenizer or image processor
    */
   constructor(options: DPOTrainerOptions) {
-    const { trainDataset: train, evalDataset = null, training, dpo } = options;
+    const { trainDataset: train, evalDataset: evaluation = null, training, dpo } = options;
     const config = libraryConfig({
       training_type: "dpo",
       dataset: { train_data_path: train.name, dataset_format: "preference" },
@@ -61,64 +52,23 @@ export class DPOTrainer implements AsyncDisposable {
       dpo,
     });
     const prepared = givenModel(options);
-    this.#run = new LibraryRun(config, prepared, options, async () => {
-      const maker = dpoExampleMaker(prepared, config);
-      const groups = dpoGroups(prepared, config);
-      const reference = await makeReference({
-        config,
-        prepared,
-        groups,
-        maker,
-        train,
-        evaluation: evalDataset,
-        signal: options.signal,
-      });
-      const method = new DPOMethod(
-        prepared.model,
-        maker,
-        train,
-        evalDataset,
-        reference,
-        dpoMethodOptions(config),
-      );
-      return {
-        method,
-        groups,
-        title: `DPO on ${train.name}`,
-        facts: [{
-          title: "DPO",
-          facts: [
-            ["loss", config.dpo.loss_type.join(" + ")],
-            ["beta", config.dpo.beta],
-            ["reference", reference?.description ?? "none"],
-          ],
-        }],
-        dispose: () => reference?.dispose(),
-      };
-    });
-  }
-
-  /**
-   * Trains. The reference is the model as it is at the first call of `train()` or `evaluate()`.
-   *
-   * @param options `resume`: a checkpoint's folder, or `auto` for the newest in the output folder
-   * @throws {NonFiniteError} where a loss or gradient is not finite
-   */
-  async train(options: { readonly resume?: string } = {}): Promise<TrainResult> {
-    return await this.#run.train(options.resume);
-  }
-
-  /**
-   * Loss, rewards, margins and preference accuracy on the held-out pairs.
-   *
-   * @returns null without an `evalDataset`
-   */
-  async evaluate(): Promise<Readonly<Record<string, number>> | null> {
-    return await this.#run.evaluate();
-  }
-
-  /** Frees the reference; the model stays. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#run[Symbol.asyncDispose]();
+    super({
+      config,
+      prepared,
+      setUp: async () => {
+        const maker = dpoExampleMaker(prepared, config);
+        const groups = dpoGroups(prepared, config);
+        const { signal } = options;
+        const data = { prepared, maker, groups, train, evaluation };
+        const reference = await makeReference({ config, ...data, signal });
+        return {
+          method: dpoMethod(config, { ...data, reference }),
+          groups,
+          title: `DPO on ${train.name}`,
+          facts: [dpoFacts(config, reference)],
+          dispose: () => reference?.dispose(),
+        };
+      },
+    }, options);
   }
 }

@@ -9,7 +9,6 @@ import { RowSkipped } from "../../data/data_error.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
 import { forbiddenTokenIds } from "../../generate/generate_text.ts";
 import { RandomStream } from "../../random.ts";
-import { ChatExampleBuilder } from "../../text/chat_example.ts";
 import {
   dryRun,
   type DryRunContext,
@@ -29,7 +28,7 @@ import { exampleSize, unlessSkipped } from "../sft/longest_examples.ts";
 import { entropyBytes, generationBytes } from "../dry_run/memory_estimate.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { sftExampleMaker } from "../sft/setup.ts";
-import { TileCache } from "../batches/tile_cache.ts";
+import { exampleParts } from "../batches/example_parts.ts";
 import { sizeOfRows } from "../loop/training_method.ts";
 
 /** Most prompts that are looked at. */
@@ -42,14 +41,11 @@ async function longestPrompts(
   { training, grpo }: ResolvedConfig,
   weight: (size: ExampleSize) => number,
 ): Promise<{ prompts: GRPOPrompt[]; looked: number; skipped: number }> {
-  const { model, tokenizer, imageProcessor } = prepared;
-  const sizes = sftExampleMaker(prepared, { ...training, max_seq_length: grpo.max_prompt_length });
-  const maker = new GRPOPromptMaker(
-    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor, { workers: 0 }),
-    grpo.max_prompt_length,
-    model.imageTokenId,
-  );
+  const { imageProcessor } = prepared;
+  const sizes = sftExampleMaker(prepared, {
+    training: { ...training, max_seq_length: grpo.max_prompt_length },
+  });
+  const maker = new GRPOPromptMaker(exampleParts(prepared, 0), grpo.max_prompt_length);
   const candidates: { example: GrpoExample; bytes: number }[] = [];
   let looked = 0, skipped = 0;
   for await (const example of dataset) {

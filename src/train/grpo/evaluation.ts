@@ -12,7 +12,8 @@ import type { GRPODataset } from "./prompt_stream.ts";
 import { lengthMetrics } from "./rollout_maker.ts";
 import type { Completion, CompletionSampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
-import { examplesInOrder, madeAhead } from "../batches/micro_batches.ts";
+import { heldOutBatches } from "../batches/made_ahead.ts";
+import { evaluationTimes } from "../loop/base_method.ts";
 import type { EvaluationOutcome } from "../loop/training_method.ts";
 
 /** Questions that the report shows. */
@@ -30,60 +31,56 @@ interface Answered {
   readonly rewards: readonly (number | null)[];
 }
 
+/** What an evaluation works with. */
+export interface GRPOEvaluatorParts {
+  /** Held out. */
+  readonly dataset: GRPODataset;
+  /** Rows → prompts. */
+  readonly maker: GRPOPromptMaker;
+  readonly sampler: CompletionSampler;
+  readonly scorer: Scorer;
+}
+
 /** Evaluates on one data set. */
 export class GRPOEvaluator {
+  /** @param options `batchSize`: prompts that are answered side by side */
   constructor(
-    readonly dataset: GRPODataset,
-    readonly maker: GRPOPromptMaker,
-    readonly sampler: CompletionSampler,
-    readonly scorer: Scorer,
-    /** Prompts that are answered side by side. */
-    readonly batchSize: number,
+    readonly parts: GRPOEvaluatorParts,
+    readonly options: { readonly batchSize: number },
   ) {}
 
   /**
    * Answers and scores every prompt.
    *
    * @param signal ends it between two tokens, with its reason as the error
-   * @returns null where no prompt can be used
+   * @returns null if no prompt can be used
    */
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
+    const { dataset, maker, sampler, scorer } = this.parts;
+    const { batchSize } = this.options;
     const started = performance.now();
     const answered: Answered[] = [];
-    let prompts: GRPOPrompt[] = [];
-    const flush = async () => {
-      signal?.throwIfAborted();
-      const { completions } = await this.sampler.sample({
+    const make = ({ example, row }: PlacedExample<GrpoExample>) =>
+      maker.make({ example }, row === null ? null : String(row), null);
+    for await (const batch of heldOutBatches(dataset, make, batchSize, signal)) {
+      const prompts = batch.map(({ made }) => made);
+      const { completions } = await sampler.sample({
         prompts,
         numGenerations: 1,
-        promptsAtOnce: this.batchSize,
+        promptsAtOnce: batchSize,
         firstId: 0,
         greedy: true,
         signal,
       });
       signal?.throwIfAborted(); // before cut answers are scored
-      const { rewards } = await this.scorer.score(prompts, completions, {});
+      const { rewards } = await scorer.score(prompts, completions, {});
       prompts.forEach((prompt, i) =>
         answered.push({ prompt, completion: completions[i], rewards: rewards[i] })
       );
-      prompts = [];
-    };
-    const make = ({ example, row }: PlacedExample<GrpoExample>) =>
-      this.maker.make({ example }, row === null ? null : String(row), null);
-    const rows = examplesInOrder(this.dataset, true);
-    for await (const { made } of madeAhead(rows, this.dataset, make, this.batchSize)) {
-      prompts.push(made);
-      if (prompts.length === this.batchSize) await flush();
     }
-    if (prompts.length > 0) await flush();
     if (answered.length === 0) return null;
-    const seconds = (performance.now() - started) / 1000;
     return {
-      metrics: {
-        ...this.#metrics(answered),
-        eval_runtime: seconds,
-        eval_samples_per_second: answered.length / seconds,
-      },
+      metrics: { ...this.#metrics(answered), ...evaluationTimes(started, answered.length) },
       samples: answered.slice(0, SAMPLES).map((one) => this.#sample(one)),
     };
   }
@@ -92,8 +89,8 @@ export class GRPOEvaluator {
     const { metrics } = computeAdvantages({
       rewards: answered.map(({ rewards }) => rewards),
       numGenerations: 1,
-      rewardWeights: this.scorer.weights,
-      rewardNames: this.scorer.names,
+      rewardWeights: this.parts.scorer.weights,
+      rewardNames: this.parts.scorer.names,
       scaleRewards: "batch",
     });
     const lengths = lengthMetrics(answered.map(({ completion }) => completion));
@@ -107,7 +104,7 @@ export class GRPOEvaluator {
   #sample({ prompt, completion, rewards }: Answered): EvaluationSample {
     const { columns, images, prompt: messages } = prompt.example;
     const expected = columns.answer ?? columns.solution ?? null;
-    const judge = this.scorer.names.findIndex((name) => SAYS_RIGHT.test(name));
+    const judge = this.parts.scorer.names.findIndex((name) => SAYS_RIGHT.test(name));
     return {
       pictures: images.map(({ bytes }) => bytes),
       question: messages.at(-1)?.content ?? "",

@@ -17,7 +17,7 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import { DropoutKeys } from "../../ops/dropout.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
-import type { DataCursor } from "../batches/example_stream.ts";
+import { BaseMethod, type BaseState } from "../loop/base_method.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import type { GRPOEvaluator } from "./evaluation.ts";
 import { MeanMetrics } from "./mean_metrics.ts";
@@ -35,14 +35,11 @@ import type { RolloutMaker } from "./rollout_maker.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
-  largestBatch,
   type MethodState,
   sizeOfRows,
-  skippedRowsOf,
   StepAborted,
   type StepContext,
   type StepOutcome,
-  type TrainingMethod,
 } from "../loop/training_method.ts";
 
 /** How GRPO batches and what it minimises. */
@@ -58,8 +55,8 @@ export interface GRPOMethodOptions extends GRPOPassOptions {
   /** The loss; `wholeBatch` is set for each step. */
   readonly loss: GrpoOptions;
   /**
-   * `token`: averages run over the whole optimizer step; `micro_batch`: the mean of the
-   * micro-batches' losses (NanoVLM-Lab), but for dapo and cispo, which divide once either way.
+   * As in SFT and DPO. The losses that divide by the tokens of the whole batch (dapo, cispo, vespo)
+   * do so either way.
    */
   readonly lossReduction: "token" | "micro_batch";
   readonly disableDropout: boolean;
@@ -87,33 +84,32 @@ interface Buffer {
 }
 
 /** A checkpoint's part. */
-interface State {
-  cursor: DataCursor;
-  microSteps: number;
-  sampled: number;
-  buffer: { used: number; rollout: StoredRollout } | null;
+interface State extends BaseState {
+  readonly sampled: number;
+  readonly buffer: { readonly used: number; readonly rollout: StoredRollout } | null;
 }
 
 /** GRPO on one data set. */
-export class GRPOMethod implements TrainingMethod {
+export class GRPOMethod extends BaseMethod<MicroBatch> {
   readonly name = "grpo";
   readonly #passes: GRPOPasses;
   #buffer: Buffer | null = null;
   /** Of a checkpoint, not read again yet. */
   #stored: State["buffer"] = null;
-  #microSteps = 0;
   #sampled = 0;
   #state: State;
-  #last: readonly MicroBatch[] = [];
   /** Of the policy as it stands. */
   #evaluated: EvaluationOutcome | null = null;
 
   constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
+    const { prompts, dataset, evaluator } = parts;
+    const datasets = [dataset, evaluator?.parts.dataset ?? null];
+    super({ examples: prompts, tiles: prompts.tiles, datasets });
     if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
       throw new Error("Cannot train with a KL term: there is no reference policy");
     }
     this.#passes = new GRPOPasses(parts.model, options);
-    this.#state = { cursor: parts.prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
+    this.#state = { cursor: prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
   }
 
   get stepsPerEpoch(): number | null {
@@ -129,18 +125,18 @@ export class GRPOMethod implements TrainingMethod {
     const metrics = new MeanMetrics();
     const before = this.#state.cursor.epoch;
     this.#evaluated = null;
-    this.#last = [];
+    this.lastBatches = [];
     try {
       const whole: MicroBatch[] = [];
       while (whole.length < this.options.gradientAccumulationSteps) {
         whole.push(await this.#nextMicroBatch(step, metrics, signal));
       }
-      this.#last = whole;
+      this.lastBatches = whole;
       const { disableDropout, seed } = this.options;
       const micro = whole.map((one) =>
         this.#passes.prepare(
           one,
-          disableDropout ? undefined : new DropoutKeys(seed, this.#microSteps++),
+          disableDropout ? undefined : new DropoutKeys(seed, this.microSteps++),
         )
       );
       const threshold = await this.#entropyThreshold(micro, parameters, metrics);
@@ -161,14 +157,13 @@ export class GRPOMethod implements TrainingMethod {
         padding += done.padding;
       }
       this.#commit();
-      const { cursor } = this.#state;
       return {
         losses,
         tokens,
         padding,
         metrics: metrics.means(),
-        epoch: this.#epoch(cursor),
-        epochEnded: cursor.epoch > before,
+        epoch: this.parts.prompts.epoch,
+        epochEnded: this.#state.cursor.epoch > before,
       };
     } catch (error) {
       // Nothing has changed but the buffer: go back to how the last step left it.
@@ -253,27 +248,19 @@ export class GRPOMethod implements TrainingMethod {
     return { sequences: own.sequences * count, tokens: own.tokens * count };
   }
 
-  #epoch({ epoch, index }: DataCursor): number {
-    const { length } = this.parts.prompts;
-    return length === null ? epoch : epoch + index / length;
-  }
-
   /** The same policy is evaluated once, however often it is asked for. */
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
     this.#evaluated ??= await this.parts.evaluator?.evaluate(signal) ?? null;
     return this.#evaluated;
   }
 
-  get lastBatchSize(): BatchSize | null {
+  protected sizeOf({ groups }: MicroBatch): BatchSize {
     const { maskTruncatedCompletions: masksTruncated, sharePrefix } = this.options;
-    const options = { masksTruncated, sharePrefix };
-    return largestBatch(
-      this.#last.map(({ groups }) => sizeOfRows(completionRows(this.parts.model, groups, options))),
-    );
+    return sizeOfRows(completionRows(this.parts.model, groups, { masksTruncated, sharePrefix }));
   }
 
-  describeLastBatch(): unknown {
-    return this.#last.map(({ groups, sampledAtStep }) => ({
+  protected describe({ groups, sampledAtStep }: MicroBatch): unknown {
+    return {
       sampledAtStep,
       groups: groups.map(({ prompt, sequences }) => ({
         cursor: prompt.cursor,
@@ -281,14 +268,14 @@ export class GRPOMethod implements TrainingMethod {
         tiles: prompt.images.map(({ tileCount }) => tileCount),
         sequences,
       })),
-    }));
+    };
   }
 
   /** Remembers how the step left everything. */
   #commit(): void {
     this.#state = {
       cursor: this.parts.prompts.cursor,
-      microSteps: this.#microSteps,
+      microSteps: this.microSteps,
       sampled: this.#sampled,
       buffer: this.#buffer === null
         ? null
@@ -296,28 +283,18 @@ export class GRPOMethod implements TrainingMethod {
     };
   }
 
-  state(): MethodState {
+  override state(): MethodState {
     return { ...this.#state };
   }
 
-  restore(state: MethodState): void {
+  override restore(state: MethodState): void {
+    super.restore(state);
     const { cursor, microSteps, sampled, buffer } = state as unknown as State;
-    this.parts.prompts.seek(cursor);
-    this.#microSteps = microSteps;
     this.#sampled = sampled;
     this.#buffer = null;
     this.#evaluated = null;
     this.#stored = buffer;
     this.#state = { cursor, microSteps, sampled, buffer };
-  }
-
-  async release(): Promise<void> {
-    await this.parts.prompts.release();
-  }
-
-  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    const { dataset, evaluator } = this.parts;
-    return skippedRowsOf([dataset, evaluator?.dataset ?? null]);
   }
 }
 

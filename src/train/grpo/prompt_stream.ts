@@ -8,6 +8,8 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { type DataCursor, ExampleStream } from "../batches/example_stream.ts";
+import { ReadAhead } from "../batches/read_ahead.ts";
+import type { TileCache } from "../batches/tile_cache.ts";
 import type { GRPOPrompt, GRPOPromptMaker } from "./prompts.ts";
 
 /** Prompts, at random or in a stream. */
@@ -32,13 +34,6 @@ interface Reading {
   readonly cursor: DataCursor;
 }
 
-/** A row that is being read, then made into a prompt. */
-interface Started {
-  /** Its pictures are on their way to the workers. */
-  readonly posted: Promise<void>;
-  readonly reading: Promise<Reading>;
-}
-
 /** Prompts of one data set, epoch after epoch. */
 export class GRPOPromptStream {
   readonly #dataset: GRPODataset;
@@ -49,7 +44,7 @@ export class GRPOPromptStream {
   readonly #lookup: ExampleStream<GrpoExample>;
   /** Behind the last prompt that was given: what is made ahead does not count. */
   #cursor: DataCursor;
-  #queue: Started[] = [];
+  readonly #ahead = new ReadAhead<Reading>();
 
   constructor(dataset: GRPODataset, maker: GRPOPromptMaker, options: GRPOPromptStreamOptions) {
     this.#dataset = dataset;
@@ -70,6 +65,18 @@ export class GRPOPromptStream {
     return this.#stream.length;
   }
 
+  /** The threads and the cache that decode pictures. */
+  get tiles(): TileCache {
+    return this.#maker.tiles;
+  }
+
+  /** Where the stream stands, in epochs. */
+  get epoch(): number {
+    const { epoch, index } = this.#cursor;
+    const { length } = this;
+    return length === null ? epoch : epoch + index / length;
+  }
+
   /** Where the stream stands. */
   get cursor(): DataCursor {
     return { ...this.#cursor };
@@ -77,8 +84,7 @@ export class GRPOPromptStream {
 
   /** Goes on from a cursor. */
   seek(cursor: DataCursor): void {
-    // What is being made ahead goes on with the stream it has, and is never asked for.
-    this.#queue = [];
+    this.#ahead.drop();
     this.#stream = this.#open();
     this.#stream.seek(cursor);
     this.#cursor = { ...cursor };
@@ -93,10 +99,11 @@ export class GRPOPromptStream {
   async next(): Promise<GRPOPrompt> {
     const { ahead = 0 } = this.#options;
     for (let ends = 0; ends < 2;) {
-      while (this.#queue.length <= ahead) this.#queue.push(this.#start());
-      const { reading } = this.#queue.shift()!;
+      while (this.#ahead.length <= ahead) this.#begin();
+      const reading = this.#ahead.take();
+      reading.catch(() => {}); // reported below
       // Once a round computes, nothing else runs on this thread for long.
-      await this.#queue.at(-1)?.posted;
+      await this.#ahead.posted();
       const { prompt, unread, cursor } = await reading;
       this.#cursor = cursor;
       for (const skipped of unread) this.#dataset.skipped.add(skipped);
@@ -123,25 +130,15 @@ export class GRPOPromptStream {
     return prompt;
   }
 
-  /** Drops what is being made ahead, and ends the threads that do it. */
+  /** Drops what is being made ahead, and waits until nothing is. */
   async release(): Promise<void> {
-    const queue = this.#queue;
     this.seek(this.#cursor);
-    await this.#maker.tiles.release();
-    await Promise.allSettled(queue.map(({ reading }) => reading));
+    await this.#ahead.settled();
   }
 
-  #start(): Started {
+  #begin(): void {
     const stream = this.#stream;
-    const before = this.#queue.at(-1)?.posted ?? Promise.resolve();
-    const { promise: posted, resolve } = Promise.withResolvers<void>();
-    const reading = before.then(() => {
-      // A stream that was left has nobody who waits for it.
-      if (stream !== this.#stream) throw new Error("Cannot read a prompt: it was called off");
-      return this.#read(stream, resolve);
-    }).finally(resolve);
-    reading.catch(() => {}); // told when it is its turn
-    return { posted, reading };
+    this.#ahead.begin(({ posted }) => this.#read(stream, posted));
   }
 
   /** The next of a stream. */

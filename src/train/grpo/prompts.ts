@@ -7,9 +7,9 @@ import { RowSkipped } from "../../data/data_error.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
 import type { ImageTiles } from "../../model/batch.ts";
-import type { ChatExampleBuilder } from "../../text/chat_example.ts";
 import type { TileGrid } from "../../text/image_string.ts";
 import type { ChatMessage } from "../../text/tokenizer.ts";
+import type { ExampleParts } from "../batches/example_parts.ts";
 import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
 
@@ -66,17 +66,13 @@ export function fitPrompt(
 
 /** Turns rows into prompts. */
 export class GRPOPromptMaker {
-  /**
-   * @param builder tokenizes conversations
-   * @param tiles processes images
-   * @param maxLength `grpo.max_prompt_length`, tokens
-   */
-  constructor(
-    readonly builder: ChatExampleBuilder,
-    readonly tiles: TileCache,
-    readonly maxLength: number,
-    readonly imageTokenId: number,
-  ) {}
+  /** @param maxLength `grpo.max_prompt_length`, tokens */
+  constructor(readonly parts: ExampleParts, readonly maxLength: number) {}
+
+  /** Decodes the pictures. */
+  get tiles(): TileCache {
+    return this.parts.tiles;
+  }
 
   /**
    * @param cacheKey names the row's images in the tile cache; null: not remembered
@@ -87,7 +83,7 @@ export class GRPOPromptMaker {
     cacheKey: string | null,
     cursor: DataCursor | null,
   ): Promise<GRPOPrompt> {
-    const images = await this.tiles.process(example.images, cacheKey);
+    const images = await this.parts.tiles.process(example.images, cacheKey);
     const grids = images.map(({ grid }) => grid);
     const ids = this.#build(example.prompt, grids);
     if (ids.length <= this.maxLength) return { ids, images, example, cursor };
@@ -97,7 +93,7 @@ export class GRPOPromptMaker {
     );
     const frame = this.#build(emptied, grids);
     return {
-      ids: fitPrompt(ids, frame, this.maxLength, this.imageTokenId),
+      ids: fitPrompt(ids, frame, this.maxLength, this.parts.imageTokenId),
       images,
       example,
       cursor,
@@ -105,6 +101,6 @@ export class GRPOPromptMaker {
   }
 
   #build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
-    return skippingUnfitGrids(() => this.builder.buildPrompt(messages, grids));
+    return skippingUnfitGrids(() => this.parts.builder.buildPrompt(messages, grids));
   }
 }

@@ -64,16 +64,19 @@ export interface MadeRollout {
   readonly sampled: number;
 }
 
+/** What a round is made with. */
+export interface RolloutParts {
+  readonly sampler: CompletionSampler;
+  readonly scorer: Scorer;
+}
+
 /** Samples, scores, and compares within groups. */
 export class RolloutMaker {
   readonly #names: readonly string[];
   readonly #weights: readonly number[];
 
-  constructor(
-    readonly sampler: CompletionSampler,
-    readonly scorer: Scorer,
-    readonly options: RolloutOptions,
-  ) {
+  constructor(readonly parts: RolloutParts, readonly options: RolloutOptions) {
+    const { scorer } = parts;
     const punishes = options.overlongBufferLength !== null;
     this.#names = [...scorer.names, ...(punishes ? [OVERLONG] : [])];
     this.#weights = [...scorer.weights, ...(punishes ? [1] : [])];
@@ -150,7 +153,7 @@ export class RolloutMaker {
     const { numGenerations: G, promptsAtOnce } = this.options;
     const prompts: GRPOPrompt[] = [];
     while (prompts.length < count) prompts.push(await request.nextPrompt());
-    const { completions, prefillSeconds, decodeSeconds } = await this.sampler.sample({
+    const { completions, prefillSeconds, decodeSeconds } = await this.parts.sampler.sample({
       prompts,
       numGenerations: G,
       promptsAtOnce,
@@ -159,7 +162,7 @@ export class RolloutMaker {
     });
     if (request.signal?.aborted) return null;
     const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
-    const { rewards, functions, seconds } = await this.scorer.score(repeated, completions, {
+    const { rewards, functions, seconds } = await this.parts.scorer.score(repeated, completions, {
       global_step: request.step,
     });
     metrics.addSums({

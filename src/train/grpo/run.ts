@@ -8,12 +8,13 @@ import { initBackend } from "../../device/backend.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { CompletionScorer } from "./scoring.ts";
-import { grpoGroups, grpoMethod } from "./setup.ts";
+import { completionsToPrint, grpoGroups, grpoMethod } from "./setup.ts";
 import { grpoStarterFolder } from "./starter.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
-import { type RunOptions, type RunSetup, runTraining } from "../run/run.ts";
+import { type RunOptions, runTraining } from "../run/run.ts";
+import type { RunSetup } from "../run/run_driver.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
 /** Rewards of greedy answers before and after. */
@@ -73,7 +74,7 @@ async function setUpGRPO(
           ["rewards", scorer.names.join(", ")],
         ],
       }],
-      completionsToPrint: grpo.log_completions ? grpo.num_completions_to_print : 0,
+      completionsToPrint: completionsToPrint(config),
       async closing(_, signal) {
         const after = before && await method.evaluate(signal);
         const ask = `deno task generate --model ${save.save_model_path}`;

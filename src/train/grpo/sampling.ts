@@ -8,8 +8,7 @@ import { generateFromRows, type Generation } from "../../generate/engine.ts";
 import { forbiddenTokenIds } from "../../generate/generate_text.ts";
 import { promptRows } from "../../generate/prompt_rows.ts";
 import type { SamplingParameters } from "../../generate/sampling_filters.ts";
-import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { LoadedModel } from "../../generate/load_model.ts";
 import type { GRPOPrompt } from "./prompts.ts";
 
 /** How completions are sampled. */
@@ -68,18 +67,17 @@ export class CompletionSampler {
   readonly #forbidden: readonly number[];
 
   constructor(
-    readonly model: VisionLanguageModel,
-    readonly tokenizer: Tokenizer,
+    readonly parts: Pick<LoadedModel, "model" | "tokenizer">,
     readonly settings: SamplingSettings,
   ) {
-    this.#forbidden = forbiddenTokenIds(tokenizer, model.config.lm_vocab_size);
+    this.#forbidden = forbiddenTokenIds(parts.tokenizer, parts.model.config.lm_vocab_size);
   }
 
   /** @returns P·G completions; cut short where the signal is aborted */
   async sample(request: SamplingRequest): Promise<SampledCompletions> {
     const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
     const { maxCompletionLength, seed, ...filters } = this.settings;
-    const { tokenizer } = this;
+    const { model, tokenizer } = this.parts;
     const completions: Completion[] = [];
     let prefill = 0, decode = 0;
     for (let first = 0; first < prompts.length && !signal?.aborted; first += promptsAtOnce) {
@@ -87,7 +85,7 @@ export class CompletionSampler {
       const started = performance.now();
       let firstTokenAt: number | null = null;
       const generations = await generateFromRows(
-        this.model,
+        model,
         promptRows(chunk),
         tokenizer.padTokenId,
         {

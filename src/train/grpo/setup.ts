@@ -6,7 +6,8 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { GrpoOptions } from "../../losses/grpo.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
-import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import type { LoadedModel } from "../../generate/load_model.ts";
+import { exampleParts } from "../batches/example_parts.ts";
 import { GRPOEvaluator } from "./evaluation.ts";
 import { GRPOMethod } from "./method.ts";
 import { GRPOPromptMaker } from "./prompts.ts";
@@ -17,15 +18,10 @@ import { CompletionSampler, samplingSettings } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups } from "../optimizer/parameter_groups.ts";
-import type { PreparedModel } from "../run/prepare_model.ts";
-import { TileCache } from "../batches/tile_cache.ts";
-
-/** What GRPO needs of a prepared model. */
-export type GRPOModel = Pick<PreparedModel, "model" | "tokenizer" | "imageProcessor">;
 
 /** Everything that a method is made of. */
 export interface GRPOInputs {
-  readonly prepared: GRPOModel;
+  readonly prepared: LoadedModel;
   readonly train: GRPODataset;
   /** Held out; null: no evaluation. */
   readonly evaluation: GRPODataset | null;
@@ -61,8 +57,13 @@ export function grpoLossOptions({ grpo }: ResolvedConfig): GrpoOptions {
   };
 }
 
+/** Sampled completions that are printed with each log. */
+export function completionsToPrint({ grpo }: ResolvedConfig): number {
+  return grpo.log_completions ? grpo.num_completions_to_print : 0;
+}
+
 /** What trains under GRPO, and how fast. */
-export function grpoGroups(prepared: GRPOModel, { training }: ResolvedConfig): ParameterGroup[] {
+export function grpoGroups(prepared: LoadedModel, { training }: ResolvedConfig): ParameterGroup[] {
   return configuredGroups(prepared.model, training);
 }
 
@@ -76,20 +77,21 @@ export function grpoMethod(
   inputs: GRPOInputs,
 ): { method: GRPOMethod; dispose: () => void } {
   const { training, grpo } = config;
-  const { model, tokenizer, imageProcessor } = inputs.prepared;
+  const { model, tokenizer } = inputs.prepared;
   const maker = new GRPOPromptMaker(
-    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor, { workers: training.dataloader_num_workers }),
+    exampleParts(inputs.prepared, training.dataloader_num_workers),
     grpo.max_prompt_length,
-    model.imageTokenId,
   );
-  const sampler = new CompletionSampler(model, tokenizer, samplingSettings(grpo, training.seed));
+  const sampler = new CompletionSampler(
+    { model, tokenizer },
+    samplingSettings(grpo, training.seed),
+  );
   const batchSize = training.per_device_train_batch_size;
   const microBatchesPerRound = Math.max(
     grpo.steps_per_generation,
     training.gradient_accumulation_steps,
   );
-  const rollouts = inputs.rollouts ?? new RolloutMaker(sampler, inputs.scorer, {
+  const rollouts = inputs.rollouts ?? new RolloutMaker({ sampler, scorer: inputs.scorer }, {
     numGenerations: grpo.num_generations,
     prompts: batchSize * microBatchesPerRound,
     // As many as an optimizer step takes; what is sampled does not depend on it.
@@ -101,14 +103,11 @@ export function grpoMethod(
     maxCompletionLength: grpo.max_completion_length,
   });
   const reference = grpo.beta > 0 ? new ReferencePolicy(model, inputs.groups) : null;
-  const evaluator = inputs.evaluation &&
-    new GRPOEvaluator(
-      inputs.evaluation,
-      maker,
-      sampler,
-      inputs.scorer,
-      training.per_device_eval_batch_size,
-    );
+  const { scorer, evaluation } = inputs;
+  const evaluator = evaluation && new GRPOEvaluator(
+    { dataset: evaluation, maker, sampler, scorer },
+    { batchSize: training.per_device_eval_batch_size },
+  );
   const method = new GRPOMethod({
     model,
     dataset: inputs.train,

@@ -1,29 +1,27 @@
 /**
- * What `train sft`, `train dpo` and `train grpo` share: backend, model, output folder, reporter,
- * trainer, final model.
+ * What `train sft`, `train dpo` and `train grpo` share: backend, model, output folder, final model,
+ * upload.
  *
  * @module
  */
 import { writeFolderAtomically } from "../../atomic_write.ts";
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
-import { stringifyConfig } from "../../config/stringify_config.ts";
 import { type ActiveBackend, type BackendChoice, initBackend } from "../../device/backend.ts";
 import { HubError } from "../../hub/hub_error.ts";
 import { hubSettings } from "../../hub/hub_settings.ts";
 import { checkUpload, uploadFolder } from "../../hub/upload_folder.ts";
-import { parameterCount } from "../../model/model_weights.ts";
-import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
-import { Reporter } from "../../report/reporter.ts";
-import { RunDirectory } from "../../report/files/run_directory.ts";
+import type { Reporter } from "../../report/reporter.ts";
 import { untilAborted } from "../../until_aborted.ts";
 import { checkResumable } from "../checkpoint/checkpoint.ts";
-import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
-import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import type { TrainerCallback, TrainResult } from "../loop/trainer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
-import { preparedTrainer, trainedWeightNames } from "../prepared_trainer.ts";
-import type { Trainer, TrainerCallback, TrainResult } from "../loop/trainer.ts";
-import type { TrainingMethod } from "../loop/training_method.ts";
-import { precisionNote } from "../loop/training_precision.ts";
+import {
+  driveRun,
+  type RunEnd,
+  type RunSetup,
+  type TrainedRun,
+  trainedWeightNames,
+} from "./run_driver.ts";
 
 /** How a run is started. */
 export interface RunOptions {
@@ -34,52 +32,8 @@ export interface RunOptions {
   readonly callbacks?: readonly TrainerCallback[];
 }
 
-/** What a run shows at its end. */
-export interface ClosingResults {
-  readonly tables: readonly ResultTable[];
-  readonly next: readonly NextCommand[];
-}
-
-/** What a training method adds to the common run. */
-export interface RunSetup {
-  readonly method: TrainingMethod;
-  /** What trains, and how fast. */
-  readonly groups: readonly ParameterGroup[];
-  /** For the report's title. */
-  readonly title: string;
-  /** Beside the facts about model and device. */
-  readonly facts: readonly FactGroup[];
-  /** Sampled completions that are printed with each log; default 0. */
-  readonly completionsToPrint?: number;
-  /**
-   * Called after the last step, before the report closes; `signal` ends it, with its reason as the
-   * error.
-   */
-  readonly closing?: (result: TrainResult, signal?: AbortSignal) => Promise<ClosingResults>;
-  /** Frees what the method holds. */
-  readonly dispose?: () => void | Promise<void>;
-}
-
 /** Makes a method out of a model. */
 export type SetUp = (prepared: PreparedModel, reporter: Reporter) => Promise<RunSetup>;
-
-function modelFacts({ model, origin }: PreparedModel, backend: string): FactGroup[] {
-  const { config } = model;
-  return [
-    {
-      title: "Model",
-      facts: [
-        ["weights", origin],
-        ["parameters", parameterCount(model)],
-        ["frozen in 16 bits", model.packedWeights.size],
-        ["vision", `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}`],
-        ["decoder", `${config.lm_n_blocks} blocks of ${config.lm_hidden_dim}`],
-        ["adapters", model.adapters.size],
-      ],
-    },
-    { title: "Device", facts: [["backend", backend], ["precision", model.precision]] },
-  ];
-}
 
 /**
  * Adapters on fresh weights need a base that can be loaded again: it is saved once, beside the
@@ -135,7 +89,7 @@ export async function runTraining(
   }
 }
 
-/** Everything that follows the model; frees it. */
+/** Everything after the model is loaded; frees the model. */
 async function runPrepared(
   config: ResolvedConfig,
   options: RunOptions,
@@ -144,92 +98,62 @@ async function runPrepared(
   backend: ActiveBackend,
   onStart: () => void,
 ): Promise<TrainResult> {
-  const { training, save } = config;
-  const repo = save.push_to_hub ? save.hub_model_id : null;
-  let directory: RunDirectory | null = null;
+  const { training } = config;
   let setup: RunSetup | null = null;
-  let trainer: Trainer | null = null;
-  let reporter: Reporter | null = null;
-  let started = false;
   try {
-    directory = RunDirectory.open(
-      training.output_dir,
-      options.resume === undefined ? "move_aside" : "resume",
-    );
-    await prepareOutputFolder(training.output_dir);
-    reporter = new Reporter(directory);
-    setup = await setUp(prepared, reporter);
-    options.signal?.throwIfAborted();
-    const { method, groups } = setup;
-    const { signal, callbacks } = options;
-    trainer = preparedTrainer(prepared, method, { training, groups, reporter, signal, callbacks });
-    const resumedFromStep = options.resume ? await trainer.resume(options.resume) : null;
-    options.signal?.throwIfAborted();
-    await keepBaseModel(prepared, training.output_dir);
-    started = true;
-    onStart();
-    await reporter.onStart({
-      title: setup.title,
-      label: setup.method.name,
-      totalSteps: trainer.totalSteps,
-      ...(resumedFromStep === null ? {} : { resumedFromStep }),
-      facts: [...modelFacts(prepared, backend.reason), ...setup.facts],
-      configYaml: stringifyConfig(config),
-      completionsToPrint: setup.completionsToPrint,
-      tensorBoard: config.logging.report_to.includes("tensorboard"),
-      ...(config.logging.report_to.includes("wandb")
-        ? { wandb: { project: config.logging.wandb_project, entity: config.logging.wandb_entity } }
-        : {}),
+    return await driveRun({
+      config,
+      prepared,
+      backend,
+      resume: options.resume,
+      signal: options.signal,
+      callbacks: options.callbacks,
+      continueWith: "the same command and --resume",
+      setUp: async (reporter) => setup = await setUp(prepared, reporter),
+      beforeStart: async () => {
+        await keepBaseModel(prepared, training.output_dir);
+        onStart();
+      },
+      finish: (run) => finishRun(config, prepared, run, options.signal),
     });
-    if (directory.movedAside) {
-      reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
-    }
-    for (const warning of prepared.warnings) reporter.onWarning(warning);
-    const note = precisionNote(prepared.model.precision, backend);
-    if (note !== null) reporter.onWarning(note);
-    const result = await trainer.train();
-    if (result.status === "interrupted") {
-      const message = result.step > 0
-        ? `go on with the same command and --resume: step ${result.step} is saved in ` +
-          training.output_dir
-        : "no step was done, and nothing is saved";
-      await reporter.onEnd({ status: "interrupted", message });
-      return result;
-    }
-    await writeFolderAtomically(
-      save.save_model_path,
-      (folder) =>
-        writePreparedModel(prepared, trainedWeightNames(prepared, groups), folder, {
-          tokenizer: save.save_tokenizer,
-          imageProcessor: save.save_image_processor,
-        }),
-      { existing: "update", last: "config.json" },
-    );
-    const closing = await setup.closing?.(result, options.signal).catch((error) => {
-      if (options.signal?.aborted && error === options.signal.reason) return "interrupted" as const;
-      throw error;
-    });
-    if (closing === "interrupted") {
-      await trainer.save();
-      const message = `the trained model is whole in ${save.save_model_path}, but not measured` +
-        `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
-      await reporter.onEnd({ status: "interrupted", message });
-      return { ...result, status: "interrupted" };
-    }
-    if (repo !== null) await pushModel(repo, save.save_model_path, setup.title);
-    await reporter.onEnd({ status: "done", ...closing });
-    return result;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    if (started) await reporter?.onEnd({ status: "failed", message }).catch(() => {});
-    else directory?.abandon();
-    throw error;
   } finally {
-    await setup?.method.release();
-    await setup?.dispose?.();
-    trainer?.dispose();
+    // TypeScript does not see that the closure above assigns it.
+    const made = setup as RunSetup | null;
+    await made?.method.release();
+    await made?.dispose?.();
     prepared.model.dispose();
   }
+}
+
+/** Writes the final model, measures it, and uploads it if the config asks for that. */
+async function finishRun(
+  { save }: ResolvedConfig,
+  prepared: PreparedModel,
+  { setup, trainer, result }: TrainedRun,
+  signal: AbortSignal | undefined,
+): Promise<RunEnd> {
+  const repo = save.push_to_hub ? save.hub_model_id : null;
+  await writeFolderAtomically(
+    save.save_model_path,
+    (folder) =>
+      writePreparedModel(prepared, trainedWeightNames(prepared, setup.groups), folder, {
+        tokenizer: save.save_tokenizer,
+        imageProcessor: save.save_image_processor,
+      }),
+    { existing: "update", last: "config.json" },
+  );
+  const closing = await setup.closing?.(result, signal).catch((error) => {
+    if (signal?.aborted && error === signal.reason) return "interrupted" as const;
+    throw error;
+  });
+  if (closing === "interrupted") {
+    await trainer.save();
+    const message = `the trained model is whole in ${save.save_model_path}, but not measured` +
+      `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
+    return { result: { ...result, status: "interrupted" }, message };
+  }
+  if (repo !== null) await pushModel(repo, save.save_model_path, setup.title);
+  return { result, closing };
 }
 
 /**

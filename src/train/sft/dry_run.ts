@@ -15,10 +15,11 @@ import { longestExamples } from "./longest_examples.ts";
 import { sftExampleMaker, sftGroups, sftMethod } from "./setup.ts";
 
 async function longest(
-  { config: { training }, prepared, data, weight }: DryRunContext<"vqa">,
+  { config, prepared, data, weight }: DryRunContext<"vqa">,
 ): Promise<LongestBatch> {
+  const { training } = config;
   const { dataset, looked } = await longestExamples(data.train, {
-    maker: sftExampleMaker(prepared, training),
+    maker: sftExampleMaker(prepared, config),
     processor: prepared.imageProcessor,
     count: training.per_device_train_batch_size,
     sharePrefix: training.share_prefix,
@@ -31,7 +32,7 @@ async function longest(
     dataloader_num_workers: 0,
   };
   return {
-    method: sftMethod(prepared, oneBatch, dataset, null),
+    method: sftMethod({ training: oneBatch }, { prepared, train: dataset, evaluation: null }),
     size: null,
     looked,
     skipped: 0,
@@ -47,7 +48,7 @@ export async function dryRunSFT(
   return await dryRun(config, options, {
     format: "vqa",
     examples: "examples",
-    groups: (prepared, { training }) => sftGroups(prepared, training),
+    groups: sftGroups,
     longest,
   });
 }

@@ -8,7 +8,8 @@ import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
 import type { ImageTiles } from "../../model/batch.ts";
 import { type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
-import type { ChatExample, ChatExampleBuilder } from "../../text/chat_example.ts";
+import type { ChatExample } from "../../text/chat_example.ts";
+import type { ExampleParts } from "../batches/example_parts.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
 
@@ -30,30 +31,29 @@ export class SFTExampleMaker {
   readonly #texts = new Map<string, ChatExample>();
   #textTokens = 0;
 
-  /**
-   * @param builder tokenizes conversations
-   * @param tiles processes images
-   * @param maxLength longest example, tokens; longer ones lose their end
-   */
-  constructor(
-    readonly builder: ChatExampleBuilder,
-    readonly tiles: TileCache,
-    readonly maxLength: number,
-    readonly imageTokenId: number,
-  ) {}
+  /** @param maxLength longest example, tokens; longer ones lose their end */
+  constructor(readonly parts: ExampleParts, readonly maxLength: number) {}
+
+  /** Decodes the pictures. */
+  get tiles(): TileCache {
+    return this.parts.tiles;
+  }
 
   /**
    * @throws {RowSkipped} where an image cannot be used, the image tokens do not fit, or no answer
    *   is left
    */
   async make({ example, row }: PlacedExample<VqaExample>): Promise<SFTExample> {
-    const images = await this.tiles.process(example.images, row === null ? null : String(row));
+    const images = await this.parts.tiles.process(
+      example.images,
+      row === null ? null : String(row),
+    );
     const messages = example.turns.flatMap(({ user, assistant }) => [
       { role: "user", content: user },
       { role: "assistant", content: assistant },
     ]);
     const chat = this.#build(messages, images.map(({ grid }) => grid));
-    const lastImageToken = chat.inputIds.lastIndexOf(this.imageTokenId);
+    const lastImageToken = chat.inputIds.lastIndexOf(this.parts.imageTokenId);
     if (lastImageToken >= this.maxLength) {
       throw new RowSkipped(
         `${chat.imageTokenCount} image tokens do not fit into max_seq_length ${this.maxLength}; raise ` +
@@ -72,7 +72,7 @@ export class SFTExampleMaker {
     const key = JSON.stringify([messages, grids]);
     const known = this.#texts.get(key);
     if (known) return known;
-    const chat = skippingUnfitGrids(() => this.builder.build(messages, grids));
+    const chat = skippingUnfitGrids(() => this.parts.builder.build(messages, grids));
     if (this.#textTokens + chat.inputIds.length <= TEXT_CACHE_TOKENS) {
       this.#texts.set(key, chat);
       this.#textTokens += chat.inputIds.length;
@@ -88,7 +88,7 @@ export class SFTExampleMaker {
  * @param examples in training order
  * @param sharePrefix whether to compute common prefixes once
  */
-export function packExamples(
+export function exampleRows(
   examples: readonly SFTExample[],
   sharePrefix: boolean,
   imageTokenId: number,

@@ -59,7 +59,7 @@ function sizedExample(
     { role: "user", content: user },
     { role: "assistant", content: assistant },
   ]);
-  const chat = skippingUnfitGrids(() => maker.builder.build(messages, grids));
+  const chat = skippingUnfitGrids(() => maker.parts.builder.build(messages, grids));
   const inputIds = chat.inputIds.slice(0, maker.maxLength);
   return { inputIds, labels: chat.labels.slice(0, maker.maxLength), tiles };
 }
@@ -168,7 +168,7 @@ export async function longestExamples(
       return size === null || size.labels.every((label) => label === -100) ? [] : [{ one, size }];
     }).slice(0, count);
     if (sized.length === 0) continue;
-    const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.imageTokenId);
+    const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.parts.imageTokenId);
     longest.push({ examples: sized.map(({ one }) => one), share: weight(size) / sized.length });
     longest.sort((a, b) => b.share - a.share);
     longest = longest.slice(0, count);

@@ -14,26 +14,18 @@ import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { DropoutKeys } from "../../ops/dropout.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
-import type { DataCursor, PlacedExample } from "../batches/example_stream.ts";
+import { heldOutBatches } from "../batches/made_ahead.ts";
+import { MicroBatches } from "../batches/micro_batches.ts";
+import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
 import { frozenFeatures } from "../loop/log_prob_gradients.ts";
-import {
-  examplesInOrder,
-  madeAhead,
-  MicroBatches,
-  type MicroBatchOptions,
-} from "../batches/micro_batches.ts";
-import { packExamples, type SFTExample, type SFTExampleMaker } from "./examples.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
-  largestBatch,
-  type MethodState,
   sizeOfRows,
-  skippedRowsOf,
   type StepContext,
   type StepOutcome,
-  type TrainingMethod,
 } from "../loop/training_method.ts";
+import { exampleRows, type SFTExample, type SFTExampleMaker } from "./examples.ts";
 
 /** Questions for SFT, at random or in a stream. */
 export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
@@ -41,16 +33,17 @@ export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
 /** Asks the model a few questions; `signal` ends it as it ends an evaluation. */
 export type AnswerSamples = (signal?: AbortSignal) => Promise<readonly EvaluationSample[]>;
 
-/** How SFT batches and averages. */
-export interface SFTOptions extends MicroBatchOptions {
-  evalBatchSize: number;
-  /**
-   * `token`: the mean over all label tokens of the optimizer step; `micro_batch`: the mean of the
-   * micro-batches' means (NanoVLM-Lab).
-   */
-  lossReduction: "token" | "micro_batch";
-  sharePrefix: boolean;
-  gradientCheckpointing: boolean;
+/** What SFT works with. */
+export interface SFTParts {
+  /** What trains. */
+  readonly model: VisionLanguageModel;
+  /** Rows → examples. */
+  readonly maker: SFTExampleMaker;
+  readonly dataset: SFTDataset;
+  /** Held out; null: no evaluation. */
+  readonly evalDataset: SFTDataset | null;
+  /** Asks the model a few questions of the held-out data, for the report. */
+  readonly answerSamples?: AnswerSamples | null;
 }
 
 /** Label tokens of a batch. */
@@ -61,59 +54,48 @@ function labelCount(examples: readonly SFTExample[]): number {
 }
 
 /** SFT on one data set. */
-export class SFTMethod implements TrainingMethod {
+export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   readonly name = "sft";
-  readonly #microBatches: MicroBatches<VqaExample, SFTExample>;
-  #microSteps = 0;
-  #lastBatches: SFTExample[][] = [];
-  #sizes: BatchSize[] = [];
+  readonly #examples: MicroBatches<VqaExample, SFTExample>;
 
-  /**
-   * @param model what trains
-   * @param maker rows → examples
-   * @param dataset to train on
-   * @param evalDataset held out; null: no evaluation
-   * @param options batches and averages
-   * @param answerSamples asks the model a few questions of the held-out data, for the report
-   */
-  constructor(
-    readonly model: VisionLanguageModel,
-    readonly maker: SFTExampleMaker,
-    readonly dataset: SFTDataset,
-    readonly evalDataset: SFTDataset | null,
-    readonly options: SFTOptions,
-    readonly answerSamples: AnswerSamples | null = null,
-  ) {
-    this.#microBatches = new MicroBatches(dataset, (placed) => maker.make(placed), options);
+  constructor(readonly parts: SFTParts, readonly options: MethodOptions) {
+    const { maker, dataset, evalDataset } = parts;
+    const examples = new MicroBatches<VqaExample, SFTExample>(
+      dataset,
+      (placed) => maker.make(placed),
+      options,
+    );
+    super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
+    this.#examples = examples;
   }
 
   get stepsPerEpoch(): number | null {
-    return this.#microBatches.stepsPerEpoch;
+    return this.#examples.stepsPerEpoch;
   }
 
   #rows(examples: readonly SFTExample[]): PackedRow[] {
-    return packExamples(examples, this.options.sharePrefix, this.model.imageTokenId);
+    return exampleRows(examples, this.options.sharePrefix, this.parts.model.imageTokenId);
   }
 
   async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
-    const { batches, epochEnded } = await this.#microBatches.next(more);
-    this.#lastBatches = batches;
+    const { model } = this.parts;
+    const { seed, lossReduction, gradientCheckpointing } = this.options;
+    const { batches, epochEnded } = await this.#examples.next(more);
+    this.lastBatches = batches;
     const counts = batches.map(labelCount);
     const total = counts.reduce((sum, count) => sum + count, 0);
     const losses: tf.Scalar[] = [];
     let tokens = 0, padding = 0;
-    const packed = batches.map((examples) => this.#rows(examples));
-    this.#sizes = packed.map(sizeOfRows);
-    for (const [k, rows] of packed.entries()) {
-      const divisor = this.options.lossReduction === "token" ? total : counts[k] * batches.length;
+    for (const [k, examples] of batches.entries()) {
+      const divisor = lossReduction === "token" ? total : counts[k] * batches.length;
       await turnEventLoop();
-      const dropoutKeys = new DropoutKeys(this.options.seed, this.#microSteps++);
-      const batch = joinRows(rows, this.model.config);
-      const features = frozenFeatures(this.model, batch, parameters.keys());
-      const options = { dropoutKeys, checkpointing: this.options.gradientCheckpointing };
+      const dropoutKeys = new DropoutKeys(seed, this.microSteps++);
+      const batch = joinRows(this.#rows(examples), model.config);
+      const features = frozenFeatures(model, batch, parameters.keys());
+      const options = { dropoutKeys, checkpointing: gradientCheckpointing };
       try {
         const loss = () =>
-          this.model.labelLogProbs(batch, options, features)!.sum().div(-divisor) as tf.Scalar;
+          model.labelLogProbs(batch, options, features)!.sum().div(-divisor) as tf.Scalar;
         losses.push(accumulator.addLoss(loss, parameters, lossScale));
       } catch (error) {
         tf.dispose(losses);
@@ -126,78 +108,48 @@ export class SFTMethod implements TrainingMethod {
       padding += counted.padding;
       tokens += counted.tokens;
     }
-    return { losses, tokens, padding, epoch: this.#microBatches.epoch, epochEnded };
+    return { losses, tokens, padding, epoch: this.#examples.epoch, epochEnded };
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    if (this.evalDataset === null) return null;
+    const { model, maker, evalDataset, answerSamples } = this.parts;
+    if (evalDataset === null) return null;
     const started = performance.now();
     let sum = 0, count = 0, examples = 0;
-    let batch: SFTExample[] = [];
-    const flush = async () => {
-      const modelBatch = joinRows(this.#rows(batch), this.model.config);
+    const make = maker.make.bind(maker);
+    const { evalBatchSize } = this.options;
+    for await (const batch of heldOutBatches(evalDataset, make, evalBatchSize, signal)) {
+      const made = batch.map(({ made }) => made);
+      this.lastBatches = [made];
+      const modelBatch = joinRows(this.#rows(made), model.config);
       try {
-        const total = tf.tidy(() => this.model.labelLogProbs(modelBatch)!.sum());
+        const total = tf.tidy(() => model.labelLogProbs(modelBatch)!.sum());
         const [[value]] = await readBack([total]);
         total.dispose();
         sum -= value;
       } finally {
         modelBatch.dispose();
       }
-      signal?.throwIfAborted();
-      count += labelCount(batch);
-      examples += batch.length;
-      batch = [];
-    };
-    const make = (placed: PlacedExample<VqaExample>) => this.maker.make(placed);
-    const ahead = this.options.evalBatchSize, rows = examplesInOrder(this.evalDataset, true);
-    for await (const { made } of madeAhead(rows, this.evalDataset, make, ahead)) {
-      batch.push(made);
-      if (batch.length === this.options.evalBatchSize) await flush();
+      count += labelCount(made);
+      examples += made.length;
     }
-    if (batch.length > 0) await flush();
     if (count === 0) return null;
-    const seconds = (performance.now() - started) / 1000;
     return {
-      metrics: {
-        eval_loss: sum / count,
-        eval_runtime: seconds,
-        eval_samples_per_second: examples / seconds,
-      },
-      samples: await this.answerSamples?.(signal) ?? [],
+      metrics: { eval_loss: sum / count, ...evaluationTimes(started, examples) },
+      samples: await answerSamples?.(signal) ?? [],
     };
   }
 
-  get lastBatchSize(): BatchSize | null {
-    return largestBatch(this.#sizes);
+  protected sizeOf(examples: readonly SFTExample[]): BatchSize {
+    return sizeOfRows(this.#rows(examples));
   }
 
-  describeLastBatch(): unknown {
-    return this.#lastBatches.map((batch) =>
-      batch.map(({ inputIds, labels, images, row }) => ({
-        row,
-        inputIds,
-        labels,
-        tiles: images.map(({ tileCount }) => tileCount),
-      }))
-    );
-  }
-
-  state(): MethodState {
-    return { cursor: this.#microBatches.cursor, microSteps: this.#microSteps };
-  }
-
-  restore(state: MethodState): void {
-    const { cursor, microSteps } = state as { cursor: DataCursor; microSteps: number };
-    this.#microBatches.seek(cursor);
-    this.#microSteps = microSteps;
-  }
-
-  async release(): Promise<void> {
-    await Promise.all([this.#microBatches.release(), this.maker.tiles.release()]);
-  }
-
-  skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number } {
-    return skippedRowsOf([this.dataset, this.evalDataset]);
+  protected describe(examples: readonly SFTExample[]): unknown {
+    return examples.map(({ inputIds, labels, images, row }) => ({
+      row,
+      inputIds,
+      labels,
+      tiles: images.map(({ tileCount }) => tileCount),
+    }));
   }
 }

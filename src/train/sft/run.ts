@@ -6,7 +6,8 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
-import { type RunOptions, type RunSetup, runTraining } from "../run/run.ts";
+import { type RunOptions, runTraining } from "../run/run.ts";
+import type { RunSetup } from "../run/run_driver.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
 import type { TrainResult } from "../loop/trainer.ts";
@@ -17,14 +18,19 @@ async function setUpSFT(
   prepared: PreparedModel,
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
-  const { training, dataset } = config;
+  const { dataset } = config;
   const data = await prepareData(config, "vqa", signal);
   const { train } = data;
   const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
   const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
   return {
-    method: sftMethod(prepared, training, train, data.evaluation, samples),
-    groups: sftGroups(prepared, training),
+    method: sftMethod(config, {
+      prepared,
+      train,
+      evaluation: data.evaluation,
+      answerSamples: samples,
+    }),
+    groups: sftGroups(prepared, config),
     title: `SFT on ${dataset.train_data_path}`,
     facts: [{
       title: "Data",

@@ -7,17 +7,16 @@
  */
 import { dirname } from "node:path";
 import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
+import type { TrainingSection } from "../../config/types/config_types.ts";
 import { parseConfig } from "../../config/load_config.ts";
-import { ChatExampleBuilder } from "../../text/chat_example.ts";
 import { writeFolderAtomically } from "../../atomic_write.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
 import { Optimizer } from "../optimizer/optimizer.ts";
 import { configuredGroups, optimizerOptions } from "../optimizer/parameter_groups.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "../run/prepare_model.ts";
-import { SFTExampleMaker } from "./examples.ts";
-import { type SFTDataset, SFTMethod } from "./method.ts";
-import { TileCache } from "../batches/tile_cache.ts";
+import type { SFTDataset } from "./method.ts";
+import { sftMethod } from "./setup.ts";
 
 /** How to make a starter model. */
 export interface StarterOptions {
@@ -51,27 +50,21 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     trainingType: "sft",
     overrides: [`training.seed=${seed}`, "training.eval_strategy=no"],
   });
-  const { training } = config;
   const prepared = await prepareModel(config.model, seed, undefined, signal);
-  const { model, tokenizer, imageProcessor } = prepared;
+  const { model } = prepared;
   const train = options.style?.train ?? (await prepareData(config, "vqa")).train;
-  const maker = new SFTExampleMaker(
-    new ChatExampleBuilder(tokenizer, { mpImageTokenLength: model.config.mp_image_token_length }),
-    new TileCache(imageProcessor, { workers: 0 }),
-    model.config.lm_max_length,
-    model.imageTokenId,
-  );
-  const method = new SFTMethod(model, maker, train, null, {
-    batchSize: training.per_device_train_batch_size,
-    evalBatchSize: training.per_device_eval_batch_size,
-    gradientAccumulationSteps: 1,
-    lossReduction: "token",
-    sharePrefix: true,
-    gradientCheckpointing: false,
-    dropLast: true,
-    groupByLength: false,
-    seed,
-  });
+  const training: TrainingSection = {
+    ...config.training,
+    gradient_accumulation_steps: 1,
+    loss_reduction: "token",
+    share_prefix: true,
+    gradient_checkpointing: false,
+    dataloader_drop_last: true,
+    dataloader_num_workers: 0,
+    group_by_length: false,
+    max_seq_length: null,
+  };
+  const method = sftMethod({ training }, { prepared, train, evaluation: null });
   const groups = configuredGroups(model, training);
   const optimizer = new Optimizer(groups, optimizerOptions(training));
   const accumulator = new GradientAccumulator();

@@ -3,26 +3,17 @@
  *
  * @module
  */
-import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { VqaExample } from "../../data/rows/formats.ts";
 import {
   givenModel,
   libraryConfig,
-  LibraryRun,
-  type LibraryRunOptions,
-} from "../run/library_run.ts";
-import type { SFTDataset } from "./method.ts";
+  type LibraryDataOptions,
+  LibraryTrainer,
+} from "../run/library_trainer.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
-import type { TrainResult } from "../loop/trainer.ts";
 
-/** What {@linkcode SFTTrainer} takes. */
-export interface SFTTrainerOptions extends LibraryRunOptions {
-  /** Pictures, questions and answers; the `vqa` format. */
-  readonly trainDataset: SFTDataset;
-  /** Held out; without it nothing is evaluated. */
-  readonly evalDataset?: SFTDataset | null;
-  /** Keys of the config's section `training`; the defaults are those of `train sft`. */
-  readonly training?: Partial<TrainingSection>;
-}
+/** What {@linkcode SFTTrainer} takes: pictures, questions and answers, the `vqa` format. */
+export type SFTTrainerOptions = LibraryDataOptions<VqaExample>;
 
 /**
  * Supervised fine-tuning: makes the recorded answers likelier. Checkpoints, metrics.jsonl and
@@ -41,58 +32,36 @@ export interface SFTTrainerOptions extends LibraryRunOptions {
  * await model.savePretrained("my_model");
  * ```
  */
-export class SFTTrainer implements AsyncDisposable {
-  readonly #run: LibraryRun;
-
+export class SFTTrainer extends LibraryTrainer {
   /**
-   * @throws {ConfigError} where an option does not exist or has a wrong value
-   * @throws {Error} where the model lacks its tokenizer or image processor
+   * @throws {ConfigError} if an option does not exist or has a wrong value
+   * @throws {Error} if the model lacks its tokenizer or image processor
    */
   constructor(options: SFTTrainerOptions) {
-    const { trainDataset: train, evalDataset = null, training } = options;
+    const { trainDataset: train, evalDataset: evaluation = null, training } = options;
     const config = libraryConfig({
       training_type: "sft",
       dataset: { train_data_path: train.name, dataset_format: "vqa" },
       training,
     });
     const prepared = givenModel(options);
-    this.#run = new LibraryRun(config, prepared, options, () =>
-      Promise.resolve({
-        method: sftMethod(prepared, config.training, train, evalDataset),
-        groups: sftGroups(prepared, config.training),
-        title: `SFT on ${train.name}`,
-        facts: [{
-          title: "Data",
-          facts: [
-            ["training", train.name],
-            ["examples", train.length ?? "not known (streamed)"],
-            ["held out", evalDataset?.length ?? "none"],
-          ],
-        }],
-      }));
-  }
-
-  /**
-   * Trains.
-   *
-   * @param options `resume`: a checkpoint's folder, or `auto` for the newest in the output folder
-   * @throws {NonFiniteError} where a loss or gradient is not finite
-   */
-  async train(options: { readonly resume?: string } = {}): Promise<TrainResult> {
-    return await this.#run.train(options.resume);
-  }
-
-  /**
-   * The loss on the held-out questions.
-   *
-   * @returns null without an `evalDataset`
-   */
-  async evaluate(): Promise<Readonly<Record<string, number>> | null> {
-    return await this.#run.evaluate();
-  }
-
-  /** Frees what the trainer holds; the model stays. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#run[Symbol.asyncDispose]();
+    super({
+      config,
+      prepared,
+      setUp: () =>
+        Promise.resolve({
+          method: sftMethod(config, { prepared, train, evaluation }),
+          groups: sftGroups(prepared, config),
+          title: `SFT on ${train.name}`,
+          facts: [{
+            title: "Data",
+            facts: [
+              ["training", train.name],
+              ["examples", train.length ?? "not known (streamed)"],
+              ["held out", evaluation?.length ?? "none"],
+            ],
+          }],
+        }),
+    }, options);
   }
 }

@@ -5,7 +5,7 @@ import { readBack } from "../../../src/device/read_back.ts";
 import { countTokens } from "../../../src/model/batch.ts";
 import { batchRows } from "../../../src/model/branches.ts";
 import { GradientAccumulator, lossGradients } from "../../../src/train/loop/gradients.ts";
-import { packExamples, type SFTExample } from "../../../src/train/sft/examples.ts";
+import { exampleRows, type SFTExample } from "../../../src/train/sft/examples.ts";
 import type * as tf from "@tensorflow/tfjs";
 import { largestDifference } from "../dpo/tiny_dpo.ts";
 import { LORA, shapeRows, type TinySFT, tinySFT } from "../sft/tiny_sft.ts";
@@ -55,7 +55,7 @@ for (const settings of [[], ["training.group_by_length=true"], LORA]) {
     await threads.trainer.train();
     const wanted = await bytesOf(plain);
     assertEquals(await bytesOf(threads), wanted);
-    assertEquals(threads.method.maker.tiles.workers, 0, "they ended with the run");
+    assertEquals(threads.method.parts.maker.tiles.workers, 0, "they ended with the run");
 
     const folder = await Deno.makeTempDir({ prefix: "ahead " });
     try {
@@ -114,7 +114,7 @@ for (const extra of [[], ["training.share_prefix=false"]]) {
     // The same examples in one batch, padded to the longest.
     const [described] = method.describeLastBatch() as { row: number; inputIds: number[] }[][];
     const examples: SFTExample[] = [];
-    const { dataset, maker } = method;
+    const { dataset, maker } = method.parts;
     if (dataset.streaming) throw new Error("want a data set with rows");
     const made = new Map<string, SFTExample>();
     for (let i = 0; i < dataset.length; i++) {
@@ -123,7 +123,7 @@ for (const extra of [[], ["training.share_prefix=false"]]) {
       made.set(`${row}: ${one.inputIds}`, one);
     }
     for (const { row, inputIds } of described) examples.push(made.get(`${row}: ${inputIds}`)!);
-    const packed = packExamples(examples, extra.length === 0, model.imageTokenId);
+    const packed = exampleRows(examples, extra.length === 0, model.imageTokenId);
     const batch = batchRows(packed, tokenizer.padTokenId, model.config);
     const whole = lossGradients(
       () => model.labelLogProbs(batch)!.mean().neg() as tf.Scalar,

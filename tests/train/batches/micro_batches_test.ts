@@ -4,12 +4,8 @@ import type { Dataset } from "../../../src/data/dataset.ts";
 import type { VqaExample } from "../../../src/data/rows/formats.ts";
 import { datasetFromRows } from "../../../src/data/load_dataset.ts";
 import type { PlacedExample } from "../../../src/train/batches/example_stream.ts";
-import {
-  examplesInOrder,
-  madeAhead,
-  MicroBatches,
-  type MicroBatchOptions,
-} from "../../../src/train/batches/micro_batches.ts";
+import { examplesInOrder, madeAhead } from "../../../src/train/batches/made_ahead.ts";
+import { MicroBatches, type MicroBatchOptions } from "../../../src/train/batches/micro_batches.ts";
 
 const SIZES: MicroBatchOptions = {
   batchSize: 2,

@@ -10,13 +10,13 @@ const BROKEN = { bytes: new Uint8Array([1, 2, 3]), path: "broken.png" };
 
 Deno.test("DPO tells which held-out rows it could not use, and counts data that are both once", async () => {
   using run = await dpo.tinyRun(dpo.tinyConfig());
-  const { model, maker, dataset, reference, options } = run.method;
+  const { parts, options } = run.method;
   const rows = dpo.shapeRows();
   const heldOut = await datasetFromRows([...rows, { ...rows[0], images: [BROKEN] }], {
     format: "preference",
     name: "held out",
   });
-  const method = new DPOMethod(model, maker, dataset, heldOut, reference, options);
+  const method = new DPOMethod({ ...parts, evalDataset: heldOut }, options);
   assertEquals(run.method.skippedRows().total, rows.length, "one data set in two roles");
   await method.evaluate();
   const { rows: skipped, total } = method.skippedRows();
@@ -32,8 +32,8 @@ Deno.test("GRPO tells which held-out rows it could not use", async () => {
     format: "grpo",
     name: "held out",
   });
-  const { maker, sampler, scorer, batchSize } = parts.evaluator!;
-  const evaluator = new GRPOEvaluator(heldOut, maker, sampler, scorer, batchSize);
+  const made = parts.evaluator!;
+  const evaluator = new GRPOEvaluator({ ...made.parts, dataset: heldOut }, made.options);
   const method = new GRPOMethod({ ...parts, evaluator }, options);
   await method.evaluate();
   const { rows: skipped, total } = method.skippedRows();

@@ -1,14 +1,14 @@
 import { assert, assertAlmostEquals } from "@std/assert";
-import { examplesInOrder } from "../../../src/train/batches/micro_batches.ts";
+import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
 import { LORA, tinyConfig, type TinyRun, tinyRun } from "./tiny_dpo.ts";
 
 /** TRL's definition: every logit of every answer's token, each answer alone. */
 async function expected({ method, prepared: { model } }: TinyRun, rows: readonly number[]) {
   const sums = { chosen: 0, rejected: 0 }, tokens = { chosen: 0, rejected: 0 };
-  for await (const placed of examplesInOrder(method.dataset, false)) {
+  for await (const placed of examplesInOrder(method.parts.dataset, false)) {
     if (!rows.includes(placed.row!)) continue;
-    const pair = await method.maker.make(placed);
+    const pair = await method.parts.maker.make(placed);
     for (const side of ["chosen", "rejected"] as const) {
       const { inputIds, labels } = pair[side];
       const { logits } = model.forward({

@@ -7,7 +7,7 @@ import { StepAborted } from "../../../src/train/loop/training_method.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { pairBatch } from "../../../src/train/dpo/examples.ts";
 import { splitByDecay } from "../../../src/train/optimizer/parameter_groups.ts";
-import { examplesInOrder } from "../../../src/train/batches/micro_batches.ts";
+import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
 import { LAB_DPO } from "../../config/lab_configs.ts";
 import { parseConfig } from "../../../src/config/load_config.ts";
@@ -53,9 +53,9 @@ Deno.test("DPO's gradient is that of the loss, each answer alone and unpadded", 
   const rows = (method.describeLastBatch() as { row: number }[][])[0].map(({ row }) => row);
   const terms: tf.Scalar[] = [];
   const sums = new Map<string, tf.Tensor>();
-  for await (const placed of examplesInOrder(method.dataset, false)) {
+  for await (const placed of examplesInOrder(method.parts.dataset, false)) {
     if (!rows.includes(placed.row!)) continue;
-    const pair = await method.maker.make(placed);
+    const pair = await method.parts.maker.make(placed);
     const { chosen: [refChosen], rejected: [refRejected] } = await reference.logProbs(
       { pairs: [pair], batch: pairBatch([pair], false, model) },
     );
@@ -199,7 +199,7 @@ Deno.test("DPO learns which answer was chosen, and says so as TRL does", async (
   // The same pairs through `eval --format preference`.
   const { accuracy } = await evaluatePreference(
     run.prepared,
-    run.method.dataset as Parameters<typeof evaluatePreference>[1],
+    run.method.parts.dataset as Parameters<typeof evaluatePreference>[1],
   );
   assertEquals(accuracy, metrics.eval_preference_accuracy);
 });
@@ -248,8 +248,8 @@ Deno.test("an answer that is too long for max_seq_length loses its end", async (
     chosen: `${row.chosen} ${"yes ".repeat(60)}`,
   }));
   using run = await tinyRun(tinyConfig(["training.max_seq_length=40"]), { rows });
-  for await (const placed of examplesInOrder(run.method.dataset, false)) {
-    const pair = await run.method.maker.make(placed);
+  for await (const placed of examplesInOrder(run.method.parts.dataset, false)) {
+    const pair = await run.method.parts.maker.make(placed);
     assertEquals(pair.chosen.inputIds.length, 40);
     assert(pair.rejected.inputIds.length < 40);
   }

@@ -11,7 +11,7 @@ import {
   referenceFingerprint,
 } from "../../../src/train/dpo/reference_table.ts";
 import { makeReference } from "../../../src/train/dpo/setup.ts";
-import { examplesInOrder } from "../../../src/train/batches/micro_batches.ts";
+import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
 import { writePreparedModel } from "../../../src/train/run/prepare_model.ts";
 import { LORA, tinyConfig, type TinyRun, tinyRun } from "./tiny_dpo.ts";
 
@@ -27,7 +27,7 @@ async function runWithReference(
     `training.output_dir=${JSON.stringify(outputDir)}`,
   ]);
   const run = await tinyRun(config);
-  const { prepared, groups, method: { maker, dataset } } = run;
+  const { prepared, groups, method: { parts: { maker, dataset } } } = run;
   const reference = await makeReference({
     config,
     prepared,
@@ -44,8 +44,8 @@ async function runWithReference(
 async function ask({ method, prepared }: TinyRun, reference: DPOReference): Promise<number[]> {
   const { model } = prepared;
   const numbers: number[] = [];
-  for await (const placed of examplesInOrder(method.dataset, false)) {
-    const pairs = [await method.maker.make(placed)];
+  for await (const placed of examplesInOrder(method.parts.dataset, false)) {
+    const pairs = [await method.parts.maker.make(placed)];
     const batch = pairBatch(pairs, true, model);
     const { chosen, rejected } = await reference.logProbs({ pairs, batch });
     batch.dispose();
@@ -159,9 +159,9 @@ Deno.test("a table holds what a short run needs, and is filled up where more is 
     ) => {
       async function* pairs(): AsyncGenerator<DPOPair> {
         let left = count;
-        for await (const placed of examplesInOrder(run.method.dataset, false)) {
+        for await (const placed of examplesInOrder(run.method.parts.dataset, false)) {
           if (left-- === 0) return;
-          yield await run.method.maker.make(placed);
+          yield await run.method.parts.maker.make(placed);
         }
       }
       return await fillReferenceTable({

@@ -12,15 +12,15 @@ import { initBackend } from "../../../src/device/backend.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { pairBatch } from "../../../src/train/dpo/examples.ts";
-import { DPOMethod } from "../../../src/train/dpo/method.ts";
+import type { DPOMethod } from "../../../src/train/dpo/method.ts";
 import {
   type DPOReference,
   type ReferenceTable,
   TableReference,
 } from "../../../src/train/dpo/reference.ts";
-import { dpoExampleMaker, dpoGroups, dpoMethodOptions } from "../../../src/train/dpo/setup.ts";
+import { dpoExampleMaker, dpoGroups, dpoMethod } from "../../../src/train/dpo/setup.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
-import { examplesInOrder } from "../../../src/train/batches/micro_batches.ts";
+import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
 import { Optimizer, type ParameterGroup } from "../../../src/train/optimizer/optimizer.ts";
 import { type PreparedModel, prepareModel } from "../../../src/train/run/prepare_model.ts";
 import type { StepOutcome } from "../../../src/train/loop/training_method.ts";
@@ -111,9 +111,9 @@ export interface TinyOptions {
 /** The mean of the last step's micro-batches' means of −log p over chosen tokens, pair by pair. */
 export async function meanOfMicroBatches({ method, prepared }: TinyRun): Promise<number> {
   const { model } = prepared;
-  const pairs = new Map<number, Awaited<ReturnType<typeof method.maker.make>>>();
-  for await (const placed of examplesInOrder(method.dataset, false)) {
-    pairs.set(placed.row!, await method.maker.make(placed));
+  const pairs = new Map<number, Awaited<ReturnType<typeof method.parts.maker.make>>>();
+  for await (const placed of examplesInOrder(method.parts.dataset, false)) {
+    pairs.set(placed.row!, await method.parts.maker.make(placed));
   }
   const batches = method.describeLastBatch() as { row: number }[][];
   let mean = 0;
@@ -139,14 +139,13 @@ export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {})
   const dataset = await datasetFromRows(rows, { format: "preference", name: "shapes" });
   const groups = dpoGroups(prepared, config);
   const reference = options.reference ? options.reference(prepared, groups) : madeUpReference();
-  const method = new DPOMethod(
-    prepared.model,
-    dpoExampleMaker(prepared, config),
-    dataset,
-    dataset,
+  const method = dpoMethod(config, {
+    prepared,
+    maker: dpoExampleMaker(prepared, config),
+    train: dataset,
+    evaluation: dataset,
     reference,
-    dpoMethodOptions(config),
-  );
+  });
   const optimizer = new Optimizer(groups, {
     beta1: 0.9,
     beta2: 0.999,

@@ -169,9 +169,9 @@ Deno.test("a dry run's longest batch is packed as training's are, and none of th
   const { batch } = await dryRunSFT(config, { backend: "wasm" });
   const prepared = await prepareModel(config.model, config.training.seed, config.training);
   const { train } = await prepareData(config, "vqa");
-  const method = sftMethod(prepared, config.training, train, null);
+  const method = sftMethod(config, { prepared, train, evaluation: null });
   const parameters = new Map(
-    sftGroups(prepared, config.training).flatMap(({ parameters }) => [...parameters]),
+    sftGroups(prepared, config).flatMap(({ parameters }) => [...parameters]),
   );
   const accumulator = new GradientAccumulator();
   const { per_device_train_batch_size: examples } = config.training;

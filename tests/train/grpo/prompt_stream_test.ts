@@ -2,25 +2,18 @@ import { assert, assertEquals } from "@std/assert";
 import { datasetFromRows } from "../../../src/data/load_dataset.ts";
 import type { Row } from "../../../src/data/rows/row.ts";
 import { initBackend } from "../../../src/device/backend.ts";
-import { ChatExampleBuilder } from "../../../src/text/chat_example.ts";
 import {
   GRPOPromptStream,
   type GRPOPromptStreamOptions,
 } from "../../../src/train/grpo/prompt_stream.ts";
 import { GRPOPromptMaker } from "../../../src/train/grpo/prompts.ts";
 import { prepareModel } from "../../../src/train/run/prepare_model.ts";
-import { TileCache } from "../../../src/train/batches/tile_cache.ts";
+import { exampleParts } from "../../../src/train/batches/example_parts.ts";
 import { shapeRows, tinyConfig } from "./tiny_grpo.ts";
 
 await initBackend({ backend: "wasm" });
-const { model, tokenizer, imageProcessor } = await prepareModel(tinyConfig().model, 1);
-const imageTokenLength = { mpImageTokenLength: model.config.mp_image_token_length };
-const maker = new GRPOPromptMaker(
-  new ChatExampleBuilder(tokenizer, imageTokenLength),
-  new TileCache(imageProcessor, { workers: 0 }),
-  64,
-  model.imageTokenId,
-);
+const prepared = await prepareModel(tinyConfig().model, 1);
+const maker = new GRPOPromptMaker(exampleParts(prepared, 0), 64);
 
 /** Some rows, one of them with a picture that is cut short. */
 function rowsWithBad(): Row[] {

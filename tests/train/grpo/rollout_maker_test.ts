@@ -93,7 +93,9 @@ const request = () => ({ step: 4, firstId: 100, nextPrompt: counter() });
 
 Deno.test("a round compares completions within their group, with the functions' weights", async () => {
   const { sampler } = fakeSampler();
-  const made = await new RolloutMaker(sampler, scorer((_, g) => g), options).make(request());
+  const made = await new RolloutMaker({ sampler, scorer: scorer((_, g) => g) }, options).make(
+    request(),
+  );
   assertEquals(
     made!.rollout.groups.map(({ sequences }) => sequences.map(({ advantage }) => advantage)),
     [[-1, 1], [-1, 1], [-1, 1]],
@@ -116,7 +118,7 @@ Deno.test("a round compares completions within their group, with the functions' 
 Deno.test("dynamic sampling replaces groups without spread, and counts on with the ids", async () => {
   const { sampler, requests } = fakeSampler();
   // Prompts 0 and 3 earn the same whatever is answered.
-  const maker = new RolloutMaker(sampler, scorer((p, g) => p % 3 === 0 ? 1 : g), {
+  const maker = new RolloutMaker({ sampler, scorer: scorer((p, g) => p % 3 === 0 ? 1 : g) }, {
     ...options,
     dynamicSamplingRounds: 5,
   });
@@ -136,7 +138,7 @@ Deno.test("dynamic sampling replaces groups without spread, and counts on with t
 
 Deno.test("dynamic sampling is bounded: groups without spread fill what is left", async () => {
   const { sampler, requests } = fakeSampler();
-  const maker = new RolloutMaker(sampler, scorer(() => 1), {
+  const maker = new RolloutMaker({ sampler, scorer: scorer(() => 1) }, {
     ...options,
     dynamicSamplingRounds: 2,
   });
@@ -154,7 +156,7 @@ Deno.test("dynamic sampling is bounded: groups without spread fill what is left"
 
 Deno.test("the soft overlong punishment is one more reward", async () => {
   const { sampler } = fakeSampler((id) => id === 100 ? 10 : id === 101 ? 8 : 3);
-  const maker = new RolloutMaker(sampler, scorer(() => 0), {
+  const maker = new RolloutMaker({ sampler, scorer: scorer(() => 0) }, {
     ...options,
     overlongBufferLength: 4,
     overlongPenaltyFactor: 2,
@@ -169,7 +171,9 @@ Deno.test("the soft overlong punishment is one more reward", async () => {
 
 Deno.test("completions that nothing scored have advantage 0 and reward null", async () => {
   const { sampler } = fakeSampler();
-  const made = await new RolloutMaker(sampler, scorer(() => null), options).make(request());
+  const made = await new RolloutMaker({ sampler, scorer: scorer(() => null) }, options).make(
+    request(),
+  );
   assert(made!.completions.every(({ reward, advantage }) => reward === null && advantage === 0));
   assert(!("reward" in made!.metrics), "a mean of nothing is left out");
 });

@@ -98,7 +98,7 @@ Deno.test("SFT's loss is the cross-entropy of the answers' tokens alone, over al
 
 /** All examples of a method, made one by one. */
 async function* singles(method: Awaited<ReturnType<typeof tinySFT>>["method"]) {
-  const { dataset, maker } = method;
+  const { dataset, maker } = method.parts;
   if (dataset.streaming) throw new Error("want a data set with rows");
   for (let i = 0; i < dataset.length; i++) {
     const example = await dataset.get(i);

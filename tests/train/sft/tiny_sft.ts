@@ -111,8 +111,12 @@ export async function tinySFT(
     name: "shapes",
     splitTurns: dataset.split_turns,
   });
-  const method = sftMethod(prepared, training, data, training.eval_strategy === "no" ? null : data);
-  const groups = sftGroups(prepared, training);
+  const method = sftMethod(config, {
+    prepared,
+    train: data,
+    evaluation: training.eval_strategy === "no" ? null : data,
+  });
+  const groups = sftGroups(prepared, config);
   const reporter = new Reporter(RunDirectory.open(folder, "resume"), fakeTerminal(false));
   const trained = groups.flatMap(({ parameters }) => [...parameters.keys()])
     .filter((name) => prepared.model.weights.has(name));

@@ -1,0 +1,203 @@
+/**
+ * One run in an output folder: the reporter, the trainer, the first and the last message. The
+ * command line (`run.ts`) and the library (`library_trainer.ts`) both drive their runs with it.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { stringifyConfig } from "../../config/stringify_config.ts";
+import type { ActiveBackend } from "../../device/backend.ts";
+import { parameterCount } from "../../model/model_weights.ts";
+import { RunDirectory } from "../../report/files/run_directory.ts";
+import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
+import { Reporter } from "../../report/reporter.ts";
+import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
+import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer.ts";
+import type { TrainingMethod } from "../loop/training_method.ts";
+import { precisionNote } from "../loop/training_precision.ts";
+import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
+
+/** What a run shows at its end. */
+export interface ClosingResults {
+  readonly tables: readonly ResultTable[];
+  readonly next: readonly NextCommand[];
+}
+
+/** What a training method adds to the common run. */
+export interface RunSetup {
+  readonly method: TrainingMethod;
+  /** What trains, and how fast. */
+  readonly groups: readonly ParameterGroup[];
+  /** For the report's title. */
+  readonly title: string;
+  /** Shown after the facts about model and device. */
+  readonly facts: readonly FactGroup[];
+  /** Sampled completions that are printed with each log; default 0. */
+  readonly completionsToPrint?: number;
+  /**
+   * Called by the command line after the last step, before the report closes; `signal` ends it,
+   * with its reason as the error.
+   */
+  readonly closing?: (result: TrainResult, signal?: AbortSignal) => Promise<ClosingResults>;
+  /** Frees what the method holds. */
+  readonly dispose?: () => void | Promise<void>;
+}
+
+/** A run that has done its last step, while its trainer is still there. */
+export interface TrainedRun {
+  readonly setup: RunSetup;
+  readonly trainer: Trainer;
+  readonly result: TrainResult;
+}
+
+/** How a run ends, as the report shows it. */
+export interface RunEnd {
+  readonly result: TrainResult;
+  readonly message?: string;
+  readonly closing?: ClosingResults;
+}
+
+/** What a run is driven with. */
+export interface RunDriverOptions {
+  readonly config: ResolvedConfig;
+  readonly prepared: PreparedModel;
+  readonly backend: ActiveBackend | null;
+  /** A checkpoint's folder, or `auto`. */
+  readonly resume?: string;
+  readonly signal?: AbortSignal;
+  readonly callbacks?: readonly TrainerCallback[];
+  /** How an interrupted run is continued, in words: "the same command and --resume". */
+  readonly continueWith: string;
+  /** Makes the method. Called after the output folder is ready. */
+  readonly setUp: (reporter: Reporter) => Promise<RunSetup>;
+  /** Called after the checkpoint is read, before the run is reported as started. */
+  readonly beforeStart?: () => Promise<void>;
+  /** Called after the last step, unless the run was interrupted; default: nothing more to do. */
+  readonly finish?: (run: TrainedRun) => Promise<RunEnd>;
+}
+
+/** Names of the model's own weights that train; adapters have files of their own. */
+export function trainedWeightNames(
+  { model }: PreparedModel,
+  groups: readonly ParameterGroup[],
+): string[] {
+  return groups.flatMap(({ parameters }) => [...parameters.keys()])
+    .filter((name) => model.weights.has(name));
+}
+
+function runFacts({ model, origin }: PreparedModel, backend: string): FactGroup[] {
+  const { config } = model;
+  return [
+    {
+      title: "Model",
+      facts: [
+        ["weights", origin],
+        ["parameters", parameterCount(model)],
+        ["frozen in 16 bits", model.packedWeights.size],
+        ["vision", `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}`],
+        ["decoder", `${config.lm_n_blocks} blocks of ${config.lm_hidden_dim}`],
+        ["adapters", model.adapters.size],
+      ],
+    },
+    { title: "Device", facts: [["backend", backend], ["precision", model.precision]] },
+  ];
+}
+
+/**
+ * Runs a training method in the output folder of its config, and reports it.
+ *
+ * The caller frees model and method. A run that fails before its first step leaves an earlier run
+ * in the folder where it was.
+ *
+ * @returns how it ended
+ */
+export async function driveRun(options: RunDriverOptions): Promise<TrainResult> {
+  const { config, prepared, resume, signal, callbacks } = options;
+  const { training } = config;
+  const directory = RunDirectory.open(
+    training.output_dir,
+    resume === undefined ? "move_aside" : "resume",
+  );
+  let trainer: Trainer | null = null;
+  let reporter: Reporter | null = null;
+  let started = false;
+  try {
+    await prepareOutputFolder(training.output_dir);
+    reporter = new Reporter(directory);
+    const setup = await options.setUp(reporter);
+    signal?.throwIfAborted();
+    const names = trainedWeightNames(prepared, setup.groups);
+    trainer = new Trainer(setup.method, {
+      training,
+      groups: setup.groups,
+      reporter,
+      signal,
+      callbacks,
+      // Frozen weights too, so that an error can name a bad one.
+      weights: prepared.model.weights,
+      saveModel: (folder) => writePreparedModel(prepared, names, folder),
+    });
+    const resumedFromStep = resume === undefined ? null : await trainer.resume(resume);
+    signal?.throwIfAborted();
+    await options.beforeStart?.();
+    started = true;
+    await start(options, setup, { reporter, trainer, directory, resumedFromStep });
+    const result = await trainer.train();
+    const end = result.status === "interrupted"
+      ? { result, message: interruptedMessage(result, training.output_dir, options.continueWith) }
+      : await options.finish?.({ setup, trainer, result }) ?? { result };
+    await reporter.onEnd({
+      status: end.result.status === "interrupted" ? "interrupted" : "done",
+      ...("message" in end ? { message: end.message } : {}),
+      ...("closing" in end ? end.closing : {}),
+    });
+    return end.result;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (started) await reporter?.onEnd({ status: "failed", message }).catch(() => {});
+    else directory.abandon();
+    throw error;
+  } finally {
+    trainer?.dispose();
+  }
+}
+
+/** Opens the report, and tells what the user should know before the first step. */
+async function start(
+  { config, prepared, backend }: RunDriverOptions,
+  setup: RunSetup,
+  { reporter, trainer, directory, resumedFromStep }: {
+    readonly reporter: Reporter;
+    readonly trainer: Trainer;
+    readonly directory: RunDirectory;
+    readonly resumedFromStep: number | null;
+  },
+): Promise<void> {
+  const { training, logging } = config;
+  await reporter.onStart({
+    title: setup.title,
+    label: setup.method.name,
+    totalSteps: trainer.totalSteps,
+    ...(resumedFromStep === null ? {} : { resumedFromStep }),
+    facts: [...runFacts(prepared, backend?.reason ?? "the caller's"), ...setup.facts],
+    configYaml: stringifyConfig(config),
+    completionsToPrint: setup.completionsToPrint,
+    tensorBoard: logging.report_to.includes("tensorboard"),
+    ...(logging.report_to.includes("wandb")
+      ? { wandb: { project: logging.wandb_project, entity: logging.wandb_entity } }
+      : {}),
+  });
+  if (directory.movedAside) {
+    reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
+  }
+  for (const warning of prepared.warnings) reporter.onWarning(warning);
+  const note = backend === null ? null : precisionNote(prepared.model.precision, backend);
+  if (note !== null) reporter.onWarning(note);
+}
+
+function interruptedMessage({ step }: TrainResult, folder: string, continueWith: string): string {
+  return step > 0
+    ? `go on with ${continueWith}: step ${step} is saved in ${folder}`
+    : "no step was done, and nothing is saved";
+}
