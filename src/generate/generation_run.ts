@@ -8,17 +8,15 @@ import { readBack } from "../device/read_back.ts";
 import type { ModelBatch } from "../model/batch.ts";
 import type { PassOptions, VLM } from "../model/vlm.ts";
 import { chooseToken } from "./choose_token.ts";
-import { type DecodeState, PrefillCache, type PrefilledSequence } from "./decode_state.ts";
+import type { DecodeState } from "./decode_state.ts";
 import { DeviceSampler } from "./device_sampler.ts";
 import type { GenerateOptions, Generation } from "./generate_options.ts";
+import { prefill } from "./prefill.ts";
 import type { PromptPlace } from "./prompt_rows.ts";
 import { checkSamplingParameters } from "./sampling_filters.ts";
-import { SeparateRows } from "./separate_rows.ts";
-import { SharedRows } from "./shared_rows.ts";
 import { tokenUniform } from "./token_uniform.ts";
 
-// B rows and T tokens of the prompts, P prompts, S sequences still running, V vocabulary, C
-// channels
+// P prompts, S sequences still running, V vocabulary, C channels
 
 /** Longest block of tokens chosen on the device between two reads. */
 const LONGEST_BLOCK = 16;
@@ -70,7 +68,12 @@ export class GenerationRun {
   async generate(encodeImages: () => tf.Tensor2D | null): Promise<Generation[]> {
     const { options } = this;
     if (options.maxNewTokens < 1 || this.places.length === 0) return this.#results;
-    const { state, logits } = this.#prefill(encodeImages);
+    const { batch, places } = this;
+    const { state, logits } = prefill(this.model, {
+      ...{ batch, places, encodeImages },
+      copies: this.#copies,
+      maxNewTokens: options.maxNewTokens,
+    }, this.#pass);
     try {
       const onDevice = tf.getBackend() === "webgpu" && options.onLogits === undefined &&
         options.order !== "nanovlm";
@@ -80,42 +83,6 @@ export class GenerationRun {
       state.dispose();
     }
     return this.#results;
-  }
-
-  /** Prefill: returns the decode state and the logits of the first new tokens, [S, V]. */
-  #prefill(encodeImages: () => tf.Tensor2D | null): { state: DecodeState; logits: tf.Tensor2D } {
-    const { model, batch, places } = this;
-    const { batchSize: B, tokens: T } = batch;
-    const cache = new PrefillCache();
-    const lastTokens = places.map(({ row, prefixEnd, branchStart, branchEnd }) =>
-      row * T + (branchEnd > branchStart ? branchEnd : prefixEnd) - 1
-    );
-    let logits: tf.Tensor2D | null = null;
-    try {
-      logits = tf.tidy(() => {
-        const embeddings = model.embed(batch.inputIds, encodeImages())
-          .reshape([B, T, -1]) as tf.Tensor3D; // [B, T, C]
-        const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, this.#pass);
-        const rows = hidden.reshape([B * T, -1]); // [B·T, C]
-        const last = tf.gather(rows, tf.tensor1d(lastTokens, "int32")); // [P, C]
-        const first = model.logits(last) as tf.Tensor2D; // [P, V]
-        if (this.#copies === 1) return first;
-        const indices = this.#running.map((s) => Math.floor(s / this.#copies));
-        return tf.gather(first, tf.tensor1d(indices, "int32")); // [S, V]
-      });
-      const sequences = this.#running.map((s): PrefilledSequence => {
-        const prompt = Math.floor(s / this.#copies);
-        return { ...places[prompt], position: batch.positions[lastTokens[prompt]] + 1 };
-      });
-      const state = tf.getBackend() === "wasm"
-        ? new SharedRows(cache, sequences, this.options.maxNewTokens)
-        : new SeparateRows(cache, sequences);
-      return { state, logits };
-    } catch (error) {
-      logits?.dispose();
-      cache.dispose();
-      throw error;
-    }
   }
 
   /** Logits after the tokens with these embeddings, [S, C] → [S, V]. */

@@ -37,6 +37,28 @@ export class GrowingCache implements KeyValueCache {
     });
   }
 
+  /**
+   * Adds another cache's rows after its own; the other one is empty then.
+   *
+   * @param ownPadding tokens that its own rows get at the left
+   * @param otherPadding tokens that the other's rows get at the left
+   */
+  absorb(other: GrowingCache, ownPadding: number, otherPadding: number): void {
+    const padded = (tensor: tf.Tensor4D, padding: number): tf.Tensor4D =>
+      padding === 0 ? tensor : tensor.pad([[0, 0], [padding, 0], [0, 0], [0, 0]]);
+    tf.tidy(() => {
+      for (const [own, added] of [[this.#keys, other.#keys], [this.#values, other.#values]]) {
+        own.forEach((tensor, block) => {
+          own[block] = tf.keep(
+            tf.concat4d([padded(tensor, ownPadding), padded(added[block], otherPadding)], 0),
+          );
+          tensor.dispose();
+        });
+      }
+    });
+    other.dispose();
+  }
+
   /** Frees everything. */
   dispose(): void {
     tf.dispose([...this.#keys, ...this.#values]);

@@ -89,6 +89,23 @@ export class SeparateRows implements DecodeState {
     }
   }
 
+  /**
+   * Adds the sequences of another state after its own; the other one is empty then.
+   *
+   * @param other of the same model
+   */
+  absorb(other: SeparateRows): void {
+    const length = Math.max(this.#length, other.#length);
+    const own = length - this.#length, others = length - other.#length;
+    this.#cache.absorb(other.#cache, own, others);
+    this.#starts = Int32Array.of(
+      ...this.#starts.map((start) => start + own),
+      ...other.#starts.map((start) => start + others),
+    );
+    this.#positions = Int32Array.of(...this.#positions, ...other.#positions);
+    this.#length = length;
+  }
+
   keep(sequences: Int32Array): void {
     this.#cache.keepRows(sequences);
     this.#starts = sequences.map((s) => this.#starts[s]);

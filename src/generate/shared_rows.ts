@@ -90,9 +90,28 @@ export class SharedRows implements DecodeState, KeyValueCache {
   }
 
   /**
-   * Moves everything into new buffers, with `room` tokens a region and no row without sequences.
+   * Adds the sequences of another state after its own; the other one is empty then.
+   *
+   * @param other of the same model
    */
-  #layOut(room: number): void {
+  absorb(other: SharedRows): void {
+    const ownRows = this.#rows.length;
+    this.#rows = [...this.#rows, ...other.#rows];
+    this.#regions = [
+      ...this.#regions,
+      ...other.#regions.map((region) => ({ ...region, row: region.row + ownRows })),
+    ];
+    other.#rows = [];
+    other.#regions = [];
+    this.#layOut(Math.max(this.#room, other.#room), { ownRows, other });
+  }
+
+  /**
+   * Moves everything into new buffers, with `room` tokens a region and no row without sequences.
+   *
+   * @param added state whose buffers hold the rows from `ownRows` on; its tensors are freed
+   */
+  #layOut(room: number, added?: { readonly ownRows: number; readonly other: SharedRows }): void {
     const perRow = this.#countPerRow();
     const kept = perRow.flatMap((count, row) => count > 0 ? [row] : []);
     const newRow = new Map(kept.map((row, i) => [row, i]));
@@ -108,28 +127,36 @@ export class SharedRows implements DecodeState, KeyValueCache {
     this.#rows = kept.map((row) => oldRows[row]);
     this.#capacity = capacity;
     this.#room = room;
-    const move = (tensors: tf.Tensor4D[]) => {
+    const move = (tensors: tf.Tensor4D[], further: readonly tf.Tensor4D[] = []) => {
       tensors.forEach((old, block) => {
         const [, , K, D] = old.shape;
         const width = K * D;
         const moved: tf.Tensor4D = tf.keep(tf.zeros([kept.length, capacity, K, D]));
-        const from = heapView(old), to = heapView(moved);
+        const own = heapView(old), to = heapView(moved);
+        const theirs = further.length > 0 ? heapView(further[block]) : own;
+        /** Values of a row from a token on. */
+        const tokensOf = (row: number, token: number, count: number) => {
+          const isOwn = added === undefined || row < added.ownRows;
+          const first = isOwn
+            ? row * oldCapacity + token
+            : (row - added.ownRows) * added.other.#capacity + token;
+          return (isOwn ? own : theirs).subarray(first * width, (first + count) * width);
+        };
         kept.forEach((row, i) => {
           const { start, prefixEnd } = oldRows[row];
-          const first = (row * oldCapacity + start) * width;
-          const end = (row * oldCapacity + prefixEnd) * width;
-          to.set(from.subarray(first, end), (i * capacity + start) * width);
+          to.set(tokensOf(row, start, prefixEnd - start), (i * capacity + start) * width);
         });
         this.#regions.forEach(({ row, offset, length }, s) => {
-          const first = (sources[s].row * oldCapacity + sources[s].offset) * width;
-          to.set(from.subarray(first, first + length * width), (row * capacity + offset) * width);
+          const source = tokensOf(sources[s].row, sources[s].offset, length);
+          to.set(source, (row * capacity + offset) * width);
         });
         old.dispose();
         tensors[block] = moved;
       });
     };
-    move(this.#keys);
-    move(this.#values);
+    move(this.#keys, added === undefined ? [] : added.other.#keys);
+    move(this.#values, added === undefined ? [] : added.other.#values);
+    added?.other.dispose();
   }
 
   #countPerRow(): number[] {
