@@ -11,7 +11,7 @@ const MOST_LINES = 450;
  */
 const ALLOWED: Record<string, readonly string[]> = {
   base: [],
-  config: ["base"],
+  config: ["base", "losses"],
   device: ["base"],
   ops: ["base", "device"],
   text: ["base"],

@@ -6,8 +6,11 @@
 
 // P prompts, G completions of each (a group), F reward functions
 
-/** `grpo.scale_rewards`. */
-export type ScaleRewards = "group" | "batch" | "none";
+/** Every value of `grpo.scale_rewards`. */
+export const SCALE_REWARDS = ["group", "batch", "none"] as const;
+
+/** A value of `grpo.scale_rewards`. */
+export type ScaleRewards = typeof SCALE_REWARDS[number];
 
 /** What advantages are computed from. */
 export interface AdvantageInputs {

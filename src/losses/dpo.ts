@@ -7,10 +7,10 @@
 import {
   DPO_PAIR_LOSS_TYPES,
   dpoPairLosses,
-  type DpoPairLossType,
-  type DpoPairSettings,
+  type DPOPairLossType,
+  type DPOPairSettings,
 } from "./dpo_pair_losses.ts";
-import { type DpoTransportLossType, transportLoss } from "./dpo_transport_losses.ts";
+import { type DPOTransportLossType, transportLoss } from "./dpo_transport_losses.ts";
 import { divergenceScore, type FDivergence } from "./f_divergence.ts";
 
 // B pairs
@@ -19,10 +19,10 @@ import { divergenceScore, type FDivergence } from "./f_divergence.ts";
 export const DPO_LOSS_TYPES = [...DPO_PAIR_LOSS_TYPES, "aot", "aot_unpaired", "sft"] as const;
 
 /** A value of `dpo.loss_type`. */
-export type DpoLossType = DpoPairLossType | DpoTransportLossType | "sft";
+export type DPOLossType = DPOPairLossType | DPOTransportLossType | "sft";
 
 /** What the loss is computed from. */
-export interface DpoInputs {
+export interface DPOLossInputs {
   /** log π_θ of the chosen answers, summed over completion tokens, [B]. */
   chosenLogProbs: ArrayLike<number>;
   /** log π_θ of the rejected answers, [B]. */
@@ -38,9 +38,9 @@ export interface DpoInputs {
 }
 
 /** The `dpo` section of a config, as the loss needs it. */
-export interface DpoOptions {
+export interface DPOLossOptions {
   /** One loss or several, which are added up. */
-  lossTypes: readonly DpoLossType[];
+  lossTypes: readonly DPOLossType[];
   /** One weight a loss type; default 1 each. */
   lossWeights?: readonly number[];
   /** Default 0.1. */
@@ -67,7 +67,7 @@ export interface DpoOptions {
 }
 
 /** The loss, its gradient, and what TRL logs. */
-export interface DpoResult {
+export interface DPOLossResult {
   /** Sum over pairs divided by the pairs of the whole batch (the mean, where this is all of it). */
   loss: number;
   /** Weighted loss of each pair, [B]; null where a loss type has none a pair (aot, sft). */
@@ -102,7 +102,7 @@ export interface DpoResult {
  * assertAlmostEquals(gradChosenLogProbs[0], -0.05, 1e-12);
  * ```
  */
-export function dpoLoss(inputs: DpoInputs, options: DpoOptions): DpoResult {
+export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLossResult {
   const B = inputs.chosenLogProbs.length;
   const { lossTypes } = options;
   const settings = readSettings(options);
@@ -215,7 +215,7 @@ function mean(values: ArrayLike<number>): number {
   return values.length === 0 ? 0 : sum / values.length;
 }
 
-function readSettings(options: DpoOptions): DpoPairSettings {
+function readSettings(options: DPOLossOptions): DPOPairSettings {
   const settings = {
     beta: options.beta ?? 0.1,
     labelSmoothing: options.labelSmoothing ?? 0,
@@ -259,8 +259,8 @@ function readSettings(options: DpoOptions): DpoPairSettings {
 }
 
 function readReference(
-  inputs: DpoInputs,
-  options: DpoOptions,
+  inputs: DPOLossInputs,
+  options: DPOLossOptions,
   B: number,
 ): { refChosen: ArrayLike<number>; refRejected: ArrayLike<number> } {
   const zeros = options.referenceFree ? new Float64Array(B) : undefined;
@@ -281,7 +281,7 @@ function readReference(
 function requireLengths(
   lengths: ArrayLike<number> | undefined,
   B: number,
-  type: DpoLossType,
+  type: DPOLossType,
   name: string,
 ): ArrayLike<number> {
   if (lengths?.length === B) return lengths;

@@ -26,7 +26,7 @@ export const DPO_PAIR_LOSS_TYPES = [
 ] as const;
 
 /** The name of a loss of one pair. */
-export type DpoPairLossType = typeof DPO_PAIR_LOSS_TYPES[number];
+export type DPOPairLossType = typeof DPO_PAIR_LOSS_TYPES[number];
 
 /** What a pair loss sees. */
 export interface PreferencePair {
@@ -40,7 +40,7 @@ export interface PreferencePair {
 }
 
 /** The numbers that pair losses take from the config. */
-export interface DpoPairSettings {
+export interface DPOPairSettings {
   beta: number;
   labelSmoothing: number;
   discopopTau: number;
@@ -57,11 +57,11 @@ export interface PairLoss {
   byRejectedLogRatio?: number;
 }
 
-type PairLossFunction = (pair: PreferencePair, settings: DpoPairSettings) => PairLoss;
+type PairLossFunction = (pair: PreferencePair, settings: DPOPairSettings) => PairLoss;
 
 /** A loss of z = β(s_w − s_l) alone. */
 function ofMargin(
-  formula: (z: number, settings: DpoPairSettings) => [loss: number, byMargin: number],
+  formula: (z: number, settings: DPOPairSettings) => [loss: number, byMargin: number],
 ): PairLossFunction {
   return (pair, settings) => {
     const { beta } = settings;
@@ -79,7 +79,7 @@ export function smoothedLogistic(z: number, smoothing: number): [number, number]
 }
 
 /** The pair losses by name. */
-export const dpoPairLosses: Readonly<Record<DpoPairLossType, PairLossFunction>> = {
+export const dpoPairLosses: Readonly<Record<DPOPairLossType, PairLossFunction>> = {
   // Rafailov et al., "Direct Preference Optimization", arXiv 2305.18290, eq. 7: −log σ(z); with
   // smoothing Mitchell's conservative DPO, ericmitchell.ai/cdpo.pdf.
   sigmoid: ofMargin((z, { labelSmoothing }) => smoothedLogistic(z, labelSmoothing)),

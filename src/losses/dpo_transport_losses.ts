@@ -12,7 +12,7 @@
 import { smoothedLogistic } from "./dpo_pair_losses.ts";
 
 /** `aot` (pairs) and `aot_unpaired`. */
-export type DpoTransportLossType = "aot" | "aot_unpaired";
+export type DPOTransportLossType = "aot" | "aot_unpaired";
 
 /** Loss of each rank, and derivatives by the policy's log-probabilities, all [B]. */
 export interface TransportLoss {
@@ -32,7 +32,7 @@ function ascendingOrder(values: Float64Array): number[] {
  * @param refRejectedLogProbs reference, [B]
  */
 export function transportLoss(
-  type: DpoTransportLossType,
+  type: DPOTransportLossType,
   chosenLogProbs: ArrayLike<number>,
   rejectedLogProbs: ArrayLike<number>,
   refChosenLogProbs: ArrayLike<number>,

@@ -9,8 +9,16 @@
  */
 import { logSigmoid, sigmoid } from "./log_sigmoid.ts";
 
-/** `dpo.f_divergence_type`, with TRL's names. */
-export type FDivergence = "reverse_kl" | "forward_kl" | "js_divergence" | "alpha_divergence";
+/** Every value of `dpo.f_divergence_type`, with TRL's names. */
+export const F_DIVERGENCES = [
+  "reverse_kl",
+  "forward_kl",
+  "js_divergence",
+  "alpha_divergence",
+] as const;
+
+/** A value of `dpo.f_divergence_type`. */
+export type FDivergence = typeof F_DIVERGENCES[number];
 
 /** e^x with x above this is taken as constant, as TRL does for float32. */
 const LARGEST_EXPONENT = 80;

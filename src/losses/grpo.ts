@@ -2,38 +2,28 @@
  * The GRPO family: the loss of a batch of completions from their tokens' log-probabilities, with the
  * gradient that the model's backward pass starts from.
  *
- * One path for all: importance ratio (`importance_ratio.ts`: GRPO per token, GSPO per sequence) →
- * surrogate (`policy_surrogate.ts`: clipped for GRPO, BNPO, Dr. GRPO, DAPO; CISPO; SAPO; VESPO) →
- * tokens left out (`token_selection.ts`) → + β·KL (`kl.ts`) → weights (`grpo_normaliser.ts`: where
- * GRPO, Dr. GRPO and DAPO differ).
+ * One path for all: importance ratio (`importance_ratio.ts`: per token, or per sequence in GSPO) →
+ * surrogate (`policy_surrogate.ts`) → tokens left out (`token_selection.ts`) → + β·KL (`kl.ts`) →
+ * divisor. `grpo_losses.ts` says which surrogate and which divisor a loss type has.
  *
  * @module
  */
-import { GrpoMetrics } from "./grpo_metrics.ts";
-import { tokenWeight, type WholeBatch } from "./grpo_normaliser.ts";
+import { GRPOMetrics } from "./grpo_metrics.ts";
+import { GRPO_LOSS_TYPES, grpoLosses, type GRPOLossType, type WholeBatch } from "./grpo_losses.ts";
 import {
   addImportanceGradient,
   type ImportanceSamplingLevel,
   logImportanceRatios,
 } from "./importance_ratio.ts";
 import { k3Divergence } from "./kl.ts";
-import {
-  cispoSurrogate,
-  clippedSurrogate,
-  GRPO_LOSS_TYPES,
-  type GrpoLossType,
-  sapoSurrogate,
-  type SurrogateLoss,
-  type SurrogateSettings,
-  vespoSurrogate,
-} from "./policy_surrogate.ts";
+import type { SurrogateSettings } from "./policy_surrogate.ts";
 import { highEntropyThreshold, keepsOffPolicySequence } from "./token_selection.ts";
 import { DEFAULT_VESPO, type VespoSettings, vespoWeight } from "./vespo.ts";
 
 // N sequences, T tokens; every [N, T] is row-major
 
 /** What the loss is computed from. Entries where the mask is 0 may hold anything. */
-export interface GrpoInputs {
+export interface GRPOLossInputs {
   /** log π_θ of each completion token, [N, T]. */
   logProbs: ArrayLike<number>;
   /** log π_old, [N, T]; null: the policy has not moved since it sampled, every ratio is 1. */
@@ -49,8 +39,8 @@ export interface GrpoInputs {
 }
 
 /** The `grpo` section of a config, as the loss needs it. */
-export interface GrpoOptions {
-  lossType: GrpoLossType;
+export interface GRPOLossOptions {
+  lossType: GRPOLossType;
   /** Default token. */
   importanceSamplingLevel?: ImportanceSamplingLevel;
   /** Default 0.2. */
@@ -87,7 +77,7 @@ export interface GrpoOptions {
 }
 
 /** The loss, its gradient, and what TRL logs. */
-export interface GrpoResult {
+export interface GRPOLossResult {
   loss: number;
   /** d loss / d logProbs, [N, T]; written, not added; 0 where the mask is. */
   gradLogProbs: Float64Array;
@@ -113,11 +103,12 @@ export interface GrpoResult {
  * assertEquals([...gradLogProbs], [-1 / 3, -1 / 3, 1 / 3, 0]);
  * ```
  */
-export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
+export function grpoLoss(inputs: GRPOLossInputs, options: GRPOLossOptions): GRPOLossResult {
   const { lossType } = options;
   const level = options.importanceSamplingLevel ?? "token";
   const beta = options.beta ?? 0;
   const settings = readSettings(options);
+  const { surrogate, divisor, clipSides, logs } = grpoLosses[lossType];
   const N = inputs.advantages.length;
   const T = checkSizes(inputs, N, beta);
   const wholeBatch = options.wholeBatch ?? countBatch(inputs.completionMask, N);
@@ -125,7 +116,13 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
   const offPolicyThreshold = options.offPolicyMaskThreshold ?? null;
   const countsPadding = lossType === "luspo" && options.luspoCountsPadding === true;
 
-  const metrics = new GrpoMetrics(lossType, level);
+  const whole = {
+    sequences: Math.max(wholeBatch.sequences, 1),
+    tokens: Math.max(wholeBatch.tokens, 1),
+  };
+  const maxCompletionLength = options.maxCompletionLength ?? 0;
+
+  const metrics = new GRPOMetrics(logs, level);
   const gradLogProbs = new Float64Array(N * T); // [N, T]
   const difference = new Float64Array(T), logRatios = new Float64Array(T);
   const byLogRatio = new Float64Array(T), mask = new Float64Array(T);
@@ -150,7 +147,7 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
       : 0;
     const weight = countsPadding
       ? length / (wholeBatch.sequences * T) // TRL: mean over [N, T] of loss · length
-      : tokenWeight(lossType, length, wholeBatch, options.maxCompletionLength ?? 0);
+      : 1 / divisor({ length, whole, maxCompletionLength });
 
     let lowClipped = 0, highClipped = 0;
     for (let t = 0; t < T; t++) {
@@ -158,12 +155,7 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
       const index = row + t, logProb = inputs.logProbs[index];
       const ratio = Math.exp(logRatios[t]);
 
-      let token: SurrogateLoss;
-      if (lossType === "cispo") token = cispoSurrogate(ratio, advantage, logProb, settings);
-      else if (lossType === "sapo") token = sapoSurrogate(ratio, advantage, settings);
-      else if (lossType === "vespo") token = vespoSurrogate(phi, advantage, logProb);
-      else token = clippedSurrogate(ratio, advantage, settings);
-
+      const token = surrogate({ ratio, advantage, logProb, phi }, settings);
       const entropy = inputs.entropies?.[index] ?? 0;
       const keep = keepsSequence &&
         (entropyThreshold === null || (mask[t] !== 0 && entropy >= entropyThreshold));
@@ -186,14 +178,13 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
 
       if (mask[t] === 0) continue;
       metrics.addToken(entropy, divergence);
-      const [isLow, isHigh] = clipSides(lossType, ratio, advantage, settings);
+      const [isLow, isHigh] = clipSides(ratio, advantage, settings);
       lowClipped += isLow ? 1 : 0;
       highClipped += isHigh ? 1 : 0;
     }
     addImportanceGradient(level, byLogRatio, mask, gradLogProbs.subarray(row, row + T));
     if (level === "sequence") { // one ratio a sequence, a fully masked one's included
       [lowClipped, highClipped] = clipSides(
-        lossType,
         Math.exp(logRatios[0] ?? 0),
         advantage,
         settings,
@@ -204,21 +195,6 @@ export function grpoLoss(inputs: GrpoInputs, options: GrpoOptions): GrpoResult {
   return { loss, gradLogProbs, metrics: metrics.finish(!!inputs.entropies, beta !== 0) };
 }
 
-/** Whether a ratio lies where its clip takes the gradient away: [below, above]. */
-function clipSides(
-  lossType: GrpoLossType,
-  ratio: number,
-  advantage: number,
-  settings: SurrogateSettings,
-): [boolean, boolean] {
-  if (lossType === "cispo") return [false, ratio > settings.epsilonHigh && advantage > 0];
-  const free = settings.delta === null ? ratio : Math.min(ratio, settings.delta);
-  return [
-    free < 1 - settings.epsilonLow && advantage < 0,
-    free > 1 + settings.epsilonHigh && advantage > 0,
-  ];
-}
-
 /** Sequences and unmasked tokens of one batch; add these up over micro-batches. */
 export function countBatch(completionMask: ArrayLike<number>, sequences: number): WholeBatch {
   let tokens = 0;
@@ -226,7 +202,7 @@ export function countBatch(completionMask: ArrayLike<number>, sequences: number)
   return { sequences, tokens };
 }
 
-function readSettings(options: GrpoOptions): SurrogateSettings {
+function readSettings(options: GRPOLossOptions): SurrogateSettings {
   const { lossType } = options;
   if (!GRPO_LOSS_TYPES.includes(lossType)) {
     throw new RangeError(
@@ -235,32 +211,25 @@ function readSettings(options: GrpoOptions): SurrogateSettings {
       }; correct grpo.loss_type`,
     );
   }
+  for (const { key, option, isMet, want } of grpoLosses[lossType].needs ?? []) {
+    if (option === undefined || isMet(options[option])) continue;
+    throw new RangeError(
+      `Cannot compute the ${lossType} loss: ${key} is ${options[option] ?? "missing"}, want ` +
+        `${want}; set grpo.${key}`,
+    );
+  }
   const epsilonLow = options.epsilon ?? 0.2;
-  const positive = options.sapoTemperaturePos ?? NaN, negative = options.sapoTemperatureNeg ?? NaN;
-  if (lossType === "sapo" && !(positive > 0 && negative > 0)) {
-    throw new RangeError(
-      `Cannot compute the sapo loss: got sapo_temperature_pos ${options.sapoTemperaturePos} and ` +
-        `sapo_temperature_neg ${options.sapoTemperatureNeg}, want numbers above 0; set both (the ` +
-        "paper has 1.0 and 1.05)",
-    );
-  }
-  if (lossType === "dr_grpo" && !(options.maxCompletionLength! > 0)) {
-    throw new RangeError(
-      `Cannot compute the dr_grpo loss: maxCompletionLength is ${options.maxCompletionLength}, ` +
-        "want the number of tokens it divides by; pass grpo.max_completion_length",
-    );
-  }
   return {
     epsilonLow,
     epsilonHigh: options.epsilonHigh ?? epsilonLow,
     delta: options.delta ?? null,
-    sapoTemperaturePos: positive,
-    sapoTemperatureNeg: negative,
+    sapoTemperaturePos: options.sapoTemperaturePos ?? NaN,
+    sapoTemperatureNeg: options.sapoTemperatureNeg ?? NaN,
   };
 }
 
 /** @returns T */
-function checkSizes(inputs: GrpoInputs, N: number, beta: number): number {
+function checkSizes(inputs: GRPOLossInputs, N: number, beta: number): number {
   const size = inputs.logProbs.length;
   const T = N === 0 ? 0 : size / N;
   if (!Number.isInteger(T) || (N === 0 && size !== 0)) {
@@ -292,7 +261,7 @@ function checkSizes(inputs: GrpoInputs, N: number, beta: number): number {
   return T;
 }
 
-function readEntropyThreshold(inputs: GrpoInputs, options: GrpoOptions): number | null {
+function readEntropyThreshold(inputs: GRPOLossInputs, options: GRPOLossOptions): number | null {
   if (options.entropyThreshold !== undefined) return options.entropyThreshold;
   const share = options.topEntropyQuantile ?? 1;
   if (share >= 1) return null;

@@ -4,11 +4,11 @@
  * @module
  */
 import type { ImportanceSamplingLevel } from "./importance_ratio.ts";
-import type { GrpoLossType } from "./policy_surrogate.ts";
+import type { GRPOLoss } from "./grpo_losses.ts";
 
 /** Collects the metrics of a batch sequence by sequence. */
-export class GrpoMetrics {
-  readonly #lossType: GrpoLossType;
+export class GRPOMetrics {
+  readonly #logs: GRPOLoss["logs"];
   readonly #level: ImportanceSamplingLevel;
   #tokens = 0;
   #sequences = 0;
@@ -20,9 +20,12 @@ export class GrpoMetrics {
   #lowestShare = Infinity;
   #highestShare = -Infinity;
 
-  /** @param level at `sequence`, clip ratios are shares of sequences, not of tokens */
-  constructor(lossType: GrpoLossType, level: ImportanceSamplingLevel) {
-    this.#lossType = lossType;
+  /**
+   * @param logs what is logged of the clipping
+   * @param level at `sequence`, clip ratios are shares of sequences, not of tokens
+   */
+  constructor(logs: GRPOLoss["logs"], level: ImportanceSamplingLevel) {
+    this.#logs = logs;
     this.#level = level;
   }
 
@@ -58,11 +61,11 @@ export class GrpoMetrics {
     const clipDivisor = this.#level === "sequence" ? Math.max(this.#sequences, 1) : tokens;
     if (hasDivergence) metrics.kl = this.#klSum / tokens;
     if (hasEntropies) metrics.entropy = this.#entropySum / tokens;
-    if (this.#lossType === "cispo") {
-      metrics.cispo_clip_ratio = this.#high / clipDivisor;
-    } else if (this.#lossType === "vespo") {
-      metrics["vespo/phi_seq_mean"] = this.#phiSum / Math.max(this.#sequences, 1);
-    } else if (this.#lossType !== "sapo") {
+    if (this.#logs === "cispo_clip_ratio") {
+      metrics[this.#logs] = this.#high / clipDivisor;
+    } else if (this.#logs === "vespo/phi_seq_mean") {
+      metrics[this.#logs] = this.#phiSum / Math.max(this.#sequences, 1);
+    } else if (this.#logs === "clip_ratio") {
       metrics["clip_ratio/low_mean"] = this.#low / clipDivisor;
       // Infinite only where every token is masked; then nothing was clipped.
       metrics["clip_ratio/low_min"] = Number.isFinite(this.#lowestShare) ? this.#lowestShare : 0;

@@ -6,8 +6,11 @@
 
 // N sequences, T tokens
 
-/** `grpo.importance_sampling_level`. */
-export type ImportanceSamplingLevel = "token" | "sequence";
+/** Every value of `grpo.importance_sampling_level`. */
+export const IMPORTANCE_SAMPLING_LEVELS = ["token", "sequence"] as const;
+
+/** A value of `grpo.importance_sampling_level`. */
+export type ImportanceSamplingLevel = typeof IMPORTANCE_SAMPLING_LEVELS[number];
 
 /**
  * log r of a sequence's tokens.

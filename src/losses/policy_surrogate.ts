@@ -1,25 +1,25 @@
 /**
- * What each member of the GRPO family asks of one token: here, and only here, they differ in how an
- * importance ratio r = π_θ / π_old and an advantage A become a loss.
+ * How an importance ratio r = π_θ / π_old and an advantage A become the loss of one token.
+ * `grpo_losses.ts` says which loss type uses which surrogate.
  *
  * @module
  */
 import { sigmoid } from "./log_sigmoid.ts";
 
-/** Every value of `grpo.loss_type`; luspo and vespo are TRL's. */
-export const GRPO_LOSS_TYPES = [
-  "grpo",
-  "bnpo",
-  "dr_grpo",
-  "dapo",
-  "cispo",
-  "sapo",
-  "luspo",
-  "vespo",
-] as const;
+/** What a surrogate sees of one token. */
+export interface SurrogateToken {
+  /** r */
+  readonly ratio: number;
+  /** A, of the token's sequence. */
+  readonly advantage: number;
+  /** log π_θ */
+  readonly logProb: number;
+  /** φ, VESPO's weight of the sequence; 0 for other losses. */
+  readonly phi: number;
+}
 
-/** A value of `grpo.loss_type`. */
-export type GrpoLossType = typeof GRPO_LOSS_TYPES[number];
+/** The loss of one token. */
+export type Surrogate = (token: SurrogateToken, settings: SurrogateSettings) => SurrogateLoss;
 
 /** The numbers that surrogates take from the config. */
 export interface SurrogateSettings {
@@ -50,8 +50,7 @@ export interface SurrogateLoss {
  * that a large ratio with A < 0 cannot blow up (INTELLECT-2, arXiv 2505.07291, section 3.4).
  */
 export function clippedSurrogate(
-  ratio: number,
-  advantage: number,
+  { ratio, advantage }: SurrogateToken,
   settings: SurrogateSettings,
 ): SurrogateLoss {
   const { epsilonLow, epsilonHigh, delta } = settings;
@@ -79,9 +78,7 @@ export function clippedSurrogate(
  * weight is bounded. MiniMax-M1, arXiv 2506.13585, eqs. 4 and 5.
  */
 export function cispoSurrogate(
-  ratio: number,
-  advantage: number,
-  logProb: number,
+  { ratio, advantage, logProb }: SurrogateToken,
   settings: SurrogateSettings,
 ): SurrogateLoss {
   const weight = Math.min(ratio, settings.epsilonHigh);
@@ -93,8 +90,7 @@ export function cispoSurrogate(
  * clip. Gao et al., "Soft Adaptive Policy Optimization", arXiv 2511.20347, eq. 6.
  */
 export function sapoSurrogate(
-  ratio: number,
-  advantage: number,
+  { ratio, advantage }: SurrogateToken,
   settings: SurrogateSettings,
 ): SurrogateLoss {
   const temperature = advantage > 0 ? settings.sapoTemperaturePos : settings.sapoTemperatureNeg;
@@ -107,6 +103,6 @@ export function sapoSurrogate(
 }
 
 /** −φ·A·log π_θ, the sequence's weight φ held constant (see `vespo.ts`). */
-export function vespoSurrogate(phi: number, advantage: number, logProb: number): SurrogateLoss {
+export function vespoSurrogate({ phi, advantage, logProb }: SurrogateToken): SurrogateLoss {
   return { loss: -phi * advantage * logProb, byLogRatio: 0, byLogProb: -phi * advantage };
 }

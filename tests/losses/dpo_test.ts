@@ -1,17 +1,17 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   DPO_LOSS_TYPES,
-  type DpoInputs,
   dpoLoss,
-  type DpoLossType,
-  type DpoOptions,
+  type DPOLossInputs,
+  type DPOLossOptions,
+  type DPOLossType,
 } from "../../src/losses/dpo.ts";
 import { RandomStream } from "../../src/random.ts";
 import { assertGradient } from "./finite_difference.ts";
 
 const B = 6;
 
-function randomInputs(seed: number): Required<DpoInputs> {
+function randomInputs(seed: number): Required<DPOLossInputs> {
   const random = new RandomStream(seed, "dpo test");
   const some = (mean: number, spread: number) =>
     Float64Array.from({ length: B }, () => mean + spread * random.nextNormal());
@@ -25,11 +25,11 @@ function randomInputs(seed: number): Required<DpoInputs> {
   };
 }
 
-function optionsFor(type: DpoLossType): DpoOptions {
+function optionsFor(type: DPOLossType): DPOLossOptions {
   return { lossTypes: [type], beta: 0.3, labelSmoothing: 0.1 };
 }
 
-function slice(inputs: Required<DpoInputs>, from: number, to: number): Required<DpoInputs> {
+function slice(inputs: Required<DPOLossInputs>, from: number, to: number): Required<DPOLossInputs> {
   const part = (values: ArrayLike<number>) => Array.from(values).slice(from, to);
   return {
     chosenLogProbs: part(inputs.chosenLogProbs),
@@ -43,7 +43,11 @@ function slice(inputs: Required<DpoInputs>, from: number, to: number): Required<
 
 const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0);
 
-function checkGradients(name: string, inputs: Required<DpoInputs>, options: DpoOptions): void {
+function checkGradients(
+  name: string,
+  inputs: Required<DPOLossInputs>,
+  options: DPOLossOptions,
+): void {
   const result = dpoLoss(inputs, options);
   assertGradient(
     `${name} chosen`,
@@ -118,7 +122,7 @@ Deno.test("dpoLoss() stays finite where log ratios are huge", () => {
 
 Deno.test("dpoLoss() combines losses with their weights, and rewards stay those of one", () => {
   const inputs = randomInputs(5);
-  const of = (lossTypes: DpoLossType[], lossWeights?: number[]) =>
+  const of = (lossTypes: DPOLossType[], lossWeights?: number[]) =>
     dpoLoss(inputs, { lossTypes, lossWeights, beta: 0.2 });
   const combined = of(["sigmoid", "sft"], [0.8, 2]);
   const sigmoid = of(["sigmoid"]), sft = of(["sft"]);
@@ -151,7 +155,7 @@ Deno.test("dpoLoss() counts a tie as wrong", () => {
 
 Deno.test("dpoLoss() names a setting that its loss cannot use", () => {
   const inputs = randomInputs(7);
-  const fails = (options: Partial<DpoOptions>, message: string) =>
+  const fails = (options: Partial<DPOLossOptions>, message: string) =>
     assertThrows(
       () => dpoLoss(inputs, { lossTypes: ["sigmoid"], ...options }),
       RangeError,

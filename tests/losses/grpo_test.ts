@@ -1,6 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { countBatch, type GrpoInputs, grpoLoss, type GrpoOptions } from "../../src/losses/grpo.ts";
-import { GRPO_LOSS_TYPES, type GrpoLossType } from "../../src/losses/policy_surrogate.ts";
+import {
+  countBatch,
+  grpoLoss,
+  type GRPOLossInputs,
+  type GRPOLossOptions,
+} from "../../src/losses/grpo.ts";
+import { GRPO_LOSS_TYPES, type GRPOLossType } from "../../src/losses/grpo_losses.ts";
 import { highEntropyThreshold } from "../../src/losses/token_selection.ts";
 import { RandomStream } from "../../src/random.ts";
 import { assertGradient } from "./finite_difference.ts";
@@ -8,7 +13,7 @@ import { assertGradient } from "./finite_difference.ts";
 const N = 6, T = 5;
 const LEVELS = ["token", "sequence"] as const;
 
-interface Case extends GrpoInputs {
+interface Case extends GRPOLossInputs {
   logProbs: Float64Array;
   oldLogProbs: Float64Array;
   refLogProbs: Float64Array;
@@ -41,7 +46,7 @@ function randomCase(seed: number): Case {
   };
 }
 
-function optionsFor(lossType: GrpoLossType): GrpoOptions {
+function optionsFor(lossType: GRPOLossType): GRPOLossOptions {
   return {
     lossType,
     epsilon: 0.2,
@@ -65,7 +70,7 @@ function rows(inputs: Case, from: number, to: number): Case {
   };
 }
 
-function checkGradient(name: string, inputs: Case, options: GrpoOptions): void {
+function checkGradient(name: string, inputs: Case, options: GRPOLossOptions): void {
   const { gradLogProbs } = grpoLoss(inputs, options);
   // Log-probabilities under the mask must not matter: give the differences numbers to move.
   const at = inputs.logProbs.map((value) => Number.isNaN(value) ? -1 : value);
@@ -128,7 +133,7 @@ for (const lossType of GRPO_LOSS_TYPES) {
 }
 
 Deno.test("cispo and vespo weigh log π with a constant: the gradient is weight times advantage", () => {
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: [-1, -1],
     oldLogProbs: [-1 - Math.log(3), -1],
     completionMask: [1, 1],
@@ -144,7 +149,7 @@ Deno.test("cispo and vespo weigh log π with a constant: the gradient is weight 
 });
 
 Deno.test("a clipped token gets no gradient, and the metrics say on which side", () => {
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: [Math.log(1.5), Math.log(0.5), Math.log(1.5), Math.log(0.5)],
     oldLogProbs: [0, 0, 0, 0],
     completionMask: [1, 1, 1, 1],
@@ -174,7 +179,7 @@ Deno.test("GSPO gives every token of a sequence the same push", () => {
 
 Deno.test("topEntropyQuantile keeps the policy gradient of the most uncertain tokens alone", () => {
   const inputs = randomCase(8);
-  const options: GrpoOptions = { lossType: "dapo", epsilon: 10, topEntropyQuantile: 0.25 };
+  const options: GRPOLossOptions = { lossType: "dapo", epsilon: 10, topEntropyQuantile: 0.25 };
   const { gradLogProbs } = grpoLoss(inputs, options);
   const threshold = highEntropyThreshold(inputs.entropies, inputs.completionMask, 0.25);
   gradLogProbs.forEach((g, i) => {
@@ -192,7 +197,7 @@ Deno.test("topEntropyQuantile keeps the policy gradient of the most uncertain to
 });
 
 Deno.test("offPolicyMaskThreshold drops bad sequences that the policy has left", () => {
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: [-2, -2, -1, -2],
     oldLogProbs: [-1, -1, -1, -1],
     completionMask: [1, 1, 1, 1],
@@ -207,7 +212,7 @@ Deno.test("offPolicyMaskThreshold drops bad sequences that the policy has left",
 });
 
 Deno.test("a batch in which everything is masked has loss 0 and no gradient", () => {
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: [NaN, NaN],
     completionMask: [0, 0],
     advantages: [1],
@@ -225,7 +230,7 @@ Deno.test("a batch in which everything is masked has loss 0 and no gradient", ()
 
 Deno.test("grpoLoss() names what is missing or does not fit", () => {
   const inputs = randomCase(9);
-  const fails = (some: Partial<GrpoInputs>, options: GrpoOptions, message: string) =>
+  const fails = (some: Partial<GRPOLossInputs>, options: GRPOLossOptions, message: string) =>
     assertThrows(() => grpoLoss({ ...inputs, ...some }, options), RangeError, message);
   fails({}, { lossType: "sapo" }, "sapo_temperature_pos");
   fails({}, { lossType: "dr_grpo" }, "max_completion_length");
@@ -236,7 +241,7 @@ Deno.test("grpoLoss() names what is missing or does not fit", () => {
 });
 
 Deno.test("delta bounds what a large ratio with a negative advantage costs, and its gradient", () => {
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: [Math.log(3), Math.log(1.2)],
     oldLogProbs: [0, 0],
     completionMask: [1, 1],
@@ -253,12 +258,12 @@ Deno.test("delta bounds what a large ratio with a negative advantage costs, and 
 
 Deno.test("each loss type divides by its own size", () => {
   // Two completions of 1 and 3 tokens, ratios 1, advantage −1: the loss of every token is 1.
-  const inputs: GrpoInputs = {
+  const inputs: GRPOLossInputs = {
     logProbs: new Float64Array(8).fill(-1),
     completionMask: [1, 0, 0, 0, 1, 1, 1, 0],
     advantages: [-1, -1],
   };
-  const loss = (lossType: GrpoLossType) =>
+  const loss = (lossType: GRPOLossType) =>
     grpoLoss(inputs, { ...optionsFor(lossType), beta: 0, epsilonHigh: 5 }).loss;
   assertAlmostEquals(loss("grpo"), (1 + 1) / 2, 1e-12);
   assertAlmostEquals(loss("bnpo"), 1, 1e-12);

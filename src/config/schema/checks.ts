@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { grpoLosses } from "../../losses/grpo_losses.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
@@ -176,21 +177,11 @@ function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Finding[] {
         `${grpo.scale_rewards}), which is 0 in a group of one`,
     });
   }
-  if (grpo.loss_type === "sapo") {
-    for (const key of ["sapo_temperature_pos", "sapo_temperature_neg"] as const) {
-      if (grpo[key] !== null) continue;
-      const paper = key === "sapo_temperature_pos" ? "1.0" : "1.05";
-      problems.push({
-        key: `grpo.${key}`,
-        text: `loss_type sapo needs it; got null, want a number above 0 (the paper: ${paper})`,
-      });
-    }
-  }
-  if (grpo.loss_type === "luspo" && grpo.importance_sampling_level !== "sequence") {
-    problems.push({
-      key: "grpo.importance_sampling_level",
-      text: `loss_type luspo needs sequence; got ${grpo.importance_sampling_level}`,
-    });
+  for (const { key, isMet, want } of grpoLosses[grpo.loss_type].needs ?? []) {
+    const value: unknown = Object.entries(grpo).find(([name]) => name === key)?.[1];
+    if (isMet(value)) continue;
+    const text = `loss_type ${grpo.loss_type} needs it; got ${value}, want ${want}`;
+    problems.push({ key: `grpo.${key}`, text });
   }
   const micro = training.per_device_train_batch_size * grpo.num_generations;
   if (grpo.generation_batch_size !== null && grpo.generation_batch_size % micro !== 0) {

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { DPO_LOSS_TYPES } from "../../losses/dpo.ts";
+import { F_DIVERGENCES } from "../../losses/f_divergence.ts";
 import type { DPOSection } from "../types/config_types.ts";
 import { LAB_MAIN, TRL_DPO } from "../sources.ts";
 import { listOf, nullable } from "../types/composite_types.ts";
@@ -18,26 +20,7 @@ export const dpoKeys: Table<DPOSection> = {
     meaning: "How strongly the policy is held to the reference (`ipo`: its tau).",
   },
   loss_type: {
-    type: listOf(
-      oneOf([
-        "sigmoid",
-        "hinge",
-        "ipo",
-        "robust",
-        "exo_pair",
-        "nca_pair",
-        "bco_pair",
-        "sppo_hard",
-        "aot",
-        "aot_unpaired",
-        "apo_zero",
-        "apo_down",
-        "discopop",
-        "sigmoid_norm",
-        "sft",
-      ]),
-      { min: 1 },
-    ),
+    type: listOf(oneOf(DPO_LOSS_TYPES), { min: 1 }),
     default: derived("sigmoid", () => ["sigmoid" as const]),
     source: LAB_MAIN,
     meaning: "The preference loss, by TRL's name, or a list of them, summed.",
@@ -62,7 +45,7 @@ export const dpoKeys: Table<DPOSection> = {
     meaning: "Temperature of `discopop`.",
   },
   f_divergence_type: {
-    type: oneOf(["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"]),
+    type: oneOf(F_DIVERGENCES),
     default: same("reverse_kl" as const),
     source: TRL_DPO,
     meaning: "The divergence that holds the policy to the reference (f-DPO).",

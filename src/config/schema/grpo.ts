@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { SCALE_REWARDS } from "../../losses/advantages.ts";
+import { GRPO_LOSS_TYPES } from "../../losses/grpo_losses.ts";
+import { IMPORTANCE_SAMPLING_LEVELS } from "../../losses/importance_ratio.ts";
 import type { GRPOSection } from "../types/config_types.ts";
 import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO } from "../sources.ts";
 import { listOf, nullable } from "../types/composite_types.ts";
@@ -11,7 +14,7 @@ import { derived, same, type Table, type ValueType } from "../types/value_type.t
 
 /** TRL takes booleans too. */
 const scaling = oneOf(
-  ["group", "batch", "none"],
+  SCALE_REWARDS,
   new Map<unknown, "group" | "none">([[true, "group"], [false, "none"]]),
 );
 
@@ -75,13 +78,13 @@ export const grpoKeys: Table<GRPOSection> = {
     meaning: "Above 1 makes tokens that were there already less likely.",
   },
   loss_type: {
-    type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]),
+    type: oneOf(GRPO_LOSS_TYPES),
     default: same("grpo" as const),
     source: LAB_MAIN,
     meaning: "The policy loss, by TRL's name.",
   },
   importance_sampling_level: {
-    type: oneOf(["token", "sequence"]),
+    type: oneOf(IMPORTANCE_SAMPLING_LEVELS),
     default: same("token" as const),
     source: LAB_MAIN,
     meaning: "Probability ratios by token, or one a sequence (GSPO).",

@@ -4,8 +4,15 @@
  *
  * @module
  */
+import type { ScaleRewards } from "../../losses/advantages.ts";
+import type { DPOLossType } from "../../losses/dpo.ts";
+import type { FDivergence } from "../../losses/f_divergence.ts";
+import type { GRPOLossType } from "../../losses/grpo_losses.ts";
+import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import type { ScheduleName } from "../schema/schedule_arguments.ts";
+
+export type { DPOLossType, FDivergence, GRPOLossType, ImportanceSamplingLevel, ScaleRewards };
 
 /** The three trainers. */
 export type TrainingType = "sft" | "dpo" | "grpo";
@@ -118,24 +125,6 @@ export interface TrainingSection {
   max_images_per_example: number;
 }
 
-/** The preference losses, by TRL's names. */
-export type DPOLossType =
-  | "sigmoid"
-  | "hinge"
-  | "ipo"
-  | "robust"
-  | "exo_pair"
-  | "nca_pair"
-  | "bco_pair"
-  | "sppo_hard"
-  | "aot"
-  | "aot_unpaired"
-  | "apo_zero"
-  | "apo_down"
-  | "discopop"
-  | "sigmoid_norm"
-  | "sft";
-
 /** The section `dpo`. */
 export interface DPOSection {
   beta: number;
@@ -145,7 +134,7 @@ export interface DPOSection {
   loss_weights: number[];
   label_smoothing: number;
   discopop_tau: number;
-  f_divergence_type: "reverse_kl" | "forward_kl" | "js_divergence" | "alpha_divergence";
+  f_divergence_type: FDivergence;
   f_alpha_divergence_coef: number;
   reference_free: boolean;
   precompute_ref_log_probs: boolean;
@@ -153,17 +142,6 @@ export interface DPOSection {
   ref_model_name_or_path: string | null;
   disable_dropout: boolean;
 }
-
-/** The policy losses, by TRL's names. */
-export type GRPOLossType =
-  | "grpo"
-  | "bnpo"
-  | "dr_grpo"
-  | "dapo"
-  | "cispo"
-  | "sapo"
-  | "luspo"
-  | "vespo";
 
 /** The section `grpo`. */
 export interface GRPOSection {
@@ -179,14 +157,14 @@ export interface GRPOSection {
   min_p: number | null;
   repetition_penalty: number;
   loss_type: GRPOLossType;
-  importance_sampling_level: "token" | "sequence";
+  importance_sampling_level: ImportanceSamplingLevel;
   mask_truncated_completions: boolean;
   /** Weight of the KL term; 0: no reference model. */
   beta: number;
   epsilon: number;
   epsilon_high: number;
   delta: number | null;
-  scale_rewards: "group" | "batch" | "none";
+  scale_rewards: ScaleRewards;
   sapo_temperature_pos: number | null;
   sapo_temperature_neg: number | null;
   vespo_k_pos: number;

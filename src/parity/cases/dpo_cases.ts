@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { dpoLoss, type DpoLossType } from "../../losses/dpo.ts";
+import { dpoLoss, type DPOLossType } from "../../losses/dpo.ts";
 import type { FDivergence } from "../../losses/f_divergence.ts";
 import { compareNumbers, readRecorded, type RecordedNumber } from "../compare_numbers.ts";
 import { compareRecord, type Numbers, readJson, RECORDED } from "../recorded_numbers.ts";
 import type { ParityResult } from "../result.ts";
 
 interface DpoCase {
-  loss_type?: DpoLossType;
-  loss_types?: DpoLossType[];
+  loss_type?: DPOLossType;
+  loss_types?: DPOLossType[];
   loss_weights?: number[] | null;
   beta: number;
   label_smoothing?: number;

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { grpoLoss, type GrpoOptions } from "../../losses/grpo.ts";
+import { grpoLoss, type GRPOLossOptions } from "../../losses/grpo.ts";
 import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
-import type { GrpoLossType } from "../../losses/policy_surrogate.ts";
+import type { GRPOLossType } from "../../losses/grpo_losses.ts";
 import { compareNumbers, readRecorded, type RecordedNumber } from "../compare_numbers.ts";
 import {
   compareRecord,
@@ -25,7 +25,7 @@ interface GrpoSide {
 }
 
 interface GrpoCase {
-  loss_type: GrpoLossType;
+  loss_type: GRPOLossType;
   importance_sampling_level: ImportanceSamplingLevel;
   epsilon: number;
   epsilon_high: number;
@@ -129,7 +129,7 @@ export async function replayGrpoCases(directory: string): Promise<ParityResult[]
   return results;
 }
 
-function grpoCaseOptions(recorded: GrpoCase): GrpoOptions {
+function grpoCaseOptions(recorded: GrpoCase): GRPOLossOptions {
   return {
     lossType: recorded.loss_type,
     importanceSamplingLevel: recorded.importance_sampling_level,

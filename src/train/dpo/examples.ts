@@ -7,7 +7,7 @@
 import { RowSkipped } from "../../data/data_error.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
-import type { DpoInputs } from "../../losses/dpo.ts";
+import type { DPOLossInputs } from "../../losses/dpo.ts";
 import type { ImageTiles, ModelBatch } from "../../model/batch.ts";
 import {
   joinRows,
@@ -180,7 +180,7 @@ export function lossInputs(
   pairs: readonly DPOPair[],
   policy: PairLogProbs,
   reference: PairLogProbs | null,
-): DpoInputs {
+): DPOLossInputs {
   return {
     chosenLogProbs: policy.chosen,
     rejectedLogProbs: policy.rejected,

@@ -10,7 +10,7 @@ import type { PreferenceExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
-import { dpoLoss, type DpoOptions } from "../../losses/dpo.ts";
+import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
@@ -70,7 +70,7 @@ export interface DPOParts {
 export interface DPOMethodOptions extends MethodOptions {
   readonly disableDropout: boolean;
   /** The loss; the method sets `wholeBatch`. */
-  readonly loss: Omit<DpoOptions, "wholeBatch">;
+  readonly loss: Omit<DPOLossOptions, "wholeBatch">;
 }
 
 /** How many pairs an evaluation shows in the report. */

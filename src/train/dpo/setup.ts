@@ -6,7 +6,7 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
-import { dpoLoss, type DpoOptions } from "../../losses/dpo.ts";
+import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
 import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
 import { DPOExampleMaker, type DPOPair, pairBatch, sumPairs } from "./examples.ts";
@@ -46,8 +46,8 @@ export function dpoExampleMaker(
  *
  * @throws {RangeError} where a setting is outside what its loss can use
  */
-export function dpoLossOptions({ dpo }: ResolvedConfig): DpoOptions {
-  const options: DpoOptions = {
+export function dpoLossOptions({ dpo }: ResolvedConfig): DPOLossOptions {
+  const options: DPOLossOptions = {
     lossTypes: dpo.loss_type,
     lossWeights: dpo.loss_weights,
     beta: dpo.beta,

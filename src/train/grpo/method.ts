@@ -10,8 +10,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { countBatch, type GrpoOptions } from "../../losses/grpo.ts";
-import type { WholeBatch } from "../../losses/grpo_normaliser.ts";
+import { countBatch, type GRPOLossOptions } from "../../losses/grpo.ts";
+import { grpoLosses, type WholeBatch } from "../../losses/grpo_losses.ts";
 import { highEntropyThreshold } from "../../losses/token_selection.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { DropoutKeys } from "../../ops/dropout.ts";
@@ -53,7 +53,7 @@ export interface GRPOMethodOptions extends GRPOPassOptions {
   /** Times that a round is trained on. */
   readonly numIterations: number;
   /** The loss; `wholeBatch` is set for each step. */
-  readonly loss: GrpoOptions;
+  readonly loss: GRPOLossOptions;
   /**
    * As in SFT and DPO. The losses that divide by the tokens of the whole batch (dapo, cispo, vespo)
    * do so either way.
@@ -243,7 +243,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   /** What a micro-batch's loss divides by. */
   #divisor({ grid }: PreparedMicroBatch, whole: WholeBatch, count: number): WholeBatch {
     const { lossReduction, loss: { lossType } } = this.options;
-    if (lossReduction === "token" || ["dapo", "cispo", "vespo"].includes(lossType)) return whole;
+    if (lossReduction === "token" || grpoLosses[lossType].dividesOnce) return whole;
     const own = countBatch(grid.mask, grid.sequences.length);
     return { sequences: own.sequences * count, tokens: own.tokens * count };
   }

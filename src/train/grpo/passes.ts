@@ -7,8 +7,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
-import { type GrpoInputs, grpoLoss, type GrpoOptions } from "../../losses/grpo.ts";
-import type { WholeBatch } from "../../losses/grpo_normaliser.ts";
+import { grpoLoss, type GRPOLossInputs, type GRPOLossOptions } from "../../losses/grpo.ts";
+import type { WholeBatch } from "../../losses/grpo_losses.ts";
 import { countTokens, labelledRows, type ModelBatch } from "../../model/batch.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
@@ -140,8 +140,8 @@ export class GRPOPasses {
     { grid, onPolicy }: PreparedMicroBatch,
     values: ArrayLike<number>,
     entropies: Float64Array | null,
-    { beta = 0 }: GrpoOptions,
-  ): GrpoInputs {
+    { beta = 0 }: GRPOLossOptions,
+  ): GRPOLossInputs {
     return {
       logProbs: grid.scatter(values),
       oldLogProbs: onPolicy ? null : grid.spread(({ logProbs }) => logProbs),
@@ -161,7 +161,7 @@ export class GRPOPasses {
   async goBack(
     micro: PreparedMicroBatch,
     { parameters, accumulator, lossScale }: StepContext,
-    loss: GrpoOptions & { readonly wholeBatch: WholeBatch },
+    loss: GRPOLossOptions & { readonly wholeBatch: WholeBatch },
     entropies: Float64Array | null,
     metrics: MeanMetrics,
   ): Promise<MicroBatchOutcome> {

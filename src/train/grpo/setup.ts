@@ -4,7 +4,7 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
-import type { GrpoOptions } from "../../losses/grpo.ts";
+import type { GRPOLossOptions } from "../../losses/grpo.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import { exampleParts } from "../batches/example_parts.ts";
@@ -34,7 +34,7 @@ export interface GRPOInputs {
 }
 
 /** The loss that a config asks for. */
-export function grpoLossOptions({ grpo }: ResolvedConfig): GrpoOptions {
+export function grpoLossOptions({ grpo }: ResolvedConfig): GRPOLossOptions {
   return {
     lossType: grpo.loss_type,
     importanceSamplingLevel: grpo.importance_sampling_level,

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { GRPO_LOSS_TYPES } from "../../../src/losses/policy_surrogate.ts";
+import { GRPO_LOSS_TYPES } from "../../../src/losses/grpo_losses.ts";
 import { largestDifference, tinyConfig, tinyRun } from "./tiny_grpo.ts";
 
 const total = async (losses: readonly { data(): Promise<ArrayLike<number>> }[]) => {

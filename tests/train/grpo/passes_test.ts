@@ -1,7 +1,7 @@
 /** Micro-batches of groups of unlike lengths, joined without padding. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { GRPO_LOSS_TYPES } from "../../../src/losses/policy_surrogate.ts";
-import { countBatch, type GrpoOptions } from "../../../src/losses/grpo.ts";
+import { GRPO_LOSS_TYPES } from "../../../src/losses/grpo_losses.ts";
+import { countBatch, type GRPOLossOptions } from "../../../src/losses/grpo.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
@@ -68,7 +68,7 @@ async function goBack(
   run: TinyRun,
   passes: GRPOPasses,
   micros: readonly PreparedMicroBatch[],
-  options: GrpoOptions,
+  options: GRPOLossOptions,
 ) {
   const { parameters } = run.optimizer;
   const accumulator = new GradientAccumulator();
@@ -118,7 +118,7 @@ for (const lossType of GRPO_LOSS_TYPES) {
     Deno.test(`${lossType}${masksTruncated ? ", truncated masked" : ""}: joined groups have loss and gradient of groups by themselves`, async () => {
       using run = await tinyRun(tinyConfig());
       const passes = passesOf(run, masksTruncated);
-      const options: GrpoOptions = {
+      const options: GRPOLossOptions = {
         lossType,
         beta: 0.1,
         epsilon: 0.05,
@@ -153,7 +153,7 @@ Deno.test("the tokens of high entropy are the same ones alone, and where prompts
   const values = await passes.entropies(whole, run.optimizer.parameters);
   const counted = [...values!].filter((entropy) => entropy > 0).sort((a, b) => a - b);
   const entropyThreshold = counted[Math.floor(0.6 * counted.length)] + 1e-4;
-  const options: GrpoOptions = { lossType: "grpo", topEntropyQuantile: 0.4, entropyThreshold };
+  const options: GRPOLossOptions = { lossType: "grpo", topEntropyQuantile: 0.4, entropyThreshold };
   const results = [];
   for (const [cut, share] of [[joined, true], [alone, true], [joined, false]] as const) {
     const passes = passesOf(run, true, share);
