@@ -7,20 +7,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import type { AdamWStep, AdamWTensors } from "./kernels.ts";
 
-/** The numbers of one update. */
-export interface AdamWStep {
-  learningRate: number;
-  weightDecay: number;
-  beta1: number;
-  beta2: number;
-  eps: number;
-  /** t, from 1. */
-  step: number;
-  /** Multiplied into the gradient first: the clipping factor. */
-  gradientScale: number;
-}
+export type { AdamWStep };
 
 /**
  * A running mean of the parameter's shape. On the wasm backend it lives outside the heap, whose 4 GiB
@@ -42,18 +31,9 @@ export interface AdamWUpdate extends AdamWSlot {
   numbers: AdamWStep;
 }
 
-/** An {@link AdamWUpdate} whose moments are tensors. */
-export interface AdamWTensors {
-  parameter: tf.Tensor;
-  gradient: tf.Tensor;
-  firstMoment: tf.Tensor;
-  secondMoment: tf.Tensor;
-  numbers: AdamWStep;
-}
-
 /** A moment of zeros for a parameter, where the current backend wants it. */
 export function createMoment(parameter: tf.Variable): Moment {
-  if (wasmKernels() !== null) return new Float32Array(parameter.size);
+  if (fusedKernels()?.adamWHost !== undefined) return new Float32Array(parameter.size);
   return tf.tidy(() => tf.variable(tf.zeros(parameter.shape), false));
 }
 
@@ -77,7 +57,7 @@ function hasTensors(update: AdamWUpdate): update is AdamWUpdate & AdamWTensors {
 function updateOnHost(update: AdamWUpdate): boolean {
   const { parameter, gradient, firstMoment, secondMoment, numbers } = update;
   return firstMoment instanceof Float32Array && secondMoment instanceof Float32Array &&
-    wasmKernels()?.adamWHost(parameter, gradient, firstMoment, secondMoment, numbers) === true;
+    fusedKernels()?.adamWHost?.(parameter, gradient, firstMoment, secondMoment, numbers) === true;
 }
 
 /**

@@ -9,7 +9,6 @@ import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 import { unpackWeight, unpackWords } from "./half/unpack_weight.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { gpuKernels } from "./webgpu/kernels.ts";
 
 // N ids, V rows of the table, C channels, U distinct ids
 
@@ -82,7 +81,7 @@ export function gatherPackedRowsComposite(table: PackedWeight, ids: tf.Tensor1D)
  */
 export function embeddingOnDevice(table: Weight, ids: tf.Tensor1D): tf.Tensor2D {
   if (table instanceof PackedWeight) {
-    return gpuKernels()?.gatherPackedRowsAt(table, ids) ??
+    return fusedKernels()?.gatherPackedRowsAt?.(table, ids) ??
       tf.tidy(() => gatherPackedRowsComposite(table, ids));
   }
   return tf.gather(table, ids) as tf.Tensor2D;

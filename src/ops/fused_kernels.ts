@@ -1,12 +1,19 @@
 /**
- * The fused kernels of whichever backend runs.
+ * The kernels of tfjs's current backend. Importing this file registers the kernels of all backends;
+ * that is why it stands apart from `kernels.ts`, which those backends import.
+ *
  * @module
  */
-import type { FusedKernels } from "./kernels.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
-import { gpuKernels } from "./webgpu/kernels.ts";
+import { type FusedKernels, registeredKernels, type WordKernels } from "./kernels.ts";
+import "./wasm/kernels.ts";
+import "./webgpu/kernels.ts";
 
-/** The kernels of tfjs's current backend; null where it has none and the composite runs. */
+/** The fused kernels of tfjs's current backend; null if it has none: the op runs its composite. */
 export function fusedKernels(): FusedKernels | null {
-  return wasmKernels() ?? gpuKernels();
+  return registeredKernels()?.fused ?? null;
+}
+
+/** The 16-bit conversions of tfjs's current backend; null if its tensors are on the host anyway. */
+export function wordKernels(): WordKernels | null {
+  return registeredKernels()?.words ?? null;
 }

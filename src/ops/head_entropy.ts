@@ -12,7 +12,7 @@ import { linear } from "./linear.ts";
 import type { Weight } from "./half/packed_weight.ts";
 import { halfFormat } from "./half/precision.ts";
 import { roundHalf } from "./half/round_half.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
@@ -59,16 +59,11 @@ export function headEntropyComposite(
  * @returns [N], in nats
  */
 export function headEntropy(hidden: tf.Tensor2D, head: Weight, temperature = 1): tf.Tensor1D {
-  const kernels = wasmKernels();
-  if (kernels === null) return headEntropyComposite(hidden, head, temperature);
+  const entropy = fusedKernels()?.headEntropy;
+  if (entropy === undefined) return headEntropyComposite(hidden, head, temperature);
   const format = halfFormat();
-  if (format === null) return kernels.headEntropy(hidden, head, temperature, null);
+  if (format === null) return entropy(hidden, head, temperature, null);
   return tf.tidy(() =>
-    kernels.headEntropy(
-      roundHalf(hidden, format),
-      roundWeight(head, format),
-      temperature,
-      format,
-    )
+    entropy(roundHalf(hidden, format), roundWeight(head, format), temperature, format)
   );
 }

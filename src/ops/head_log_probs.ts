@@ -16,9 +16,7 @@ import { castHalf, roundHalf } from "./half/round_half.ts";
 import { unpackWeight } from "./half/unpack_weight.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { gpuKernels } from "./webgpu/kernels.ts";
-import { wasmKernels } from "./wasm/kernels.ts";
-import type { HalfHead } from "./wasm/product/head.ts";
+import type { RoundedHead } from "./kernels.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
@@ -52,7 +50,7 @@ function chunkRows(vocabulary: number): number {
  * @param head [V, C]
  * @param targets [N], each in 0 … V − 1
  * @param temperature divides the logits
- * @param half in a 16-bit pass, with hidden and head rounded already
+ * @param rounded in a 16-bit pass, with hidden and head rounded already
  * @returns [N]
  */
 export function headLogProbsComposite(
@@ -60,19 +58,19 @@ export function headLogProbsComposite(
   head: tf.Tensor2D,
   targets: Int32Array,
   temperature = 1,
-  half?: HalfHead,
+  rounded?: RoundedHead,
 ): tf.Tensor1D {
   const N = targets.length;
   const V = head.shape[0];
   const step = chunkRows(V);
-  const trainsHead = half?.headIsTrained ?? wantsGradient(head);
+  const trainsHead = rounded?.headIsTrained ?? wantsGradient(head);
   return withGradient([hidden, head], (save) => {
     const logProbs: tf.Tensor[] = [];
     const normalisers: tf.Tensor[] = [];
     for (let start = 0; start < N; start += step) {
       const rows = Math.min(step, N - start);
       const [picked, normaliser] = tf.tidy(() => {
-        const logits = chunkLogits(hidden, head, start, rows, temperature, half?.format); // [n, V]
+        const logits = chunkLogits(hidden, head, start, rows, temperature, rounded?.format); // [n, V]
         const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
         const normaliser = tf.logSumExp(logits, -1); // [n]
         return [logits.mul(tf.oneHot(ids, V)).sum(-1), normaliser]; // [n], [n]
@@ -96,13 +94,13 @@ export function headLogProbsComposite(
               start,
               rows,
               temperature,
-              half?.format,
+              rounded?.format,
             );
             const ids = tf.tensor1d(targets.subarray(start, start + rows), "int32");
             const probabilities = logits.sub(normaliser.slice(start, rows).expandDims(1)).exp();
             const scale = dy.slice(start, rows).expandDims(1).div(temperature); // [n, 1]
             const slopes = tf.oneHot(ids, V).sub(probabilities).mul(scale) as tf.Tensor2D; // [n, V]
-            const dLogits = half ? roundHalf(slopes, half.format) : slopes; // [n, V]
+            const dLogits = rounded ? roundHalf(slopes, rounded.format) : slopes; // [n, V]
             const chunk = hidden.slice([start, 0], [rows, -1]) as tf.Tensor2D; // [n, C]
             const dChunk = tf.matMul(dLogits, head as tf.Tensor2D); // [n, C]
             return trainsHead ? [dChunk, tf.matMul(dLogits, chunk, true, false)] : [dChunk]; // [V, C]
@@ -166,16 +164,19 @@ function halfHeadLogProbs(
   targets: Int32Array,
   temperature: number,
 ): tf.Tensor1D {
-  const onGpu = gpuKernels()?.headLogProbs(hidden, head, targets, temperature, format);
-  if (onGpu) return onGpu;
+  const kernels = fusedKernels();
+  if (kernels?.rounding !== undefined) {
+    return kernels.rounding.headLogProbs(hidden, head, targets, temperature, format);
+  }
   const trained = !(head instanceof PackedWeight) && wantsGradient(head);
-  const half: HalfHead = { format, headIsTrained: trained };
+  const rounded: RoundedHead = { format, headIsTrained: trained };
   const h = castHalf(hidden, format);
   const W = trained ? castHalf(head as tf.Tensor2D, format) : roundWeight(head, format);
-  const fused = wasmKernels()?.headLogProbs(h, W, targets, temperature, half);
-  if (fused) return fused;
+  if (kernels?.roundedHeadLogProbs !== undefined) {
+    return kernels.roundedHeadLogProbs(h, W, targets, temperature, rounded);
+  }
   const wide = W instanceof PackedWeight ? unpackWeight(W) : W;
-  return headLogProbsComposite(h, wide as tf.Tensor2D, targets, temperature, half);
+  return headLogProbsComposite(h, wide as tf.Tensor2D, targets, temperature, rounded);
 }
 
 /**

@@ -16,7 +16,6 @@ import { castHalf } from "./half/round_half.ts";
 import { scale } from "./scale.ts";
 import { unpackWeight } from "./half/unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
-import { gpuKernels } from "./webgpu/kernels.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 
 // N rows, I input features, O output features
@@ -85,8 +84,8 @@ function branchOfRounding(
   { loraA, loraB, scaling, input = x }: LowRankBranch,
 ): tf.Tensor | null {
   const half = halfFormat();
-  const kernels = half === null ? null : gpuKernels();
-  if (half === null || kernels === null) return null;
+  const kernels = half === null ? undefined : fusedKernels()?.rounding;
+  if (half === null || kernels === undefined) return null;
   return after(
     linear(input, loraA), // [..., r]
     (narrow) => halfBranchLinear(kernels, half, x, weight, bias, { narrow, loraB, scaling }),

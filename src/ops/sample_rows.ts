@@ -6,7 +6,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { gpuKernels } from "./webgpu/kernels.ts";
+import { fusedKernels } from "./fused_kernels.ts";
+import type { DrawnRows, RowSampling, SampledLogits } from "./kernels.ts";
+
+export type { DrawnRows, RowSampling, SampledLogits };
 
 // S sequences, V vocabulary
 
@@ -22,47 +25,6 @@ const THRESHOLDS = 15;
 const ROUND_VALUES = 2 ** 21;
 /** The largest float32 below 1. */
 const BELOW_ONE = 1 - 2 ** -24;
-
-/** How a token is drawn; as in `src/generate/sampling_filters.ts`. */
-export interface RowSampling {
-  /** The likeliest token; `temperature` is not looked at. */
-  readonly greedy: boolean;
-  /** Above 0. */
-  readonly temperature: number;
-  /** 0: off. */
-  readonly topK: number;
-  /** 0 and 1: off. */
-  readonly topP: number;
-  /** 0: off. */
-  readonly minP: number;
-  /** 1: off. */
-  readonly repetitionPenalty: number;
-}
-
-/** What tokens are drawn from. */
-export interface SampledLogits {
-  /** [S, V] */
-  readonly logits: tf.Tensor2D;
-  /** 0, or {@linkcode FORBIDDEN} for what is never drawn, [V]. */
-  readonly forbidden: tf.Tensor1D;
-  /** 1 for tokens that a sequence holds, else 0; null where nothing is penalised, [S, V]. */
-  readonly seen: tf.Tensor2D | null;
-  /** One of [0, 1) a sequence. */
-  readonly uniforms: readonly number[];
-}
-
-/** What was drawn. */
-export interface DrawnRows {
-  /** int32, [S] */
-  readonly tokens: tf.Tensor1D;
-  /**
-   * Tokens, their log-probabilities under softmax(logits / temperature), and those under what they
-   * were drawn from (0 where greedy), [3, S].
-   */
-  readonly record: tf.Tensor2D;
-  /** `seen` with the new tokens: the tensor itself where it could be changed in place, [S, V]. */
-  readonly seen: tf.Tensor2D | null;
-}
 
 /**
  * The largest threshold such that what is at or above it still holds the wanted mass, searched
@@ -186,5 +148,5 @@ export function sampleRowsComposite(given: SampledLogits, sampling: RowSampling)
  * @param given logits and what each sequence adds to them; freed by the caller, as is the outcome
  */
 export function sampleRows(given: SampledLogits, sampling: RowSampling): DrawnRows {
-  return gpuKernels()?.sampleRows(given, sampling) ?? sampleRowsComposite(given, sampling);
+  return fusedKernels()?.sampleRows?.(given, sampling) ?? sampleRowsComposite(given, sampling);
 }

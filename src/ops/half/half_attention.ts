@@ -12,7 +12,7 @@ import { type HalfFormat, withPrecision } from "./precision.ts";
 import { packHalf, unpackHalf } from "./pack_half.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
-import { gpuKernels } from "../webgpu/kernels.ts";
+import { fusedKernels } from "../fused_kernels.ts";
 import { withGradient } from "../tape/with_gradient.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, D head dim
@@ -44,8 +44,8 @@ export function halfAttention(
   layout: AttentionLayout | null,
   attention: Attention,
 ): tf.Tensor3D {
-  const onGpu = gpuKernels()?.halfAttention(format, q, k, v, layout);
-  if (onGpu) return onGpu;
+  const fused = fusedKernels()?.rounding?.attention(format, q, k, v, layout);
+  if (fused) return fused;
   const run = (inputs: tf.Tensor[]) => {
     const [q, k, v] = inputs as tf.Tensor4D[];
     return withPrecision("float32", () => attention(q, k, v, layout));

@@ -13,7 +13,7 @@ import { packHalf } from "./pack_half.ts";
 import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
-import type { GpuKernels } from "../webgpu/kernels.ts";
+import type { RoundingKernels } from "../kernels.ts";
 
 // N rows, I input features, O output features, r rank
 
@@ -37,7 +37,7 @@ export interface NarrowBranch {
  * @returns [..., O]
  */
 export function halfBranchLinear(
-  kernels: GpuKernels,
+  kernels: RoundingKernels,
   format: HalfFormat,
   x: tf.Tensor,
   weight: Weight,
@@ -57,7 +57,7 @@ export function halfBranchLinear(
     inputs: { x, ...tensor, ...(bias && { bias }), narrow, loraB },
     save: words === null ? [] : [loraB, words, ...base.save],
     forward: () =>
-      kernels.halfProductWithSide(
+      kernels.productWithSide(
         format,
         { kind: "nt", a: base.input, b: weight, bias, shape },
         { a: words === null ? narrow : packed(words, narrowShape), b: loraB, scaling },
@@ -68,8 +68,8 @@ export function halfBranchLinear(
         const a = packed(scaled, shape);
         const b = packed(words, narrowShape);
         const gradients = [
-          kernels.halfProduct(format, { kind: "nn", a, b: loraB, shape: narrowShape }),
-          kernels.halfProduct(format, { kind: "tn", a, b, shape: [O, r] }),
+          kernels.product(format, { kind: "nn", a, b: loraB, shape: narrowShape }),
+          kernels.product(format, { kind: "tn", a, b, shape: [O, r] }),
         ];
         scaled.dispose();
         return gradients;

@@ -16,17 +16,16 @@ import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
-import { gpuKernels } from "../webgpu/kernels.ts";
 
 // N rows, I input features, O output features
 
 /** R(Σ R(dy)) over rows: [..., O] → [O]. */
 function halfColumnSum(dy: tf.Tensor, format: HalfFormat): tf.Tensor {
-  const onGpu = gpuKernels()?.columnSum(dy, format);
-  if (onGpu) return onGpu;
+  const kernels = fusedKernels();
+  if (kernels?.rounding !== undefined) return kernels.rounding.columnSum(dy, format);
   const O = dy.shape[dy.rank - 1];
   const rows = roundHalf(dy, format).reshape([-1, O]); // [N, O]
-  return roundHalf(fusedKernels()?.columnSum(rows) ?? rows.sum(0), format);
+  return roundHalf(kernels?.columnSum(rows) ?? rows.sum(0), format);
 }
 
 /** What a layer reads and keeps. */

@@ -11,7 +11,6 @@ import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { roundHalf } from "./round_half.ts";
 import { unpackWeight } from "./unpack_weight.ts";
-import { gpuKernels } from "../webgpu/kernels.ts";
 
 // M rows of the result, N its columns
 
@@ -60,5 +59,6 @@ export function halfProduct(
   product: HalfProduct,
   sum?: tf.Tensor,
 ): tf.Tensor {
-  return gpuKernels()?.halfProduct(format, product, sum) ?? halfProductComposite(format, product);
+  return fusedKernels()?.rounding?.product(format, product, sum) ??
+    halfProductComposite(format, product);
 }

@@ -11,16 +11,7 @@ import { float32ToBfloat16, float32ToFloat16 } from "./half_precision.ts";
 import { joinHalves, PACKED_FORMATS } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { unpackWords } from "./unpack_weight.ts";
-import { wasmKernels } from "../wasm/kernels.ts";
-import { packHalfOnGpu } from "../webgpu/round_half.ts";
-
-/** The plain path of {@linkcode packHalf}: on the host where tensors are there, else on the GPU. */
-export function packHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  if (tf.getBackend() === "webgpu") return packHalfOnGpu(x, format);
-  const values = Float32Array.from(x.dataSync());
-  const bits = format === "bf16" ? float32ToBfloat16(values) : float32ToFloat16(values);
-  return tf.tensor1d(joinHalves(bits), "int32");
-}
+import { wordKernels } from "../fused_kernels.ts";
 
 /**
  * The bits of `x` in a 16-bit format, rounded as `roundHalf()` does. No gradient.
@@ -29,7 +20,13 @@ export function packHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor {
  * @returns int32 [⌈size / 2⌉]
  */
 export function packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  return wasmKernels()?.packHalf(x, format) ?? packHalfComposite(x, format);
+  return wordKernels()?.packHalf(x, format) ?? packHalfOnHost(x, format);
+}
+
+function packHalfOnHost(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  const values = Float32Array.from(x.dataSync());
+  const bits = format === "bf16" ? float32ToBfloat16(values) : float32ToFloat16(values);
+  return tf.tensor1d(joinHalves(bits), "int32");
 }
 
 /**
@@ -44,8 +41,7 @@ export function unpackHalf(
   format: HalfFormat,
   shape: readonly number[],
 ): tf.Tensor {
-  return wasmKernels()?.unpackHalf(words, format, shape) ??
-    unpackWords(words, PACKED_FORMATS[format], shape);
+  return unpackWords(words, PACKED_FORMATS[format], shape);
 }
 
 /** Of a tensor's data, what they were packed to last. */

@@ -17,21 +17,14 @@ import {
   float32ToFloat16,
 } from "./half_precision.ts";
 import type { HalfFormat } from "./precision.ts";
-import { wasmKernels } from "../wasm/kernels.ts";
+import { wordKernels } from "../fused_kernels.ts";
 import { withLazyGradients } from "../tape/lazy_gradients.ts";
-import { roundHalfOnGpu } from "../webgpu/round_half.ts";
 
 /** Rounds numbers on the host. */
 export function roundHalfOnHost(values: Float32Array, format: HalfFormat): Float32Array {
   return format === "bf16"
     ? bfloat16ToFloat32(float32ToBfloat16(values))
     : float16ToFloat32(float32ToFloat16(values));
-}
-
-/** The plain path of {@linkcode roundHalf}: on the host where tensors are there, else on the GPU. */
-export function roundHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  if (tf.getBackend() === "webgpu") return roundHalfOnGpu(x, format);
-  return tf.tensor(roundHalfOnHost(Float32Array.from(x.dataSync()), format), x.shape);
 }
 
 /**
@@ -41,7 +34,9 @@ export function roundHalfComposite(x: tf.Tensor, format: HalfFormat): tf.Tensor 
  * @returns float32, the same shape
  */
 export function roundHalf<T extends tf.Tensor>(x: T, format: HalfFormat): T {
-  return (wasmKernels()?.roundHalf(x, format) ?? roundHalfComposite(x, format)) as T;
+  const kernels = wordKernels();
+  if (kernels !== null) return kernels.roundHalf(x, format) as T;
+  return tf.tensor(roundHalfOnHost(Float32Array.from(x.dataSync()), format), x.shape) as T;
 }
 
 /**

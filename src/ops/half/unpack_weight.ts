@@ -7,12 +7,10 @@
 import * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../element_count.ts";
 import { type PackedFormat, type PackedWeight, widenBits } from "./packed_weight.ts";
-import { fusedKernels } from "../fused_kernels.ts";
-import { unpackOnGpu } from "../webgpu/product/unpacking.ts";
+import { wordKernels } from "../fused_kernels.ts";
 
 /**
- * Words of packed numbers as float32: on the host where tensors are there, by a small program on a
- * GPU. The composite of every op on packed weights. No gradient.
+ * 16-bit numbers as float32: by a kernel if the backend has one, else on the host. No gradient.
  *
  * @param words int32 [⌈size / 2⌉]
  * @param shape of the numbers
@@ -22,17 +20,14 @@ export function unpackWords(
   format: PackedFormat,
   shape: readonly number[],
 ): tf.Tensor {
-  const size = elementCount(shape);
-  if (tf.getBackend() === "webgpu") {
-    return unpackOnGpu(words, format, shape);
-  }
+  const kernels = wordKernels();
+  if (kernels !== null) return kernels.unpack(words, format, shape);
   const values = words.dataSync();
-  const bits = new Uint16Array(values.buffer, values.byteOffset, size);
+  const bits = new Uint16Array(values.buffer, values.byteOffset, elementCount(shape));
   return tf.tensor(widenBits(bits, format), [...shape]);
 }
 
 /** A packed weight as float32, of the weight's shape; the caller's to free. No gradient. */
 export function unpackWeight(weight: PackedWeight): tf.Tensor {
-  return fusedKernels()?.unpack(weight) ??
-    unpackWords(weight.words, weight.format, weight.shape);
+  return unpackWords(weight.words, weight.format, weight.shape);
 }

@@ -1,10 +1,10 @@
 /**
- * tanh-GELU and SwiGLU on the wasm heap.
+ * tanh-GELU, SwiGLU, dropout and in-place sums on the wasm heap.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
 import { launch, launchAll, launchOn, sharedGradients } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/module.ts";
+import type { KernelModule } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
 /** Runs `kernel(size, ...options, ...addresses)`, whose values do not depend on each other. */
@@ -106,5 +106,28 @@ export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf
       );
       return { gate: both(0), up: both(1) };
     },
+  });
+}
+
+/** Dropout with the mask that the counter gives: any shape. */
+export function dropout(
+  module: KernelModule,
+  x: tf.Tensor,
+  rate: number,
+  key: number,
+): tf.Tensor {
+  return launch(module, {
+    name: "NanoDropout",
+    inputs: { x },
+    run: (l) => {
+      const y = l.output(x.shape);
+      // deno-fmt-ignore
+      module.kernel("nano_dropout")(
+        x.size, l.address(x), key, Math.ceil(rate * 2 ** 32), Math.fround(1 / (1 - rate)),
+        l.address(y),
+      );
+      return [y];
+    },
+    gradient: (dy) => ({ x: () => dropout(module, dy, rate, key) }),
   });
 }

@@ -10,7 +10,7 @@ import {
 } from "../attention/attention_layout.ts";
 import type { Rotation } from "../attention/rotary_angles.ts";
 import { type Launch, launch, launchAll, sharedGradients } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/module.ts";
+import type { KernelModule } from "./runtime/kernel_module.ts";
 import { type AttentionPart, attentionParts } from "./runtime/parts.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim

@@ -5,7 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { launch } from "./runtime/launch.ts";
 import { columnSum } from "./product/linear.ts";
-import type { KernelModule } from "./runtime/module.ts";
+import type { KernelModule } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
 // C channels

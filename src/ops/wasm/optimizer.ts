@@ -3,9 +3,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { AdamWStep, AdamWTensors } from "../adamw.ts";
+import type { AdamWStep, AdamWTensors } from "../kernels.ts";
 import { launchOn } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/module.ts";
+import type { KernelModule } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
 /** Whether a tensor's values are its own: no clone, no tensor it was assigned from, shares them. */

@@ -1,18 +1,22 @@
 /**
- * Values of 16-bit formats on the wasm heap.
+ * Rounding to 16-bit formats on the wasm heap, and 16-bit numbers to float32 and back.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { Gradients } from "../tape/fused_op.ts";
+import { elementCount } from "../../element_count.ts";
+import type { PackedFormat } from "../half/packed_weight.ts";
 import type { HalfFormat } from "../half/precision.ts";
-import { elementwise, geluGradient } from "./activations.ts";
+import { elementwise } from "./activations.ts";
+import type { KernelModule } from "./runtime/kernel_module.ts";
 import { launch } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/module.ts";
 import { runRange } from "./runtime/parts.ts";
 
-/** How kernels are told to round: `FORMAT_…` of kernels/src/packed.h. */
+/** `FORMAT_…` of kernels/src/packed.h, by the names in files. */
+export const FORMAT_CODES: Readonly<Record<PackedFormat, number>> = { BF16: 1, F16: 2 };
+
+/** The code of what a kernel rounds to; 0: it does not round. */
 export function roundingCode(format: HalfFormat | null): number {
-  return format === null ? 0 : format === "bf16" ? 1 : 2;
+  return format === null ? 0 : format === "bf16" ? FORMAT_CODES.BF16 : FORMAT_CODES.F16;
 }
 
 /** The values of x in a 16-bit format. No gradient. */
@@ -37,64 +41,22 @@ export function packHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat)
   });
 }
 
-/** The numbers that {@linkcode packHalf} has packed, as float32. No gradient. */
-export function unpackHalf(
+/** 16-bit numbers as float32: int32 [⌈size / 2⌉] → `shape`. No gradient. */
+export function unpack(
   module: KernelModule,
   words: tf.Tensor,
-  format: HalfFormat,
+  format: PackedFormat,
   shape: readonly number[],
 ): tf.Tensor {
-  const code = roundingCode(format);
   return launch(module, {
-    name: "NanoUnpackHalf",
+    name: "NanoUnpack",
     inputs: { words },
     run: (l) => {
       const out = l.output(shape);
-      const size = shape.reduce((product, dim) => product * dim, 1);
-      runRange(module, "nano_unpack", size, 1, (start, size) => [
-        ...[code, start, size, l.address(words), l.address(out) + 4 * start],
+      runRange(module, "nano_unpack", elementCount(shape), 1, (start, size) => [
+        ...[FORMAT_CODES[format], start, size, l.address(words), l.address(out) + 4 * start],
       ]);
       return [out];
     },
   });
-}
-
-/** R(R(silu(gate)) · up) of rounded gate and up, any shape. No gradient. */
-export function swigluHalf(
-  module: KernelModule,
-  gate: tf.Tensor,
-  up: tf.Tensor,
-  format: HalfFormat,
-): tf.Tensor {
-  const options = [roundingCode(format)];
-  return elementwise(module, "NanoSwigluHalf", "nano_swiglu_half", [gate, up], options);
-}
-
-/** The gradients of {@linkcode swigluHalf}, from its inputs packed and dy, which is rounded. */
-export function swigluHalfGradients(
-  module: KernelModule,
-  gate: tf.Tensor,
-  up: tf.Tensor,
-  dy: tf.Tensor,
-  format: HalfFormat,
-): Gradients {
-  const wide = (words: tf.Tensor) => unpackHalf(module, words, format, dy.shape);
-  const R = () => roundHalf(module, dy, format);
-  return {
-    gate: () => {
-      const inputs = [wide(gate), wide(up), R()], options = [roundingCode(format)];
-      return elementwise(module, "NanoSwigluHalfDgate", "nano_swiglu_half_dgate", inputs, options);
-    },
-    up: () => swigluHalf(module, wide(gate), R(), format), // R(R(silu(gate)) · R(dy))
-  };
-}
-
-/** The gradient of tanh-GELU by x, which is packed. */
-export function geluHalfGradient(
-  module: KernelModule,
-  x: tf.Tensor,
-  dy: tf.Tensor,
-  format: HalfFormat,
-): tf.Tensor {
-  return geluGradient(module, unpackHalf(module, x, format, dy.shape), dy);
 }

@@ -7,13 +7,8 @@ import { sharedGradients } from "../tape/fused_op.ts";
 import type { PackedFormat } from "../half/packed_weight.ts";
 import type { HalfFormat } from "../half/precision.ts";
 import { type GpuLaunch, launch, launchAll } from "./runtime/launch.ts";
-import {
-  type Binding,
-  cachedProgram,
-  grid,
-  laneValue,
-  type ParameterType,
-} from "./runtime/program.ts";
+import { laneValue } from "./runtime/lane_value.ts";
+import { type Binding, cachedProgram, grid, type ParameterType } from "./runtime/program.ts";
 import { recordUnpacking } from "./product/unpacking.ts";
 
 const WORKGROUP = 256;

@@ -5,14 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import { columnSum, sumRows } from "./product/column_sum.ts";
 import { launch } from "./runtime/launch.ts";
-import {
-  cachedProgram,
-  grid,
-  type LaneValue,
-  laneValue,
-  type Program,
-  sumOfLane,
-} from "./runtime/program.ts";
+import { type LaneValue, laneValue, sumOfLane } from "./runtime/lane_value.ts";
+import { cachedProgram, grid, type Program } from "./runtime/program.ts";
 import { type RowReduction, rowReduction } from "./runtime/row_reduction.ts";
 
 // R rows, C columns; statistics are [R, 2]: the mean (0 for RMSNorm) and 1 / the spread

@@ -6,17 +6,15 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { AdamWTensors } from "../adamw.ts";
+import type { AdamWTensors } from "../kernels.ts";
 import { currentLaunch, launch } from "./runtime/launch.ts";
+import { type LaneValue, laneValue, sumOfLane } from "./runtime/lane_value.ts";
 import {
   type Binding,
   cachedProgram,
   grid,
-  type LaneValue,
-  laneValue,
   type ParameterType,
   type Program,
-  sumOfLane,
 } from "./runtime/program.ts";
 import { rowReduction } from "./runtime/row_reduction.ts";
 

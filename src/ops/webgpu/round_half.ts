@@ -6,7 +6,8 @@ import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../half/precision.ts";
 import { elementwise } from "./activations.ts";
 import { launch } from "./runtime/launch.ts";
-import { cachedProgram, grid, laneValue } from "./runtime/program.ts";
+import { laneValue } from "./runtime/lane_value.ts";
+import { cachedProgram, grid } from "./runtime/program.ts";
 
 /** Of `narrow`: the 16 bits of a float32 that is rounded, as bits, and no NaN. */
 const NARROWED: Record<HalfFormat, string> = {
@@ -24,7 +25,7 @@ const NARROWED: Record<HalfFormat, string> = {
 const NAN: Record<HalfFormat, string> = { bf16: "0x7fc0u", fp16: "0x7e00u" };
 
 /** The values of `x` in a 16-bit format, as float32. No gradient. */
-export function roundHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+export function roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   const name = `GpuRoundHalf ${format}`;
   return elementwise({ name, rounds: format, flops: 8, inputs: [x], body: "y = round_half(x0);" });
 }
@@ -35,7 +36,7 @@ export function roundHalfOnGpu(x: tf.Tensor, format: HalfFormat): tf.Tensor {
  * @param scale times what is rounded, which is rounded again then
  * @returns int32 [⌈size / 2⌉]
  */
-export function packHalfOnGpu(x: tf.Tensor, format: HalfFormat, scale = 1): tf.Tensor {
+export function packHalf(x: tf.Tensor, format: HalfFormat, scale = 1): tf.Tensor {
   const words = Math.ceil(x.size / 2);
   const { width, type } = laneValue(x.size);
   const lanes = width === 4 ? words / 2 : words;

@@ -5,7 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../row_ids.ts";
 import { type GpuLaunch, launch } from "./runtime/launch.ts";
-import { cachedProgram, grid, laneValue } from "./runtime/program.ts";
+import { laneValue } from "./runtime/lane_value.ts";
+import { cachedProgram, grid } from "./runtime/program.ts";
 
 // N rows, C channels, U distinct ids
 

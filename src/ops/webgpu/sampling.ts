@@ -3,7 +3,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { DrawnRows, RowSampling, SampledLogits } from "../sample_rows.ts";
+import type { DrawnRows, RowSampling, SampledLogits } from "../kernels.ts";
 import { currentLaunch, launchAll } from "./runtime/launch.ts";
 import {
   type Binding,

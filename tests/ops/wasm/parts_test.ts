@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { attentionParts, pieces } from "../../../src/ops/wasm/runtime/parts.ts";
+import { attentionParts } from "../../../src/ops/wasm/runtime/parts.ts";
+import { pieces } from "../../../src/ops/wasm/runtime/pieces.ts";
 
 Deno.test("pieces() covers a length once, and none is small but where all is", () => {
   for (const length of [0, 1, 15, 16, 17, 31, 32, 33, 100, 2048]) {

@@ -10,10 +10,11 @@ import { attention } from "../../../src/ops/wasm/attention.ts";
 import { type Gemm, wasmGemm } from "../../../src/ops/wasm/product/gemm.ts";
 import { startKernelThreads } from "../../../src/ops/wasm/runtime/kernel_threads.ts";
 import { linearKernels } from "../../../src/ops/wasm/product/linear.ts";
-import { type KernelModule, loadKernelModule } from "../../../src/ops/wasm/runtime/module.ts";
+import type { KernelModule } from "../../../src/ops/wasm/runtime/kernel_module.ts";
+import { loadKernelModule } from "../../../src/ops/wasm/runtime/module.ts";
 import { layerNorm, rmsNorm } from "../../../src/ops/wasm/norms.ts";
 import { adamW } from "../../../src/ops/wasm/optimizer.ts";
-import { pieces } from "../../../src/ops/wasm/runtime/parts.ts";
+import { pieces } from "../../../src/ops/wasm/runtime/pieces.ts";
 import { randomRotation } from "../random_rotation.ts";
 
 async function sharedHeap(): Promise<WasmHeap | null> {

@@ -2,19 +2,30 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../../src/device/backend.ts";
-import { type WasmKernels, wasmKernels } from "../../../src/ops/wasm/kernels.ts";
+import { fusedKernels } from "../../../src/ops/fused_kernels.ts";
+import type { FusedKernels } from "../../../src/ops/kernels.ts";
 import { assertClose } from "../assert_close.ts";
 import { type Op, randomTensor } from "../random_tensor.ts";
 
 /** Awkward sizes: below, at and above what a vector or a tile holds. */
 export const SIZES = [1, 3, 17, 63, 65, 130];
 
+/** What this backend has beside the kernels of all; it never returns null. */
+type Own = Pick<
+  Required<FusedKernels>,
+  "adamWHost" | "headEntropy" | "roundedHeadLogProbs"
+>;
+interface WasmKernels extends Omit<FusedKernels, keyof Own>, Own {
+  attention(...parameters: Parameters<FusedKernels["attention"]>): tf.Tensor3D;
+  gatherPackedRows(...parameters: Parameters<FusedKernels["gatherPackedRows"]>): tf.Tensor2D;
+}
+
 /** The kernels, on a wasm backend. */
 export async function kernels(): Promise<WasmKernels> {
   await initBackend({ backend: "wasm" });
-  const found = wasmKernels();
+  const found = fusedKernels();
   assert(found !== null);
-  return found;
+  return found as WasmKernels;
 }
 
 /** Compares values and the gradients of every input, for a random gradient of the output. */

@@ -6,7 +6,7 @@ import { readBack } from "../../../src/device/read_back.ts";
 import type { Rotation } from "../../../src/ops/attention/rotary_angles.ts";
 import { keyRanges, queryRanges } from "../../../src/ops/webgpu/attention/windows.ts";
 import { currentLaunch } from "../../../src/ops/webgpu/runtime/launch.ts";
-import type { GpuKernels } from "../../../src/ops/webgpu/kernels.ts";
+import type { FusedKernels } from "../../../src/ops/kernels.ts";
 import { type Op, randomTensor } from "../random_tensor.ts";
 import { assertSameOp, kernelTest } from "./webgpu_op.ts";
 import { branchedLayout, joinedLayout } from "../branched_layout.ts";
@@ -26,14 +26,14 @@ function maskRows(y: tf.Tensor, layout: AttentionLayout): tf.Tensor {
 }
 
 async function assertSameAttention(
-  k: GpuKernels,
+  k: FusedKernels,
   name: string,
   [B, Tq, Tk, H, K, D]: number[],
   layout: AttentionLayout | null,
   rotation?: Rotation,
 ): Promise<void> {
   if (!layout?.rowOffsets) layout?.mask(); // Made and kept now, not in a tidy.
-  const run = (op: GpuKernels["attention"]): Op => (q, key, v) => {
+  const run = (op: FusedKernels["attention"]): Op => (q, key, v) => {
     const y = op(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, layout, rotation);
     assert(y !== null);
     return layout === null || layout.rowOffsets !== null ? y : maskRows(y, layout);

@@ -5,11 +5,17 @@ import { type ActiveBackend, initBackend } from "../../../src/device/backend.ts"
 import { assertNoGpuErrors, clearGpuErrors } from "../../../src/device/gpu_errors.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { withoutGpuKernels } from "../../../src/ops/webgpu/runtime/enabled.ts";
-import { type GpuKernels, gpuKernels } from "../../../src/ops/webgpu/kernels.ts";
+import { fusedKernels } from "../../../src/ops/fused_kernels.ts";
+import type { FusedKernels } from "../../../src/ops/kernels.ts";
 import { describeDevice } from "../../../src/ops/webgpu/runtime/launch.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
 import { assertClose } from "../assert_close.ts";
 import { type Op, randomTensor } from "../random_tensor.ts";
+
+/** The kernels of this backend, with those that others lack. */
+export type GpuKernels =
+  & FusedKernels
+  & Required<Pick<FusedKernels, "gatherPackedRowsAt" | "rounding" | "sampleRows">>;
 
 /** The two families of kernels: tiles in workgroup memory, and textures for a CPU as a GPU. */
 const FAMILIES = [["textures", true], ["tiles", false]] as const;
@@ -31,10 +37,10 @@ export function kernelTest(
       const backend: ActiveBackend = await initBackend({ backend: "webgpu" });
       try {
         describeDevice(backend.device!, isFallback, buffers);
-        const kernels = gpuKernels();
+        const kernels = fusedKernels();
         assert(kernels !== null);
         const before = tf.memory().numTensors;
-        await body(kernels);
+        await body(kernels as GpuKernels);
         assertEquals(tf.memory().numTensors, before, "tensors are left behind");
         assertNoGpuErrors();
       } finally {

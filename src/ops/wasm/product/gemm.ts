@@ -2,7 +2,7 @@
  * Matrix products on the wasm heap.
  * @module
  */
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 
 /** A product to run: c (=|+=) op(a) op(b), every stride in floats, addresses in bytes. */
 export interface Gemm {

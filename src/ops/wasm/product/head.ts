@@ -5,21 +5,13 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { GradientSums } from "../../tape/fused_op.ts";
 import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
-import type { HalfFormat } from "../../half/precision.ts";
+import type { RoundedHead } from "../../kernels.ts";
 import { roundingCode } from "../round_half.ts";
 import { launch, launchAll, pairedGradients, wantsGradient } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { formatCode } from "./packed.ts";
 
 // N rows, C channels, V vocabulary
-
-/** The head in a 16-bit pass: hidden and head are rounded already. */
-export interface HalfHead {
-  /** What logits and their gradients are rounded to. */
-  readonly format: HalfFormat;
-  /** Whether the head trains, which its rounded copy does not tell. */
-  readonly headIsTrained: boolean;
-}
 
 /** log p(targets): hidden [N, C], head [V, C], targets [N] → [N]. A packed head has no gradient. */
 export function headLogProbs(
@@ -28,15 +20,15 @@ export function headLogProbs(
   weight: Weight,
   targets: Int32Array,
   temperature: number,
-  half?: HalfHead,
+  rounded?: RoundedHead,
 ): tf.Tensor1D {
   const [N, C] = hidden.shape;
   const V = weight.shape[0];
   const format = formatCode(weight);
   const head = weight instanceof PackedWeight ? weight.words : weight;
   const scratchFloats = module.kernel("nano_head_scratch_floats")(format, C);
-  const headIsTrained = half?.headIsTrained ?? wantsGradient(head);
-  const rounding = roundingCode(half?.format ?? null);
+  const headIsTrained = rounded?.headIsTrained ?? wantsGradient(head);
+  const rounding = roundingCode(rounded?.format ?? null);
   return launch(module, {
     name: "NanoHeadLogProbs",
     inputs: { hidden, head },

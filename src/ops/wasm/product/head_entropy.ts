@@ -7,7 +7,7 @@ import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import { roundingCode } from "../round_half.ts";
 import { launch } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { formatCode } from "./packed.ts";
 
 // N rows, C channels, V vocabulary

@@ -8,7 +8,7 @@ import { PackedWeight } from "../../half/packed_weight.ts";
 import { gelu, runElements } from "../activations.ts";
 import type { GemmFunction } from "./gemm.ts";
 import { type Launch, launch, launchAll } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { multiplyPacked } from "./packed.ts";
 import { runRange } from "../runtime/parts.ts";
 

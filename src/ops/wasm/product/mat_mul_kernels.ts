@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../../element_count.ts";
 import type { Gemm, GemmFunction } from "./gemm.ts";
 import { type Launch, launchOn } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { replaceKernel } from "../../tape/replace_kernel.ts";
 
 interface MatMulAttributes {

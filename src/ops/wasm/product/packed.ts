@@ -6,20 +6,18 @@
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../../row_ids.ts";
 import type { LinearProduct } from "../../fused_linear.ts";
-import { type PackedFormat, PackedWeight, type Weight } from "../../half/packed_weight.ts";
+import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
+import { FORMAT_CODES } from "../round_half.ts";
 import type { GemmFunction } from "./gemm.ts";
 import { GrowingBlock } from "../runtime/growing_block.ts";
 import { type Launch, launch } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 
 // O output features, I input features, V rows of a table, C channels
 
-/** `FORMAT_…` of kernels/src/packed.h. */
-const FORMATS: Record<PackedFormat, number> = { BF16: 1, F16: 2 };
-
 /** How kernels are told of a weight's format; 0 is float32. */
 export function formatCode(weight: Weight): number {
-  return weight instanceof PackedWeight ? FORMATS[weight.format] : 0;
+  return weight instanceof PackedWeight ? FORMAT_CODES[weight.format] : 0;
 }
 
 /** Most rows of x that are multiplied with W widened in registers. */
@@ -103,23 +101,6 @@ export function multiplyPacked(
           ...{ b: block.address, bRow: N, bColumn: 1, accumulate: accumulate || first > 0 },
         },
     ));
-}
-
-/** A packed weight as float32. No gradient. */
-export function unpack(module: KernelModule, weight: PackedWeight): tf.Tensor {
-  const { words } = weight;
-  return launch(module, {
-    name: "NanoUnpack",
-    inputs: { words },
-    run: (l) => {
-      const out = l.output(weight.shape);
-      // deno-fmt-ignore
-      module.kernel("nano_unpack")(
-        formatCode(weight), 0, weight.size, l.address(words), l.address(out),
-      );
-      return [out];
-    },
-  });
 }
 
 /** Rows of a packed table [V, C] at `ids` [n] → [n, C]. No gradient. */

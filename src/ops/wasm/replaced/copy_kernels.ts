@@ -4,7 +4,7 @@
  */
 import { type CopyTools, installCopyKernels } from "../../tape/copy_kernels.ts";
 import { launchOn } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { runRange } from "../runtime/parts.ts";
 
 /** Puts our copies in the place of tfjs's. */

@@ -6,7 +6,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../../element_count.ts";
 import { checkRowIds } from "../../row_ids.ts";
 import { launchOn } from "../runtime/launch.ts";
-import type { KernelModule } from "../runtime/module.ts";
+import type { KernelModule } from "../runtime/kernel_module.ts";
 import { replaceKernel } from "../../tape/replace_kernel.ts";
 
 /** Registers the kernel: x [n, …], segmentIds [n] → [numSegments, …]; negative ids are left out. */

@@ -3,7 +3,7 @@
  * never along what it sums over.
  * @module
  */
-import { pieces } from "./parts.ts";
+import { pieces } from "./pieces.ts";
 
 /** Multiplications below which waking another thread costs more than it saves. */
 const THREADED_WORK = 2e6;

@@ -12,7 +12,8 @@ import { installWasmCopyKernels } from "../replaced/copy_kernels.ts";
 import { type Gemm, type GemmFunction, wasmGemm } from "../product/gemm.ts";
 import { installIdentityKernel } from "../replaced/identity_kernel.ts";
 import { installMatMulKernels } from "../product/mat_mul_kernels.ts";
-import { type KernelModule, loadKernelModule } from "./module.ts";
+import type { KernelModule } from "./kernel_module.ts";
+import { loadKernelModule } from "./module.ts";
 import { installSegmentSumKernel } from "../replaced/segment_sum_kernel.ts";
 
 /** No kernel of this backend, tfjs's own included, leaves outputs behind where memory runs out. */

@@ -9,7 +9,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { SGEMM_SYMBOLS, sgemmOnHeap } from "../../../device/blas.ts";
-import type { Kernel } from "./module.ts";
+import type { Kernel } from "./kernel_module.ts";
 
 /** A BLAS that the threads call for large products, as our own thread does. */
 export interface ThreadBlas {

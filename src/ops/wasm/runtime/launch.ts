@@ -4,7 +4,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { firstOutput, type FusedOp, runOp } from "../../tape/fused_op.ts";
-import type { KernelModule } from "./module.ts";
+import type { KernelModule } from "./kernel_module.ts";
 
 export { pairedGradients, sharedGradients, wantsGradient } from "../../tape/fused_op.ts";
 

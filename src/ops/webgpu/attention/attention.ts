@@ -20,7 +20,7 @@ import {
 import { currentLaunch, type GpuLaunch, launch, launchAll } from "../runtime/launch.ts";
 import { rope } from "../layouts.ts";
 import { MAX_ITERATIONS } from "../runtime/program.ts";
-import { packHalfOnGpu } from "../round_half.ts";
+import { packHalf } from "../round_half.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
@@ -119,7 +119,7 @@ export function halfAttention(
   const work: Work = { dims, layout, turns: "nothing", half };
   const given = [q, k, v];
   const shapes = given.map(({ shape }) => shape);
-  const words = isRecording() ? given.map((x) => packHalfOnGpu(x, half)) : null;
+  const words = isRecording() ? given.map((x) => packHalf(x, half)) : null;
   const named = (tensors: tf.Tensor[]) => ({ q: tensors[0], k: tensors[1], v: tensors[2] });
   const packed = (words: tf.Tensor[]) =>
     words.map((tensor, i) => ({

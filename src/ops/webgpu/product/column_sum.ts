@@ -5,13 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../../half/precision.ts";
 import { type GpuLaunch, launch } from "../runtime/launch.ts";
-import {
-  cachedProgram,
-  grid,
-  type LaneValue,
-  laneValue,
-  type Program,
-} from "../runtime/program.ts";
+import { type LaneValue, laneValue } from "../runtime/lane_value.ts";
+import { cachedProgram, grid, type Program } from "../runtime/program.ts";
 
 // R rows, C columns, S chunks of rows
 

@@ -7,14 +7,8 @@ import { checkRowIds } from "../../row_ids.ts";
 import type { PackedWeight } from "../../half/packed_weight.ts";
 import { type GpuLaunch, launch } from "../runtime/launch.ts";
 import { cachedProgram, grid } from "../runtime/program.ts";
-import { unpackOnGpu } from "./unpacking.ts";
 
 // V rows of a table, C channels
-
-/** A packed weight as float32; the caller's to free. No gradient. */
-export function unpack({ words, format, shape }: PackedWeight): tf.Tensor {
-  return unpackOnGpu(words, format, shape);
-}
 
 /** Records a gather: the rows of a packed table [V, C] at `count` ids. */
 function recordGather(

@@ -8,12 +8,12 @@ import { PACKED_FORMATS, type PackedFormat } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import type { GpuLaunch, Resource } from "../runtime/launch.ts";
 import { type Epilogue, epilogueBindings } from "./product_store.ts";
+import type { LaneValue } from "../runtime/lane_value.ts";
 import {
   type Binding,
   type BindingType,
   cachedProgram,
   grid,
-  type LaneValue,
   type Program,
 } from "../runtime/program.ts";
 import type { Rounding } from "../runtime/rounding.ts";

@@ -5,7 +5,8 @@
 import type * as tf from "@tensorflow/tfjs";
 import { GELU } from "../activations.ts";
 import type { GpuLaunch, Resource } from "../runtime/launch.ts";
-import type { Binding, LaneValue } from "../runtime/program.ts";
+import type { LaneValue } from "../runtime/lane_value.ts";
+import type { Binding } from "../runtime/program.ts";
 
 /** What happens to a sum. */
 export interface Epilogue {

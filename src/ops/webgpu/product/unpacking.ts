@@ -5,7 +5,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../../half/packed_weight.ts";
 import { type GpuLaunch, launch } from "../runtime/launch.ts";
-import { cachedProgram, grid, laneValue } from "../runtime/program.ts";
+import { laneValue } from "../runtime/lane_value.ts";
+import { cachedProgram, grid } from "../runtime/program.ts";
 import { WIDEN } from "../runtime/widen.ts";
 
 /** Words [⌈size / 2⌉] as float32 of that shape. */
@@ -52,7 +53,7 @@ export function recordUnpacking(
 }
 
 /** The same as an op; the tensor is the caller's to free. No gradient. */
-export function unpackOnGpu(
+export function unpack(
   words: tf.Tensor,
   format: PackedFormat,
   shape: readonly number[],

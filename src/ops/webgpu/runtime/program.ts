@@ -23,22 +23,6 @@ export interface Binding {
   readonly rounded?: boolean;
 }
 
-/** How many values a lane takes at a time, and their type. */
-export interface LaneValue {
-  readonly width: 1 | 4;
-  readonly type: "f32" | "vec4<f32>";
-}
-
-/** Four values at a time where `count` is a multiple of four. */
-export function laneValue(count: number): LaneValue {
-  return count % 4 === 0 ? { width: 4, type: "vec4<f32>" } : { width: 1, type: "f32" };
-}
-
-/** WGSL of the sum of a lane's values. */
-export function sumOfLane(type: LaneValue["type"], value: string): string {
-  return type === "f32" ? value : `dot(${value}, vec4<f32>(1.0))`;
-}
-
 /** A parameter is 32 bits of a uniform buffer. */
 export type ParameterType = "u32" | "f32";
 

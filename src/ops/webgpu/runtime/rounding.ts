@@ -3,7 +3,7 @@
  * @module
  */
 import type { HalfFormat } from "../../half/precision.ts";
-import type { LaneValue } from "./program.ts";
+import type { LaneValue } from "./lane_value.ts";
 
 /** Rounding of a shader: to a format, on values of one type. */
 export interface Rounding {
