@@ -121,3 +121,9 @@ INLINE void fill(float *p, i32 count, float value) {
   for (; i + 4 <= count; i += 4) store4(p + i, v);
   for (; i < count; i++) p[i] = value;
 }
+
+INLINE void copy(i32 n, const float *x, float *y) {
+  i32 i = 0;
+  for (; i + 4 <= n; i += 4) store4(y + i, load4(x + i));
+  for (; i < n; i++) y[i] = x[i];
+}

@@ -5,8 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { type ModelInputs, toModelBatch } from "../model/batch.ts";
-import type { ModelBatch } from "../model/batch.ts";
+import { type ModelBatch, type ModelInputs, toModelBatch } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";

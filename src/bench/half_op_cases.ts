@@ -4,13 +4,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { embedding, gatherPackedRowsComposite } from "../ops/embedding.ts";
+import { embedding, gatherPackedRowsComposite } from "../ops/row_ops.ts";
 import { float32ToBfloat16 } from "../ops/half/half_precision.ts";
 import { linear, linearComposite, packedLinearComposite } from "../ops/linear.ts";
 import { PackedWeight } from "../ops/half/packed_weight.ts";
 import { withPrecision } from "../ops/half/precision.ts";
 import { castHalf } from "../ops/half/round_half.ts";
-import { swiglu } from "../ops/swiglu.ts";
+import { swiglu } from "../ops/activations.ts";
 import type { OpCase } from "./op_cases.ts";
 
 // N rows, I input features, O output features, V rows of a table, C channels

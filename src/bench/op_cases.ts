@@ -6,22 +6,39 @@
 import * as tf from "@tensorflow/tfjs";
 import { attention, attentionComposite } from "../ops/attention/attention.ts";
 import { AttentionLayout } from "../ops/attention/attention_layout.ts";
-import { dropout, dropoutComposite } from "../ops/dropout.ts";
-import { embedding, embeddingComposite } from "../ops/embedding.ts";
-import { gelu, geluComposite } from "../ops/gelu.ts";
-import { gradientNorm, gradientNormComposite } from "../ops/gradient_norm.ts";
-import { headEntropy, headEntropyComposite } from "../ops/head_entropy.ts";
-import { headLogProbs, headLogProbsComposite } from "../ops/head_log_probs.ts";
-import { layerNorm, layerNormComposite } from "../ops/layer_norm.ts";
+import {
+  dropout,
+  dropoutComposite,
+  gelu,
+  geluComposite,
+  swiglu,
+  swigluComposite,
+} from "../ops/activations.ts";
+import {
+  embedding,
+  embeddingComposite,
+  replaceRows,
+  replaceRowsComposite,
+} from "../ops/row_ops.ts";
+import { gradientNorm, gradientNormComposite } from "../ops/optimizer.ts";
+import {
+  headEntropy,
+  headEntropyComposite,
+  headLogProbs,
+  headLogProbsComposite,
+} from "../ops/head.ts";
+import { layerNorm, layerNormComposite, rmsNorm, rmsNormComposite } from "../ops/norms.ts";
 import { linear, linearComposite } from "../ops/linear.ts";
-import { patches, patchesComposite } from "../ops/patches.ts";
-import { pixelShuffle, pixelShuffleComposite } from "../ops/pixel_shuffle.ts";
-import { rmsNorm, rmsNormComposite } from "../ops/rms_norm.ts";
-import { rope, ropeComposite } from "../ops/attention/rope.ts";
+import {
+  patches,
+  patchesComposite,
+  pixelShuffle,
+  pixelShuffleComposite,
+  rope,
+  ropeComposite,
+} from "../ops/layouts.ts";
 import { type RotaryAngles, rotaryAngles } from "../ops/attention/rotary_angles.ts";
-import { type RowSampling, sampleRows, sampleRowsComposite } from "../ops/sample_rows.ts";
-import { replaceRows, replaceRowsComposite } from "../ops/select_rows.ts";
-import { swiglu, swigluComposite } from "../ops/swiglu.ts";
+import { type RowSampling, sampleRows, sampleRowsComposite } from "../ops/sampling.ts";
 import type { BenchDims } from "./bench_work.ts";
 import { halfOpCases } from "./half_op_cases.ts";
 

@@ -11,7 +11,7 @@ import {
   type AdamWUpdate,
   createMoment,
   disposeMoment,
-} from "../ops/adamw.ts";
+} from "../ops/optimizer.ts";
 import { valueAndGradients } from "../ops/tape/backward.ts";
 import { linear } from "../ops/linear.ts";
 import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../device/read_back.ts";
-import { FORBIDDEN, sampleRows } from "../ops/sample_rows.ts";
+import { FORBIDDEN, sampleRows } from "../ops/sampling.ts";
 import type { SamplingParameters } from "./sampling_filters.ts";
 
 // S sequences, V vocabulary

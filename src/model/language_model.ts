@@ -4,16 +4,15 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "../ops/arithmetic.ts";
+import { add, reshape } from "../ops/arithmetic.ts";
 import { attention } from "../ops/attention/attention.ts";
 import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
-import { reshape } from "../ops/reshape.ts";
-import { rmsNorm } from "../ops/rms_norm.ts";
-import { rope } from "../ops/attention/rope.ts";
+import { rmsNorm } from "../ops/norms.ts";
+import { rope } from "../ops/layouts.ts";
 import type { RotaryAngles, RotaryOptions } from "../ops/attention/rotary_angles.ts";
-import { selectRows } from "../ops/select_rows.ts";
-import { swiglu } from "../ops/swiglu.ts";
+import { selectRows } from "../ops/row_ops.ts";
+import { swiglu } from "../ops/activations.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import {
   type ForwardContext,

@@ -4,13 +4,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { dropout, type DropoutKeys } from "../ops/dropout.ts";
-import { gelu } from "../ops/gelu.ts";
+import { dropout, type DropoutKeys, gelu } from "../ops/activations.ts";
 import { linear } from "../ops/linear.ts";
 import { halfFormat } from "../ops/half/precision.ts";
 import { castHalf } from "../ops/half/round_half.ts";
 import { PackedWeight, type Weight } from "../ops/half/packed_weight.ts";
-import { scale } from "../ops/scale.ts";
+import { scale } from "../ops/arithmetic.ts";
 import { unpackWeight } from "../ops/half/unpack_weight.ts";
 import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { pixelShuffle } from "../ops/pixel_shuffle.ts";
+import { pixelShuffle } from "../ops/layouts.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import { type ForwardContext, linearLayer } from "./linear_layer.ts";
 

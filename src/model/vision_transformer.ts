@@ -4,13 +4,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "../ops/arithmetic.ts";
+import { add, reshape } from "../ops/arithmetic.ts";
 import { attention } from "../ops/attention/attention.ts";
 import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
-import { layerNorm } from "../ops/layer_norm.ts";
+import { layerNorm } from "../ops/norms.ts";
 import { linear } from "../ops/linear.ts";
-import { patches } from "../ops/patches.ts";
-import { reshape } from "../ops/reshape.ts";
+import { patches } from "../ops/layouts.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import {
   type ForwardContext,

@@ -7,13 +7,12 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
-import type { DropoutKeys } from "../ops/dropout.ts";
-import { embedding, embeddingOnDevice } from "../ops/embedding.ts";
-import { headLogProbs } from "../ops/head_log_probs.ts";
+import type { DropoutKeys } from "../ops/activations.ts";
+import { embedding, embeddingOnDevice, replaceRows, selectRows } from "../ops/row_ops.ts";
+import { headLogProbs } from "../ops/head.ts";
 import { linear } from "../ops/linear.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
-import { replaceRows, selectRows } from "../ops/select_rows.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
 import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
 import {

@@ -5,15 +5,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add } from "./arithmetic.ts";
+import { add, scale } from "./arithmetic.ts";
 import type { LinearExtras, LowRankBranch } from "./fused_linear.ts";
-import { gelu } from "./gelu.ts";
+import { gelu } from "./activations.ts";
 import { halfBranchLinear } from "./half/half_branch.ts";
 import { halfLinear } from "./half/half_linear.ts";
 import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 import { halfFormat } from "./half/precision.ts";
 import { castHalf } from "./half/round_half.ts";
-import { scale } from "./scale.ts";
 import { unpackWeight } from "./half/unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import { withGradient } from "./tape/with_gradient.ts";

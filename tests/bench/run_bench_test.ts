@@ -1,20 +1,24 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { formatBenchReport } from "../../src/bench/bench_table.ts";
-import { benchBatch, type BenchDims, benchDims, benchModel } from "../../src/bench/bench_work.ts";
-import { parameterCount } from "../../src/bench/bench_work.ts";
+import {
+  benchBatch,
+  type BenchDims,
+  benchDims,
+  benchModel,
+  parameterCount,
+} from "../../src/bench/bench_work.ts";
 import { benchDecode } from "../../src/bench/decode_bench.ts";
 import { benchGrpoStep } from "../../src/bench/grpo_step_bench.ts";
 import { benchMemory } from "../../src/bench/memory_bench.ts";
 import { opCases } from "../../src/bench/op_cases.ts";
 import { benchOps, machineRates } from "../../src/bench/ops_bench.ts";
-import type { BenchReport } from "../../src/bench/run_bench.ts";
+import { BENCHMARKS as RUN_BENCHMARKS, type BenchReport } from "../../src/bench/run_bench.ts";
 import { benchLoraStep, StepWork } from "../../src/bench/step_bench.ts";
 import { wallClock } from "../../src/bench/clock.ts";
 import { initBackend } from "../../src/device/backend.ts";
 import { readBack } from "../../src/device/read_back.ts";
 import { BENCHMARKS, parseBenchArguments } from "../../tasks/bench.ts";
-import { BENCHMARKS as RUN_BENCHMARKS } from "../../src/bench/run_bench.ts";
 import { UsageError } from "../../tasks/usage_error.ts";
 
 const once = { reps: 1, clock: wallClock };

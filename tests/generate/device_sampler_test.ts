@@ -7,7 +7,7 @@ import {
   samplingProbabilities,
 } from "../../src/generate/sampling_filters.ts";
 import { tokenUniform } from "../../src/generate/token_uniform.ts";
-import { filteredWeights } from "../../src/ops/sample_rows.ts";
+import { filteredWeights } from "../../src/ops/sampling.ts";
 import { RandomStream } from "../../src/random.ts";
 import { onEachBackend } from "./gpu_test_case.ts";
 

@@ -1,7 +1,10 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { generateFromRows, type GenerateOptions } from "../../src/generate/engine.ts";
-import { generateTokens } from "../../src/generate/engine.ts";
+import {
+  generateFromRows,
+  type GenerateOptions,
+  generateTokens,
+} from "../../src/generate/engine.ts";
 import type { PromptRow } from "../../src/generate/prompt_rows.ts";
 import { samplingProbabilities } from "../../src/generate/sampling_filters.ts";
 import { readBack } from "../../src/device/read_back.ts";

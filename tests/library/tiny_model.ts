@@ -1,14 +1,15 @@
 /** A tiny model through the library's own door, and questions for it. */
 import {
+  type Dataset,
   datasetFromRows,
+  defaultVLMConfig,
   ImageProcessor,
   initBackend,
   Tokenizer,
   VisionLanguageModel,
+  type VLMConfig,
   type VqaExample,
 } from "../../mod.ts";
-import type { Dataset, VLMConfig } from "../../mod.ts";
-import { defaultVLMConfig } from "../../mod.ts";
 import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
 import { RED_PIXEL } from "../data/sources/parquet_fixture.ts";
 

@@ -5,8 +5,7 @@ import { assertNoGpuErrors, clearGpuErrors } from "../../src/device/gpu_errors.t
 import { readBack } from "../../src/device/read_back.ts";
 import { valueAndGradients } from "../../src/ops/tape/backward.ts";
 import { fusedKernels } from "../../src/ops/fused_kernels.ts";
-import { dropout } from "../../src/ops/dropout.ts";
-import { geluComposite } from "../../src/ops/gelu.ts";
+import { dropout, geluComposite } from "../../src/ops/activations.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../src/ops/half/half_precision.ts";
 import { linear, linearComposite, separateLinear } from "../../src/ops/linear.ts";
 import { type PackedFormat, PackedWeight, type Weight } from "../../src/ops/half/packed_weight.ts";

@@ -1,7 +1,6 @@
 import { DataError } from "../data_error.ts";
-import { isStruct, type Row } from "../rows/row.ts";
+import { type DataFolder, isStruct, type Row } from "../rows/row.ts";
 import { fileSize } from "./local_file.ts";
-import type { DataFolder } from "../rows/row.ts";
 import { type TextMark, type TextRecord, TextSource } from "./text_source.ts";
 
 const NEWLINE = 0x0a;

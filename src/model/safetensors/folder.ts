@@ -6,8 +6,12 @@
 
 import { writeTextAtomically } from "../../atomic_write.ts";
 import { elementCount } from "../../element_count.ts";
-import { BYTES_PER_ELEMENT, SafetensorsError } from "./header.ts";
-import type { SafetensorsDtype, TensorEntry } from "./header.ts";
+import {
+  BYTES_PER_ELEMENT,
+  type SafetensorsDtype,
+  SafetensorsError,
+  type TensorEntry,
+} from "./header.ts";
 import { type FloatTensor, type HostTensor, SafetensorsFile } from "./reader.ts";
 import { type SafetensorsWriteOptions, type TensorToWrite, writeSafetensors } from "./writer.ts";
 

@@ -10,7 +10,7 @@ import { attentionDims, type AttentionLayout } from "./attention_layout.ts";
 import { halfAttention } from "../half/half_attention.ts";
 import { halfFormat } from "../half/precision.ts";
 import { fusedKernels } from "../fused_kernels.ts";
-import { rope, ropeComposite } from "./rope.ts";
+import { rope, ropeComposite } from "../layouts.ts";
 import type { Rotation } from "./rotary_angles.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim

@@ -15,7 +15,7 @@ import { countTokens, type ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
-import { DropoutKeys } from "../../ops/dropout.ts";
+import { DropoutKeys } from "../../ops/activations.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import { AnswerLogits } from "./answer_logits.ts";
 import { pairSample, PreferenceCounts } from "./evaluation.ts";

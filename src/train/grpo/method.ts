@@ -14,7 +14,7 @@ import { countBatch, type GRPOLossOptions } from "../../losses/grpo.ts";
 import { grpoLosses, type WholeBatch } from "../../losses/grpo_losses.ts";
 import { highEntropyThreshold } from "../../losses/token_selection.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import { DropoutKeys } from "../../ops/dropout.ts";
+import { DropoutKeys } from "../../ops/activations.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
 import { BaseMethod, type BaseState } from "../loop/base_method.ts";

@@ -12,7 +12,7 @@ import type { WholeBatch } from "../../losses/grpo_losses.ts";
 import { countTokens, labelledRows, type ModelBatch } from "../../model/batch.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
-import type { DropoutKeys } from "../../ops/dropout.ts";
+import type { DropoutKeys } from "../../ops/activations.ts";
 import { frozenFeatures } from "../loop/log_prob_gradients.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import type { MeanMetrics } from "./mean_metrics.ts";

@@ -10,7 +10,7 @@ import { joinRows, type PackedRow, packRows, type Sequence } from "../../model/b
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
 import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
-import { headEntropy } from "../../ops/head_entropy.ts";
+import { headEntropy } from "../../ops/head.ts";
 import { withPrecision } from "../../ops/half/precision.ts";
 import { LabelledStates, logProbGradients } from "../loop/log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./rollout.ts";

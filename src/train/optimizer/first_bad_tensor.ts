@@ -5,7 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
-import { gradientNorm } from "../../ops/gradient_norm.ts";
+import { gradientNorm } from "../../ops/optimizer.ts";
 
 /** A value that is NaN or infinite, and where it is. */
 export interface BadValue {

@@ -12,9 +12,9 @@ import {
   type AdamWUpdate,
   createMoment,
   disposeMoment,
+  gradientNorm,
   setMoment,
-} from "../../ops/adamw.ts";
-import { gradientNorm } from "../../ops/gradient_norm.ts";
+} from "../../ops/optimizer.ts";
 import { firstBadValue } from "./first_bad_tensor.ts";
 
 /** Parameters that share a learning rate and a weight decay. */

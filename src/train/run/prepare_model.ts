@@ -14,9 +14,12 @@ import { convertBackbones } from "../../model/convert/convert.ts";
 import { initializeWeights } from "../../model/initialize.ts";
 import { loadModel } from "../../generate/load_model.ts";
 import { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import type { HostWeights } from "../../model/packed_weights.ts";
+import {
+  type HostWeights,
+  type PackedHostWeights,
+  packExactly,
+} from "../../model/packed_weights.ts";
 import { tensorsToSave, weightsToSave } from "../../model/files/save_pretrained.ts";
-import { type PackedHostWeights, packExactly } from "../../model/packed_weights.ts";
 import { writeModelFiles } from "../../model/files/weights.ts";
 import { embeddedTokenizerFiles } from "../../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../../text/image_string.ts";

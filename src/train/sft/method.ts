@@ -12,7 +12,7 @@ import { readBack } from "../../device/read_back.ts";
 import { countTokens } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import { DropoutKeys } from "../../ops/dropout.ts";
+import { DropoutKeys } from "../../ops/activations.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { MicroBatches } from "../batches/micro_batches.ts";

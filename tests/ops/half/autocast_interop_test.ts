@@ -5,11 +5,10 @@ import { initBackend } from "../../../src/device/backend.ts";
 import { attention } from "../../../src/ops/attention/attention.ts";
 import { AttentionLayout } from "../../../src/ops/attention/attention_layout.ts";
 import { valueAndGradients } from "../../../src/ops/tape/backward.ts";
-import { gelu } from "../../../src/ops/gelu.ts";
-import { headLogProbs } from "../../../src/ops/head_log_probs.ts";
+import { gelu, swiglu } from "../../../src/ops/activations.ts";
+import { headLogProbs } from "../../../src/ops/head.ts";
 import { linear } from "../../../src/ops/linear.ts";
 import { type HalfFormat, withPrecision } from "../../../src/ops/half/precision.ts";
-import { swiglu } from "../../../src/ops/swiglu.ts";
 
 /** `NANOVLM_TEST_PYTHON` names a Python with torch; else `python3`. */
 const python = Deno.env.get("NANOVLM_TEST_PYTHON") ?? "python3";

@@ -7,9 +7,9 @@ import {
   embedding,
   embeddingOnDevice,
   gatherPackedRowsComposite,
-} from "../../../src/ops/embedding.ts";
+} from "../../../src/ops/row_ops.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../../src/ops/half/half_precision.ts";
-import { headLogProbs, packedHeadLogProbsComposite } from "../../../src/ops/head_log_probs.ts";
+import { headLogProbs, packedHeadLogProbsComposite } from "../../../src/ops/head.ts";
 import { linear, packedLinearComposite } from "../../../src/ops/linear.ts";
 import { type PackedFormat, PackedWeight, widenBits } from "../../../src/ops/half/packed_weight.ts";
 import { unpackWeight, unpackWords } from "../../../src/ops/half/unpack_weight.ts";

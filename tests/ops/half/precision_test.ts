@@ -10,7 +10,7 @@ import { attention, attentionComposite } from "../../../src/ops/attention/attent
 import { AttentionLayout } from "../../../src/ops/attention/attention_layout.ts";
 import { valueAndGradients } from "../../../src/ops/tape/backward.ts";
 import { gradientCheckpoint } from "../../../src/ops/tape/gradient_checkpoint.ts";
-import { headLogProbs } from "../../../src/ops/head_log_probs.ts";
+import { headLogProbs } from "../../../src/ops/head.ts";
 import { linear } from "../../../src/ops/linear.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../../src/ops/half/half_precision.ts";
 import { PackedWeight } from "../../../src/ops/half/packed_weight.ts";
@@ -20,7 +20,7 @@ import {
   withPrecision,
 } from "../../../src/ops/half/precision.ts";
 import { roundHalf } from "../../../src/ops/half/round_half.ts";
-import { swiglu } from "../../../src/ops/swiglu.ts";
+import { swiglu } from "../../../src/ops/activations.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { assertSameRounding } from "./assert_same_rounding.ts";
 import { onEachBackend } from "../../generate/gpu_test_case.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { dropoutComposite } from "../../../src/ops/dropout.ts";
-import { replaceRowsComposite, selectRowsComposite } from "../../../src/ops/select_rows.ts";
+import { dropoutComposite } from "../../../src/ops/activations.ts";
+import { replaceRowsComposite, selectRowsComposite } from "../../../src/ops/row_ops.ts";
 import { randomTensor } from "../random_tensor.ts";
 import { assertSameOp, kernels, SIZES } from "./wasm_op.ts";
 

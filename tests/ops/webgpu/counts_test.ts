@@ -6,7 +6,7 @@ import { assertNoGpuErrors, clearGpuErrors } from "../../../src/device/gpu_error
 import { readBack } from "../../../src/device/read_back.ts";
 import { attention } from "../../../src/ops/attention/attention.ts";
 import { AttentionLayout } from "../../../src/ops/attention/attention_layout.ts";
-import { embedding } from "../../../src/ops/embedding.ts";
+import { embedding } from "../../../src/ops/row_ops.ts";
 import { linear } from "../../../src/ops/linear.ts";
 import {
   type CountedDispatch,

@@ -1,18 +1,16 @@
 import { assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../../src/device/read_back.ts";
-import { dropoutComposite } from "../../../src/ops/dropout.ts";
-import { embeddingComposite } from "../../../src/ops/embedding.ts";
-import { geluComposite } from "../../../src/ops/gelu.ts";
-import { headLogProbsComposite } from "../../../src/ops/head_log_probs.ts";
-import { layerNormComposite } from "../../../src/ops/layer_norm.ts";
-import { patchesComposite } from "../../../src/ops/patches.ts";
-import { pixelShuffleComposite } from "../../../src/ops/pixel_shuffle.ts";
-import { rmsNormComposite } from "../../../src/ops/rms_norm.ts";
-import { ropeComposite } from "../../../src/ops/attention/rope.ts";
+import { dropoutComposite, geluComposite, swigluComposite } from "../../../src/ops/activations.ts";
+import { embeddingComposite, replaceRowsComposite } from "../../../src/ops/row_ops.ts";
+import { headLogProbsComposite } from "../../../src/ops/head.ts";
+import { layerNormComposite, rmsNormComposite } from "../../../src/ops/norms.ts";
+import {
+  patchesComposite,
+  pixelShuffleComposite,
+  ropeComposite,
+} from "../../../src/ops/layouts.ts";
 import { rotaryAngles } from "../../../src/ops/attention/rotary_angles.ts";
-import { replaceRowsComposite } from "../../../src/ops/select_rows.ts";
-import { swigluComposite } from "../../../src/ops/swiglu.ts";
 import { withoutGpuKernels } from "../../../src/ops/webgpu/runtime/enabled.ts";
 import { assertClose } from "../assert_close.ts";
 import { type Op, randomTensor } from "../random_tensor.ts";

@@ -2,8 +2,14 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../../src/device/read_back.ts";
-import { adamw, adamwComposite, type AdamWSlot, type AdamWUpdate } from "../../../src/ops/adamw.ts";
-import { gradientNorm, gradientNormComposite } from "../../../src/ops/gradient_norm.ts";
+import {
+  adamw,
+  adamwComposite,
+  type AdamWSlot,
+  type AdamWUpdate,
+  gradientNorm,
+  gradientNormComposite,
+} from "../../../src/ops/optimizer.ts";
 import { currentLaunch } from "../../../src/ops/webgpu/runtime/launch.ts";
 import { assertClose } from "../assert_close.ts";
 import { randomTensor } from "../random_tensor.ts";

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../../src/device/read_back.ts";
 import { samplingProbabilities, tokenLogProb } from "../../../src/generate/sampling_filters.ts";
-import { FORBIDDEN, type RowSampling, sampleRowsComposite } from "../../../src/ops/sample_rows.ts";
+import { FORBIDDEN, type RowSampling, sampleRowsComposite } from "../../../src/ops/sampling.ts";
 import { currentLaunch } from "../../../src/ops/webgpu/runtime/launch.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { assertClose } from "../assert_close.ts";

@@ -1,6 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
-import { pairBatch } from "../../../src/train/dpo/examples.ts";
-import type { DPOPair, PairLogProbs } from "../../../src/train/dpo/examples.ts";
+import { type DPOPair, pairBatch, type PairLogProbs } from "../../../src/train/dpo/examples.ts";
 import {
   AdapterFreeReference,
   type DPOReference,

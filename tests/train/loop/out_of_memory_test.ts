@@ -8,7 +8,7 @@ import type { Precision } from "../../../src/ops/half/precision.ts";
 import { addLora } from "../../../src/train/run/add_lora.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
 import { policyGradients, tokenEntropies } from "../../../src/train/grpo/policy.ts";
-import { DropoutKeys } from "../../../src/ops/dropout.ts";
+import { DropoutKeys } from "../../../src/ops/activations.ts";
 import { assertFreesOnFailure } from "../../device/failing_malloc.ts";
 import { IMAGE, picture, prompt, tinyModel } from "../../generate/tiny_model.ts";
 

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { wasmHeap } from "../../src/device/wasm_heap.ts";
 import { float32ToBfloat16 } from "../../src/ops/half/half_precision.ts";
-import { headEntropy, headEntropyComposite } from "../../src/ops/head_entropy.ts";
+import { headEntropy, headEntropyComposite } from "../../src/ops/head.ts";
 import { PackedWeight } from "../../src/ops/half/packed_weight.ts";
 import { type Precision, withPrecision } from "../../src/ops/half/precision.ts";
 import { assertClose } from "./assert_close.ts";

@@ -1,11 +1,69 @@
 /**
- * Dropout from a counter, so that the mask depends on the seed, the step and the place alone: a
- * resumed run and a run on another backend drop the same values.
+ * Activations: tanh-GELU, SwiGLU and dropout.
+ *
+ * - GELU is the tanh approximation, x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks and
+ *   Gimpel, 2016; torch's `GELU(approximate="tanh")`).
+ * - SwiGLU is the gate of a feed-forward layer, silu(gate) · up with silu(x) = x σ(x) (Shazeer,
+ *   2020).
+ * - Dropout draws its mask from a counter, so that the mask depends on the seed, the step and the
+ *   place alone: a resumed run and a run on another backend drop the same values.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "./fused_kernels.ts";
+import { halfGelu, halfSwiglu } from "./half/half_activations.ts";
+import { halfFormat } from "./half/precision.ts";
+
+const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
+const CUBIC = 0.044715;
+
+/**
+ * The plain composite.
+ *
+ * @param x any shape
+ * @returns the same shape
+ */
+export function geluComposite(x: tf.Tensor): tf.Tensor {
+  const inner = x.mul(x.square().mul(CUBIC).add(1)).mul(SQRT_2_OVER_PI);
+  return x.mul(inner.tanh().add(1)).mul(0.5);
+}
+
+/**
+ * tanh-GELU; in a 16-bit pass of a rounded x, which is kept in 16 bits.
+ *
+ * @param x any shape
+ * @returns the same shape
+ */
+export function gelu(x: tf.Tensor): tf.Tensor {
+  const half = halfFormat();
+  if (half !== null) return halfGelu(half, x, gelu);
+  return fusedKernels()?.gelu(x) ?? geluComposite(x);
+}
+
+/**
+ * The plain composite.
+ *
+ * @param gate any shape
+ * @param up the same shape
+ * @returns the same shape
+ */
+export function swigluComposite(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
+  return gate.mul(gate.sigmoid()).mul(up);
+}
+
+/**
+ * silu(gate) · up; in a 16-bit pass of rounded gate and up, rounded as `precision.ts` says.
+ *
+ * @param gate any shape
+ * @param up the same shape
+ * @returns the same shape
+ */
+export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
+  const half = halfFormat();
+  if (half !== null) return halfSwiglu(half, gate, up);
+  return fusedKernels()?.swiglu(gate, up) ?? swigluComposite(gate, up);
+}
 
 /** Mixes a 32-bit word (the finaliser of PCG's RXS-M-XS output function; O'Neill, 2014). */
 function mix(word: number): number {

@@ -1,9 +1,8 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
-import { add } from "../../src/ops/arithmetic.ts";
+import { add, scale } from "../../src/ops/arithmetic.ts";
 import { valueAndGradients } from "../../src/ops/tape/backward.ts";
-import { scale } from "../../src/ops/scale.ts";
 
 for (const backend of ["wasm", "cpu"] as const) {
   Deno.test(`add() and scale() equal tfjs's, forward and back (${backend})`, async () => {

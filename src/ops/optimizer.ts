@@ -1,7 +1,8 @@
 /**
  * AdamW with decoupled weight decay (Loshchilov and Hutter, 2019), as torch.optim.AdamW does it:
  * w ← w (1 − lr·decay); m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²;
- * w ← w − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + eps).
+ * w ← w − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + eps);
+ * and the global L2 norm of all gradients (torch.nn.utils.clip_grad_norm_).
  *
  * @module
  */
@@ -96,5 +97,23 @@ export function adamwComposite({ gradient, numbers, ...slot }: AdamWUpdate): voi
     );
     write(slot.firstMoment, first);
     write(slot.secondMoment, second);
+  });
+}
+
+/**
+ * √Σ g², over all tensors, left on the device.
+ *
+ * @param gradients any shapes, at least one
+ * @returns scalar
+ */
+export function gradientNorm(gradients: tf.Tensor[]): tf.Scalar {
+  return fusedKernels()?.gradientNorm(gradients) ?? gradientNormComposite(gradients);
+}
+
+/** The plain composite of {@linkcode gradientNorm}. */
+export function gradientNormComposite(gradients: tf.Tensor[]): tf.Scalar {
+  return tf.tidy(() => {
+    const sums = gradients.map((gradient) => gradient.square().sum());
+    return tf.stack(sums).sum().sqrt() as tf.Scalar;
   });
 }

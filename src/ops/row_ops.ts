@@ -1,6 +1,7 @@
 /**
- * Rows of a table by their ids (torch.nn.functional.embedding), with a gradient that is the same
- * bits every time: duplicates are summed by a product, not by atomics.
+ * Rows of a matrix by their numbers: the embedding (torch.nn.functional.embedding), and rows selected
+ * or replaced at distinct positions. Gradients are the same bits every time: rows that repeat are
+ * summed by a product, not by atomics.
  *
  * @module
  */
@@ -9,8 +10,9 @@ import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 import { unpackWeight, unpackWords } from "./half/unpack_weight.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
+import { checkRowIds } from "./row_ids.ts";
 
-// N ids, V rows of the table, C channels, U distinct ids
+// V rows of a table or N rows of a matrix, N ids or M chosen rows, U distinct ids, C channels
 
 /**
  * The table's gradient: row u of the result is the sum of dy's rows whose id is u. Written.
@@ -85,4 +87,67 @@ export function embeddingOnDevice(table: Weight, ids: tf.Tensor1D): tf.Tensor2D 
       tf.tidy(() => gatherPackedRowsComposite(table, ids));
   }
   return tf.gather(table, ids) as tf.Tensor2D;
+}
+
+/** `rows` written at `positions` of a zero matrix with `total` rows. */
+function scatterRows(rows: tf.Tensor, positions: Int32Array, total: number): tf.Tensor {
+  if (positions.length === 0) return tf.zeros([total, rows.shape[1]!]);
+  const indices = tf.tensor2d(positions, [positions.length, 1], "int32");
+  return tf.scatterND(indices, rows, [total, rows.shape[1]!]); // [total, C]
+}
+
+/**
+ * The rows of `x` at `positions`, which must all differ.
+ *
+ * @param x [N, C]
+ * @param positions [M]
+ * @returns [M, C]
+ */
+export function selectRows(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
+  return fusedKernels()?.gatherRows(x, positions) ?? selectRowsComposite(x, positions);
+}
+
+/** The plain composite of {@linkcode selectRows}. */
+export function selectRowsComposite(x: tf.Tensor2D, positions: Int32Array): tf.Tensor2D {
+  checkRowIds(positions, x.shape[0]);
+  return withGradient([x], () => ({
+    value: tf.gather(x, tf.tensor1d(positions, "int32")),
+    gradient: (dy) => [scatterRows(dy, positions, x.shape[0])], // [N, C]
+  }));
+}
+
+/**
+ * `x` with the rows at `positions` (which must all differ) replaced by `rows`.
+ *
+ * @param x [N, C]
+ * @param rows [M, C]
+ * @param positions [M]
+ * @returns [N, C]
+ */
+export function replaceRows(
+  x: tf.Tensor2D,
+  rows: tf.Tensor2D,
+  positions: Int32Array,
+): tf.Tensor2D {
+  return fusedKernels()?.replaceRows(x, rows, positions) ??
+    replaceRowsComposite(x, rows, positions);
+}
+
+/** The plain composite of {@linkcode replaceRows}. */
+export function replaceRowsComposite(
+  x: tf.Tensor2D,
+  rows: tf.Tensor2D,
+  positions: Int32Array,
+): tf.Tensor2D {
+  const total = x.shape[0];
+  checkRowIds(positions, total);
+  const kept = (): tf.Tensor2D => {
+    const values = new Float32Array(total).fill(1);
+    for (const position of positions) values[position] = 0;
+    return tf.tensor2d(values, [total, 1]); // [N, 1]
+  };
+  return withGradient([x, rows], () => ({
+    value: x.mul(kept()).add(scatterRows(rows, positions, total)),
+    gradient: (dy) => [dy.mul(kept()), tf.gather(dy, tf.tensor1d(positions, "int32"))],
+  }));
 }

@@ -1,8 +1,9 @@
 /**
- * The language-model head and the log-probabilities of given tokens, in chunks of rows: no
- * [N, V] tensor exists, forward or backward.
+ * The language-model head: log-probabilities of given tokens, and entropies. Both work on chunks of
+ * rows, so that no [N, V] tensor exists, forward or backward.
  *
- * log p(target) = z_target − log Σ exp z with z = h Wᵀ / temperature.
+ * With z = h Wᵀ / temperature and p = softmax(z):
+ * log p(target) = z_target − log Σ exp z, and H = log Σ exp z − Σ p z.
  *
  * @module
  */
@@ -17,6 +18,7 @@ import { unpackWeight } from "./half/unpack_weight.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 import { fusedKernels } from "./fused_kernels.ts";
 import type { RoundedHead } from "./kernels.ts";
+import { linear } from "./linear.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
@@ -202,4 +204,55 @@ export function headLogProbs(
   }
   return fusedKernels()?.headLogProbs(hidden, head as tf.Tensor2D, targets, temperature) ??
     headLogProbsComposite(hidden, head as tf.Tensor2D, targets, temperature);
+}
+
+// N rows, C channels, V vocabulary, n rows of a chunk
+
+/**
+ * The plain composite of {@linkcode headEntropy}, a chunk of rows at a time.
+ *
+ * @param hidden [N, C]
+ * @param head [V, C]
+ * @returns [N]
+ */
+export function headEntropyComposite(
+  hidden: tf.Tensor2D,
+  head: Weight,
+  temperature = 1,
+): tf.Tensor1D {
+  const [N] = hidden.shape;
+  const step = chunkRows(head.shape[0]);
+  return tf.tidy(() => {
+    const parts: tf.Tensor1D[] = [];
+    for (let first = 0; first < N; first += step) {
+      parts.push(tf.tidy(() => {
+        const chunk = hidden.slice([first, 0], [Math.min(step, N - first), -1]); // [n, C]
+        const logits = linear(chunk, head).div(temperature); // [n, V]
+        const shifted = logits.sub(logits.max(1, true)); // [n, V]
+        const weights = shifted.exp(); // [n, V]
+        const total = weights.sum(1); // [n]
+        return total.log().sub(weights.mul(shifted).sum(1).div(total)) as tf.Tensor1D; // [n]
+      }));
+    }
+    return parts.length === 0 ? tf.zeros([0]) : tf.concat(parts) as tf.Tensor1D;
+  });
+}
+
+/**
+ * Entropies of the next token's distribution. In a 16-bit pass hidden, head and logits are rounded
+ * as those of `headLogProbs` are.
+ *
+ * @param hidden [N, C], after the final norm
+ * @param head [V, C], packed or not
+ * @param temperature divides the logits
+ * @returns [N], in nats
+ */
+export function headEntropy(hidden: tf.Tensor2D, head: Weight, temperature = 1): tf.Tensor1D {
+  const entropy = fusedKernels()?.headEntropy;
+  if (entropy === undefined) return headEntropyComposite(hidden, head, temperature);
+  const format = halfFormat();
+  if (format === null) return entropy(hidden, head, temperature, null);
+  return tf.tidy(() =>
+    entropy(roundHalf(hidden, format), roundWeight(head, format), temperature, format)
+  );
 }

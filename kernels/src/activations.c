@@ -1,6 +1,7 @@
-// tanh-GELU and SwiGLU, forward and backward. Outputs are written (=). The last one to three values of an
-// array go through the same vector code, so that every value is computed alike.
-#include "half.h"
+// tanh-GELU and SwiGLU, forward and backward, dropout, and sums in place. Outputs are written (=) unless
+// a comment says +=. The last one to three values of an array go through the same vector code, so that
+// every value is computed alike.
+#include "simd.h"
 
 #define TWO_SQRT_2_OVER_PI 1.5957691216057308f
 #define CUBIC 0.044715f
@@ -48,11 +49,6 @@ void nano_swiglu(i32 n, const float *gate, const float *up, float *y) {
   }
 }
 
-INLINE v4 silu_slope4(v4 g) {
-  v4 s = sigmoid4(g);
-  return mul(s, madd(g, sub(splat(1.0f), s), splat(1.0f)));
-}
-
 // dgate = dy * up * s * (1 + gate * (1 - s)) and dup = dy * gate * s, with s = sigmoid(gate)
 EXPORT(nano_swiglu_backward)
 void nano_swiglu_backward(i32 n, const float *gate, const float *up, const float *dy, float *dgate, float *dup) {
@@ -66,32 +62,23 @@ void nano_swiglu_backward(i32 n, const float *gate, const float *up, const float
   }
 }
 
-// SwiGLU of a 16-bit pass: silu(gate) is rounded, then the product; gradients round where those values do.
-EXPORT(nano_swiglu_half)
-void nano_swiglu_half(i32 n, i32 format, const float *gate, const float *up, float *y) {
-  i32 i = 0;
-  for (; i + 4 <= n; i += 4) {
-    v4 g = load4(gate + i), h = round_half(mul(g, sigmoid4(g)), format);
-    store4(y + i, round_half(mul(h, load4(up + i)), format));
-  }
-  if (i < n) {
-    i32 c = n - i;
-    v4 g = load_part(gate + i, c), h = round_half(mul(g, sigmoid4(g)), format);
-    store_part(y + i, round_half(mul(h, load_part(up + i, c)), format), c);
-  }
+// The word that PCG's RXS-M-XS gives for a counter (O'Neill, 2014).
+INLINE u32 mix(u32 word) {
+  u32 state = word * 747796405u + 2891336453u;
+  u32 product = ((state >> ((state >> 28) + 4)) ^ state) * 277803737u;
+  return (product >> 22) ^ product;
 }
 
-// dy is rounded already. dup = dy * round(silu(gate)), rounded, is nano_swiglu_half(n, format, gate, dy, dup).
-EXPORT(nano_swiglu_half_dgate)
-void nano_swiglu_half_dgate(i32 n, i32 format, const float *gate, const float *up, const float *dy, float *dgate) {
+// y[i] = x[i] * keep where the random word of i is at least threshold, else 0.
+EXPORT(nano_dropout)
+void nano_dropout(i32 n, const float *x, u32 key, u32 threshold, float keep, float *y) {
+  for (i32 i = 0; i < n; i++) y[i] = mix((u32)i ^ key) < threshold ? 0.0f : x[i] * keep;
+}
+
+// y += x
+EXPORT(nano_add_to)
+void nano_add_to(i32 n, const float *x, float *y) {
   i32 i = 0;
-  for (; i + 4 <= n; i += 4) {
-    v4 dh = round_half(mul(load4(dy + i), load4(up + i)), format);
-    store4(dgate + i, round_half(mul(dh, silu_slope4(load4(gate + i))), format));
-  }
-  if (i < n) {
-    i32 c = n - i;
-    v4 dh = round_half(mul(load_part(dy + i, c), load_part(up + i, c)), format);
-    store_part(dgate + i, round_half(mul(dh, silu_slope4(load_part(gate + i, c))), format), c);
-  }
+  for (; i + 4 <= n; i += 4) store4(y + i, add(load4(y + i), load4(x + i)));
+  for (; i < n; i++) y[i] += x[i];
 }
