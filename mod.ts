@@ -72,6 +72,7 @@ export {
   type LibraryDataOptions,
   type LibraryRunOptions,
   LibraryTrainer,
+  type LibraryTrainOptions,
 } from "./src/train/run/library_trainer.ts";
 export type { LoadedModel } from "./src/generate/load_model.ts";
 export {

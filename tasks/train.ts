@@ -28,6 +28,8 @@ export interface TrainOptions {
   readonly overrides: readonly string[];
   /** A checkpoint's folder, or `auto`: the newest complete one. */
   readonly resume: string | undefined;
+  /** Goes on even if data, seed, batch size or backend are not the checkpoint's. */
+  readonly resumeAnyway: boolean;
   /** undefined: what the config's `training.device` asks for. */
   readonly backend: BackendChoice | undefined;
   readonly dryRun: boolean;
@@ -59,6 +61,11 @@ const options: readonly OptionSpec[] = [
     summary: "go on from a checkpoint; auto: the newest in the output folder",
   },
   {
+    name: "resume-anyway",
+    kind: "flag",
+    summary: "with --resume: also with other data, seed, batch size or backend",
+  },
+  {
     name: "backend",
     kind: "text",
     choices: BACKEND_CHOICES,
@@ -86,6 +93,10 @@ export function parseTrainArguments(args: readonly string[]): TrainOptions {
   }
   const outputDir = parsed.text("output-dir");
   const resume = parsed.optional("resume");
+  const resumeAnyway = parsed.flag("resume-anyway");
+  if (resumeAnyway && resume === undefined) {
+    throw new UsageError("--resume-anyway goes with --resume, which says where to go on from");
+  }
   return {
     trainer,
     config: parsed.text("config"),
@@ -95,6 +106,7 @@ export function parseTrainArguments(args: readonly string[]): TrainOptions {
       ...(outputDir === undefined ? [] : [`training.output_dir=${JSON.stringify(outputDir)}`]),
     ],
     resume: resume === true ? "auto" : resume,
+    resumeAnyway,
     backend: parsed.text("backend") as BackendChoice | undefined,
     dryRun: parsed.flag("dry-run"),
   };
@@ -200,7 +212,7 @@ async function runnerOf(trainer: TrainingType) {
   }
 }
 
-/** @throws {UsageError} where `--resume` names a folder that is not there */
+/** @throws {UsageError} if `--resume` names a folder that is not there */
 async function checkResumeFolder(resume: string | undefined): Promise<void> {
   if (resume === undefined || resume === "auto") return;
   if (await Deno.stat(resume).then(({ isDirectory }) => isDirectory, () => false)) return;
@@ -208,6 +220,13 @@ async function checkResumeFolder(resume: string | undefined): Promise<void> {
     `cannot resume from ${resume}: there is no such folder; --resume alone takes the newest ` +
       "checkpoint of the output folder",
   );
+}
+
+/** @throws {CheckpointError} if `--resume` would go on from a run of another training type */
+async function checkResumedRun({ resume }: TrainOptions, config: ResolvedConfig): Promise<void> {
+  if (resume === undefined) return;
+  const { checkResumedType } = await import("../src/train/checkpoint/run_state.ts");
+  await checkResumedType(resume, config.training.output_dir, config.training_type);
 }
 
 /** The command. */
@@ -223,10 +242,12 @@ export const command: Command = {
     await checkResumeFolder(train.resume);
     await checkNamedPaths(namesOfConfig(config));
     if (train.dryRun) return await dryRun(train, config, signal);
+    await checkResumedRun(train, config);
     const run = await runnerOf(config.training_type);
     const { status } = await run(await withSplitOfRun(config, train.resume), {
       backend: backendOf(train, config),
       resume: train.resume,
+      resumeAnyway: train.resumeAnyway,
       signal,
     });
     return status === "interrupted" ? 130 : 0;

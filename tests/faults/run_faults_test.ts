@@ -192,6 +192,33 @@ Deno.test("--resume takes whole checkpoints of the same config alone", async (t)
       const hidden = pathsBelow(output).filter((path) => path.startsWith("."));
       assertEquals(hidden, []);
     });
+    await t.step("another training type: said before anything is loaded or written", async () => {
+      const before = pathsBelow(root);
+      for (const trainer of ["grpo", "dpo"]) {
+        for (const from of ["--resume", `--resume=${output}/checkpoint-2`]) {
+          const outcome = await cli.run(["train", trainer, `--output-dir=${output}`, from]);
+          assertFails(outcome, 1, `Cannot resume ${trainer} from ${output}`, "of a run of sft");
+        }
+      }
+      assertEquals(pathsBelow(root), before);
+    });
+    await t.step("another seed or other data: refused, unless asked to go on", async () => {
+      assertFails(await resume(["training.seed=1"]), 1, "training.seed was 42", "--resume-anyway");
+      assertFails(
+        await resume(["dataset.max_samples=39"]),
+        1,
+        "the data was builtin:shapes train (120 examples) and is builtin:shapes train (117 examples)",
+      );
+      assertEquals(await Deno.readTextFile(`${output}/metrics.jsonl`), metrics);
+      const copy = `${root}/copy`;
+      await Deno.mkdir(copy);
+      const outcome = await cli.run(tinyTraining(copy, [
+        ...settings,
+        "training.seed=1",
+      ], [`--resume=${output}/checkpoint-2`, "--resume-anyway"]));
+      assertEquals(outcome.code, 0, outcome.stderr);
+      assert(/warning: .*anyway: training.seed was 42 and is 1/.test(outcome.stderr));
+    });
     await t.step("a torn checkpoint by name is refused", async () => {
       await Deno.truncate(`${output}/checkpoint-3/optimizer.safetensors`, 1000);
       const torn = `${output}/checkpoint-3`;

@@ -83,12 +83,13 @@ Deno.test("describeOptions() shows every option", () => {
 Deno.test("parseTrainArguments() reads everything that the contract lists", () => {
   const args =
     "sft --config a.yaml --set training.seed=1 --set training.n_gpu=1 --output-dir out " +
-    "--resume --backend wasm --dry-run";
+    "--resume --resume-anyway --backend wasm --dry-run";
   assertEquals(parseTrainArguments(args.split(" ")), {
     trainer: "sft",
     config: "a.yaml",
     overrides: ["training.seed=1", "training.n_gpu=1", 'training.output_dir="out"'],
     resume: "auto",
+    resumeAnyway: true,
     backend: "wasm",
     dryRun: true,
   });

@@ -7,12 +7,13 @@ export function methodWith(
 ): TrainingMethod {
   return {
     name: method.name,
+    data: method.data,
     stepsPerEpoch: method.stepsPerEpoch,
     step: (context) => method.step(context),
     evaluate: (signal) => method.evaluate(signal),
     describeLastBatch: () => method.describeLastBatch(),
     state: () => method.state(),
-    restore: (state) => method.restore(state),
+    restore: (state, exact) => method.restore(state, exact),
     skippedRows: () => method.skippedRows(),
     release: () => method.release(),
     ...others,

@@ -4,8 +4,9 @@
  * @module
  */
 import type { TrainingSection } from "../../config/types/config_types.ts";
-import { loadWeights, type TrainerState } from "./checkpoint.ts";
 import type { Parameters } from "../loop/gradients.ts";
+import { loadWeights } from "./checkpoint.ts";
+import type { TrainerState } from "./transformers_state.ts";
 
 /** The best checkpoint of a run so far. */
 export class BestCheckpoint {
@@ -21,7 +22,7 @@ export class BestCheckpoint {
   }
 
   /**
-   * Takes a checkpoint for the best where it is better than the one so far.
+   * Keeps a checkpoint as the best if it is better than the one so far.
    *
    * @param folder the checkpoint
    * @param evaluation metrics of its weights
@@ -37,9 +38,9 @@ export class BestCheckpoint {
   }
 
   /**
-   * Puts the best checkpoint's weights in place.
+   * Loads the best checkpoint's weights.
    *
-   * @returns false where no checkpoint was evaluated
+   * @returns false if no checkpoint was evaluated
    */
   async load(parameters: Parameters): Promise<boolean> {
     // The folder may have been moved since the checkpoint was written.

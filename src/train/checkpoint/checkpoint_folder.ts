@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { recoverFolders, SaveError, writeFolderAtomically } from "../../atomic_write.ts";
 
-/** Lists a checkpoint's files with size and SHA-256, so that a torn disk is noticed. */
+/** Lists a checkpoint's files with size and SHA-256, so that a torn write is noticed. */
 const MANIFEST = "checkpoint_manifest.json";
 const TRASH = ".trash-";
 const PROBE = ".writable-";
@@ -51,7 +51,7 @@ async function filesBelow(folder: string, prefix = ""): Promise<string[]> {
  *
  * @param write fills the temporary folder whose path it gets
  * @returns the checkpoint's folder
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function writeCheckpoint(
   outputDir: string,
@@ -97,8 +97,8 @@ function parseManifest(text: string): Map<string, FileRecord> | null {
 }
 
 /**
- * What is wrong with a checkpoint, or null where it is whole. One without a manifest (Python's) is
- * taken as it is.
+ * What is wrong with a checkpoint, or null if it is whole. One without a manifest (Python's) is not
+ * checked.
  *
  * @param contents false looks at sizes alone
  */
@@ -183,11 +183,11 @@ async function removeTrash(outputDir: string): Promise<void> {
 
 /**
  * Removes the oldest checkpoints above a limit, but never the best or the last one: with limit 1
- * both stay where they differ, as in Transformers. A folder is renamed before it is removed, so
+ * both stay if they differ, as in Transformers. A folder is renamed before it is removed, so
  * that half of one is never found.
  *
  * @param limit `save_total_limit`; null or 0 keeps all
- * @param best path of the best checkpoint, where one is known
+ * @param best path of the best checkpoint, if one is known
  * @returns paths of those removed
  */
 export async function rotateCheckpoints(
@@ -212,14 +212,14 @@ export async function rotateCheckpoints(
 }
 
 /**
- * What a run does once when it starts on its output folder: makes it, sees that it can be written,
+ * What a run does once when it starts on its output folder: makes it, checks that it can be written,
  * and removes what an interrupted run left half-written or half-removed.
  *
- * @throws {SaveError} where the folder cannot be made or written
+ * @throws {SaveError} if the folder cannot be made or written
  */
 export async function prepareOutputFolder(outputDir: string): Promise<void> {
   const probe = `${outputDir}/${PROBE}${crypto.randomUUID().slice(0, 8)}`;
-  // A write of its own, so that a full, read-only or forbidden folder is told before training.
+  // A write of its own, so that a full, read-only or forbidden folder is reported before training.
   await writeFolderAtomically(probe, (folder) => Deno.writeTextFile(`${folder}/probe`, "1"));
   await recoverFolders(outputDir);
   await removeTrash(outputDir);

@@ -103,8 +103,11 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
 
   constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
     const { prompts, dataset, evaluator } = parts;
-    const datasets = [dataset, evaluator?.parts.dataset ?? null];
-    super({ examples: prompts, tiles: prompts.tiles, datasets });
+    super({
+      examples: prompts,
+      tiles: prompts.tiles,
+      datasets: [dataset, evaluator?.parts.dataset ?? null],
+    });
     if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
       throw new Error("Cannot train with a KL term: there is no reference policy");
     }
@@ -287,9 +290,11 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     return { ...this.#state };
   }
 
-  override restore(state: MethodState): void {
+  override restore(state: MethodState, exact = true): void {
     super.restore(state);
-    const { cursor, microSteps, sampled, buffer } = state as unknown as State;
+    const { cursor, microSteps, sampled, buffer: round } = state as unknown as State;
+    // A round that was sampled from other prompts, or is split otherwise, cannot be finished.
+    const buffer = exact ? round : null;
     this.#sampled = sampled;
     this.#buffer = null;
     this.#evaluated = null;

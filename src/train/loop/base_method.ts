@@ -6,6 +6,11 @@
  */
 import type { TrainingSection } from "../../config/types/config_types.ts";
 import type { SkippedRows } from "../../data/rows/skipped_rows.ts";
+import {
+  type DataIdentity,
+  dataIdentity,
+  type IdentifiedData,
+} from "../checkpoint/run_identity.ts";
 import type { DataCursor } from "../batches/example_stream.ts";
 import { type MicroBatchOptions, microBatchOptions } from "../batches/micro_batches.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
@@ -54,12 +59,17 @@ export interface ExampleSource {
   release(): Promise<void>;
 }
 
+/** A data set that counts the rows that cannot be used. */
+export interface SkippingData extends IdentifiedData {
+  readonly skipped: SkippedRows;
+}
+
 /** What a method reads; its rows and the threads that decode their pictures. */
 export interface MethodData {
   readonly examples: ExampleSource;
   readonly tiles: TileCache;
   /** Training and held-out data, for the rows that were skipped. */
-  readonly datasets: readonly ({ readonly skipped: SkippedRows } | null)[];
+  readonly datasets: readonly [training: SkippingData, evaluation: SkippingData | null];
 }
 
 /** The part of a checkpoint that every method has. */
@@ -82,6 +92,10 @@ export abstract class BaseMethod<B> implements TrainingMethod {
     this.#data = data;
   }
 
+  get data(): DataIdentity {
+    return dataIdentity(this.#data.datasets[0]);
+  }
+
   abstract step(context: StepContext): Promise<StepOutcome>;
   abstract evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null>;
   /** A micro-batch as JSON. */
@@ -100,7 +114,7 @@ export abstract class BaseMethod<B> implements TrainingMethod {
     return { cursor: this.#data.examples.cursor, microSteps: this.microSteps };
   }
 
-  restore(state: MethodState): void {
+  restore(state: MethodState, _exact = true): void {
     const { cursor, microSteps } = state as unknown as BaseState;
     this.#data.examples.seek(cursor);
     this.microSteps = microSteps;

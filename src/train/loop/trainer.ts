@@ -9,17 +9,22 @@ import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 import { BestCheckpoint, metricOf } from "../checkpoint/best_checkpoint.ts";
-import {
-  checkResumable,
-  loadCheckpoint,
-  saveCheckpoint,
-  type TrainerState,
-} from "../checkpoint/checkpoint.ts";
+import { checkResumable, loadCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import {
   listCheckpoints,
   newestCheckpoint,
   rotateCheckpoints,
 } from "../checkpoint/checkpoint_folder.ts";
+import { checkIdentity, type ResumeOptions } from "../checkpoint/resume_check.ts";
+import { type RunIdentity, runIdentity } from "../checkpoint/run_identity.ts";
+import {
+  CHECKPOINT_FORMAT,
+  type CheckpointState,
+  checkTrainingType,
+  readCheckpointState,
+  type RunState,
+} from "../checkpoint/run_state.ts";
+import { trainerState } from "../checkpoint/transformers_state.ts";
 import { divergedError } from "./diverged_error.ts";
 import { findBadValue } from "../optimizer/first_bad_tensor.ts";
 import { GradientAccumulator } from "./gradients.ts";
@@ -67,7 +72,7 @@ export class Trainer {
   #history: MetricsRecord[] = [];
   readonly #best: BestCheckpoint;
   /** The last step where its evaluation was cut off; its checkpoint says so. */
-  #unevaluated: NonNullable<TrainerState["unevaluated_step"]> | null = null;
+  #unevaluated: NonNullable<RunState["unevaluated_step"]> | null = null;
   #evaluation: Readonly<Record<string, number>> | null = null;
 
   /**
@@ -106,10 +111,12 @@ export class Trainer {
    * Goes on from a checkpoint: weights, moments, schedule, data cursor and random counters.
    *
    * @param folder a checkpoint's, or `auto`: the newest complete one of the output folder
-   * @returns the step it goes on from; null where `auto` finds none
-   * @throws {CheckpointError} where the checkpoint does not fit
+   * @param options `anyway`: also if the run cannot go on as if it had never stopped
+   * @returns the step it goes on from; null if `auto` finds none
+   * @throws {CheckpointError} if the checkpoint is of another training type, or does not fit; or,
+   *   without `anyway`, if data, seed, batch size or backend are others. Nothing is changed then
    */
-  async resume(folder: string): Promise<number | null> {
+  async resume(folder: string, options: ResumeOptions = {}): Promise<number | null> {
     const { reporter, training } = this.#options;
     const path = folder === "auto"
       ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
@@ -120,18 +127,23 @@ export class Trainer {
       return null;
     }
     await checkResumable(path);
-    const state = await loadCheckpoint(path, this.optimizer);
-    this.#method.restore(state.method);
-    this.#schedule.restore(state.schedule);
-    if (state.scaler) this.#scaler?.restore(state.scaler);
-    this.#skipped = state.skipped_steps ?? 0;
-    this.#step = state.global_step;
-    this.#firstStep = state.global_step;
-    this.#epoch = state.epoch;
-    this.#history = state.log_history;
-    this.#best.restore(state);
-    this.#unevaluated = state.unevaluated_step ?? null;
-    this.#window.restore(state.window);
+    const state = await readCheckpointState(path);
+    const { trainer, run } = state;
+    checkTrainingType(path, state, this.#method.name);
+    const { warnings, exact } = checkIdentity(path, run.identity, this.#identity(), options);
+    for (const warning of warnings) reporter.onWarning(warning);
+    await loadCheckpoint(path, state, this.optimizer);
+    this.#method.restore(run.method, exact);
+    this.#schedule.restore(run.schedule);
+    if (run.scaler) this.#scaler?.restore(run.scaler);
+    this.#skipped = run.skipped_steps ?? 0;
+    this.#step = trainer.global_step;
+    this.#firstStep = trainer.global_step;
+    this.#epoch = trainer.epoch;
+    this.#history = [...trainer.log_history];
+    this.#best.restore(trainer);
+    this.#unevaluated = run.unevaluated_step ?? null;
+    this.#window.restore(run.window);
     return this.#step;
   }
 
@@ -361,13 +373,24 @@ export class Trainer {
     return this.#best.folder;
   }
 
-  #state(): TrainerState {
-    return {
+  /** What decides this run's numbers. */
+  #identity(): RunIdentity {
+    const { config, training } = this.#options;
+    return runIdentity(this.#method, config ?? { training });
+  }
+
+  #state(): CheckpointState {
+    const progress = {
       global_step: this.#step,
       epoch: this.#epoch,
       max_steps: this.totalSteps,
       ...this.#best.state(),
       log_history: this.#history,
+    };
+    const run: RunState = {
+      format: CHECKPOINT_FORMAT,
+      training_type: this.#method.name,
+      identity: this.#identity(),
       method: this.#method.state(),
       schedule: this.#schedule.state(),
       optimizer_steps: {},
@@ -376,6 +399,8 @@ export class Trainer {
       skipped_steps: this.#skipped,
       ...(this.#unevaluated ? { unevaluated_step: this.#unevaluated } : {}),
     };
+    const { training } = this.#options;
+    return { trainer: trainerState(progress, training, this.#method.stepsPerEpoch), run };
   }
 
   /** A step was given up: what there is so far is saved. */

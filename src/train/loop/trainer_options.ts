@@ -4,7 +4,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { ResolvedConfig, TrainingSection } from "../../config/types/config_types.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { LossScaler } from "./loss_scaler.ts";
@@ -32,6 +32,11 @@ export interface ProgressState {
 /** What a trainer needs beside model and data. */
 export interface TrainerOptions {
   readonly training: TrainingSection;
+  /**
+   * The whole config: checkpoints record its settings, and a resume compares them; default:
+   * `training` alone.
+   */
+  readonly config?: ResolvedConfig;
   /** What trains, and how fast. */
   readonly groups: readonly ParameterGroup[];
   /** Every weight by name, frozen ones included, to tell which one is bad; default: what trains. */

@@ -8,6 +8,7 @@ import type * as tf from "@tensorflow/tfjs";
 import type { SkippedRows } from "../../data/rows/skipped_rows.ts";
 import type { PackedRow } from "../../model/branches.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
+import type { DataIdentity } from "../checkpoint/run_identity.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
 
 /** What a step is given. */
@@ -109,6 +110,8 @@ export class StepAborted extends Error {
 export interface TrainingMethod {
   /** `sft`, `dpo` or `grpo`. */
   readonly name: string;
+  /** What it trains on; a checkpoint records it. */
+  readonly data: DataIdentity;
   /** Optimizer steps an epoch has; null where nobody knows. */
   readonly stepsPerEpoch: number | null;
   /** Computes the gradients of one optimizer step. */
@@ -127,8 +130,13 @@ export interface TrainingMethod {
   readonly lastBatchSize?: BatchSize | null;
   /** For a checkpoint. */
   state(): MethodState;
-  /** From a checkpoint. */
-  restore(state: MethodState): void;
+  /**
+   * From a checkpoint.
+   *
+   * @param exact false: data, seed or batch size are others than the checkpoint's; what was made
+   *   from the old data and not used yet is dropped; default true
+   */
+  restore(state: MethodState, exact?: boolean): void;
   /** Rows that could not be used so far. */
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number };
   /** Drops what was made ready ahead and ends the threads that did it; training may go on later. */

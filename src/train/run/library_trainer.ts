@@ -83,6 +83,17 @@ export function givenModel({ model, loraConfig }: LibraryRunOptions): PreparedMo
   };
 }
 
+/** How {@linkcode LibraryTrainer.train} begins. */
+export interface LibraryTrainOptions {
+  /** A checkpoint's folder, or `auto` for the newest in the output folder; default: begin anew. */
+  readonly resume?: string;
+  /**
+   * Resumes even if data, seed, batch size or backend are not the checkpoint's, so that the run
+   * cannot go on as if it had never stopped; default false.
+   */
+  readonly resumeAnyway?: boolean;
+}
+
 /** What {@linkcode LibraryTrainer} is made of. */
 export interface LibraryTrainerParts {
   /** Filled in. */
@@ -137,13 +148,14 @@ export abstract class LibraryTrainer implements AsyncDisposable {
    * Trains, with all files of a run: checkpoints, metrics.jsonl, report.html. The first call of
    * `train()` or `evaluate()` makes DPO's and GRPO's reference out of the model as it is then.
    *
-   * @param options `resume`: a checkpoint's folder, or `auto` for the newest in the output folder
+   * @param options from which checkpoint to go on; default: from the first step
    * @returns how the run ended
    * @throws {NonFiniteError} if a loss or gradient is not finite
-   * @throws {CheckpointError} if the checkpoint does not fit
+   * @throws {CheckpointError} if the checkpoint does not fit, is of another training type or,
+   *   without `resumeAnyway`, of a run with other data, seed, batch size or backend
    * @throws {RewardModuleError} if a reward module cannot be used (GRPO)
    */
-  async train(options: { readonly resume?: string } = {}): Promise<TrainResult> {
+  async train(options: LibraryTrainOptions = {}): Promise<TrainResult> {
     const { config, prepared } = this.#parts;
     const { callbacks, signal } = this.#options;
     try {
@@ -153,6 +165,7 @@ export abstract class LibraryTrainer implements AsyncDisposable {
           prepared,
           backend: activeBackend(),
           resume: options.resume,
+          resumeAnyway: options.resumeAnyway,
           callbacks,
           signal,
           continueWith: 'train({ resume: "auto" })',

@@ -28,6 +28,8 @@ export interface RunOptions {
   readonly backend: BackendChoice;
   /** A checkpoint's folder, or `auto`. */
   readonly resume?: string;
+  /** Goes on even if data, seed, batch size or backend are not the checkpoint's; default false. */
+  readonly resumeAnyway?: boolean;
   readonly signal?: AbortSignal;
   readonly callbacks?: readonly TrainerCallback[];
 }
@@ -106,6 +108,7 @@ async function runPrepared(
       prepared,
       backend,
       resume: options.resume,
+      resumeAnyway: options.resumeAnyway,
       signal: options.signal,
       callbacks: options.callbacks,
       continueWith: "the same command and --resume",

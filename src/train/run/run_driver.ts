@@ -65,6 +65,8 @@ export interface RunDriverOptions {
   readonly backend: ActiveBackend | null;
   /** A checkpoint's folder, or `auto`. */
   readonly resume?: string;
+  /** Goes on even if data, seed, batch size or backend are not the checkpoint's; default false. */
+  readonly resumeAnyway?: boolean;
   readonly signal?: AbortSignal;
   readonly callbacks?: readonly TrainerCallback[];
   /** How an interrupted run is continued, in words: "the same command and --resume". */
@@ -113,7 +115,7 @@ function runFacts({ model, origin }: PreparedModel, backend: string): FactGroup[
  * @returns how it ended
  */
 export async function driveRun(options: RunDriverOptions): Promise<TrainResult> {
-  const { config, prepared, resume, signal, callbacks } = options;
+  const { config, prepared, resume, resumeAnyway: anyway, signal, callbacks } = options;
   const { training } = config;
   const directory = RunDirectory.open(
     training.output_dir,
@@ -130,6 +132,7 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
     const names = trainedWeightNames(prepared, setup.groups);
     trainer = new Trainer(setup.method, {
       training,
+      config,
       groups: setup.groups,
       reporter,
       signal,
@@ -138,7 +141,7 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
       weights: prepared.model.weights,
       saveModel: (folder) => writePreparedModel(prepared, names, folder),
     });
-    const resumedFromStep = resume === undefined ? null : await trainer.resume(resume);
+    const resumedFromStep = resume === undefined ? null : await trainer.resume(resume, { anyway });
     signal?.throwIfAborted();
     await options.beforeStart?.();
     started = true;

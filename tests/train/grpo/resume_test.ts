@@ -54,6 +54,19 @@ for (
   });
 }
 
+Deno.test("a run that goes on with another batch size drops the rest of the round, and samples anew", async () => {
+  const config = tinyConfig(["grpo.steps_per_generation=3"]);
+  using straight = await tinyRun(config);
+  for (let step = 0; step < 2; step++) await straight.update(step);
+  const state = JSON.parse(JSON.stringify(straight.method.state()));
+  assert(state.buffer !== null, "some of the round is left");
+  using other = await tinyRun(tinyConfig(["training.per_device_train_batch_size=2"]));
+  other.method.restore(state, false);
+  assertEquals(other.method.state(), { ...state, buffer: null });
+  await other.update(2);
+  assert(other.completions.length > 0, "a new round was sampled");
+});
+
 Deno.test("an aborted step leaves everything as it was", async () => {
   const config = tinyConfig(["grpo.num_iterations=2"]);
   using straight = await tinyRun(config);

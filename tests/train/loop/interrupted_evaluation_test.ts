@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
-import { readTrainerState } from "../../../src/train/checkpoint/checkpoint.ts";
+import { readCheckpointState } from "../../../src/train/checkpoint/run_state.ts";
 import { listCheckpoints } from "../../../src/train/checkpoint/checkpoint_folder.ts";
 import { Trainer } from "../../../src/train/loop/trainer.ts";
 import type { TrainingMethod } from "../../../src/train/loop/training_method.ts";
@@ -99,7 +99,7 @@ for (const saves of ["training.save_steps=2", "training.save_steps=100"]) {
     assertEquals([status, step], ["interrupted", 4]);
     trainer.dispose();
     const saved = `${stopped.folder}/checkpoint-4`;
-    assertEquals((await readTrainerState(saved)).unevaluated_step, { epoch_ended: false });
+    assertEquals((await readCheckpointState(saved)).run.unevaluated_step, { epoch_ended: false });
 
     const stepped: number[] = [];
     await using again = await tinySFT(settings, {
@@ -111,14 +111,14 @@ for (const saves of ["training.save_steps=2", "training.save_steps=100"]) {
     assertEquals(stepped, [4, 5, 6], "step 4 had not come to its end");
     assertEquals(dpo.largestDifference(await again.weights(), await whole.weights()), 0);
     const history = async (folder: string) =>
-      (await readTrainerState(`${folder}/checkpoint-6`)).log_history.map(
+      (await readCheckpointState(`${folder}/checkpoint-6`)).trainer.log_history.map(
         ({ step, loss, eval_loss, learning_rate }) => ({ step, loss, eval_loss, learning_rate }),
       );
     assertEquals(await history(again.folder), await history(whole.folder));
-    const state = await readTrainerState(saved);
-    assertEquals(state.unevaluated_step, undefined, "the checkpoint is as it would have been");
-    assertEquals(state.log_history.at(-1)?.step, 4);
-    assert("eval_loss" in state.log_history.at(-1)!);
+    const state = await readCheckpointState(saved);
+    assertEquals(state.run.unevaluated_step, undefined, "the checkpoint is as it would have been");
+    assertEquals(state.trainer.log_history.at(-1)?.step, 4);
+    assert("eval_loss" in state.trainer.log_history.at(-1)!);
     assertEquals(
       again.trainer.bestCheckpoint?.split("/").at(-1),
       saves.endsWith("=2") ? whole.trainer.bestCheckpoint?.split("/").at(-1) : "checkpoint-6",

@@ -216,7 +216,7 @@ for (const extra of [[], LORA]) {
       await again.trainer.train();
       assertEquals(largestDifference(await again.weights(), await whole.weights()), 0);
       const state = async (folder: string) =>
-        JSON.parse(await Deno.readTextFile(`${folder}/checkpoint-7/trainer_state.json`)).scaler;
+        JSON.parse(await Deno.readTextFile(`${folder}/checkpoint-7/run_state.json`)).scaler;
       assertEquals(await state(again.folder), await state(whole.folder));
       assertEquals((await state(whole.folder)) !== undefined, format === "fp16");
       assertEquals(currentPrecision(), "float32");
