@@ -154,7 +154,7 @@ export class RewardSandbox implements AsyncDisposable {
     const functions = this.#entries.map((entry, i): FunctionScores => {
       const { value, ms, printed, refused, timedOut } = outcomes[i];
       const { scores, error } = checkedScores(value, outcomes[i].error, rows);
-      entry.inARow = error === null ? 0 : entry.inARow + 1;
+      entry.inARow = error === null && !outcomes[i].endedBefore ? 0 : entry.inARow + 1;
       if (error !== null) entry.failed++;
       if (timedOut) entry.timeouts++;
       metrics[`rewards/${entry.name}/failed`] = entry.failed;

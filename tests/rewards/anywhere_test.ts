@@ -41,6 +41,7 @@ async function outcome(
 async function copyLibrary(to: string): Promise<void> {
   for (
     const folder of [
+      "src",
       "src/rewards",
       "src/rewards/child",
       "src/rewards/graph",
@@ -118,11 +119,12 @@ Deno.test({
 });
 
 const SYSTEMS = {
-  "has no kernel walls": { unshare: null, setpriv: null, prlimit: null },
+  "has no kernel walls": { unshare: null, setpriv: null, prlimit: null, perl: null },
   "forbids the kernel walls": {
     unshare: "/bin/false",
     setpriv: "/bin/false",
     prlimit: "/bin/false",
+    perl: "/bin/false",
   },
   "no longer has a kernel wall": { unshare: "/nonexistent/unshare", setpriv: null, prlimit: null },
 };

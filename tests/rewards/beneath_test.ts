@@ -12,6 +12,7 @@ const library = new URL("../../src/rewards/", import.meta.url);
 async function brokenLibrary(to: string): Promise<void> {
   for (
     const folder of [
+      "src",
       "src/rewards",
       "src/rewards/child",
       "src/rewards/graph",

@@ -5,7 +5,7 @@ import { HOSTILE, Range, type Traces } from "./hostile_range.ts";
 
 // `REWARD_SUITE_WALLS=none` tests without kernel walls, as on a system that has none.
 if (Deno.env.get("REWARD_SUITE_WALLS") === "none") {
-  assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null });
+  assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null, perl: null });
 }
 
 const names = [...Deno.readDirSync(HOSTILE)].map(({ name }) => name.replace(".js.txt", "")).sort();

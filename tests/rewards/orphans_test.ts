@@ -14,7 +14,11 @@ async function trainer(
     modules.path("trainer.ts"),
     `import { RewardSandbox } from "${library}mod.ts";
     import { assumeSystemWalls } from "${library}host/system_walls.ts";
-    ${walls ? "" : "assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null });"}
+    ${
+      walls
+        ? ""
+        : "assumeSystemWalls({ unshare: null, setpriv: null, prlimit: null, perl: null });"
+    }
     const sandbox = await RewardSandbox.start(
       ["idle.js", "hang.js", "wait.js"].map((module) => ({ module, processes: 2, timeoutMs: 60000 })),
       { base: ${JSON.stringify(modules.folder)} },

@@ -7,12 +7,20 @@
  * outside its own body.
  */
 
+/** Bounds of a value. The depth is bounded always. */
+export interface CodecLimits {
+  /** Encoded size. */
+  bytes: number;
+  /** Values of all kinds, nested ones included. A value counts each time it occurs. */
+  items: number;
+}
+
 /** Both directions of the codec. */
 export interface Codec {
-  /** @throws {TypeError} for a value that is not plain data; the text names its path. */
-  encode(value: unknown): Uint8Array<ArrayBuffer>;
-  /** @throws {TypeError} for bytes that `encode` did not make. */
-  decode(bytes: Uint8Array): unknown;
+  /** @throws {TypeError} if a value is not plain data, or over its limits; the text names its path. */
+  encode(value: unknown, limits?: CodecLimits): Uint8Array<ArrayBuffer>;
+  /** @throws {TypeError} if `encode` did not make the bytes, or they are over the limits. */
+  decode(bytes: Uint8Array, limits?: CodecLimits): unknown;
 }
 
 /** Makes a {@linkcode Codec}. */
@@ -51,15 +59,17 @@ export function makeCodec(): Codec {
   const utf8 = new TextEncoder();
   const text = new TextDecoder("utf-8", { ignoreBOM: true });
 
-  function encode(value: unknown): Uint8Array<ArrayBuffer> {
+  function encode(value: unknown, limits?: CodecLimits): Uint8Array<ArrayBuffer> {
+    const maxBytes = Math.min(MAX_BYTES, limits?.bytes ?? MAX_BYTES);
+    let itemsLeft = limits?.items ?? Infinity;
     let bytes = new Uint8Array(4096);
     let view = new DataView(bytes.buffer);
     let at = 0;
 
     function room(size: number): void {
       if (at + size <= bytes.length) return;
-      if (at + size > MAX_BYTES) throw new TypeError("value is too large: over 1 GiB");
-      const next = new Uint8Array(Math.min(MAX_BYTES, Math.max(bytes.length * 2, at + size)));
+      if (at + size > maxBytes) throw new TypeError(`value is larger than ${maxBytes} bytes`);
+      const next = new Uint8Array(Math.min(maxBytes, Math.max(bytes.length * 2, at + size)));
       next.set(bytes.subarray(0, at));
       bytes = next;
       view = new DataView(bytes.buffer);
@@ -79,7 +89,8 @@ export function makeCodec(): Codec {
       at += 8;
     }
     function string(s: string): void {
-      room(4 + s.length * 3);
+      // A character takes one to three bytes; reserve the most only if the limit allows it.
+      room(4 + (at + 4 + s.length * 3 > maxBytes ? utf8.encode(s).length : s.length * 3));
       const written = utf8.encodeInto(s, bytes.subarray(at + 4)).written;
       view.setUint32(at, written);
       at += 4 + written;
@@ -89,6 +100,10 @@ export function makeCodec(): Codec {
       if (length > MAX_LENGTH) throw new TypeError(`${path} has ${length} items: too many`);
       let numeric = length > 8;
       for (let i = 0; numeric && i < length; i++) numeric = typeof items[i] === "number";
+      // Numbers are bounded by their bytes.
+      if (!numeric && length > itemsLeft) {
+        throw new TypeError(`${path} has ${length} items: too many`);
+      }
       tag(numeric ? TAG.numbers : TAG.array);
       u32(length);
       for (let i = 0; i < length; i++) {
@@ -123,6 +138,7 @@ export function makeCodec(): Codec {
       at += source.length;
     }
     function put(value: unknown, path: string, depth: number): void {
+      if (--itemsLeft < 0) throw new TypeError("value has too many items in all");
       if (depth > MAX_DEPTH) throw new TypeError(`${path.slice(0, 60)}… is nested too deeply`);
       if (value === null) return tag(TAG.null);
       switch (typeof value) {
@@ -155,10 +171,15 @@ export function makeCodec(): Codec {
       }
     }
     put(value, "value", 0);
+    if (at > maxBytes) throw new TypeError(`value is larger than ${maxBytes} bytes`);
     return bytes.subarray(0, at);
   }
 
-  function decode(bytes: Uint8Array): unknown {
+  function decode(bytes: Uint8Array, limits?: CodecLimits): unknown {
+    if (bytes.length > (limits?.bytes ?? Infinity)) {
+      throw new TypeError(`encoded value has ${bytes.length} bytes: too many`);
+    }
+    let itemsLeft = limits?.items ?? Infinity;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = 0;
     function u32(): number {
@@ -178,6 +199,7 @@ export function makeCodec(): Codec {
     }
     function get(depth: number): unknown {
       if (depth > MAX_DEPTH) throw new TypeError("encoded value is nested too deeply");
+      if (--itemsLeft < 0) throw new TypeError("encoded value has too many items");
       const code = take(1)[0];
       switch (code) {
         case TAG.null:
@@ -205,6 +227,9 @@ export function makeCodec(): Codec {
         case TAG.array: {
           const length = u32();
           if (length > bytes.length) throw new TypeError("encoded array is longer than its bytes");
+          if (code === TAG.array && length > itemsLeft) {
+            throw new TypeError("encoded value has too many items");
+          }
           const items: unknown[] = [];
           for (let i = 0; i < length; i++) {
             items.push(code === TAG.numbers ? f64() : get(depth + 1));

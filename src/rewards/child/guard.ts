@@ -7,7 +7,7 @@
  * The child gets this very function as text (see program.ts): it must not use anything from
  * outside its own body.
  */
-import type { Codec } from "./codec.ts";
+import type { Codec, CodecLimits } from "./codec.ts";
 import type { Frames } from "./frames.ts";
 import type { GuardMessage, HostMessage, RealmOrder, RealmReport } from "./protocol.ts";
 
@@ -32,19 +32,21 @@ export async function guardMain(options: GuardOptions): Promise<void> {
   let memoryBytes = 512 * 2 ** 20;
   let printed: string[] = [];
   let refused: string[] = [];
-  let call: { id: number; scores: number } | null = null;
+  let call: { id: number; scores: number; limits: CodecLimits } | null = null;
   let stage: "parsing" | "parsed" | "linking" | "linked" = "parsed";
   let deadline = 0;
+  /** Processor time of all threads at which a call or the loading is stopped. */
+  let cpuLimit = Infinity;
   let idleCpu = 0;
   let over = false;
 
   // To the host, one frame after another.
   let writing: Promise<void> = Promise.resolve();
-  function tell(message: GuardMessage): Promise<void> {
+  function tell(message: GuardMessage, limits?: CodecLimits): Promise<void> {
     writing = writing.then(async () => {
       let payload: Uint8Array<ArrayBuffer>;
       try {
-        payload = codec.encode(message);
+        payload = codec.encode(message, limits);
       } catch (error) {
         if (message.type !== "result") throw error;
         const reason = error instanceof Error ? error.message : "cannot be sent";
@@ -62,7 +64,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     return taken;
   }
   async function die(
-    reason: "timeout" | "memory" | "busy" | "crash",
+    reason: "timeout" | "processor" | "memory" | "busy" | "crash",
     detail: string,
   ): Promise<void> {
     if (over) return;
@@ -101,7 +103,7 @@ export async function guardMain(options: GuardOptions): Promise<void> {
       case "linked": {
         if (stage !== "linking") return;
         stage = "linked";
-        deadline = 0;
+        begin(0);
         const names = Array.isArray(report.names)
           ? report.names.slice(0, 256).filter((name) => typeof name === "string")
           : [];
@@ -111,13 +113,13 @@ export async function guardMain(options: GuardOptions): Promise<void> {
       }
       case "result": {
         if (call === null || report.id !== call.id) return;
-        const { id, scores } = call;
+        const { id, scores, limits } = call;
         call = null;
-        deadline = 0;
+        begin(0);
         let error = typeof report.error === "string" ? report.error.slice(0, 2000) : null;
         if (error === null && scores >= 0) error = complaint(report.value, scores);
         const value = error === null ? report.value : null;
-        tell({ type: "result", id, value, error, ...notes() });
+        tell({ type: "result", id, value, error, ...notes() }, limits);
         return;
       }
     }
@@ -155,6 +157,14 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     return used === undefined ? 0 : (used.user + used.system) / 1000;
   }
 
+  /** Starts the clocks of a call or of the loading; 0 stops them. */
+  function begin(timeoutMs: number): void {
+    deadline = timeoutMs === 0 ? 0 : performance.now() + timeoutMs;
+    // One core for the whole time, and some room for the runtime's own threads. The time counts for
+    // all threads: a module can start work on other threads, such as deriving keys.
+    cpuLimit = timeoutMs === 0 ? Infinity : cpuMs() + timeoutMs * 1.25 + 250;
+  }
+
   function watch(): void {
     const rss = Deno.memoryUsage().rss;
     if (rss > memoryBytes) {
@@ -167,6 +177,9 @@ export async function guardMain(options: GuardOptions): Promise<void> {
     if (deadline > 0 || stage !== "linked") idleCpu = cpu;
     else if (cpu - idleCpu > IDLE_CPU_MS) die("busy", "it kept computing after its answer");
     if (deadline > 0 && now > deadline) die("timeout", "its time was over");
+    else if (cpu > cpuLimit) {
+      die("processor", "its threads used more processor time than one core has in its time limit");
+    }
     setTimeout(watch, deadline > 0 ? 15 : 100);
   }
   watch();
@@ -188,13 +201,18 @@ export async function guardMain(options: GuardOptions): Promise<void> {
         break;
       case "link":
         stage = "linking";
-        deadline = performance.now() + message.timeoutMs;
-        order({ type: "link", entry: message.entry, resolutions: message.resolutions });
+        begin(message.timeoutMs);
+        order({
+          type: "link",
+          entry: message.entry,
+          resolutions: message.resolutions,
+          reads: message.reads,
+        });
         break;
       case "call":
         notes();
-        call = { id: message.id, scores: message.scores };
-        deadline = performance.now() + message.timeoutMs;
+        call = { id: message.id, scores: message.scores, limits: message.limits };
+        begin(message.timeoutMs);
         order({ type: "call", id: message.id, name: message.name, args: message.args }, [
           message.args.buffer as ArrayBuffer,
         ]);

@@ -1,5 +1,7 @@
 /** The messages between host and guard (over sealed frames), and between guard and realm. */
 
+import type { CodecLimits } from "./codec.ts";
+
 /** How a module's bytes are interpreted. */
 export type ModuleKind = "typescript" | "javascript" | "json" | "text" | "bytes" | "empty";
 
@@ -27,9 +29,16 @@ export type Resolutions = Record<string, string>;
 
 /** Host to guard. */
 export type HostMessage =
-  | { type: "limits"; memoryMb: number; allowNet: boolean }
+  | { type: "limits"; memoryMb: number }
   | { type: "parse"; modules: ModuleSource[] }
-  | { type: "link"; entry: string; resolutions: Resolutions; timeoutMs: number }
+  | {
+    type: "link";
+    entry: string;
+    resolutions: Resolutions;
+    /** Paths that the module may read, with links resolved; `true` for any. */
+    reads: true | string[];
+    timeoutMs: number;
+  }
   | {
     type: "call";
     id: number;
@@ -38,6 +47,8 @@ export type HostMessage =
     args: Uint8Array;
     /** Number of scores that the answer must have; -1 for any plain data. */
     scores: number;
+    /** Bounds of the answer. */
+    limits: CodecLimits;
     timeoutMs: number;
   };
 
@@ -62,7 +73,7 @@ export type GuardMessage =
   }
   | {
     type: "fatal";
-    reason: "timeout" | "memory" | "busy" | "crash";
+    reason: "timeout" | "processor" | "memory" | "busy" | "crash";
     detail: string;
     printed: string[];
     refused: string[];
@@ -71,7 +82,7 @@ export type GuardMessage =
 /** Guard to realm. */
 export type RealmOrder =
   | { type: "parse"; modules: ModuleSource[] }
-  | { type: "link"; entry: string; resolutions: Resolutions }
+  | { type: "link"; entry: string; resolutions: Resolutions; reads: true | string[] }
   | { type: "call"; id: number; name: string; args: Uint8Array };
 
 /** Realm to guard. */

@@ -18,7 +18,7 @@ import type { ImportRequest, RealmOrder, RealmReport } from "./protocol.ts";
 export function realmMain(
   codec: Codec,
   { send, print, describe, nextCall }: RealmVoice,
-  { stopTimers, listen }: RealmGlobals,
+  { stopTimers, listen, setReads }: RealmGlobals,
   modules: RealmModules,
 ): void {
   const apply = Reflect.apply;
@@ -55,6 +55,7 @@ export function realmMain(
       case "link":
         if (linked) return;
         linked = true;
+        setReads(order.reads);
         try {
           const names = await modules.link(order.entry, order.resolutions);
           send({ type: "linked", names, error: null });

@@ -14,11 +14,13 @@ export interface RealmGlobals {
   stopTimers(): void;
   /** The scope's own `addEventListener`. */
   listen(kind: string, listener: (event: Event) => void): void;
+  /** States which paths the module may read: absolute, with links resolved; `true` for any. */
+  setReads(paths: true | string[]): void;
 }
 
 /** Replaces the globals. Called once, before any module of the user. */
 export function replaceGlobals(voice: RealmVoice): RealmGlobals {
-  const { print, refused, deny, isRefusal, target, watched } = voice;
+  const { print, deny, isRefusal, target, watched, advise } = voice;
   const apply = Reflect.apply;
   const realDeno = Deno as unknown as Record<string, unknown>;
   const inspect = Deno.inspect;
@@ -26,17 +28,53 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   const define = Object.defineProperty;
   const addListener = addEventListener;
 
-  const verbs: Record<string, [verb: string, grant: string]> = {};
+  const reading: Record<string, (...args: unknown[]) => unknown> = Object.create(null);
+  let reads: true | string[] = [];
+  const realPathSync = realDeno.realPathSync as (path: string | URL) => string;
+  const { replaceAll, startsWith, replace } = String.prototype;
+  const plain = (path: string): string =>
+    apply(replace, apply(replaceAll, path, ["\\", "/"]), [/\/+$/, ""]) as string;
+  /**
+   * The path with its links resolved. The runtime compares paths as they are written, so a link in a
+   * granted folder would lead out of it.
+   */
+  function withinGrants(path: unknown): unknown {
+    if (reads === true) return path;
+    const real = realPathSync(path instanceof URL ? path : text(path));
+    const inner = plain(real);
+    for (let i = 0; i < reads.length; i++) {
+      const outer = plain(reads[i]);
+      if (inner === outer || apply(startsWith, inner, [`${outer}/`])) return real;
+    }
+    return deny(
+      `tried to read ${text(path)}: it is a link to ${real}, which is not granted; ` +
+        "add it to `allow_read` if it must",
+    );
+  }
+  const verbs: Record<string, [verb: string, grant: string]> = Object.create(null);
   for (
     const name of ["readTextFile", "readFile", "readDir", "stat", "lstat", "realPath", "readLink"]
   ) {
-    verbs[name] = ["read", "allow_read"];
-    verbs[`${name}Sync`] = ["read", "allow_read"];
+    for (const variant of [name, `${name}Sync`]) {
+      verbs[variant] = ["read", "allow_read"];
+      const original = realDeno[variant] as (...args: unknown[]) => unknown;
+      const isAsync = variant === name && name !== "readDir";
+      const checked = (...args: unknown[]): unknown => {
+        // Permission errors of realPath name the path, as those of the call itself would.
+        const path = withinGrants(args[0]);
+        return apply(original, realDeno, [path, ...args.slice(1)]);
+      };
+      reading[variant] = isAsync
+        // deno-lint-ignore require-await -- what it throws must be a rejection
+        ? async (...args: unknown[]): Promise<unknown> => checked(...args)
+        : checked;
+    }
   }
   for (const name of ["connect", "connectTls", "resolveDns"]) {
     verbs[name] = [name === "resolveDns" ? "look up" : "connect to", "allow_net"];
   }
   const doings: Record<string, string> = {
+    __proto__: null as never,
     Command: "start a process",
     spawn: "start a process",
     dlopen: "load native code",
@@ -58,14 +96,18 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   for (const name of Object.keys(realDeno)) {
     const value = realDeno[name];
     if (verbs[name] !== undefined && typeof value === "function") {
-      facade[name] = watched(value as () => unknown, realDeno, ...verbs[name]);
+      facade[name] = watched(reading[name] ?? value as () => unknown, realDeno, ...verbs[name]);
     } else if (typeof value === "function" && !["inspect"].includes(name)) {
       const base = name.replace(/Sync$/, "");
       const doing = doings[base];
       facade[name] = function (first?: unknown): never {
         const what = typeof first === "string" || first instanceof URL ? ` ${text(first)}` : "";
         return deny(
-          `tried to ${doing ?? `call Deno.${name}`}${what}: nothing in the config grants that`,
+          `tried to ${doing ?? `call Deno.${name}`}${what}: ${
+            base === "open"
+              ? "use Deno.readFile(), which `allow_read` can grant"
+              : "nothing in the config grants that"
+          }`,
         );
       };
     }
@@ -76,11 +118,7 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
       return apply(call, env, [text(name)]);
     } catch (error) {
       if (isRefusal(error)) {
-        refused(
-          `tried to read the environment variable ${
-            text(name)
-          }: not granted; add \`allow_env\` if it must`,
-        );
+        advise(`tried to read the environment variable ${text(name)}`, "allow_env", text(name));
       }
       throw error;
     }
@@ -172,19 +210,31 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
     timer.each((each) => forget(each));
     timer.clear();
   }
-  const realFetch = fetch;
+  const realFetch = fetch as (...args: unknown[]) => Promise<unknown>;
+  const RealRequest = Request;
+  const RealURL = URL;
+  /** `fetch()` of the runtime reads files too: those are read with Deno.readFile(). */
+  // deno-lint-ignore require-await -- what it throws must be a rejection
+  async function safeFetch(...args: unknown[]): Promise<unknown> {
+    const asked = args[0] instanceof RealRequest ? args[0].url : text(args[0]);
+    const { protocol, href } = new RealURL(asked);
+    if (protocol === "file:") {
+      return deny(`tried to fetch ${href}: use Deno.readFile(), which \`allow_read\` can grant`);
+    }
+    return apply(realFetch, undefined, args);
+  }
   const RealWebSocket = WebSocket;
   const replaced: Record<string, unknown> = {
     Deno: facade,
     console,
     navigator: Object.freeze({ language: "en", languages: ["en"], userAgent: "Deno" }),
-    fetch: watched(realFetch as (...args: unknown[]) => unknown, undefined, "reach", "allow_net"),
+    fetch: watched(safeFetch, undefined, "reach", "allow_net"),
     WebSocket: function (...args: unknown[]): unknown {
       try {
         return Reflect.construct(RealWebSocket, args);
       } catch (error) {
         if (isRefusal(error)) {
-          refused(`tried to reach ${target(args[0])}: not granted; add \`allow_net\` if it must`);
+          advise(`tried to reach ${target(args[0])}`, "allow_net", target(args[0]), error);
         }
         throw error;
       }
@@ -236,6 +286,9 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   }
   return {
     stopTimers,
+    setReads: (paths) => {
+      reads = paths;
+    },
     listen: (kind, listener) => apply(addListener, globalThis, [kind, listener]),
   };
 }

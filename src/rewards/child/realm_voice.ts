@@ -18,6 +18,8 @@ export interface RealmVoice {
   deny(line: string): never;
   /** Whether the runtime's permissions refused it. */
   isRefusal(error: unknown): boolean;
+  /** Records a refusal with the grant that would allow it. */
+  advise(attempt: string, grant: string, item: string, error?: unknown): void;
   /** The target of a call: a path, a URL, a host and port. */
   target(value: unknown): string;
   /** Calls the runtime and records a refusal by its permissions. */
@@ -38,7 +40,13 @@ export function makeRealmVoice(): RealmVoice {
   const send = scope.postMessage.bind(scope) as (message: RealmReport) => void;
   const NotCapable = Deno.errors.NotCapable;
   const text = String;
-  const { slice } = String.prototype;
+  const { slice, match, includes } = String.prototype;
+  const grants: Record<string, string> = {
+    __proto__: null as never,
+    net: "allow_net",
+    read: "allow_read",
+    env: "allow_env",
+  };
   const cut = (line: string, length: number): string => apply(slice, line, [0, length]) as string;
 
   let lines = 0;
@@ -66,6 +74,33 @@ export function makeRealmVoice(): RealmVoice {
   function isRefusal(error: unknown): boolean {
     return error instanceof NotCapable;
   }
+  /**
+   * The runtime names what it refused, which may differ from what was asked for: another grant, or the
+   * host of a redirect.
+   */
+  function advise(attempt: string, grant: string, item: string, error?: unknown): void {
+    try {
+      const found = apply(match, text((error as Error | undefined)?.message ?? ""), [
+        /^Requires (\w+) access to "([^"]{1,300})"/,
+      ]) as string[] | null;
+      // What the realm itself denied was recorded then.
+      if (error !== undefined && found === null) return;
+      if (found !== null) {
+        const named = grants[found[1]];
+        if (named === undefined) {
+          return refused(
+            `${attempt}: it needs ${found[1]} access, which nothing in the config grants`,
+          );
+        }
+        grant = named;
+        if (found[1] === "net") item = found[2];
+      }
+    } catch {
+      // The error object may throw.
+    }
+    const named = apply(includes, attempt, [item]) ? "" : ` for ${cut(item, 200)}`;
+    refused(`${attempt}: not granted; add \`${grant}\`${named} if it must`);
+  }
   function target(value: unknown): string {
     try {
       if (typeof value === "string" || value instanceof URL) return text(value);
@@ -89,7 +124,7 @@ export function makeRealmVoice(): RealmVoice {
     return (...args: unknown[]): unknown => {
       const note = (error: unknown): never => {
         if (isRefusal(error)) {
-          refused(`tried to ${verb} ${target(args[0])}: not granted; add \`${grant}\` if it must`);
+          advise(`tried to ${verb} ${target(args[0])}`, grant, target(args[0]), error);
         }
         throw error;
       };
@@ -105,5 +140,5 @@ export function makeRealmVoice(): RealmVoice {
     lines = 0;
     refusals = 0;
   }
-  return { send, print, describe, refused, deny, isRefusal, target, watched, nextCall };
+  return { send, print, describe, refused, deny, advise, isRefusal, target, watched, nextCall };
 }

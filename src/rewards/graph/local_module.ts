@@ -4,7 +4,7 @@ import type { ModuleKind, ModuleSource } from "../child/protocol.ts";
 const MAX_FILE_BYTES = 16 << 20;
 
 /** Path of a `file:` URL. @throws {TypeError} if it names another machine. */
-function pathOf(url: URL): string {
+export function filePath(url: URL): string {
   if (url.hostname !== "" && url.hostname !== "localhost") {
     throw new TypeError(`it lies on another machine (${url.hostname})`);
   }
@@ -38,11 +38,11 @@ export async function readLocalModule(
   folder: URL | null,
   type: string,
 ): Promise<ModuleSource> {
-  const path = pathOf(url);
+  const path = filePath(url);
   const outside = (): Error =>
     new Error(
       `it lies outside the module's own folder${
-        folder === null ? "" : ` ${pathOf(folder)}`
+        folder === null ? "" : ` ${filePath(folder)}`
       }; move it there, or read it with \`allow_read\``,
     );
   if (folder !== null && !url.href.startsWith(folder.href)) throw outside();

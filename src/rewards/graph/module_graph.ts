@@ -6,7 +6,8 @@
  * process that has no permissions.
  */
 import { builtinText } from "./builtin_module.ts";
-import { readLocalModule } from "./local_module.ts";
+import { cleanLine, cleanText } from "../../clean_text.ts";
+import { filePath, readLocalModule } from "./local_module.ts";
 import type { ImportRequest, ModuleSource, Resolutions } from "../child/protocol.ts";
 import type { RemoteModules } from "./remote_module.ts";
 
@@ -23,8 +24,8 @@ export class RewardModuleError extends Error {
     message: string,
     options: { refused?: string[]; integrity?: string; cause?: unknown } = {},
   ) {
-    super(message, { cause: options.cause });
-    this.refused = options.refused ?? [];
+    super(cleanText(message), { cause: options.cause });
+    this.refused = (options.refused ?? []).map((line) => cleanLine(line, 800));
     this.integrity = options.integrity ?? null;
   }
 }
@@ -43,8 +44,8 @@ export interface GraphOptions {
   entry: URL;
   /** The entry is one of this library's own rewards. */
   builtin: boolean;
-  /** Whether it may read its own folder. It then sees its real URL and not a made-up one. */
-  showPaths: boolean;
+  /** Whether an absolute path is granted for reading. */
+  mayRead(path: string): boolean;
   /** Fetches remote modules; null if that is not granted. */
   remote: RemoteModules | null;
 }
@@ -56,12 +57,14 @@ export class ModuleGraph {
   /** Every module, once, under the URLs that the child sees. */
   readonly sources: ModuleSource[] = [];
   /** The target of each import. */
-  readonly resolutions: Resolutions = {};
+  readonly resolutions: Resolutions = Object.create(null);
   /** Whether any module is remote. */
   hasRemote = false;
   #options: GraphOptions;
   /** URL of the module's own folder. */
   #folder = "";
+  /** Whether it may read its own folder. It then sees its real URL and not a made-up one. */
+  #showPaths = false;
   #known = new Set<string>();
   #bytes = 0;
 
@@ -85,6 +88,8 @@ export class ModuleGraph {
       });
     });
     graph.#folder = new URL("./", entry.url).href;
+    graph.#showPaths = graph.#folder.startsWith("file:") && !options.builtin &&
+      options.mayRead(filePath(new URL(graph.#folder)));
     graph.entry = graph.#shown(entry.url);
     let found = [graph.#add(entry)!];
     while (found.length > 0) {
@@ -108,7 +113,7 @@ export class ModuleGraph {
     const lines = await Promise.all(this.sources.map(async ({ url, kind, source }) => {
       const bytes = typeof source === "string" ? new TextEncoder().encode(source) : source;
       const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-      const folder = this.#options.showPaths ? this.#folder : SHOWN_FOLDER;
+      const folder = this.#showPaths ? this.#folder : SHOWN_FOLDER;
       const name = url.startsWith(folder) ? url.slice(folder.length) : url;
       return `${name} ${kind} ${new Uint8Array(digest).toHex()}\n`;
     }));
@@ -128,12 +133,12 @@ export class ModuleGraph {
 
   #shown(url: string): string {
     const local = url.startsWith("file:") || this.#options.builtin;
-    if (this.#options.showPaths || !local || !url.startsWith(this.#folder)) return url;
+    if (this.#showPaths || !local || !url.startsWith(this.#folder)) return url;
     return SHOWN_FOLDER + url.slice(this.#folder.length);
   }
 
   #real(shown: string): string {
-    if (this.#options.showPaths || !shown.startsWith(SHOWN_FOLDER)) return shown;
+    if (this.#showPaths || !shown.startsWith(SHOWN_FOLDER)) return shown;
     return this.#folder + shown.slice(SHOWN_FOLDER.length);
   }
 
@@ -148,7 +153,7 @@ export class ModuleGraph {
       // A literal import() is refused only when the module executes it.
       if (dynamic) return null;
       const why = error instanceof Error ? error.message : String(error);
-      const line = `tried to import ${specifier.slice(0, 300)}: ${why}`;
+      const line = cleanLine(`tried to import ${cleanLine(specifier, 200)}: ${why}`, 800);
       throw new RewardModuleError(
         `Cannot load reward module ${this.#options.name}: it ${line}`,
         { refused: [line], cause: error },
@@ -192,7 +197,7 @@ export class ModuleGraph {
       if (url.protocol === "file:") {
         if (!from.startsWith("file:")) throw new Error("a remote module cannot import local files");
         const module = await readLocalModule(url, new URL(this.#folder), type);
-        this.#refuseRaw(type);
+        this.#refuseRaw(type, filePath(new URL(module.url)));
         return module;
       }
       specifier = url.href;
@@ -203,7 +208,7 @@ export class ModuleGraph {
           "it is remote; state the `integrity` of the module's whole graph to allow it",
         );
       }
-      this.#refuseRaw(type);
+      this.#refuseRaw(type, null);
       this.hasRemote = true;
       return await remote.read(specifier, type, from);
     }
@@ -215,10 +220,14 @@ export class ModuleGraph {
     );
   }
 
-  /** To import a file as text or bytes is to read a file, which needs a grant. */
-  #refuseRaw(type: string): void {
-    if ((type === "text" || type === "bytes") && !this.#options.showPaths) {
-      throw new Error(`files as ${type} are not part of a module; add \`allow_read\` if it must`);
+  /** To import a file as text or bytes is to read a file, which needs a grant for this file. */
+  #refuseRaw(type: string, path: string | null): void {
+    if (type !== "text" && type !== "bytes") return;
+    if (path === null) throw new Error(`a remote file cannot be imported as ${type}`);
+    if (!this.#options.mayRead(path)) {
+      throw new Error(
+        `files as ${type} are not part of a module; grant ${path} with \`allow_read\` if it must`,
+      );
     }
   }
 }

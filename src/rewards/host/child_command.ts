@@ -1,7 +1,7 @@
 /** The command line and environment of a child process. */
 import { childEntry } from "../child/program.ts";
 import { findSystemWalls, wallPrefix } from "./system_walls.ts";
-import type { SandboxGrants } from "../types.ts";
+import { mayConnect, mayRead, type ResolvedGrants } from "./sandbox_grants.ts";
 
 /** A command that starts a child with exactly the given grants. */
 export interface ChildCommand {
@@ -9,6 +9,8 @@ export interface ChildCommand {
   args: string[];
   env: Record<string, string>;
   cwd: string;
+  /** Whether the kernel kills the child when this process ends. */
+  endsWithParent: boolean;
 }
 
 /** Thrown if this process lacks a permission that the sandbox needs. */
@@ -16,31 +18,25 @@ export class SandboxPermissionError extends Error {
   override name = "SandboxPermissionError";
 }
 
-function allow(flag: string, granted: string[] | boolean | undefined): string[] {
+function allow(flag: string, granted: true | readonly string[]): string[] {
   if (granted === true) return [`--allow-${flag}`];
-  if (!Array.isArray(granted) || granted.length === 0) return [`--deny-${flag}`];
-  for (const item of granted) {
-    if (item === "" || item.includes(",")) {
-      throw new TypeError(
-        `Cannot grant ${flag} ${JSON.stringify(item)}: want one name without commas`,
-      );
-    }
-  }
-  return [`--allow-${flag}=${granted.join(",")}`];
+  return granted.length === 0 ? [`--deny-${flag}`] : [`--allow-${flag}=${granted.join(",")}`];
 }
 
 /** Builds the command. @throws {SandboxPermissionError} if this process lacks permissions */
-export async function childCommand(grants: SandboxGrants): Promise<ChildCommand> {
-  const memoryMb = grants.memoryMb ?? 512;
+export async function childCommand(grants: ResolvedGrants): Promise<ChildCommand> {
+  const { memoryMb } = grants;
   const env: Record<string, string> = {
     DENO_WEBGPU_BACKEND: "none",
     DENO_NO_UPDATE_CHECK: "1",
     // No folder can be created below a device file: the child keeps no cache and no storage.
     DENO_DIR: Deno.build.os === "windows" ? "NUL\\none" : "/dev/null/none",
     NO_COLOR: "1",
+    // One time zone and locale: scores do not depend on the machine, and a module does not learn them.
+    TZ: "UTC",
+    LC_ALL: "C",
   };
-  const network = grants.allowNet === true ||
-    (Array.isArray(grants.allowNet) && grants.allowNet.length > 0);
+  const network = mayConnect(grants);
   // Variables that the runtime itself needs; the module does not see them.
   const runtime = [
     ...(Deno.build.os === "windows" ? ["SystemRoot"] : []),
@@ -48,8 +44,8 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
   ].filter((name) =>
     Deno.permissions.querySync({ name: "env", variable: name }).state === "granted"
   );
-  for (const name of [...runtime, ...(grants.allowEnv ?? [])]) {
-    const value = Deno.env.get(name);
+  for (const name of [...runtime, ...grants.env]) {
+    const value = Object.hasOwn(env, name) ? undefined : Deno.env.get(name);
     if (value !== undefined) env[name] = value;
   }
   const args = [
@@ -63,10 +59,14 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
     "--cached-only",
     "--no-code-cache",
     "--node-modules-dir=none",
-    `--v8-flags=--max-old-space-size=${Math.max(memoryMb, 64)},--single-threaded-gc`,
-    ...allow("net", grants.allowNet),
-    ...allow("read", grants.allowRead),
-    ...allow("env", grants.allowEnv),
+    `--v8-flags=--max-old-space-size=${Math.max(memoryMb, 64)},--single-threaded-gc,` +
+    "--disallow-code-generation-from-strings",
+    ...allow("net", grants.net),
+    ...allow(
+      "read",
+      grants.read === true ? true : [...new Set([...grants.read, ...grants.readAsStated])],
+    ),
+    ...allow("env", grants.env),
     "--deny-write",
     "--deny-run",
     "--deny-sys",
@@ -83,10 +83,22 @@ export async function childCommand(grants: SandboxGrants): Promise<ChildCommand>
       { cause: error },
     );
   }
-  const prefix = wallPrefix(await findSystemWalls(), { memoryMb, network });
-  const [program, ...rest] = [...prefix, deno, ...args];
-  // A module that may read files can use relative paths.
-  const bare = Deno.build.os === "windows" ? env.SystemRoot ?? "C:\\" : "/";
-  const cwd = grants.allowRead ? Deno.cwd() : bare;
-  return { program, args: rest, env, cwd };
+  const walls = await findSystemWalls();
+  const [program, ...rest] = [...wallPrefix(walls, grants), deno, ...args];
+  return {
+    program,
+    args: rest,
+    env,
+    cwd: workingDirectory(grants, env.SystemRoot),
+    endsWithParent: walls.setpriv !== null,
+  };
+}
+
+/** The user's working directory if it is granted or holds a granted path, for relative paths. */
+function workingDirectory(grants: ResolvedGrants, systemRoot: string | undefined): string {
+  const bare = Deno.build.os === "windows" ? systemRoot ?? "C:\\" : "/";
+  if (grants.read !== true && grants.read.length === 0) return bare;
+  const cwd = Deno.realPathSync(Deno.cwd());
+  const holds = grants.read !== true && grants.read.some((path) => mayRead({ read: [cwd] }, path));
+  return holds || mayRead(grants, cwd) ? cwd : bare;
 }

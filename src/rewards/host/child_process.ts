@@ -1,14 +1,16 @@
 /** One child process: a new `deno run` with the guard on its main thread, and the channel to it. */
 import type { ChildCommand } from "./child_command.ts";
 import { childPreamble } from "../child/program.ts";
-import { makeCodec } from "../child/codec.ts";
+import { SMALL_ANSWER, withNotes } from "./answer_limits.ts";
+import { keep, letGo } from "./keeper.ts";
+import { type CodecLimits, makeCodec } from "../child/codec.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { type Frames, makeFrames } from "../child/frames.ts";
 import type { GuardMessage, HostMessage } from "../child/protocol.ts";
 
 /** How a child ended. */
 export interface ChildDeath {
-  reason: "timeout" | "memory" | "busy" | "crash" | "flood" | "closed";
+  reason: "timeout" | "processor" | "memory" | "busy" | "crash" | "flood" | "closed";
   /** In words, for the log. */
   detail: string;
   refused: string[];
@@ -47,6 +49,16 @@ export class SandboxChild {
   #stderrTail = "";
   #memoryBytes: number;
   #watch: ReturnType<typeof setInterval> | undefined;
+  /** Bounds of the answer that is awaited. */
+  #limits: CodecLimits = SMALL_ANSWER;
+  /** Whether it may be stopped: the kernel or the keeper kills it when this process ends. */
+  #mayStop = false;
+  #stopped = false;
+  #reader: FrameReader | null = null;
+  /** Encoded size of the last answer. */
+  answerBytes = 0;
+  /** Whether it ended while a request waited for its answer. */
+  endedInCall = false;
 
   private constructor(process: Deno.ChildProcess, memoryMb: number) {
     this.#process = process;
@@ -62,6 +74,11 @@ export class SandboxChild {
     return this.#process.pid;
   }
 
+  /** How it ended, or null. */
+  get death(): ChildDeath | null {
+    return this.#death;
+  }
+
   /** Whether the process is not known to have ended. */
   get alive(): boolean {
     return this.#death === null;
@@ -74,7 +91,7 @@ export class SandboxChild {
    */
   static async start(
     command: ChildCommand,
-    limits: { memoryMb: number; allowNet: boolean },
+    memoryMb: number,
     timeoutMs: number,
   ): Promise<SandboxChild> {
     let process: Deno.ChildProcess;
@@ -98,29 +115,41 @@ export class SandboxChild {
       }
       throw error;
     }
-    const child = new SandboxChild(process, limits.memoryMb);
+    const child = new SandboxChild(process, memoryMb);
     const magic = crypto.getRandomValues(new Uint8Array(16));
     const key = crypto.getRandomValues(new Uint8Array(32));
     child.#frames = await makeFrames(magic, key, 0);
     child.#listen(magic);
     child.#write(childPreamble(magic, key));
     child.#watchMemory();
-    await child.request({ type: "limits", ...limits }, timeoutMs);
+    await child.request({ type: "limits", memoryMb }, timeoutMs);
+    child.#mayStop = Deno.build.os !== "windows" &&
+      (command.endsWithParent || await keep(child.pid));
     return child;
   }
 
   /**
    * Sends a message and waits for the guard's answer.
    *
+   * The process is stopped (SIGSTOP) when it has loaded its module and when it has answered a call,
+   * and continued by the next request: between calls it uses no processor time.
+   *
    * @throws {ChildDeathError} if the process ends first, or is killed because it took too long
    */
-  async request(message: HostMessage, timeoutMs: number): Promise<GuardMessage> {
+  async request(
+    message: HostMessage,
+    timeoutMs: number,
+    limits: CodecLimits = SMALL_ANSWER,
+  ): Promise<GuardMessage> {
     if (this.#waiting !== null) throw new Error("a sandbox child takes one request at a time");
     if (this.#death !== null) throw new ChildDeathError(this.#death);
     const payload = codec.encode(message);
     const waiting = Promise.withResolvers<GuardMessage>();
     this.#waiting = waiting;
     this.#noiseBytes = 0;
+    this.#limits = limits;
+    this.#reader!.maxFrameBytes = withNotes(limits).bytes + 64;
+    this.#continue();
     this.#sending = this.#sending.then(async () => this.#write(await this.#frames.seal(payload)));
     // The guard watches the time too and reports more; this timer is for a guard that cannot.
     const timer = setTimeout(
@@ -132,6 +161,27 @@ export class SandboxChild {
     } finally {
       clearTimeout(timer);
       this.#waiting = null;
+      if (message.type === "link" || message.type === "call") this.#stop();
+    }
+  }
+
+  #stop(): void {
+    if (!this.#mayStop || this.#stopped || this.#death !== null) return;
+    this.#signal("SIGSTOP");
+    this.#stopped = true;
+  }
+
+  #continue(): void {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    this.#signal("SIGCONT");
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.#process.kill(signal);
+    } catch {
+      // It has already ended; `dead` gives the reason.
     }
   }
 
@@ -153,12 +203,9 @@ export class SandboxChild {
     if (this.#death !== null) return;
     this.#death = { reason, detail, refused };
     clearInterval(this.#watch);
-    try {
-      this.#process.kill("SIGKILL");
-    } catch {
-      // It has already ended.
-    }
+    this.#signal("SIGKILL");
     this.#writer.abort().catch(() => {});
+    this.endedInCall = this.#waiting !== null;
     this.#waiting?.reject(new ChildDeathError(this.#death));
   }
 
@@ -167,6 +214,7 @@ export class SandboxChild {
     this.kill("closed", "the sandbox was closed");
     this.#process.ref();
     await this.dead;
+    await letGo(this.pid);
   }
 
   #write(bytes: Uint8Array): void {
@@ -174,12 +222,14 @@ export class SandboxChild {
   }
 
   #listen(magic: Uint8Array): void {
-    const reader = new FrameReader(magic, {
+    const reader = this.#reader = new FrameReader(magic, {
       sealed: (part) => {
         const opening = this.#frames.open(part);
         this.#opening = this.#opening.then(async () => {
           try {
-            this.#take(codec.decode(await opening) as GuardMessage);
+            const payload = await opening;
+            this.answerBytes = payload.length;
+            this.#take(codec.decode(payload, withNotes(this.#limits)) as GuardMessage);
           } catch {
             this.kill("crash", "it tampered with its channel");
           }
@@ -234,7 +284,10 @@ export class SandboxChild {
       try {
         const resident = Number(Deno.readTextFileSync(`/proc/${this.pid}/statm`).split(" ")[1]) *
           4096;
-        if (resident > this.#memoryBytes * 1.1) this.kill("memory", "over its memory limit");
+        if (resident > this.#memoryBytes * 1.1) {
+          const [used, most] = [resident, this.#memoryBytes].map((n) => Math.round(n / 2 ** 20));
+          this.kill("memory", `${used} MB of ${most} MB, seen from outside`);
+        }
       } catch {
         clearInterval(this.#watch);
       }
@@ -247,6 +300,7 @@ export class SandboxChild {
     // Its last output may still be in the pipe: leave a moment to read it.
     if (this.#death === null) await new Promise((resolve) => setTimeout(resolve, 20));
     await this.#opening;
+    letGo(this.pid);
     const how = status.signal === null ? `code ${status.code}` : status.signal;
     const memory = /out of memory|allocation failed|OOM/i.test(this.#stderrTail);
     this.kill(

@@ -9,8 +9,6 @@ export interface FrameEvents {
   noise(bytes: Uint8Array): void;
 }
 
-const MAX_FRAME_BYTES = 1 << 30;
-
 /** Takes chunks of any size and emits frames and noise in order. */
 export class FrameReader {
   #magic: Uint8Array;
@@ -19,6 +17,8 @@ export class FrameReader {
   #length = 0;
   /** Number of buffered bytes at which to search again. */
   #want: number;
+  /** Largest sealed part. The owner lowers it to what it can expect. */
+  maxFrameBytes = 1 << 30;
 
   constructor(magic: Uint8Array, events: FrameEvents) {
     this.#magic = magic;
@@ -44,7 +44,7 @@ export class FrameReader {
         return;
       }
       const size = new DataView(bytes.buffer, bytes.byteOffset).getUint32(16);
-      if (size > MAX_FRAME_BYTES) throw new TypeError(`frame of ${size} bytes`);
+      if (size > this.maxFrameBytes) throw new TypeError(`frame of ${size} bytes`);
       this.#want = FRAME_HEADER_BYTES + size;
       if (bytes.length < this.#want) return;
       this.#events.sealed(bytes.slice(FRAME_HEADER_BYTES, this.#want));

@@ -2,7 +2,11 @@
 import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
 import { type ModuleGraph, RewardModuleError } from "../graph/module_graph.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
+import type { ResolvedGrants } from "./sandbox_grants.ts";
 import type { ImportRequest, ModuleSource } from "../child/protocol.ts";
+
+/** Functions of a module that are used. */
+const MAX_FUNCTIONS = 64;
 
 /** Lets a child parse modules and return their imports. @throws {RewardModuleError} if it fails */
 export async function parse(
@@ -26,19 +30,35 @@ export async function link(
   child: SandboxChild,
   specifier: string,
   graph: ModuleGraph,
-  timeoutMs: number,
+  grants: ResolvedGrants,
 ): Promise<{ names: string[]; printed: string[]; refused: string[] }> {
   const { entry, resolutions } = graph;
-  const answer = await child.request({ type: "link", entry, resolutions, timeoutMs }, timeoutMs);
+  const reads = grants.read === true ? true : [...grants.read];
+  const timeoutMs = grants.startTimeoutMs;
+  const order = { type: "link", entry, resolutions, reads, timeoutMs } as const;
+  const answer = await child.request(order, timeoutMs);
   if (answer.type !== "linked") return child.broken();
-  const refused = answer.refused.map((line) => cleanLine(line));
+  const refused = answer.refused.map((line) => cleanLine(line, 600));
   if (answer.error !== null) {
     throw new RewardModuleError(
       `Cannot load reward module ${specifier}: ${cleanLine(answer.error, 500)}`,
       { refused },
     );
   }
-  const names = answer.names.filter((name) => /^[A-Za-z_$][\w$]{0,63}$/.test(name)).slice(0, 64);
+  const usable = answer.names.filter((name) =>
+    /^[A-Za-z_$][\w$]{0,63}$/.test(name) && name !== "__proto__"
+  );
+  const names = [...new Set(usable)].slice(0, MAX_FUNCTIONS);
+  const unused = answer.names.filter((name) => !names.includes(name));
+  if (unused.length > 0) {
+    refused.push(cleanLine(
+      `exports ${answer.names.length} functions; ${unused.length} of them are not used: want ` +
+        `${MAX_FUNCTIONS} at most, with plain names of up to 64 letters: ${
+          unused.slice(0, 5).map((name) => cleanLine(name, 64)).join(", ")
+        }`,
+      600,
+    ));
+  }
   return { names, printed: cleanLines([...answer.printed, ...child.takeNoise()]), refused };
 }
 
@@ -62,6 +82,10 @@ export function deathText(
       return timeoutMs === null
         ? "it was not ready in time"
         : `late: it took more than ${timeoutMs} ms; raise timeout_ms if it must`;
+    case "processor":
+      return timeoutMs === null
+        ? `it was stopped: ${death.detail}`
+        : `late: ${death.detail} of ${timeoutMs} ms; raise timeout_ms if it must`;
     case "memory":
       return `over its memory: ${death.detail}; raise memory_mb if it must`;
     default:

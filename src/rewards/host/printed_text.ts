@@ -1,19 +1,7 @@
-/** Makes a module's text safe to show: no control characters, limited in length. */
+/** Makes a module's text safe to show, and limits how much of it is shown. */
+import { cleanLine } from "../../clean_text.ts";
 
-/** C0 and C1 controls, format characters (bidirectional overrides, zero widths), separators, surrogates. */
-const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
-/** Complete terminal escape sequences; others lose only their escape character. */
-const ESCAPE_SEQUENCE = new RegExp(
-  String.raw`(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?`,
-  "g",
-);
-
-/** One printed line, cut to `limit` characters. */
-export function cleanLine(line: string, limit = 300): string {
-  const clean = line.slice(0, limit * 8).replaceAll(ESCAPE_SEQUENCE, "").replaceAll("\t", " ")
-    .replaceAll(CONTROL, "");
-  return clean.length > limit ? `${clean.slice(0, limit)}…` : clean;
-}
+export { cleanLine };
 
 /** At most `lines` cleaned lines of the output; the last states how many were cut. */
 export function cleanLines(printed: string[], lines = 20): string[] {
@@ -21,4 +9,45 @@ export function cleanLines(printed: string[], lines = 20): string[] {
     .map((line) => cleanLine(line)).filter((line) => line.trim() !== "");
   if (all.length <= lines) return all;
   return [...all.slice(0, lines), `… and ${all.length - lines} more lines`];
+}
+
+/** Lines of one module that a run shows. */
+const PRINTED_LINES = 200;
+/** Different refusals of one module that a run shows. */
+const REFUSED_LINES = 50;
+
+/**
+ * Shows what a module prints and is refused, within a budget for the whole run. A module cannot fill
+ * the log, nor push the trainer's own warnings out of it. Equal refusals are shown once.
+ */
+export class ModuleLog {
+  readonly #write: (line: string) => void;
+  #printed = 0;
+  #refused = new Set<string>();
+
+  /** `write` gets each line. */
+  constructor(write: (line: string) => void) {
+    this.#write = write;
+  }
+
+  /** Shows lines under the name of a function or module. */
+  tell(name: string, printed: readonly string[], refused: readonly string[]): void {
+    const label = cleanLine(name, 80);
+    for (const line of printed) {
+      if (this.#printed >= PRINTED_LINES) break;
+      this.#write(`[reward ${label}] ${cleanLine(line)}`);
+      if (++this.#printed === PRINTED_LINES) {
+        this.#write(`[reward ${label}] … its further output is not shown`);
+      }
+    }
+    for (const line of refused) {
+      const shown = `reward ${label} ${cleanLine(line)}`;
+      if (this.#refused.has(shown) || this.#refused.size >= REFUSED_LINES) continue;
+      this.#refused.add(shown);
+      this.#write(shown);
+      if (this.#refused.size === REFUSED_LINES) {
+        this.#write(`reward ${label}: its further refusals are not shown`);
+      }
+    }
+  }
 }

@@ -1,17 +1,14 @@
 /** A sandboxed module: its checked graph and its pool of processes. */
 import { asModuleError, deathText, link, parse } from "./loading.ts";
 import { type ChildDeath, ChildDeathError, type SandboxChild } from "./child_process.ts";
+import { answerLimits, scoreLimits } from "./answer_limits.ts";
+import { ChildPool, type Place } from "./child_pool.ts";
 import { makeCodec } from "../child/codec.ts";
 import { ModuleGraph, RewardModuleError } from "../graph/module_graph.ts";
 import { locate } from "../graph/module_place.ts";
 import { cleanLine, cleanLines } from "./printed_text.ts";
 import { RemoteModules } from "../graph/remote_module.ts";
-import {
-  DEFAULT_TIMEOUT_MS,
-  PARSE_TIMEOUT_MS,
-  resolveGrants,
-  startTimeout,
-} from "./sandbox_grants.ts";
+import { mayRead, PARSE_TIMEOUT_MS, type ResolvedGrants, resolveGrants } from "./sandbox_grants.ts";
 import { startChild } from "./start_child.ts";
 import type { SandboxGrants } from "../types.ts";
 
@@ -22,8 +19,13 @@ export interface CallOutcome {
   /** The reason if it failed, else null. */
   error: string | null;
   timedOut: boolean;
+  /** Whether the process that answered the call before had ended by itself since then. */
+  endedBefore: boolean;
   /** Milliseconds from when a process was free. */
   ms: number;
+  /** Encoded sizes. */
+  argumentBytes: number;
+  answerBytes: number;
   printed: string[];
   refused: string[];
 }
@@ -44,13 +46,6 @@ export interface StartOptions {
   anyIntegrity?: boolean;
 }
 
-/** One place of the pool. Its process is replaced when it ends. */
-interface Slot {
-  child: Promise<SandboxChild>;
-  /** Whether a call uses it. */
-  busy: boolean;
-}
-
 /** A loaded module; see {@linkcode RewardSandbox} and {@linkcode SandboxedFunctions}. */
 export class SandboxedModule implements AsyncDisposable {
   /** Its name in the config. */
@@ -61,22 +56,17 @@ export class SandboxedModule implements AsyncDisposable {
   readonly integrity: string;
   /** What it printed and was refused while it was loaded. */
   readonly loading: { printed: string[]; refused: string[] };
-  #grants: SandboxGrants;
-  #graph: ModuleGraph;
-  #slots: Slot[];
-  #free: ((slot: Slot) => void)[] = [];
-  /** Every process of this module that is not known to have ended. */
-  #children = new Set<SandboxChild>();
+  #grants: ResolvedGrants;
+  #pool: ChildPool;
   /** What happened between calls; the next call reports it. */
   #notices: string[] = [];
-  #closed = false;
 
   private constructor(parts: {
     specifier: string;
     names: string[];
     integrity: string;
     loading: { printed: string[]; refused: string[] };
-    grants: SandboxGrants;
+    grants: ResolvedGrants;
     graph: ModuleGraph;
     first: SandboxChild;
   }) {
@@ -85,17 +75,14 @@ export class SandboxedModule implements AsyncDisposable {
     this.integrity = parts.integrity;
     this.loading = parts.loading;
     this.#grants = parts.grants;
-    this.#graph = parts.graph;
-    const count = Math.max(1, Math.min(64, Math.floor(parts.grants.processes ?? 1)));
-    this.#children.add(parts.first);
-    this.#slots = [this.#slot(Promise.resolve(parts.first))];
-    for (let i = 1; i < count; i++) this.#slots.push(this.#slot(this.#start()));
+    const { specifier, graph, grants } = parts;
+    const start = () => startAgain(specifier, graph, grants);
+    this.#pool = new ChildPool(start, parts.first, grants.processes);
   }
 
-  /** Ids of the processes that are there now. */
-  async pids(): Promise<number[]> {
-    const children = await Promise.allSettled(this.#slots.map(({ child }) => child));
-    return children.flatMap((child) => child.status === "fulfilled" ? [child.value.pid] : []);
+  /** Ids of the current processes. */
+  pids(): Promise<number[]> {
+    return this.#pool.pids();
   }
 
   /**
@@ -114,7 +101,6 @@ export class SandboxedModule implements AsyncDisposable {
     const { entry, builtin, remote } = locate(specifier, options.base);
     const stated = grants.integrity;
     const mayFetch = remote || stated !== undefined || options.anyIntegrity === true;
-    const startMs = startTimeout(resolved);
     const attempt = async (useCache: boolean): Promise<SandboxedModule> => {
       const fetcher = mayFetch ? new RemoteModules(resolved.cacheDir, entry, useCache) : null;
       const child = await startChild(resolved).catch(
@@ -123,9 +109,14 @@ export class SandboxedModule implements AsyncDisposable {
         },
       );
       try {
-        const showPaths = Boolean(resolved.allowRead);
         const graph = await ModuleGraph.walk(
-          { name: specifier, entry, builtin, showPaths, remote: fetcher },
+          {
+            name: specifier,
+            entry,
+            builtin,
+            mayRead: (path) => mayRead(resolved, path),
+            remote: fetcher,
+          },
           async (modules) => await parse(child, specifier, modules, PARSE_TIMEOUT_MS),
         );
         const integrity = await graph.integrity();
@@ -136,7 +127,7 @@ export class SandboxedModule implements AsyncDisposable {
           }
           throw new RewardModuleError(
             `Cannot load reward module ${specifier}: its integrity is ${integrity}, the config wants ${stated}; ` +
-              "nothing of it was run. Where the change is wanted, read it and put the new line in",
+              "nothing of it was run. If you want the change, read the module and put the new line in",
             { integrity },
           );
         }
@@ -148,7 +139,7 @@ export class SandboxedModule implements AsyncDisposable {
           );
         }
         await fetcher?.keep();
-        const linked = await link(child, specifier, graph, startMs);
+        const linked = await link(child, specifier, graph, resolved);
         return new SandboxedModule({
           specifier,
           integrity,
@@ -183,124 +174,105 @@ export class SandboxedModule implements AsyncDisposable {
     if (!this.names.includes(name)) {
       throw new TypeError(`Cannot call ${name} of ${this.specifier}: it exports ${this.names}`);
     }
-    if (this.#closed) throw new Error(`Cannot call ${name}: ${this.specifier} was closed`);
-    const timeoutMs = options.timeoutMs ?? this.#grants.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    if (this.#pool.closed) throw new Error(`Cannot call ${name}: ${this.specifier} was closed`);
+    const timeoutMs = options.timeoutMs ?? this.#grants.timeoutMs;
     const encoded = args instanceof Uint8Array ? args : encodeArguments(args);
-    const slot = await this.#take();
+    const place = await this.#pool.take();
     const call: Call = { name, encoded, timeoutMs, scores: options.scores ?? -1 };
     try {
-      const first = await this.#attempt(slot, call);
+      const first = await this.#attempt(place, call);
       if (first.death !== "busy") return first;
       // It was killed for what it did before this call. The module loses a process and not a score.
       this.#notices.push(`ended between calls: ${first.error}`);
-      return await this.#attempt(slot, call);
+      return { ...await this.#attempt(place, call), endedBefore: true };
     } finally {
-      this.#give(slot);
+      this.#pool.give(place);
     }
   }
 
-  /** One call in the process of a slot; starts another process if that one ends. */
+  /** One call in the process of a place. */
   async #attempt(
-    slot: Slot,
+    place: Place,
     { name, encoded, timeoutMs, scores }: Call,
   ): Promise<CallOutcome & { death: ChildDeath["reason"] | null }> {
     const started = performance.now();
     let child: SandboxChild | undefined;
+    let endedBefore = false;
     try {
-      child = await slot.child;
+      const taken = await this.#pool.childOf(place);
+      child = taken.child;
+      endedBefore = taken.ended !== null;
+      if (endedBefore) this.#notices.push(`ended between calls: ${cleanLine(taken.ended!)}`);
       const began = performance.now();
       const id = nextCall++;
+      const limits = scores >= 0 ? scoreLimits(scores) : answerLimits(encoded.length);
       const answer = await child.request(
-        { type: "call", id, name, args: encoded, scores, timeoutMs },
+        { type: "call", id, name, args: encoded, scores, limits, timeoutMs },
         timeoutMs,
+        limits,
       );
       if (answer.type !== "result" || answer.id !== id) return child.broken();
+      this.#pool.count(!endedBefore);
       return {
         value: answer.error === null ? answer.value : undefined,
         error: answer.error === null ? null : cleanLine(answer.error, 500),
         timedOut: false,
+        endedBefore,
         ms: performance.now() - began,
+        argumentBytes: encoded.length,
+        answerBytes: child.answerBytes,
         printed: cleanLines([...answer.printed, ...child.takeNoise()]),
-        refused: [...this.#notices.splice(0), ...answer.refused.map((line) => cleanLine(line))],
+        refused: this.#refused(answer.refused),
         death: null,
       };
     } catch (error) {
       if (!(error instanceof ChildDeathError || error instanceof RewardModuleError)) throw error;
       const death = error instanceof ChildDeathError ? error.death : null;
+      this.#pool.count(false);
       return {
         value: undefined,
         error: cleanLine(deathText(death, error.message, timeoutMs), 500),
-        timedOut: death?.reason === "timeout",
+        timedOut: death?.reason === "timeout" || death?.reason === "processor",
+        endedBefore,
         ms: performance.now() - started,
+        argumentBytes: encoded.length,
+        answerBytes: 0,
         printed: cleanLines(child?.takeNoise() ?? []),
-        refused: (death?.refused ?? []).map((line) => cleanLine(line)),
+        refused: this.#refused(death?.refused ?? []),
         death: death?.reason ?? null,
       };
-    } finally {
-      if (!this.#closed && child?.alive !== true) this.#fill(slot, this.#start());
     }
   }
 
+  #refused(lines: readonly string[]): string[] {
+    return [...this.#notices.splice(0), ...lines.map((line) => cleanLine(line, 600))];
+  }
+
   /** Ends all processes. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.all([...this.#children].map((child) => child.close()));
-    await Promise.allSettled(this.#slots.map(async ({ child }) => await (await child).close()));
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 
   /** As {@linkcode close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
 
-  #slot(child: Promise<SandboxChild>): Slot {
-    const slot: Slot = { child, busy: false };
-    this.#fill(slot, child);
-    return slot;
-  }
-
-  /** Puts a process in a place, and another one when it ends between two calls. */
-  #fill(slot: Slot, child: Promise<SandboxChild>): void {
-    slot.child = child;
-    child.then(async (started) => {
-      const { detail } = await started.dead;
-      if (slot.child !== child || slot.busy || this.#closed) return;
-      this.#notices.push(`ended between calls: ${cleanLine(detail)}`);
-      this.#fill(slot, this.#start());
-    }).catch(() => {});
-  }
-
-  /** A further process, from the bytes that were checked at the start. */
-  async #start(): Promise<SandboxChild> {
-    const startMs = startTimeout(this.#grants);
-    const child = await startChild(this.#grants);
-    if (this.#closed) {
-      await child.close();
-      return child;
-    }
-    this.#children.add(child);
-    child.dead.then(() => this.#children.delete(child));
-    try {
-      await parse(child, this.specifier, this.#graph.sources, PARSE_TIMEOUT_MS);
-      await link(child, this.specifier, this.#graph, startMs);
-      return child;
-    } catch (error) {
-      await child.close();
-      throw asModuleError(this.specifier, error);
-    }
-  }
-
-  #take(): Promise<Slot> {
-    const slot = this.#slots.find(({ busy }) => !busy);
-    if (slot === undefined) return new Promise((resolve) => this.#free.push(resolve));
-    slot.busy = true;
-    return Promise.resolve(slot);
-  }
-
-  #give(slot: Slot): void {
-    const next = this.#free.shift();
-    if (next !== undefined) next(slot);
-    else slot.busy = false;
+/** A further process, from the bytes that were checked at the start. */
+async function startAgain(
+  specifier: string,
+  graph: ModuleGraph,
+  grants: ResolvedGrants,
+): Promise<SandboxChild> {
+  const child = await startChild(grants);
+  try {
+    await parse(child, specifier, graph.sources, PARSE_TIMEOUT_MS);
+    await link(child, specifier, graph, grants);
+    return child;
+  } catch (error) {
+    await child.close();
+    throw asModuleError(specifier, error);
   }
 }
 

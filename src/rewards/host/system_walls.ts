@@ -2,8 +2,10 @@
  * Kernel walls: restrictions that the operating system can add to a child. They are found at run
  * time and never required. On Linux: a separate network namespace (`unshare`), SIGKILL for the child
  * when its parent ends and no new privileges (`setpriv`), and limits on data, files and core dumps
- * (`prlimit`).
+ * (`prlimit`), and the files and system calls that are left (`perl`, see `kernel_filter.ts`).
  */
+import { filterCommand, filterIsKnown } from "./kernel_filter.ts";
+import { mayConnect, type ResolvedGrants } from "./sandbox_grants.ts";
 
 /** The programs that were found. {@linkcode describeSystemWalls} puts them in words, for `doctor`. */
 export interface SystemWalls {
@@ -13,9 +15,11 @@ export interface SystemWalls {
   setpriv: string | null;
   /** Path of `prlimit` if it exists: resource limits. */
   prlimit: string | null;
+  /** Path of `perl` if it exists: Landlock and seccomp. */
+  perl?: string | null;
 }
 
-const NONE: SystemWalls = { unshare: null, setpriv: null, prlimit: null };
+const NONE: SystemWalls = { unshare: null, setpriv: null, prlimit: null, perl: null };
 const FOLDERS = ["/usr/bin", "/bin", "/usr/sbin"];
 let found: Promise<SystemWalls> | undefined;
 let proven = false;
@@ -39,12 +43,14 @@ export function wallsHold(): void {
 /** Tries each wall with a small Deno program and keeps those that work. */
 export async function proveSystemWalls(): Promise<SystemWalls> {
   const there = await findSystemWalls();
-  const names = ["unshare", "setpriv", "prlimit"] as const;
+  const names = ["unshare", "setpriv", "prlimit", "perl"] as const;
   const kept = { ...NONE };
   await Promise.all(names.map(async (name) => {
     const alone = { ...NONE, [name]: there[name] };
-    const prefix = wallPrefix(alone, { memoryMb: 0, network: false });
-    if (prefix.length > 0 && await runs(prefix)) kept[name] = there[name];
+    const prefix = wallPrefix(alone, { memoryMb: 0, net: [], read: [] });
+    if (prefix.length > 0 && await runs(prefix)) {
+      kept[name] = there[name] ?? null;
+    }
   }));
   found = Promise.resolve(kept);
   proven = true;
@@ -58,8 +64,9 @@ export function assumeSystemWalls(walls: SystemWalls): void {
 }
 
 async function look(): Promise<SystemWalls> {
-  const [unshare, setpriv, prlimit] = await Promise.all(
-    ["unshare", "setpriv", "prlimit"].map(async (name) => {
+  const [unshare, setpriv, prlimit, perl] = await Promise.all(
+    ["unshare", "setpriv", "prlimit", "perl"].map(async (name) => {
+      if (name === "perl" && !filterIsKnown()) return null;
       for (const folder of FOLDERS) {
         const path = `${folder}/${name}`;
         if (await Deno.stat(path).then(({ isFile }) => isFile, () => false)) return path;
@@ -67,7 +74,7 @@ async function look(): Promise<SystemWalls> {
       return null;
     }),
   );
-  return { unshare, setpriv, prlimit };
+  return { unshare, setpriv, prlimit, perl };
 }
 
 /** Whether Deno, with a worker as in a child, runs behind a prefix. */
@@ -99,10 +106,11 @@ async function runs([program, ...args]: string[]): Promise<boolean> {
  */
 export function wallPrefix(
   walls: SystemWalls,
-  limits: { memoryMb: number; network: boolean },
+  grants: Pick<ResolvedGrants, "memoryMb" | "net" | "read">,
 ): string[] {
+  const network = mayConnect(grants);
   const prefix: string[] = [];
-  if (walls.unshare !== null && !limits.network) {
+  if (walls.unshare !== null && !network) {
     prefix.push(walls.unshare, "--user", "--net", "--ipc");
   }
   if (walls.setpriv !== null) {
@@ -110,9 +118,11 @@ export function wallPrefix(
   }
   if (walls.prlimit !== null) {
     // Two V8 isolates reserve about 1.1 GB of address space that counts as data before it is used.
-    const data = (limits.memoryMb * 2 + 2048) * 2 ** 20;
+    const data = (grants.memoryMb * 2 + 2048) * 2 ** 20;
     prefix.push(walls.prlimit, "--core=0", "--fsize=0", "--nofile=256", `--data=${data}`);
   }
+  // Last: it refuses the system calls of the others.
+  if (walls.perl) prefix.push(...filterCommand(walls.perl, { read: grants.read, network }));
   return prefix;
 }
 
@@ -145,5 +155,32 @@ export async function describeSystemWalls(): Promise<string[]> {
       "no written files, no cores, bounded data segment",
       "memory is bounded by the guard and the host alone (util-linux adds kernel limits)",
     ),
+    line(
+      walls.perl ?? null,
+      "perl",
+      await filterWords(walls.perl ?? null),
+      "files and system calls are closed by Deno's permissions alone (Perl adds Landlock and seccomp)",
+    ),
   ];
+}
+
+/** What the kernel has of the filter. */
+async function filterWords(perl: string | null): Promise<string> {
+  if (perl === null) return "";
+  const [program, ...args] = filterCommand(perl, { read: [], network: false }, "probe");
+  const { stdout } = await new Deno.Command(program, {
+    args,
+    clearEnv: true,
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const found = new TextDecoder().decode(stdout).split(" ");
+  return [
+    found.includes("landlock")
+      ? "Landlock leaves a reward process the runtime's files and what is granted"
+      : "this kernel has no Landlock",
+    found.includes("seccomp")
+      ? "seccomp lets it neither listen nor start processes"
+      : "this kernel has no seccomp",
+  ].join("; ");
 }

@@ -9,11 +9,12 @@ const all = {
   unshare: "/usr/bin/unshare",
   setpriv: "/usr/bin/setpriv",
   prlimit: "/usr/bin/prlimit",
+  perl: "/usr/bin/perl",
 };
-const none = { unshare: null, setpriv: null, prlimit: null };
+const none = { unshare: null, setpriv: null, prlimit: null, perl: null };
 
 Deno.test("wallPrefix() enters the namespace before it sets the parent-death signal, which entering clears", () => {
-  const prefix = wallPrefix(all, { memoryMb: 512, network: false });
+  const prefix = wallPrefix(all, { memoryMb: 512, net: [], read: [] });
   assert(prefix.indexOf(all.unshare) === 0);
   assert(prefix.indexOf(all.setpriv) > 0);
   assert(prefix.indexOf(all.prlimit) > prefix.indexOf(all.setpriv));
@@ -21,17 +22,17 @@ Deno.test("wallPrefix() enters the namespace before it sets the parent-death sig
 });
 
 Deno.test("wallPrefix() keeps the network for a module that was granted it", () => {
-  assert(!wallPrefix(all, { memoryMb: 512, network: true }).includes(all.unshare));
+  assert(!wallPrefix(all, { memoryMb: 512, net: ["example.com"], read: [] }).includes(all.unshare));
 });
 
 Deno.test("wallPrefix() uses only what exists", () => {
-  assertEquals(wallPrefix(none, { memoryMb: 512, network: false }), []);
+  assertEquals(wallPrefix(none, { memoryMb: 512, net: [], read: [] }), []);
 });
 
 Deno.test("describeSystemWalls() describes what each wall does, or what its absence costs", async () => {
   const lines = await describeSystemWalls();
   const walls = await findSystemWalls();
-  assertEquals(lines.length, Deno.build.os === "linux" ? 3 : 1);
+  assertEquals(lines.length, Deno.build.os === "linux" ? 4 : 1);
   assertEquals(
     lines.filter((line) => /: no \w+: /.test(line)).length,
     Deno.build.os === "linux" ? Object.values(walls).filter((path) => path === null).length : 0,
