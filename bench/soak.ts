@@ -174,7 +174,7 @@ if (import.meta.main) {
     `${steps} steps, ${(clock() - began).toFixed(0)} processor seconds; memory in MiB`,
   );
   const still = growing(levels);
-  if (still.length > 0) throw new Error(`Memory is not level: ${still.join(", ")} still grows.`);
+  if (still.length > 0) throw new Error(`Memory is not level: ${still.join(", ")} still grows`);
   console.log(
     `level: between steps ${GROWING} and ${steps} nothing grew by ${mebibytes(SLACK_BYTES)} MiB`,
   );

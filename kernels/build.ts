@@ -23,7 +23,7 @@ async function compiler(): Promise<string[]> {
     }
   }
   throw new Error(
-    "Cannot build the kernels: no Zig compiler found. `pip install ziglang`, or set ZIG to its command.",
+    "Cannot build the kernels: no Zig compiler found. `pip install ziglang`, or set ZIG to its command",
   );
 }
 
@@ -76,7 +76,7 @@ async function main(): Promise<void> {
     if (foreign.length > 0) {
       throw new Error(
         `The ${name} module would write over its host's heap: ${foreign.join("; ")}. ` +
-          "Keep kernels free of globals, tables and constant arrays.",
+          "Keep kernels free of globals, tables and constant arrays",
       );
     }
     console.error(`${name}: ${bytes.length} bytes`);

@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import { type ModelBatch, type ModelInputs, toModelBatch } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { initializeWeights } from "../model/initialize.ts";
@@ -132,8 +133,8 @@ export function benchBatch(
 ): ModelBatch & { images: tf.Tensor4D } {
   const inputs = benchInputs(config, rows, tokens);
   const labels = inputs.inputIds.map((ids) =>
-    ids.map((_, i) => i < config.mp_image_token_length ? -100 : ids[(i + 1) % tokens]).map((id) =>
-      id === config.lm_base_vocab_size ? 0 : id
+    ids.map((_, i) => i < config.mp_image_token_length ? IGNORED_LABEL : ids[(i + 1) % tokens]).map(
+      (id) => id === config.lm_base_vocab_size ? 0 : id,
     )
   );
   const batch = toModelBatch({ ...inputs, labels }, config);

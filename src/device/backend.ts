@@ -67,7 +67,7 @@ async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
   }, 3);
   clearGpuErrors(); // Those of a device before.
   if (!await tf.setBackend("webgpu")) {
-    throw new Error(`tfjs could not start on the adapter "${gpu.info.description}".`);
+    throw new Error(`Cannot start tfjs on the adapter "${gpu.info.description}"`);
   }
   await tf.ready();
   const backend: ActiveBackend = {
@@ -130,7 +130,7 @@ async function start(choice: BackendChoice): Promise<ActiveBackend> {
     if ("reason" in gpu) {
       throw new Error(
         `Cannot start the webgpu backend: ${gpu.reason}. Install a GPU driver (on Debian ` +
-          "`apt install mesa-vulkan-drivers` gives a software adapter), or use --backend wasm.",
+          "`apt install mesa-vulkan-drivers` gives a software adapter), or use --backend wasm",
       );
     }
     const kind = gpu.info.software ? "a software adapter" : "a hardware adapter";

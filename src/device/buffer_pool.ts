@@ -91,7 +91,7 @@ export class BufferPool {
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
     if (this.#disposed) return;
     const key = this.#used.get(buffer);
-    if (key === undefined) throw new Error("Cannot release a buffer: it is not in use.");
+    if (key === undefined) throw new Error("Cannot release a buffer: it is not in use");
     const size = Math.floor(key / USAGES);
     this.#used.delete(buffer);
     this.numBytesUsed -= size;

@@ -110,7 +110,7 @@ async function captureMemory(
   if (memory === undefined) {
     throw new Error(
       "Cannot reach the wasm backend's heap: tfjs instantiated no module with an exported memory; " +
-        "use the tfjs-backend-wasm version that deno.json pins.",
+        "use the tfjs-backend-wasm version that deno.json pins",
     );
   }
   return memory;
@@ -167,7 +167,7 @@ export async function startWasmBackend(): Promise<WasmHeap> {
   }
   await import("@tensorflow/tfjs-backend-wasm");
   const memory = await captureMemory(async () => {
-    if (!await tf.setBackend("wasm")) throw new Error("tfjs could not start its wasm backend.");
+    if (!await tf.setBackend("wasm")) throw new Error("Cannot start the wasm backend of tfjs");
     await tf.ready();
   }, unsharedReason() === null);
   const backend = tf.backend() as WasmBackend;

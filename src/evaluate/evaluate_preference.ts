@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreferenceExample } from "../data/rows/formats.ts";
 import { readBack } from "../device/read_back.ts";
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import { joinRows, labelledAnswer, packRows, type Sequence } from "../model/branches.ts";
 import type { LoadedModel } from "../generate/load_model.ts";
@@ -72,7 +73,7 @@ async function answerLogProbs(
   return pairs.flatMap(({ sequences }) =>
     sequences.map(({ labels }) => {
       let sum = 0;
-      for (let i = 0; i < labels.length; i++) if (labels[i] !== -100) sum += values[at++];
+      for (let i = 0; i < labels.length; i++) if (labels[i] !== IGNORED_LABEL) sum += values[at++];
       return sum;
     })
   );

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import type { ImageTiles, ModelBatch } from "../model/batch.ts";
 import { batchRows, type PackedRow } from "../model/branches.ts";
 import type { VLMConfig } from "../vlm_config.ts";
@@ -81,7 +82,7 @@ interface Packed {
 function packOne(prompt: readonly number[]): Packed {
   const row: PackedRow = {
     inputIds: [...prompt],
-    labels: new Array<number>(prompt.length).fill(-100),
+    labels: new Array<number>(prompt.length).fill(IGNORED_LABEL),
     positions: prompt.map((_, i) => i),
     branchStarts: new Array<number>(prompt.length).fill(0),
     prefixLength: prompt.length,
@@ -103,7 +104,7 @@ function packShared(prompts: readonly (readonly number[])[], prefixLength: numbe
     }
     return [start, inputIds.length];
   });
-  const labels = new Array<number>(inputIds.length).fill(-100);
+  const labels = new Array<number>(inputIds.length).fill(IGNORED_LABEL);
   return { row: { inputIds, labels, positions, branchStarts, prefixLength, images: [] }, branches };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 
@@ -143,7 +144,7 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
   const mask = inputs.attentionMask ? same("attentionMask", inputs.attentionMask) : null;
   const labels = inputs.labels ? same("labels", inputs.labels) : null;
   for (const label of labels ?? []) {
-    if (label !== -100 && !(label >= 0 && label < config.lm_vocab_size)) {
+    if (label !== IGNORED_LABEL && !(label >= 0 && label < config.lm_vocab_size)) {
       throw new TypeError(
         `Cannot use label ${label}: want −100, which is not counted, or a token id below ` +
           `${config.lm_vocab_size}`,
@@ -189,6 +190,6 @@ export function countTokens(
 /** Positions of the labels that are not −100, [M]. */
 export function labelledRows(labels: ArrayLike<number>): Int32Array {
   const rows: number[] = [];
-  for (let row = 0; row < labels.length; row++) if (labels[row] !== -100) rows.push(row);
+  for (let row = 0; row < labels.length; row++) if (labels[row] !== IGNORED_LABEL) rows.push(row);
   return Int32Array.from(rows);
 }

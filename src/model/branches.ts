@@ -7,6 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { imagesToTensor, type ImageTiles, type ModelBatch } from "./batch.ts";
 import type { VLMConfig } from "../vlm_config.ts";
@@ -24,7 +25,7 @@ export interface Sequence {
 export function labelledAnswer(prompt: readonly number[], answer: readonly number[]): Sequence {
   const inputIds = [...prompt, ...answer];
   const labels = inputIds.map((_, t) =>
-    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : -100
+    t + 1 >= prompt.length && t + 1 < inputIds.length ? inputIds[t + 1] : IGNORED_LABEL
   );
   return { inputIds, labels };
 }
@@ -46,7 +47,7 @@ export interface PackedRow {
  * Tokens up to the last label. Later tokens predict nothing, and no earlier token attends to them.
  */
 function usedLength({ labels }: Sequence): number {
-  for (let i = labels.length - 1; i >= 0; i--) if (labels[i] !== -100) return i + 1;
+  for (let i = labels.length - 1; i >= 0; i--) if (labels[i] !== IGNORED_LABEL) return i + 1;
   return labels.length; // nothing is labelled: who asks wants the tokens
 }
 
@@ -57,8 +58,8 @@ function sharedLength(sequences: readonly Sequence[]): number {
   for (; length < first.inputIds.length; length++) {
     const id = first.inputIds[length];
     const same = (sequence: Sequence) =>
-      sequence.inputIds[length] === id && sequence.labels[length] === -100;
-    if (first.labels[length] !== -100 || !others.every(same)) break;
+      sequence.inputIds[length] === id && sequence.labels[length] === IGNORED_LABEL;
+    if (first.labels[length] !== IGNORED_LABEL || !others.every(same)) break;
   }
   return length;
 }
@@ -94,7 +95,7 @@ export function packBranches(
   const [first] = sequences;
   const row = {
     inputIds: Array.from(first.inputIds).slice(0, prefixLength),
-    labels: new Array<number>(prefixLength).fill(-100),
+    labels: new Array<number>(prefixLength).fill(IGNORED_LABEL),
     positions: Array.from({ length: prefixLength }, (_, i) => i),
     branchStarts: new Array<number>(prefixLength).fill(0),
   };
@@ -174,7 +175,7 @@ export function batchRows(
   const B = rows.length;
   const T = Math.max(...rows.map((row) => row.inputIds.length));
   const inputIds = new Int32Array(B * T).fill(padTokenId);
-  const labels = new Int32Array(B * T).fill(-100);
+  const labels = new Int32Array(B * T).fill(IGNORED_LABEL);
   const positions = new Int32Array(B * T);
   const branchStarts = new Int32Array(B * T);
   const ends = new Int32Array(B * T);

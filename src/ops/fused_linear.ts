@@ -89,12 +89,12 @@ function checkShapes(x: tf.Tensor, weight: Weight, branch: LowRankBranch | undef
   if (a[1] !== I || b[0] !== O || a[0] !== b[1]) {
     throw new Error(
       `Cannot add a side branch of A [${a}] and B [${b}] to a linear layer [${weight.shape}]: ` +
-        `they must be [r, ${I}] and [${O}, r].`,
+        `they must be [r, ${I}] and [${O}, r]`,
     );
   }
   if (input !== undefined && input.shape.join() !== x.shape.join()) {
     throw new Error(
-      `Cannot add a side branch: its input is [${input.shape}], the layer's is [${x.shape}].`,
+      `Cannot add a side branch: its input is [${input.shape}], the layer's is [${x.shape}]`,
     );
   }
 }

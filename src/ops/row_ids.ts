@@ -7,7 +7,7 @@
 export function checkRowIds(ids: Int32Array, rows: number): void {
   for (const id of ids) {
     if (id < 0 || id >= rows) {
-      throw new RangeError(`Cannot take row ${id}: the table has ${rows} rows.`);
+      throw new RangeError(`Cannot take row ${id}: the table has ${rows} rows`);
     }
   }
 }

@@ -3,11 +3,9 @@
  *
  * @module
  */
+import { IGNORED_LABEL } from "../ignored_label.ts";
 import { imageString, type TileGrid } from "./image_string.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
-
-/** Label of a position that the loss ignores (PyTorch's `ignore_index`). */
-export const IGNORED_LABEL = -100;
 
 /** One conversation as ids. All lists have the same length T. */
 export interface ChatExample {

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { defaultExtraTokens } from "../../src/vlm_config.ts";
-import { ChatExampleBuilder, IGNORED_LABEL, splitTurns } from "../../src/text/chat_example.ts";
+import { IGNORED_LABEL } from "../../src/ignored_label.ts";
+import { ChatExampleBuilder, splitTurns } from "../../src/text/chat_example.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 
 const user = (content: string) => ({ role: "user", content });

@@ -69,7 +69,7 @@ export class SkippedRows {
     throw new DataError(
       `Cannot use ${count} of ${this.#total} rows, more than ${MAX_SKIPPED_SHARE * 100} %:\n${
         summariseSkipped(rows, 3)
-      }\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function.`,
+      }\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function`,
     );
   }
 

@@ -179,7 +179,7 @@ export class AttentionLayout {
    */
   mask(): tf.Tensor4D {
     if (this.rowOffsets !== null) {
-      throw new Error("Cannot mask joined rows: ask for row(b).mask().");
+      throw new Error("Cannot mask joined rows: ask for row(b).mask()");
     }
     if (this.#mask === null) {
       const { batch, queries, keys } = this;
@@ -204,7 +204,7 @@ export class AttentionLayout {
     if (wanted[0] === batch && wanted[1] === queries && wanted[2] === keys) return;
     throw new Error(
       `Cannot attend: the layout is for [${wanted.join(", ")}], the tensors are ` +
-        `[${batch}, ${queries}, ${keys}] (batch, queries, keys).`,
+        `[${batch}, ${queries}, ${keys}] (batch, queries, keys)`,
     );
   }
 

@@ -123,7 +123,7 @@ class GradientMap {
 
 function goBack(node: TapeNode, names: readonly string[], map: GradientMap): void {
   if (node.gradient === undefined) {
-    throw new Error(`Cannot go back through ${node.kernelName}: it has no gradient.`);
+    throw new Error(`Cannot go back through ${node.kernelName}: it has no gradient`);
   }
   const gradients = node.gradient(node.outputs.map((output) => map.get(output.id)));
   const ids = names.map((name) => node.inputs[name].id);
@@ -137,7 +137,7 @@ function goBack(node: TapeNode, names: readonly string[], map: GradientMap): voi
     if (!tf.util.arraysEqual(gradient.shape, input.shape)) {
       throw new Error(
         `Cannot go back through ${node.kernelName}: the gradient of ${name} is [${gradient.shape}], ` +
-          `the input [${input.shape}].`,
+          `the input [${input.shape}]`,
       );
     }
     map.add(input.id, gradient);

@@ -57,7 +57,7 @@ function register<Tools>(op: FusedOp<Tools>, backendName: string): void {
     outputsToSave: [...op.saveOutputs ?? []],
     gradFunc: (dy, saved, attrs) => {
       const { gradient, name } = (attrs as unknown as FusedAttributes<Tools>).op;
-      if (gradient === undefined) throw new Error(`${name} has no gradient.`);
+      if (gradient === undefined) throw new Error(`${name} has no gradient`);
       return gradient(Array.isArray(dy) ? dy[0] : dy, saved);
     },
   });

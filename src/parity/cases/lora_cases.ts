@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { adapterParameters } from "../../train/optimizer/parameter_groups.ts";
@@ -70,7 +71,7 @@ export async function replayLoraCases(directory: string): Promise<ParityResult[]
     const labels = inputsFrom.get("targets")!.data as Int32Array;
     const labelled = takeRows(
       values as Float32Array,
-      rowsWhere(labels, (label) => label !== -100),
+      rowsWhere(labels, (label) => label !== IGNORED_LABEL),
       model.config.lm_vocab_size,
     );
     results.push(compareNumbers(

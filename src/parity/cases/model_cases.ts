@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { toModelBatch } from "../../model/batch.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
@@ -107,7 +108,7 @@ async function compareForward(
   const mask = new Int32Array(batch.inputIds.length);
   (inputs.attentionMask as Int32Array[]).forEach((row, b) => mask.set(row, b * row.length));
   const attended = rowsWhere(mask, (value) => value === 1);
-  const labelled = rowsWhere(batch.labels!, (value) => value !== -100);
+  const labelled = rowsWhere(batch.labels!, (value) => value !== IGNORED_LABEL);
   const results: ParityResult[] = [];
   names.forEach((part, i) => {
     const actual = values[i] as Float32Array;

@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { dpoLoss } from "../../losses/dpo.ts";
 import { toModelBatch } from "../../model/batch.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
@@ -68,7 +69,9 @@ interface Sequence {
 /** The model's inputs for one sequence, unpadded: every token of the answer is a label. */
 function inputsOf({ prompt, answer, images }: Sequence, fixture: Fixture) {
   const ids = [...prompt, ...answer];
-  const labels = ids.map((_, i) => i + 1 >= prompt.length ? ids[i + 1] ?? -100 : -100);
+  const labels = ids.map((_, i) =>
+    i + 1 >= prompt.length ? ids[i + 1] ?? IGNORED_LABEL : IGNORED_LABEL
+  );
   const tiles = images !== null && fixture.has(images) ? deviceTensor(fixture, images) : null;
   return { inputIds: [ids], labels: [labels], images: tiles };
 }

@@ -45,7 +45,7 @@ export async function thumbnailUrl(picture: Picture, side = 192): Promise<string
 
 async function decode(bytes: Uint8Array) {
   const { Image } = await import("imagescript");
-  if (claimedPixels(bytes) > MAX_PIXELS) throw new RangeError("too many pixels for a thumbnail");
+  if (claimedPixels(bytes) > MAX_PIXELS) throw new RangeError("Too many pixels for a thumbnail");
   return await Image.decode(bytes);
 }
 

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Fetches the remote parts of a module graph, once, into a cache folder. */
 import type { Fetched } from "./fetched.ts";
 import { moduleSource } from "./local_module.ts";

@@ -141,7 +141,7 @@ export class SandboxChild {
     timeoutMs: number,
     limits: CodecLimits = SMALL_ANSWER,
   ): Promise<GuardMessage> {
-    if (this.#waiting !== null) throw new Error("a sandbox child takes one request at a time");
+    if (this.#waiting !== null) throw new Error("A sandbox child takes one request at a time");
     if (this.#death !== null) throw new ChildDeathError(this.#death);
     const payload = codec.encode(message);
     const waiting = Promise.withResolvers<GuardMessage>();

@@ -44,7 +44,7 @@ export class FrameReader {
         return;
       }
       const size = new DataView(bytes.buffer, bytes.byteOffset).getUint32(16);
-      if (size > this.maxFrameBytes) throw new TypeError(`frame of ${size} bytes`);
+      if (size > this.maxFrameBytes) throw new TypeError(`Frame of ${size} bytes`);
       this.#want = FRAME_HEADER_BYTES + size;
       if (bytes.length < this.#want) return;
       this.#events.sealed(bytes.slice(FRAME_HEADER_BYTES, this.#want));

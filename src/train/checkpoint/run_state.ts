@@ -54,6 +54,7 @@ async function readJson(folder: string, file: string): Promise<Record<string, un
   try {
     const value: unknown = JSON.parse(await Deno.readTextFile(`${folder}/${file}`));
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+    // deno-lint-ignore nanovlm/error-start -- a reason, which the text below takes in
     throw new Error("it is not a JSON object");
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;

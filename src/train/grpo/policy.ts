@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import type { ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
@@ -81,7 +82,7 @@ export function completionRows(
     const branches = counted.map(({ tokens }): Sequence => ({
       // Nothing is predicted from the last token.
       inputIds: [...prompt.ids, ...tokens.slice(0, -1)],
-      labels: [...new Array<number>(prompt.ids.length - 1).fill(-100), ...tokens],
+      labels: [...new Array<number>(prompt.ids.length - 1).fill(IGNORED_LABEL), ...tokens],
     }));
     if (branches.length === 0) return [];
     return packRows(branches, prompt.images, sharePrefix, model.imageTokenId);

@@ -6,6 +6,7 @@
 import { RowSkipped } from "../../data/data_error.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import type { ImageTiles } from "../../model/batch.ts";
 import { type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
 import type { ChatExample } from "../../text/chat_example.ts";
@@ -62,7 +63,7 @@ export class SFTExampleMaker {
     }
     const inputIds = chat.inputIds.slice(0, this.maxLength);
     const labels = chat.labels.slice(0, this.maxLength);
-    if (labels.every((label) => label === -100)) {
+    if (labels.every((label) => label === IGNORED_LABEL)) {
       throw new RowSkipped(`no token of an answer lies within max_seq_length ${this.maxLength}`);
     }
     return { inputIds, labels, images, row };

@@ -8,6 +8,7 @@ import { datasetFromRows } from "../../data/load_dataset.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { dynamicSize } from "../../image/dynamic_size.ts";
 import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
@@ -165,7 +166,9 @@ export async function longestExamples(
     looked += examples.length;
     const sized = examples.flatMap((one) => {
       const size = unlessSkipped(() => sizedExample(one.example, maker, processor));
-      return size === null || size.labels.every((label) => label === -100) ? [] : [{ one, size }];
+      return size === null || size.labels.every((label) => label === IGNORED_LABEL)
+        ? []
+        : [{ one, size }];
     }).slice(0, count);
     if (sized.length === 0) continue;
     const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.parts.imageTokenId);

@@ -9,6 +9,7 @@ import type { VqaExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
+import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { countTokens } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
@@ -49,7 +50,9 @@ export interface SFTParts {
 /** Label tokens of a batch. */
 function labelCount(examples: readonly SFTExample[]): number {
   let count = 0;
-  for (const { labels } of examples) for (const label of labels) if (label !== -100) count++;
+  for (const { labels } of examples) {
+    for (const label of labels) if (label !== IGNORED_LABEL) count++;
+  }
   return count;
 }
 

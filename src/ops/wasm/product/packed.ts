@@ -76,7 +76,7 @@ export function multiplyPacked(
     readonly b: PackedWeight;
   },
 ): void {
-  if (kind === "tn") throw new Error("Cannot multiply a packed weight by a transposed matrix.");
+  if (kind === "tn") throw new Error("Cannot multiply a packed weight by a transposed matrix");
   const { module } = l;
   const format = formatCode(weight);
   if (kind === "nt" && M <= FEW_ROWS && !accumulate) {

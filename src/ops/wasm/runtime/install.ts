@@ -49,7 +49,7 @@ export function kernelModule(): KernelModule | null {
  * @throws {Error} before the wasm backend has been started
  */
 export function kernelGemm(product: Gemm): void {
-  if (gemm === null) throw new Error("Cannot multiply: start the wasm backend first.");
+  if (gemm === null) throw new Error("Cannot multiply: start the wasm backend first");
   gemm(product);
 }
 

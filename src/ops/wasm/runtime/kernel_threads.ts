@@ -191,7 +191,7 @@ export function startKernelThreads(
       if (index < 0) throw new Error(`No kernel named ${name}.`);
       const width = calls[0]?.length ?? 0;
       if (busy || calls.length >= MOST_CALLS || width > MOST_PARAMETERS) {
-        throw new Error(`Cannot cut ${name} into ${calls.length} calls of ${width} parameters.`);
+        throw new Error(`Cannot cut ${name} into ${calls.length} calls of ${width} parameters`);
       }
       if (!alive) return runAlone(list[index], calls, scratch);
       Atomics.store(words, WORD.claim, -1);
@@ -216,11 +216,11 @@ export function startKernelThreads(
       if (!waitForCalls(words, calls.length, patienceMs)) {
         alive = false;
         throw new Error(
-          `Cannot finish ${name}: a thread of the kernels does not answer; set NANOVLM_THREADS=1.`,
+          `Cannot finish ${name}: a thread of the kernels does not answer; set NANOVLM_THREADS=1`,
         );
       }
       if (Atomics.load(words, WORD.failed) !== 0) {
-        throw new Error(`Cannot finish ${name}: a thread of the kernels failed in it.`);
+        throw new Error(`Cannot finish ${name}: a thread of the kernels failed in it`);
       }
     },
     stop() {

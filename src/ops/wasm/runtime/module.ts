@@ -67,7 +67,7 @@ export function loadKernelModule(
   });
   const stackPointer = instance.exports.__stack_pointer;
   if (!(stackPointer instanceof WebAssembly.Global)) {
-    throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`.");
+    throw new Error("The kernels binary exports no stack pointer; run `deno task build-kernels`");
   }
   stackPointer.value = newStack(heap) | 0;
   const kernels: Record<string, Kernel> = {};

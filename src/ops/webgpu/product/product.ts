@@ -122,7 +122,7 @@ function inRuns(product: Product): Product[] {
   const { kind, K, bias, accumulate, activated, roundsSum, roundsResult } = product;
   const { aRow = 0, bRow = 0, aColumn = 0, bColumn = 0, aColumns, bColumns } = product;
   if (roundsSum && accumulate) {
-    throw new Error(`Cannot round a sum of ${K} terms before it is added: it comes in runs.`);
+    throw new Error(`Cannot round a sum of ${K} terms before it is added: it comes in runs`);
   }
   const starts = Array.from(
     { length: Math.ceil(K / MAX_ITERATIONS) },

@@ -151,7 +151,7 @@ export class GpuLaunch {
     backend.uploadToGPU(tensor.dataId);
     backend.commandQueueOwnedIds.add(tensor.dataId);
     const { resource } = backend.tensorMap.get(tensor.dataId);
-    if (resource === null) throw new Error(`A tensor [${tensor.shape}] has no buffer.`);
+    if (resource === null) throw new Error(`A tensor [${tensor.shape}] has no buffer`);
     return resource;
   }
 

@@ -34,7 +34,7 @@ export class OperandTextures {
         `Cannot multiply: an operand of ${
           rows * TEXTURE_WIDTH * 4
         } values does not fit a texture ` +
-          `of this adapter, which holds ${most * TEXTURE_WIDTH * 4}. Lower the batch size.`,
+          `of this adapter, which holds ${most * TEXTURE_WIDTH * 4}. Lower the batch size`,
       );
     }
     const height = Math.min(most, 2 ** Math.ceil(Math.log2(rows)));
