@@ -90,7 +90,7 @@ export class GenerationRun {
     const { model } = this;
     return tf.tidy(() => {
       const hidden = state.step({ model, options: this.#pass }, embed()); // [S, C]
-      return model.logits(hidden) as tf.Tensor2D; // [S, V]
+      return model.logits(hidden, this.#pass) as tf.Tensor2D; // [S, V]
     });
   }
 

@@ -53,7 +53,7 @@ export function prefill(model: VLM, inputs: PrefillInputs, pass: PassOptions): P
       const hidden = model.decode(embeddings, batch.positions, batch.layout, cache, pass);
       const rows = hidden.reshape([B * T, -1]); // [B·T, C]
       const last = tf.gather(rows, tf.tensor1d(lastTokens, "int32")); // [P, C]
-      const first = model.logits(last) as tf.Tensor2D; // [P, V]
+      const first = model.logits(last, pass) as tf.Tensor2D; // [P, V]
       if (copies === 1) return first;
       return tf.gather(first, tf.tensor1d(promptOf, "int32")); // [S, V]
     });

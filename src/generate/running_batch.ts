@@ -182,7 +182,7 @@ export class RunningBatch {
     this.#logits = tf.tidy(() => {
       const embeddings = model.embed(Int32Array.from(next), null); // [S, C]
       const hidden = state.step({ model, options: this.#pass }, embeddings); // [S, C]
-      return model.logits(hidden) as tf.Tensor2D; // [S, V]
+      return model.logits(hidden, this.#pass) as tf.Tensor2D; // [S, V]
     });
     before.dispose();
   }

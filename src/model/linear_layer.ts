@@ -22,22 +22,13 @@ export interface ForwardContext extends ModelTensors {
 }
 
 /**
- * DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of W + scaling · B A. As in PEFT's
- * DoraLinearLayer, n gets no gradient.
+ * Row norms of W + scaling · B A, without a gradient, as in PEFT's DoraLinearLayer.
  *
- * @param dropped input of the LoRA branch if dropout is on
+ * @param base W, [out, in]
+ * @returns [out]
  */
-function decompose(
-  { loraA, loraB, scaling }: Adapter,
-  magnitude: tf.Tensor,
-  x: tf.Tensor,
-  dropped: tf.Tensor | undefined,
-  base: Weight,
-  bias: tf.Tensor | undefined,
-): tf.Tensor {
-  const y = linear(x, base, bias); // [..., out]
-  const side = scale(linear(linear(dropped ?? x, loraA), loraB), scaling); // [..., out]
-  const norms = tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
+export function mergedRowNorms({ loraA, loraB, scaling }: Adapter, base: Weight): tf.Tensor {
+  return tf.customGrad((...inputs: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const [A, B] = inputs as [tf.Tensor2D, tf.Tensor2D];
     const own = base instanceof PackedWeight ? unpackWeight(base) : base; // [out, in]
     const merged = own.add(tf.matMul(B, A).mul(scaling)); // [out, in]
@@ -46,7 +37,26 @@ function decompose(
       gradFunc: () => [tf.zerosLike(A), tf.zerosLike(B)],
     };
   })(loraA, loraB);
-  const ratio = magnitude.div(norms); // [out]
+}
+
+/**
+ * DoRA: (m / n) (y + scaling · (x Aᵀ) Bᵀ), with n the row norms of W + scaling · B A
+ * ({@linkcode mergedRowNorms}).
+ *
+ * @param dropped input of the LoRA branch if dropout is on
+ */
+function decompose(
+  adapter: Adapter,
+  magnitude: tf.Tensor,
+  x: tf.Tensor,
+  dropped: tf.Tensor | undefined,
+  base: Weight,
+  bias: tf.Tensor | undefined,
+): tf.Tensor {
+  const { loraA, loraB, scaling } = adapter;
+  const y = linear(x, base, bias); // [..., out]
+  const side = scale(linear(linear(dropped ?? x, loraA), loraB), scaling); // [..., out]
+  const ratio = magnitude.div(mergedRowNorms(adapter, base)); // [out]
   if (dropped === undefined) {
     const plain = bias ? y.sub(bias) : y;
     const scaled = plain.add(side).mul(ratio); // [..., out]

@@ -9,12 +9,12 @@ import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DropoutKeys } from "../ops/activations.ts";
 import { embedding, embeddingOnDevice, replaceRows, selectRows } from "../ops/row_ops.ts";
-import { headLogProbs } from "../ops/head.ts";
-import { linear } from "../ops/linear.ts";
+import { headEntropy, headLogProbs } from "../ops/head.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
 import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
+import { headLogits, headOperands } from "./language_head.ts";
 import {
   type DecoderInputs,
   type KeyValueCache,
@@ -169,8 +169,23 @@ export class VLM extends AdaptableModel {
    * @param hidden [..., C], after the final norm
    * @returns [..., V]
    */
-  logits(hidden: tf.Tensor): tf.Tensor {
-    return withPrecision(this.precision, () => linear(hidden, this.head));
+  logits(hidden: tf.Tensor, options: PassOptions = {}): tf.Tensor {
+    return withPrecision(this.precision, () => headLogits(this.context(options), hidden));
+  }
+
+  /**
+   * Entropies of the next token's distribution; no gradient.
+   *
+   * @param hidden [N, C], after the final norm
+   * @param temperature divides the logits
+   * @returns [N], in nats
+   */
+  entropies(hidden: tf.Tensor2D, temperature = 1): tf.Tensor1D {
+    return withPrecision(this.precision, () =>
+      tf.tidy(() => {
+        const operands = headOperands(this.context({}), hidden);
+        return headEntropy(operands.hidden, operands.head, temperature);
+      }));
   }
 
   /**
@@ -215,7 +230,7 @@ export class VLM extends AdaptableModel {
     // Skip the other rows in the last block, unless an observer wants to see them all.
     const few = rows.length <= batch.labels.length / 2 && options.observe === undefined;
     const hidden = this.hiddenStates(batch, options, imageFeatures, few ? rows : undefined);
-    return this.#labelLogProbs(hidden, batch.labels, rows, temperature, options.observeLabelled);
+    return this.#labelLogProbs(hidden, batch.labels, rows, temperature, options);
   }
 
   /** @param hidden [B, T, C], or [1, M, C] of the labelled rows alone */
@@ -224,16 +239,16 @@ export class VLM extends AdaptableModel {
     labels: Int32Array,
     rows: Int32Array,
     temperature: number,
-    observe?: PassOptions["observeLabelled"],
+    options: PassOptions = {},
   ): tf.Tensor1D {
     const states = hidden.reshape([-1, this.config.lm_hidden_dim]) as tf.Tensor2D; // [B·T, C]
     const chosen = states.shape[0] === rows.length ? states : selectRows(states, rows); // [M, C]
-    observe?.(chosen);
+    options.observeLabelled?.(chosen);
     const targets = rows.map((row) => labels[row]);
-    return withPrecision(
-      this.precision,
-      () => headLogProbs(chosen, this.head, targets, temperature),
-    ); // [M]
+    return withPrecision(this.precision, () => {
+      const operands = headOperands(this.context(options), chosen);
+      return headLogProbs(operands.hidden, operands.head, targets, temperature);
+    }); // [M]
   }
 
   /**

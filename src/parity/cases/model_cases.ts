@@ -10,7 +10,6 @@ import { toModelBatch } from "../../model/batch.ts";
 import { readSafetensors } from "../../model/safetensors/safetensors.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { visionTransformer } from "../../model/vision_transformer.ts";
-import { linear } from "../../ops/linear.ts";
 import { lossGradients, type Parameters } from "../../train/loop/gradients.ts";
 import { compareNumbers } from "../compare_numbers.ts";
 import {
@@ -99,7 +98,7 @@ async function compareForward(
     const hidden = model.hiddenStates(batch, {
       observe: (part, output) => outputs.set(part, tf.keep(output.clone())),
     });
-    const logits = linear(hidden.reshape([-1, model.config.lm_hidden_dim]), model.head);
+    const logits = model.logits(hidden.reshape([-1, model.config.lm_hidden_dim]));
     outputs.set("logits", tf.keep(logits));
   });
   const names = [...outputs.keys()];

@@ -11,8 +11,6 @@ import { joinRows, type PackedRow, packRows, type Sequence } from "../../model/b
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
 import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
-import { headEntropy } from "../../ops/head.ts";
-import { withPrecision } from "../../ops/half/precision.ts";
 import { LabelledStates, logProbGradients } from "../loop/log_prob_gradients.ts";
 import type { RolloutGroup, RolloutSequence } from "./rollout.ts";
 
@@ -132,7 +130,7 @@ export function tokenEntropies(
   states: tf.Tensor2D,
   temperature: number,
 ): tf.Tensor1D {
-  return withPrecision(model.precision, () => headEntropy(states, model.head, temperature));
+  return model.entropies(states, temperature);
 }
 
 /** A loss of log-probabilities and its gradient, both on the host. */
