@@ -8,7 +8,7 @@
 export interface Position {
   /** The file's name as the user gave it, or `--set key=value`. */
   readonly file: string;
-  /** 1-based line, where there is one. */
+  /** 1-based line, if there is one. */
   readonly line?: number;
 }
 

@@ -28,7 +28,7 @@ export function editDistance(a: string, b: string): number {
 }
 
 /**
- * The known name nearest to `name`, or undefined where nothing is near: case and the choice
+ * The known name nearest to `name`, or undefined if nothing is near: case and the choice
  * between `-` and `_` cost nothing, and at most 40 % of the name (or two letters) may differ.
  *
  * @example A misspelt key

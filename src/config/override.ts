@@ -22,7 +22,7 @@ export interface Override {
  * the key wants a string, whatever is no YAML value of the right type is taken as it stands.
  *
  * @param text `training.max_steps=5`.
- * @throws {ConfigError} where there is no `=`, no such key, or the value does not suit the key.
+ * @throws {ConfigError} if there is no `=`, no such key, or the value does not suit the key.
  */
 export function parseOverride(text: string): Override {
   const position: Position = { file: `--set ${text}` };
@@ -140,7 +140,7 @@ function aliasOf(given: string, name: string): boolean {
 /**
  * The overrides that `convert` takes: `vlm_config.KEY=VALUE` and `init_position_embedding=…`.
  *
- * @throws {ConfigError} where a key is another one, or a value does not suit its key.
+ * @throws {ConfigError} if a key is another one, or a value does not suit its key.
  */
 export function parseModelOverrides(texts: readonly string[]): {
   vlmConfig: ModelSection["vlm_config"];

@@ -13,7 +13,7 @@ export const BUILT_IN_MODULES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Why a Python module cannot be used, with the way out, or undefined where the path is no Python.
+ * Why a Python module cannot be used, with the way out, or undefined if the path is no Python.
  *
  * @param key The key that names the module.
  * @param path Its value.

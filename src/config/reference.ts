@@ -19,7 +19,7 @@ A run is one YAML file: \`deno task train sft --config FILE\`. NanoVLM-Lab's fil
 for their Python modules, whose TypeScript replacements the error names. \`--set section.key=value\`
 overrides a key; the value is YAML (\`5e-5\`, \`null\`, \`[a, b]\`). Values follow YAML 1.2, and \`5e-5\` is
 a number. A key that is not here is an error that names the file, the line and the nearest key; so is
-a wrong type. \`null\` stands only where the type says so, or for an empty section, list or mapping.
+a wrong type. \`null\` is allowed only if the type says so, or for an empty section, list or mapping.
 The filled-in config is written to \`OUTPUT_DIR/config.resolved.yaml\`.
 
 | file | what it trains |

@@ -1,6 +1,6 @@
 /**
  * Many questions about pictures to greedy answers: pictures encoded once for all their questions,
- * questions of one picture behind one prefix, rows of like length together.
+ * the questions of one picture share one prefix, rows of like length together.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** How to answer. */
 export interface AnswerOptions {
-  /** Most questions that are answered side by side; 64 by default, fewer where memory says so. */
+  /** Most questions that are answered side by side; 64 by default, fewer if memory is short. */
   readonly batchSize?: number;
   /** Longest answer, tokens; 64 by default. */
   readonly maxNewTokens?: number;

@@ -85,7 +85,7 @@ async function answerLogProbs(
  * @param loaded the model with its tokenizer and image processor
  * @param dataset a row that cannot be used is counted in its `skipped`
  * @param options `signal` ends it between two batches; the scores are then those of the pairs so far
- * @throws {DataError} where more than 10 % of the rows cannot be used
+ * @throws {DataError} if more than 10 % of the rows cannot be used
  */
 export async function evaluatePreference(
   loaded: LoadedModel,

@@ -16,9 +16,9 @@ import { chatBuilder, withPictures } from "./question_rows.ts";
 export interface ScoredAnswer {
   readonly prompt: string;
   readonly answer: string;
-  /** Weighted sum; null where no function applied. */
+  /** Weighted sum; null if no function applied. */
   readonly reward: number | null;
-  /** By function; null where it did not apply or failed. */
+  /** By function; null if it did not apply or failed. */
   readonly rewards: Readonly<Record<string, number | null>>;
 }
 
@@ -59,7 +59,7 @@ interface Asked extends TextPrompt {
   readonly example: GrpoExample;
 }
 
-/** Every column that any of the rows has, null where a row lacks it. */
+/** Every column that any of the rows has, null if a row lacks it. */
 function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
   const names = new Set(rows.flatMap(({ example }) => Object.keys(example.columns)));
   return Object.fromEntries(
@@ -74,8 +74,8 @@ function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
  * @param dataset a row that cannot be used is counted in its `skipped`
  * @param sandbox holds the reward functions
  * @param options `signal` ends it between two tokens; the means are then those of the batches so far
- * @throws {DataError} where more than 10 % of the rows cannot be used
- * @throws {RewardFailureError} where a function failed several times in a row
+ * @throws {DataError} if more than 10 % of the rows cannot be used
+ * @throws {RewardFailureError} if a function failed several times in a row
  */
 export async function evaluateRewards(
   loaded: LoadedModel,

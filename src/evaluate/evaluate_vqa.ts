@@ -63,7 +63,7 @@ const WINDOW_BATCHES = 8;
  * @param loaded the model with its tokenizer and image processor
  * @param dataset rows not split into turns; a row that cannot be used is counted in its `skipped`
  * @param options `signal` ends it between two batches; the scores are then those of the rows so far
- * @throws {DataError} where more than 10 % of the rows cannot be used
+ * @throws {DataError} if more than 10 % of the rows cannot be used
  */
 export async function evaluateVqa(
   loaded: LoadedModel,

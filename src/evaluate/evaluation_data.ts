@@ -24,7 +24,7 @@ export interface EvaluationDataOptions {
  * Loads data to measure on.
  *
  * @param path a file, folder, Hub id, or `builtin:shapes`
- * @throws {DataError} where it is missing, corrupt, or of another format
+ * @throws {DataError} if it is missing, corrupt, or of another format
  */
 export async function evaluationData<F extends DatasetFormat>(
   path: string,
@@ -44,7 +44,7 @@ const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
 /**
  * The format that the columns tell; vqa for the embedded drawings.
  *
- * @throws {DataError} where the data is missing or its columns are those of no format
+ * @throws {DataError} if the data is missing or its columns are those of no format
  */
 export async function formatOfData(path: string, split?: string): Promise<DatasetFormat> {
   if (path === BUILTIN_SHAPES) return "vqa";

@@ -39,7 +39,7 @@ export class ExactMatchTally {
   /**
    * Counts one answer.
    *
-   * @param type kind of answer, where the data says it
+   * @param type kind of answer, if the data says it
    * @returns whether it is right
    */
   add(answer: string, expected: string, type: string | null = null): boolean {
@@ -63,7 +63,7 @@ export class ExactMatchTally {
     return this.#score(null);
   }
 
-  /** By the kind of answer, in alphabetical order; empty where the data has none. */
+  /** By the kind of answer, in alphabetical order; empty if the data has none. */
   get byType(): ReadonlyMap<string, MatchScore> {
     const types = [...this.#counts.keys()].filter((type) => type !== null).sort();
     return new Map(types.map((type) => [type, this.#score(type)]));

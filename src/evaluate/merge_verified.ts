@@ -14,10 +14,10 @@ import { mergeFolder, type MergeFolderOptions } from "../model/convert/merge_fol
 /** Largest difference of a logit that passes. */
 const TOLERANCE = 1e-3;
 
-/** Text tokens of the input that both models get, behind one picture. */
+/** Text tokens of the input that both models get, after one picture. */
 const TEXT_TOKENS = 24;
 
-/** A picture of noise and random tokens behind it, the same for the same config. */
+/** A picture of noise and random tokens after it, the same for the same config. */
 function randomInputs(config: VLMConfig, imageTokenId: number) {
   const random = new RandomStream(0, "merge");
   const { vit_img_size: S, mp_image_token_length: L, lm_base_vocab_size: V } = config;
@@ -62,7 +62,7 @@ const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
  * Merges an adapter into its model and compares the logits before and after on the current backend.
  *
  * @returns the names of the merged layers and of the replaced weights, and the largest difference
- * @throws {Error} where a logit differs by more than 1e-3; a folder that is new is removed then
+ * @throws {Error} if a logit differs by more than 1e-3; a folder that is new is removed then
  */
 export async function mergeAndVerify(
   options: MergeFolderOptions,

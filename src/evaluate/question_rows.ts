@@ -56,7 +56,7 @@ export function answerType(columns: Row, turn: number): string | null {
  * Processes the pictures of a row.
  *
  * @param builder knows how many tiles a picture may have
- * @throws {RowSkipped} where one cannot be decoded or has too many tiles
+ * @throws {RowSkipped} if one cannot be decoded or has too many tiles
  */
 async function processImages(
   processor: ImageProcessor,
@@ -81,7 +81,7 @@ async function processImages(
  * counted in its `skipped`.
  *
  * @param signal ends it between two rows
- * @throws {DataError} where more than 10 % of the rows cannot be used
+ * @throws {DataError} if more than 10 % of the rows cannot be used
  */
 export async function* withPictures<E extends EncodedExample>(
   { imageProcessor }: LoadedModel,

@@ -14,7 +14,7 @@ export type ScaleRewards = typeof SCALE_REWARDS[number];
 
 /** What advantages are computed from. */
 export interface AdvantageInputs {
-  /** [P·G][F], the completions of a prompt side by side; NaN or null where a function does not apply. */
+  /** [P·G][F], the completions of a prompt side by side; NaN or null if a function does not apply. */
   rewards: readonly (readonly (number | null)[])[];
   /** G */
   numGenerations: number;
@@ -33,9 +33,9 @@ export interface AdvantageInputs {
 
 /** Advantages, what they came from, and what TRL logs. */
 export interface Advantages {
-  /** [P·G]; 0 where no function scored the completion. */
+  /** [P·G]; 0 if no function scored the completion. */
   advantages: Float64Array;
-  /** Weighted sum of each completion's rewards, [P·G]; NaN where no function scored it. */
+  /** Weighted sum of each completion's rewards, [P·G]; NaN if no function scored it. */
   rewards: Float64Array;
   /** Mean reward of each completion's group, [P·G]. */
   means: Float64Array;
@@ -61,7 +61,7 @@ function nanMean(values: ArrayLike<number>): number {
     if (count++ === 0) first = values[i];
     sum += values[i] - first;
   }
-  return first + sum / count; // NaN where count is 0
+  return first + sum / count; // NaN if count is 0
 }
 
 /** Standard deviation with n − 1 of what is not NaN; NaN with fewer than two. */
@@ -86,7 +86,7 @@ function nanStandardDeviation(values: ArrayLike<number>): number {
  *
  * A completion that no function scored takes part in no mean and gets advantage 0.
  *
- * @throws {RangeError} where the rewards are not whole groups, or one completion a group is to be
+ * @throws {RangeError} if the rewards are not whole groups, or one completion a group is to be
  *   scaled
  *
  * @example One right answer of four
@@ -151,7 +151,7 @@ export function computeAdvantages(inputs: AdvantageInputs): Advantages {
   return { advantages, rewards, means, standardDeviations, metrics };
 }
 
-/** Σ_f weight_f · value_f over the functions that apply; NaN where none of them scored. */
+/** Σ_f weight_f · value_f over the functions that apply; NaN if none of them scored. */
 function weightedSum(
   columns: readonly Float64Array[],
   weights: readonly number[],
@@ -205,7 +205,7 @@ function checkInputs(
     throw new RangeError(
       `Cannot compute advantages: completion ${ragged} has ${
         inputs.rewards[ragged].length
-      } rewards, the first has ${F}; want one a function, NaN where it does not apply`,
+      } rewards, the first has ${F}; want one a function, NaN if it does not apply`,
     );
   }
   const weights = inputs.rewardWeights;

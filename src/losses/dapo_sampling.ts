@@ -37,7 +37,7 @@ export function groupsWithSpread(rewards: ArrayLike<number>, numGenerations: num
  * @param maxLength tokens: `max_completion_length`
  * @param bufferLength tokens: `overlong_buffer_length`
  * @param factor `overlong_penalty_factor`; default 1
- * @throws {RangeError} where the buffer is not from 1 to maxLength tokens
+ * @throws {RangeError} if the buffer is not from 1 to maxLength tokens
  *
  * @example Half-way into the buffer costs half
  * ```ts

@@ -27,9 +27,9 @@ export interface DPOLossInputs {
   chosenLogProbs: ArrayLike<number>;
   /** log π_θ of the rejected answers, [B]. */
   rejectedLogProbs: ArrayLike<number>;
-  /** log π_ref of the chosen answers, [B]; may be absent where `referenceFree`. */
+  /** log π_ref of the chosen answers, [B]; may be absent if `referenceFree`. */
   refChosenLogProbs?: ArrayLike<number>;
-  /** log π_ref of the rejected answers, [B]; may be absent where `referenceFree`. */
+  /** log π_ref of the rejected answers, [B]; may be absent if `referenceFree`. */
   refRejectedLogProbs?: ArrayLike<number>;
   /** Completion tokens of the chosen answers, [B]; needed by ipo, sigmoid_norm and sft. */
   chosenLengths?: ArrayLike<number>;
@@ -68,9 +68,9 @@ export interface DPOLossOptions {
 
 /** The loss, its gradient, and what TRL logs. */
 export interface DPOLossResult {
-  /** Sum over pairs divided by the pairs of the whole batch (the mean, where this is all of it). */
+  /** Sum over pairs divided by the pairs of the whole batch (the mean, if this is all of it). */
   loss: number;
-  /** Weighted loss of each pair, [B]; null where a loss type has none a pair (aot, sft). */
+  /** Weighted loss of each pair, [B]; null if a loss type has none a pair (aot, sft). */
   losses: Float64Array | null;
   /** d loss / d chosenLogProbs, [B]; written, not added. */
   gradChosenLogProbs: Float64Array;
@@ -87,7 +87,7 @@ export interface DPOLossResult {
 /**
  * Loss, gradient and metrics of a batch of preference pairs.
  *
- * @throws {RangeError} where lengths differ or a setting is outside what its loss can use
+ * @throws {RangeError} if lengths differ or a setting is outside what its loss can use
  *
  * @example A model that equals its reference has loss log 2 and is pushed towards the chosen answer
  * ```ts

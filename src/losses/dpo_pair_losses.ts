@@ -123,7 +123,7 @@ export const dpoPairLosses: Readonly<Record<DPOPairLossType, PairLossFunction>> 
   },
 
   // Chowdhury et al., "Provably Robust DPO", arXiv 2403.00409:
-  // (−(1 − ε) log σ(z) + ε log σ(−z)) / (1 − 2ε), unbiased where a share ε of the labels is flipped.
+  // (−(1 − ε) log σ(z) + ε log σ(−z)) / (1 − 2ε), unbiased if a share ε of the labels is flipped.
   robust: ofMargin((z, { labelSmoothing: flipped }) => [
     (-(1 - flipped) * logSigmoid(z) + flipped * logSigmoid(-z)) / (1 - 2 * flipped),
     (-(1 - flipped) * sigmoid(-z) - flipped * sigmoid(z)) / (1 - 2 * flipped),

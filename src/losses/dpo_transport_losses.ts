@@ -4,8 +4,8 @@
  *
  * Melnyk et al., "Distributional Preference Alignment of LLMs via Optimal Transport",
  * arXiv 2406.05882: the k-th smallest of one set against the k-th smallest of the other, with
- * the logistic loss of their difference. Only the values are sorted; gradients go back to where each
- * value came from. Because of the sorting, k micro-batches are not one batch.
+ * the logistic loss of their difference. Only the values are sorted; gradients are sent back to the place
+ * where each value came from. Because of the sorting, k micro-batches are not one batch.
  *
  * @module
  */

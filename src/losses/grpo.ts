@@ -28,7 +28,7 @@ export interface GRPOLossInputs {
   logProbs: ArrayLike<number>;
   /** log π_old, [N, T]; null: the policy has not moved since it sampled, every ratio is 1. */
   oldLogProbs?: ArrayLike<number> | null;
-  /** log π_ref, [N, T]; needed where beta is not 0. */
+  /** log π_ref, [N, T]; needed if beta is not 0. */
   refLogProbs?: ArrayLike<number> | null;
   /** 1 for completion tokens that count, [N, T]. */
   completionMask: ArrayLike<number>;
@@ -71,7 +71,7 @@ export interface GRPOLossOptions {
   wholeBatch?: WholeBatch;
   /**
    * Only for luspo, and only to replay TRL: its mean runs over padding too (whatever the model says
-   * there) where the loss is per token. Default false.
+   * there) if the loss is per token. Default false.
    */
   luspoCountsPadding?: boolean;
 }
@@ -79,7 +79,7 @@ export interface GRPOLossOptions {
 /** The loss, its gradient, and what TRL logs. */
 export interface GRPOLossResult {
   loss: number;
-  /** d loss / d logProbs, [N, T]; written, not added; 0 where the mask is. */
+  /** d loss / d logProbs, [N, T]; written, not added; 0 if the mask is. */
   gradLogProbs: Float64Array;
   /** kl, entropy, clip_ratio/…, cispo_clip_ratio, vespo/phi_seq_mean, as far as they apply. */
   metrics: Record<string, number>;
@@ -88,7 +88,7 @@ export interface GRPOLossResult {
 /**
  * Loss, gradient and metrics of a batch of completions.
  *
- * @throws {RangeError} where sizes differ or a setting that the loss type needs is missing
+ * @throws {RangeError} if sizes differ or a setting that the loss type needs is missing
  *
  * @example The first step after sampling: every ratio is 1, the gradient is −A over tokens
  * ```ts

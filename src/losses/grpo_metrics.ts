@@ -54,7 +54,7 @@ export class GRPOMetrics {
     this.#highestShare = Math.max(this.#highestShare, highClipped / divisor);
   }
 
-  /** The metrics: entropy, kl where asked for, and the clip ratios of the loss type. */
+  /** The metrics: entropy, kl if asked for, and the clip ratios of the loss type. */
   finish(hasEntropies: boolean, hasDivergence: boolean): Record<string, number> {
     const metrics: Record<string, number> = {};
     const tokens = Math.max(this.#tokens, 1);
@@ -67,7 +67,7 @@ export class GRPOMetrics {
       metrics[this.#logs] = this.#phiSum / Math.max(this.#sequences, 1);
     } else if (this.#logs === "clip_ratio") {
       metrics["clip_ratio/low_mean"] = this.#low / clipDivisor;
-      // Infinite only where every token is masked; then nothing was clipped.
+      // Infinite only if every token is masked; then nothing was clipped.
       metrics["clip_ratio/low_min"] = Number.isFinite(this.#lowestShare) ? this.#lowestShare : 0;
       metrics["clip_ratio/high_mean"] = this.#high / clipDivisor;
       metrics["clip_ratio/high_max"] = Math.max(this.#highestShare, 0);

@@ -86,7 +86,7 @@ export function cispoSurrogate(
 }
 
 /**
- * −(4/τ)·σ(τ(r − 1))·A, with τ_pos where A > 0 and τ_neg elsewhere: a smooth gate in place of the
+ * −(4/τ)·σ(τ(r − 1))·A, with τ_pos if A > 0 and τ_neg otherwise: a smooth gate in place of the
  * clip. Gao et al., "Soft Adaptive Policy Optimization", arXiv 2511.20347, eq. 6.
  */
 export function sapoSurrogate(

@@ -14,7 +14,7 @@
  * @param entropies any shape
  * @param mask the same shape; tokens with 0 do not count
  * @param topShare `top_entropy_quantile`: 0.2 keeps the top fifth
- * @returns the threshold in nats; +∞ where no token counts
+ * @returns the threshold in nats; +∞ if no token counts
  */
 export function highEntropyThreshold(
   entropies: ArrayLike<number>,

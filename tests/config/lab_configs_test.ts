@@ -34,7 +34,7 @@ Deno.test("parseConfig() reads NanoVLM-Lab's DPO shape, both names of its loss i
   assertEquals(config.training.lr_lora, 5e-5);
 });
 
-Deno.test("parseConfig() reads NanoVLM-Lab's GRPO shape, where G does not divide the batch", () => {
+Deno.test("parseConfig() reads NanoVLM-Lab's GRPO shape, in which G does not divide the batch", () => {
   const config = parseConfig(LAB_GRPO, {
     overrides: [built("grpo"), "dataset.reward_functions_fn=builtin:reward_functions"],
   });

@@ -93,7 +93,7 @@ Deno.test("parseConfig() reports every mistake at once, in the order of the line
   ]);
 });
 
-Deno.test("parseConfig() refuses null where the key has no such value", () => {
+Deno.test("parseConfig() refuses null if the key has no such value", () => {
   const error = configFault(leastConfig("sft", "training: { max_steps: null }"));
   assertEquals(error.problems[0].text, "got null, want an integer -1 or more");
 });

@@ -15,7 +15,7 @@ Deno.test("nearestName() finds the key that was meant", () => {
   assertEquals(nearestName("learning-rate", known), "learning_rate");
 });
 
-Deno.test("nearestName() names nothing where nothing is near", () => {
+Deno.test("nearestName() names nothing if nothing is near", () => {
   assertEquals(nearestName("wandb", ["max_steps", "learning_rate"]), undefined);
   assertEquals(nearestName("x", []), undefined);
   assertEquals(nearestName("a".repeat(5000), ["max_steps"]), undefined);

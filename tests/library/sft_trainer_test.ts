@@ -154,7 +154,7 @@ Deno.test("SFTTrainer computes in the run's precision, and gives the model back 
   });
 });
 
-Deno.test("a run that fails before its first step leaves the run before where it was", async () => {
+Deno.test("a run that fails before its first step leaves the earlier run in its place", async () => {
   await temporary(async (folder) => {
     const model = await tinyModel();
     const trainDataset = await redQuestions(4);
@@ -173,7 +173,7 @@ Deno.test("a run that fails before its first step leaves the run before where it
       `${folder}/rows.jsonl`,
       JSON.stringify({ texts: [{ user: "Which colour?", assistant: "red" }] }),
     );
-    // Nobody knows how many steps there are, which shows when everything else is set up.
+    // The number of steps is not known, which shows when everything else is set up.
     await using trainer = new SFTTrainer({
       model,
       trainDataset: await loadDataset({

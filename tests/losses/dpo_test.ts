@@ -106,7 +106,7 @@ Deno.test("dpoLoss() has the right gradient under every divergence", () => {
   }
 });
 
-Deno.test("dpoLoss() stays finite where log ratios are huge", () => {
+Deno.test("dpoLoss() stays finite if log ratios are huge", () => {
   for (
     const type of ["sigmoid", "robust", "bco_pair", "nca_pair", "apo_zero", "exo_pair"] as const
   ) {

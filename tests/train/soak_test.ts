@@ -84,7 +84,7 @@ async function soak(
   assert(last.step >= 20);
 }
 
-Deno.test("500 steps on wasm leave tensors and bytes where they were after step 5", async () => {
+Deno.test("500 steps on wasm leave as many tensors and bytes as after step 5", async () => {
   await soak("wasm", 500, ["training.save_steps=250", "training.logging_steps=10"]);
 });
 

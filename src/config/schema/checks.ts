@@ -14,7 +14,7 @@ export interface Finding {
   readonly text: string;
 }
 
-/** Mistakes that stop the run, and doubts that are told and go on. */
+/** Mistakes that stop the run, and warnings that do not. */
 export interface Findings {
   readonly problems: Finding[];
   readonly warnings: Finding[];

@@ -12,7 +12,7 @@ export type BackendChoice = typeof BACKEND_CHOICES[number];
 
 /**
  * The backend that a config's `training.device` asks for. `cuda` and `mps` mean the GPU there is,
- * and the fastest CPU path where there is none; `cpu` means the fastest CPU path.
+ * and the fastest CPU path if there is none; `cpu` means the fastest CPU path.
  */
 export function backendOfDevice(device: string): BackendChoice {
   if (device === "webgpu" || device === "wasm") return device;

@@ -117,7 +117,7 @@ export const grpoKeys: Table<GRPOSection> = {
     type: nullable(number({ above: 0 })),
     default: same(null),
     source: LAB_MAIN,
-    meaning: "Two-sided clipping: the largest ratio where the advantage is negative; above " +
+    meaning: "Two-sided clipping: the largest ratio if the advantage is negative; above " +
       "`1 + epsilon`.",
   },
   scale_rewards: {
@@ -132,38 +132,37 @@ export const grpoKeys: Table<GRPOSection> = {
     type: nullable(number({ above: 0 })),
     default: same(null),
     source: LAB_GRPO,
-    meaning:
-      "SAPO's temperature where the advantage is positive; `sapo` needs it (the paper: 1.0).",
+    meaning: "SAPO's temperature if the advantage is positive; `sapo` needs it (the paper: 1.0).",
   },
   sapo_temperature_neg: {
     type: nullable(number({ above: 0 })),
     default: same(null),
     source: LAB_GRPO,
-    meaning: "SAPO's temperature elsewhere; `sapo` needs it (the paper: 1.05).",
+    meaning: "SAPO's temperature otherwise; `sapo` needs it (the paper: 1.05).",
   },
   vespo_k_pos: {
     type: number({ min: 0 }),
     default: same(2),
     source: TRL_GRPO,
-    meaning: "Exponent of VESPO's weight where the advantage is positive.",
+    meaning: "Exponent of VESPO's weight if the advantage is positive.",
   },
   vespo_lambda_pos: {
     type: number({ min: 0 }),
     default: same(3),
     source: TRL_GRPO,
-    meaning: "Decay of VESPO's weight where the advantage is positive.",
+    meaning: "Decay of VESPO's weight if the advantage is positive.",
   },
   vespo_k_neg: {
     type: number({ min: 0 }),
     default: same(3),
     source: TRL_GRPO,
-    meaning: "Exponent of VESPO's weight where the advantage is negative.",
+    meaning: "Exponent of VESPO's weight if the advantage is negative.",
   },
   vespo_lambda_neg: {
     type: number({ min: 0 }),
     default: same(2),
     source: TRL_GRPO,
-    meaning: "Decay of VESPO's weight where the advantage is negative.",
+    meaning: "Decay of VESPO's weight if the advantage is negative.",
   },
   top_entropy_quantile: {
     type: number({ min: 0, max: 1 }),

@@ -26,14 +26,13 @@ export const configTable: Table<ResolvedConfig> = {
     type: oneOf(["sft", "dpo", "grpo"]),
     default: required,
     source: "NanoVLM-Lab `rlvlm/main.py`",
-    meaning:
-      "The trainer. `train sft`, `train dpo` and `train grpo` set it where the file has none.",
+    meaning: "The trainer. `train sft`, `train dpo` and `train grpo` set it if the file has none.",
   },
   model: section(modelKeys, "The model and its adapter."),
   dataset: section(datasetKeys, "The rows and what is done to them."),
   training: section(trainingKeys, "The optimizer, the loop and its rhythm."),
-  dpo: section(dpoKeys, "Read where `training_type` is `dpo`."),
-  grpo: section(grpoKeys, "Read where `training_type` is `grpo`."),
+  dpo: section(dpoKeys, "Read if `training_type` is `dpo`."),
+  grpo: section(grpoKeys, "Read if `training_type` is `grpo`."),
   rewards: {
     type: mapOf(group(rewardKeys, { filled: false })),
     default: derived("none", () => ({})),

@@ -53,7 +53,7 @@ export const trainingKeys: Table<TrainingSection> = {
     type: number({ above: 0 }),
     default: perTrainer(3, 3, 1),
     source: LAB_MAIN,
-    meaning: "Passes over the training rows; read where `max_steps` is -1.",
+    meaning: "Passes over the training rows; read if `max_steps` is -1.",
   },
   max_steps: {
     type: integer({ min: -1 }),
@@ -263,7 +263,7 @@ export const trainingKeys: Table<TrainingSection> = {
   greater_is_better: {
     type: boolean(),
     default: derived(
-      "false where `metric_for_best_model` ends in `loss`, else true",
+      "false if `metric_for_best_model` ends in `loss`, else true",
       (config) => !config.training.metric_for_best_model.endsWith("loss"),
     ),
     source: HF_ARGUMENTS,

@@ -53,7 +53,7 @@ export function listOf<T>(type: ValueType<T>, { min = 0 } = {}): ValueType<T[]> 
   };
 }
 
-/** The first type that can read the node; its message where none can. */
+/** The first type that can read the node; its message if none can. */
 export function either<A, B>(first: ValueType<A>, second: ValueType<B>): ValueType<A | B> {
   const name = `${first.name} or ${second.name}`;
   return {

@@ -34,7 +34,7 @@ export interface ScalarNode {
   readonly kind: "scalar";
   readonly position: Position;
   readonly value: string | number | boolean | null;
-  /** The characters in the YAML, where they are known. */
+  /** The characters in the YAML, if they are known. */
   readonly written?: string;
 }
 
@@ -53,7 +53,7 @@ const MAX_DEPTH = 100;
  * @param text One YAML document.
  * @param file Its name in messages.
  * @returns The document's root; a null scalar for an empty document.
- * @throws {ConfigError} where the text is no YAML.
+ * @throws {ConfigError} if the text is no YAML.
  */
 export function parseConfigNode(text: string, file: string): ConfigNode {
   const lines = new LineCounter();

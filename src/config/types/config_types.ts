@@ -55,7 +55,7 @@ export interface DatasetSection {
   /** Old column name to new column name. */
   rename_columns: Record<string, string>;
   preprocessing_fn: string | null;
-  /** Reward modules; empty where none is set. One string in the YAML is a list of one here. */
+  /** Reward modules; empty if none is set. One string in the YAML is a list of one here. */
   reward_functions_fn: string[];
   streaming: boolean;
   split_turns: boolean;
@@ -113,7 +113,7 @@ export interface TrainingSection {
   logging_steps: number;
   logging_first_step: boolean;
   dataloader_drop_last: boolean;
-  /** Threads that decode images; null: one a core but one, where they pay. */
+  /** Threads that decode images; null: one a core but one, if they pay. */
   dataloader_num_workers: number | null;
   group_by_length: boolean;
   seed: number;
@@ -204,7 +204,7 @@ export interface RewardOptions {
   /** Names of environment variables. */
   allow_env: string[];
   processes: number;
-  /** `sha256-…` over the module's graph; needed where the module is remote. */
+  /** `sha256-…` over the module's graph; needed if the module is remote. */
   integrity: string | null;
 }
 

@@ -26,7 +26,7 @@ export interface ValueType<T> {
   readonly filled?: boolean;
 }
 
-/** How a key gets its value where the YAML has none. */
+/** How a key gets its value if the YAML has none. */
 export type Default<T> =
   | { readonly kind: "required" }
   | { readonly kind: "value"; readonly values: Readonly<Record<TrainingType, T>> }

@@ -1,6 +1,6 @@
 /**
  * A data set's examples in training order, one epoch after the other, with a cursor from which a
- * resumed run goes on.
+ * resumed run continues.
  *
  * @module
  */
@@ -15,18 +15,18 @@ export interface EncodedExample {
   readonly images: readonly EncodedImage[];
 }
 
-/** Where a run stands in its data. */
+/** The place of a run in its data. */
 export interface DataCursor {
   /** From 0. */
   epoch: number;
-  /** Examples of the epoch that are behind it, skipped ones included. */
+  /** Examples of the epoch that were read, skipped ones included. */
   index: number;
 }
 
 /** An example and the row that it comes from. */
 export interface PlacedExample<E> {
   example: E;
-  /** Examples of one row share their images; null where rows are not known (streams). */
+  /** Examples of one row share their images; null if rows are not known (streams). */
   row: number | null;
   /** File and row, for messages. */
   place: () => Promise<string>;
@@ -117,7 +117,7 @@ export class ExampleStream<E extends EncodedExample> {
    * @param dataset the examples
    * @param seed of the shuffles: the same on every machine and backend
    * @param lengthBatch group rows by length for steps of so many examples; null: all at random. A
-   *   stream, whose lengths nobody knows ahead, stays as it is
+   *   stream, whose lengths are not known, is not grouped
    */
   constructor(
     dataset: Dataset<E> | StreamingDataset<E>,
@@ -130,19 +130,19 @@ export class ExampleStream<E extends EncodedExample> {
     this.#cursor = { epoch: 0, index: 0 };
   }
 
-  /** Where the stream stands. */
+  /** The place of the stream. */
   get cursor(): DataCursor {
     return { ...this.#cursor };
   }
 
-  /** Goes on from a cursor. */
+  /** Continues from a cursor. */
   seek(cursor: DataCursor): void {
     this.#cursor = { ...cursor };
     this.#order = null;
     this.#iterator = null;
   }
 
-  /** Examples an epoch has; null where nobody knows. */
+  /** Examples an epoch has; null if it is not known. */
   get length(): number | null {
     return this.#dataset.length;
   }

@@ -59,9 +59,9 @@ export async function* examplesInOrder<E extends EncodedExample>(
  *
  * @param rows in order
  * @param dataset that they come from
- * @param make brings one into the model's form; throws `RowSkipped` where it cannot
+ * @param make brings one into the model's form; throws `RowSkipped` if it cannot
  * @param ahead how many are made at once
- * @throws {DataError} where more than 10 % of the rows cannot be used
+ * @throws {DataError} if more than 10 % of the rows cannot be used
  */
 export async function* madeAhead<E extends EncodedExample, X>(
   rows: AsyncIterable<PlacedExample<E>>,
@@ -95,7 +95,7 @@ export async function* madeAhead<E extends EncodedExample, X>(
 }
 
 /**
- * The usable examples of held-out data in batches, the last one as large as it comes.
+ * The usable examples of held-out data in batches, the last one may be smaller.
  *
  * @param dataset held out
  * @param make brings an example into the model's form; throws `RowSkipped` if it cannot

@@ -47,13 +47,13 @@ export interface StepBatches<X> {
   readonly epochEnded: boolean;
 }
 
-/** A step's work with what becomes true when the step begins. */
+/** The batches of a step, and the state of the data once the step begins. */
 interface PreparedStep<X> extends StepBatches<X> {
   /** Usable examples that were left out, since they fill no batch. */
   readonly dropped: number;
-  /** Where the data stands behind it. */
+  /** The place in the data after it. */
   readonly cursor: DataCursor;
-  /** Rows that could not be used on the way, in their order. */
+  /** Rows that were skipped, in their order. */
   readonly skipped: readonly RowSkipped[];
 }
 
@@ -63,13 +63,13 @@ interface PreparedStep<X> extends StepBatches<X> {
  */
 export class MicroBatches<E extends EncodedExample, X> {
   #stream: ExampleStream<E>;
-  /** Behind the last step that was given: what is made ahead does not count. */
+  /** The place after the last step that was returned; what is made ahead does not count. */
   #cursor: DataCursor;
   readonly #ahead = new ReadAhead<PreparedStep<X>>();
 
   /**
    * @param dataset the examples
-   * @param make brings one into the model's form; throws `RowSkipped` where it cannot
+   * @param make brings one into the model's form; throws `RowSkipped` if it cannot
    * @param options sizes
    */
   constructor(
@@ -85,7 +85,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     return new ExampleStream(this.dataset, this.options.seed, lengthBatch(this.options));
   }
 
-  /** Optimizer steps an epoch has; null where nobody knows. */
+  /** Optimizer steps an epoch has; null if it is not known. */
   get stepsPerEpoch(): number | null {
     const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
     const examples = this.#stream.length;
@@ -94,7 +94,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
   }
 
-  /** Where the data stands, in epochs. */
+  /** The place in the data, in epochs. */
   get epoch(): number {
     const { epoch, index } = this.#cursor;
     const { length } = this.#stream;
@@ -106,7 +106,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     return { ...this.#cursor };
   }
 
-  /** Goes on from a checkpoint. */
+  /** Continues from a checkpoint. */
   seek(cursor: DataCursor): void {
     this.#ahead.drop();
     this.#stream = this.#open();
@@ -118,8 +118,8 @@ export class MicroBatches<E extends EncodedExample, X> {
    * The next step's micro-batches: at least one.
    *
    * @param more whether another step follows: its work is then begun
-   * @throws {Error} where a whole epoch has no usable example, or too few for a batch that is full
-   * @throws {DataError} where more than 10 % of the rows cannot be used
+   * @throws {Error} if a whole epoch has no usable example, or too few for a batch that is full
+   * @throws {DataError} if more than 10 % of the rows cannot be used
    */
   async next(more = false): Promise<StepBatches<X>> {
     if (this.#ahead.length === 0) this.#begin();
@@ -159,7 +159,7 @@ export class MicroBatches<E extends EncodedExample, X> {
   async #make(stream: ExampleStream<E>, context: AheadContext): Promise<PreparedStep<X>> {
     const skipped: RowSkipped[] = [];
     let made = await this.#makeStep(stream, skipped, context);
-    // Every row that was left of the epoch was skipped: go on with the next one.
+    // Every row that was left of the epoch was skipped: continue with the next one.
     if (made.batches.length === 0) made = await this.#makeStep(stream, skipped, context);
     return { ...made, cursor: stream.cursor, skipped };
   }
@@ -174,7 +174,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     const examples: X[] = [];
     let ended = false;
     while (examples.length < wanted && !ended) {
-      // As many as are missing: whatever cannot be used, no row more is looked at than needed.
+      // Reads as many rows as are missing, and not one more, even if some cannot be used.
       const rows: (Promise<X | RowSkipped> | RowSkipped)[] = [], unread: RowSkipped[] = [];
       for (let missing = wanted - examples.length; missing > 0; missing--) {
         throwIfDropped();

@@ -16,7 +16,7 @@ import { untilAborted } from "../../until_aborted.ts";
  *
  * @param format what the trainer reads
  * @param signal ends the waiting for it, with its reason as the error
- * @throws {DataError} where data is missing, corrupt, or of another format
+ * @throws {DataError} if data is missing, corrupt, or of another format
  */
 export async function prepareData<F extends DatasetFormat>(
   config: ResolvedConfig,

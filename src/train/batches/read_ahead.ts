@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What a piece of work is told about itself. */
+/** What a piece of work gets. */
 export interface AheadContext {
   /** To be called once all rows are read and their pictures are with the workers. */
   readonly posted: () => void;

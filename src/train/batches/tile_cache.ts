@@ -1,6 +1,6 @@
 /**
- * Processed images, kept as long as they fit: small data sets are decoded once a run. What is not
- * kept is decoded by threads, once that takes longer than starting them.
+ * Processed images, kept as long as they fit: small data sets are decoded once a run. Other
+ * images are decoded by threads, once that takes longer than starting them.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { ImageWorkers, spareWorkers } from "../../image/image_workers.ts";
 /** What the cache holds at most, 512 MiB. */
 export const TILE_CACHE_BYTES: number = 512 * 2 ** 20;
 
-/** Decoding on the main thread for so long shows that threads are worth their start. */
+/** Threads are started once the main thread has decoded for this long. */
 const START_MS = 500;
 
 /** How images are processed. */
@@ -33,7 +33,7 @@ export class TileCache {
   readonly #workers: ImageWorkers;
   readonly #workerCount: number | null;
   readonly #entries = new Map<string, ProcessedImage[]>();
-  /** Rows that are being processed: the turns of a picture ask for it all at once. */
+  /** Rows that are being processed: several turns may ask for the same picture at once. */
   readonly #running = new Map<string, Promise<ProcessedImage[]>>();
   #bytes = 0;
   #started = false;
@@ -56,7 +56,7 @@ export class TileCache {
    *
    * @param images the row's
    * @param key names the row; null: not remembered
-   * @throws {RowSkipped} where an image cannot be used
+   * @throws {RowSkipped} if an image cannot be used
    */
   async process(images: readonly EncodedImage[], key: string | null): Promise<ProcessedImage[]> {
     if (key === null) return await this.#process(images);
@@ -100,7 +100,7 @@ export class TileCache {
     this.#workers.start(count);
   }
 
-  /** Ends the threads, with what they are doing; they start again where they are needed. */
+  /** Ends the threads and drops their work; they start again when they are needed. */
   async release(): Promise<void> {
     this.#started = false;
     this.#hereMs = this.#workers.hereMs;

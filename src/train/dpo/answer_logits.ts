@@ -2,7 +2,7 @@
  * TRL's `logits/chosen` and `logits/rejected`: the policy's logits, averaged over the vocabulary and
  * the tokens of the chosen and of the rejected answers.
  *
- * mean_v (h Wᵀ)_v = h · mean_v W_v: no logits are made, one product with a single row is enough.
+ * mean_v (h Wᵀ)_v = h · mean_v W_v: a product with one row is enough, and no logits are computed.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type DPOPair, sumPairs } from "./examples.ts";
 
 // M labelled tokens, C channels, V vocabulary
 
-/** The mean of a head's rows, [1, C]: what the mean logit grows by with each channel. */
+/** The mean of the rows of the head, [1, C]: the gradient of the mean logit by the state. */
 function meanRow(head: Weight, channels: number): tf.Tensor2D {
   const start = tf.zeros([1, channels]);
   const meanLogit = () => linear(start, head).mean() as tf.Scalar;
@@ -24,7 +24,7 @@ function meanRow(head: Weight, channels: number): tf.Tensor2D {
   return gradients[0] as tf.Tensor2D;
 }
 
-/** Adds up the logits of answers under one policy. */
+/** Mean logits of chosen and rejected answers under one policy. */
 export class AnswerLogits implements Disposable {
   readonly #meanRow: tf.Tensor2D;
   #chosen = 0;

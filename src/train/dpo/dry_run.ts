@@ -36,7 +36,7 @@ async function longestPairs(
   weight: (size: ExampleSize) => number,
 ): Promise<{ dataset: Dataset<PreferenceExample>; looked: number }> {
   const { training } = config;
-  // Both answers lie behind one prompt, so that the sum of all three counts.
+  // Both answers share one prompt, so that the sum of all three counts.
   const maker = sftExampleMaker(prepared, { training: { ...training, max_seq_length: Infinity } });
   let longest: { example: PreferenceExample; bytes: number }[] = [];
   let looked = 0;

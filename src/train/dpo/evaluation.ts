@@ -10,7 +10,7 @@ import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { PairLogProbs } from "./examples.ts";
 
-/** Pairs that came out right, and all of them. */
+/** All pairs, and those whose chosen answer is the likelier one. */
 interface Count {
   pairs: number;
   /** The policy finds the chosen answer likelier. */
@@ -65,7 +65,7 @@ export class PreferenceCounts {
   }
 
   /**
-   * Accuracy of reference and policy, by type of answer where the data has one.
+   * Accuracy of reference and policy, by type of answer if the data has one.
    *
    * @param referenceName heading of the reference's column
    */
@@ -86,7 +86,7 @@ export class PreferenceCounts {
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-/** A pair for the report: the likelier answer stands as the model's. */
+/** A pair for the report, with the likelier answer as that of the model. */
 export function pairSample(example: PreferenceExample, correct: boolean): EvaluationSample {
   return {
     pictures: example.images.map(({ bytes }) => bytes),

@@ -1,6 +1,6 @@
 /**
- * Preference rows → two labelled sequences after one prompt, ready for a batch; and the way from
- * the log-probabilities of their tokens to the inputs of the loss.
+ * Preference rows → two labelled sequences after one prompt, ready for a batch; and from the
+ * log-probabilities of their tokens → the inputs of the loss.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export interface DPOPair {
   readonly chosenLength: number;
   readonly rejectedLength: number;
   readonly images: readonly ImageTiles[];
-  /** The data set's row, below 0 in held-out data; null where rows are not known (streams). */
+  /** The data set's row, below 0 in held-out data; null if rows are not known (streams). */
   readonly row: number | null;
 }
 
@@ -47,7 +47,7 @@ export class DPOExampleMaker {
   }
 
   /**
-   * @throws {RowSkipped} where an image cannot be used, the prompt leaves no room, an answer has no
+   * @throws {RowSkipped} if an image cannot be used, the prompt leaves no room, an answer has no
    *   text, or both answers are the same
    */
   async make({ example, row }: PlacedExample<PreferenceExample>): Promise<DPOPair> {
@@ -64,7 +64,7 @@ export class DPOExampleMaker {
           `max_seq_length ${this.maxLength} leaves no room for an answer`,
       );
     }
-    // One token alone is the end token: the text was empty, or typed image tokens and no more.
+    // A single token is the end token: the text was empty or had nothing but image tokens.
     if (ids.chosenIds.length < 2) throw new RowSkipped("the chosen answer has no text");
     if (ids.rejectedIds.length < 2) throw new RowSkipped("the rejected answer has no text");
     if (sameIds(ids.chosenIds, ids.rejectedIds)) {
@@ -91,8 +91,8 @@ export class DPOExampleMaker {
 
 /**
  * Rows of a batch of pairs: with `sharePrefix` a pair is one row, chosen and rejected as branches
- * behind the prompt with its images, else two. Labels come in the order chosen, rejected, pair by
- * pair either way.
+ * after the prompt with its images; otherwise two. Labels come in the order chosen, rejected, pair by
+ * pair in both cases.
  */
 export function pairRows(
   pairs: readonly DPOPair[],
@@ -104,7 +104,7 @@ export function pairRows(
   );
 }
 
-/** A batch of pairs, as the model takes it. */
+/** The batch of some pairs. */
 export function pairBatch(
   pairs: readonly DPOPair[],
   sharePrefix: boolean,

@@ -76,7 +76,7 @@ export interface DPOMethodOptions extends MethodOptions {
 /** How many pairs an evaluation shows in the report. */
 const SAMPLES = 8;
 
-/** Pairs that go through the model together, with everything but the policy's gradient. */
+/** A batch of pairs, prepared for the policy's passes. */
 interface Prepared {
   readonly pairs: readonly DPOPair[];
   readonly batch: ModelBatch;
@@ -109,18 +109,18 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     return pairRows(pairs, this.options.sharePrefix, this.parts.model.imageTokenId);
   }
 
-  /** A batch, its image features where they are the same for everyone, and the reference. */
+  /** A batch, its image features if policy and reference have the same, and the reference. */
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
     const { model } = this.parts;
     const batch = joinRows(this.#rows(pairs), model.config);
-    // An adapted encoder is another one without its adapters.
+    // The reference runs without the adapters of the vision encoder, if it has any.
     const changing = [...parameters.keys(), ...model.adapters.keys()];
     const features = frozenFeatures(model, batch, changing);
     const reference = await this.parts.reference?.logProbs({ pairs, batch, features }) ?? null;
     return { pairs, batch, features, reference };
   }
 
-  /** The policy's token log-probabilities; the same values each time it is called. */
+  /** Computes the policy's token log-probabilities; each call gives the same values. */
   #policy(
     { batch, features }: Prepared,
     pass: number,
@@ -135,7 +135,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       }, features)!;
   }
 
-  /** The optimal-transport losses sort over a batch, so that each gradient needs all values. */
+  /** Whether a loss sorts over the batch, so that each gradient needs the values of all pairs. */
   get #transports(): boolean {
     return this.options.loss.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
   }
@@ -297,7 +297,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     };
   }
 
-  /** Pairs through policy and reference, nothing trained; their logits are counted. */
+  /** Log-probabilities of pairs under policy and reference, without gradients; counts their logits. */
   async #score(
     pairs: readonly DPOPair[],
     logits: AnswerLogits,
@@ -336,5 +336,5 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   }
 }
 
-/** In an evaluation; policy and reference can share the image features. */
+/** Nothing trains in an evaluation, so that policy and reference can share the image features. */
 const NOTHING_TRAINS: Parameters = new Map();

@@ -13,15 +13,15 @@ import { ReferencePolicy } from "../loop/reference_policy.ts";
 import { readLogProbs } from "../loop/log_prob_gradients.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 
-/** A batch of pairs on its way through the policy, for a reference that needs the same inputs. */
+/** A batch of pairs, as the policy gets it. */
 export interface PairBatch {
   readonly pairs: readonly DPOPair[];
   readonly batch: ModelBatch;
-  /** Of the policy's vision encoder, where nothing of it trains. */
+  /** Of the policy's vision encoder, if nothing of it trains. */
   readonly features?: tf.Tensor3D;
 }
 
-/** Gives the reference's log-probabilities. */
+/** Computes or reads the reference's log-probabilities. */
 export interface DPOReference {
   /** In a few words, for the report. */
   readonly description: string;
@@ -30,7 +30,7 @@ export interface DPOReference {
   dispose(): void;
 }
 
-/** The policy without its adapters; right where nothing but adapters trains. */
+/** The policy without its adapters; correct if nothing but adapters trains. */
 export class AdapterFreeReference implements DPOReference {
   readonly description = "the base model, without its adapter";
 
@@ -50,7 +50,7 @@ export class FrozenReference implements DPOReference {
   readonly description = "a frozen copy of what trains";
   readonly #policy: ReferencePolicy;
 
-  /** Keeps the values of this moment: called before the first step and before a checkpoint is read. */
+  /** Keeps the present values: to be made before the first step and before a checkpoint is read. */
   constructor(readonly model: VisionLanguageModel, groups: readonly ParameterGroup[]) {
     this.#policy = new ReferencePolicy(model, groups);
   }

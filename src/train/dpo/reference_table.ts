@@ -22,7 +22,7 @@ interface TableFile {
 
 /** How a table is filled. */
 export interface FillTableOptions {
-  /** Where it is kept. */
+  /** The file that keeps it. */
   readonly path: string;
   /** Of model, data and settings; a file with another one is not used. */
   readonly fingerprint: string;
@@ -38,12 +38,12 @@ export interface FillTableOptions {
 }
 
 /**
- * A name for the reference: SHA-256 of its weights, its data, and what turns one into the other's
+ * A name for the reference: SHA-256 of its weights, its data, and the settings that turn the data into
  * inputs.
  *
  * @param model the reference
  * @param tokenizer writes prompts and answers
- * @param settings whatever else decides the numbers: the data's fingerprint, the longest sequence
+ * @param settings everything else that the numbers depend on: the data's fingerprint, the longest sequence
  */
 export async function referenceFingerprint(
   model: VisionLanguageModel,
@@ -78,7 +78,7 @@ async function readTable(
 /**
  * Reads the table of a run, computes what is missing, and keeps it.
  *
- * @throws {Error} where the reference gives a number that is not finite
+ * @throws {Error} if the reference gives a number that is not finite
  */
 export async function fillReferenceTable(options: FillTableOptions): Promise<ReferenceTable> {
   const { path, fingerprint, batchSize, signal, onProgress } = options;

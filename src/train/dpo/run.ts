@@ -28,7 +28,7 @@ import type { TrainResult } from "../loop/trainer.ts";
  */
 const STARTER_STEPS = 40;
 
-/** Shows how far something is that goes before training: a line when it begins, then a bar. */
+/** The progress of work before training: a line when it begins, then a bar. */
 function progressOf(label: string, begins: (total: number) => string): {
   update: (done: number, total: number) => void;
   finish: () => void;
@@ -45,14 +45,14 @@ function progressOf(label: string, begins: (total: number) => string): {
   };
 }
 
-/** DPO's method, groups and closing words for a config. */
+/** The method, groups and closing results of DPO. */
 async function setUpDPO(
   config: ResolvedConfig,
   prepared: PreparedModel,
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
   const { dataset } = config;
-  dpoLossOptions(config); // a setting that its loss cannot use is told before data is read
+  dpoLossOptions(config); // reports a setting that the loss cannot use before data is read
   const { train, evaluation } = await prepareData(config, "preference", signal);
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);
@@ -111,7 +111,7 @@ async function setUpDPO(
 }
 
 /**
- * The model of the embedded default: a starter, made beside the output folder where it is not there
+ * The model of the embedded default: a starter, made beside the output folder if it does not exist
  * yet.
  */
 async function withStarter(config: ResolvedConfig, options: RunOptions): Promise<ResolvedConfig> {
@@ -119,7 +119,7 @@ async function withStarter(config: ResolvedConfig, options: RunOptions): Promise
   await initBackend({ backend: options.backend });
   const progress = progressOf(
     "starter",
-    (steps) => `a starter model, made on the spot: ${steps} steps of SFT on the drawn shapes`,
+    (steps) => `a starter model, made now: ${steps} steps of SFT on the drawn shapes`,
   );
   const folder = await starterFolder(config.training.output_dir, {
     steps: STARTER_STEPS,

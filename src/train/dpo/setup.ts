@@ -44,7 +44,7 @@ export function dpoExampleMaker(
 /**
  * The loss that the section `dpo` asks for.
  *
- * @throws {RangeError} where a setting is outside what its loss can use
+ * @throws {RangeError} if a setting is outside what its loss can use
  */
 export function dpoLossOptions({ dpo }: ResolvedConfig): DPOLossOptions {
   const options: DPOLossOptions = {
@@ -58,7 +58,7 @@ export function dpoLossOptions({ dpo }: ResolvedConfig): DPOLossOptions {
     discopopTau: dpo.discopop_tau,
   };
   const one = [-1], length = [1];
-  // What the loss cannot work with shows now, not after the data has been read.
+  // Report a setting that the loss cannot use now, not after the data has been read.
   dpoLoss({
     chosenLogProbs: one,
     rejectedLogProbs: one,
@@ -149,11 +149,11 @@ export interface ReferenceOptions {
  * The reference that a config asks for; called with the model as it is before training, and before
  * a checkpoint is read.
  *
- * - Where nothing but adapters trains, the model without them: no memory, no preparation.
+ * - If nothing but adapters trains, the model without them: no memory, no preparation.
  * - A streamed data set has no rows to keep numbers of: a frozen copy of what trains.
  * - Else a table, filled now and kept in `reference/` of the output folder.
  *
- * @returns null where `dpo.reference_free` is set
+ * @returns null if `dpo.reference_free` is set
  */
 export async function makeReference(options: ReferenceOptions): Promise<DPOReference | null> {
   const { config: { dpo }, prepared: { model }, groups, train, evaluation } = options;

@@ -1,6 +1,7 @@
 /**
- * `train grpo --dry-run`: calls every reward once, and takes the longest prompts with completions of
- * full length forward and back once, the reference included. Nothing is sampled.
+ * `train grpo --dry-run`: calls every reward once, and runs the forward and the backward pass of
+ * the longest prompts with completions of full length once, the reference included. Nothing is
+ * sampled.
  *
  * @module
  */
@@ -75,7 +76,7 @@ async function longestPrompts(
   return { prompts, looked: Math.min(looked, MOST_PROMPTS), skipped };
 }
 
-/** Completions of full length, half of them better than the mean. */
+/** Completions of full length, half of them with a positive advantage. */
 function fullCompletions(prepared: PreparedModel, { grpo }: ResolvedConfig): RolloutSequence[] {
   const { model, tokenizer } = prepared;
   const { lm_vocab_size } = model.config;
@@ -97,7 +98,7 @@ function fullCompletions(prepared: PreparedModel, { grpo }: ResolvedConfig): Rol
   });
 }
 
-/** Calls every reward once; what failed, a line each. */
+/** Calls every reward function once. Returns a line for each that failed. */
 async function tryRewards(
   scorer: CompletionScorer,
   prompts: readonly GRPOPrompt[],

@@ -24,7 +24,7 @@ const SAYS_RIGHT = /accuracy|exact_match|correct/i;
 /** The metrics of a training step that an evaluation has too. */
 const EVALUATED = /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$/;
 
-/** A prompt, its greedy answer and what that earned. */
+/** A prompt, its greedy answer and the rewards of that. */
 interface Answered {
   readonly prompt: GRPOPrompt;
   readonly completion: Completion;

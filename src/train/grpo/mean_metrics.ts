@@ -1,5 +1,5 @@
 /**
- * Metrics of a step that come in parts.
+ * Averages the metrics of the parts of a step.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export class MeanMetrics {
     }
   }
 
-  /** Runs something and adds the seconds that it took. */
+  /** Runs `work` and adds the seconds that it took. */
   async time<T>(name: string, work: () => T | Promise<T>): Promise<T> {
     const started = performance.now();
     try {

@@ -4,8 +4,8 @@
  *
  * A micro-batch is `batchSize` prompts with G completions each (NanoVLM-Lab counts prompts). An
  * optimizer step takes A = gradient_accumulation_steps micro-batches. A round of generation feeds
- * R = max(steps_per_generation, A) of them, num_iterations times over: below A the policy does not
- * move, so that smaller rounds would be the same.
+ * R = max(steps_per_generation, A) of them, num_iterations times. The policy does not change
+ * within an optimizer step, so that rounds smaller than A would give the same.
  *
  * @module
  */
@@ -69,10 +69,10 @@ export interface GRPOParts {
   readonly dataset: GRPODataset;
   readonly prompts: GRPOPromptStream;
   readonly rollouts: Pick<RolloutMaker, "make">;
-  /** Needed where the loss has a KL term. */
+  /** Needed if the loss has a KL term. */
   readonly reference: ReferencePolicy | null;
   readonly evaluator: GRPOEvaluator | null;
-  /** Gets all completions of a round. */
+  /** Called with all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
 }
 
@@ -94,11 +94,11 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   readonly name = "grpo";
   readonly #passes: GRPOPasses;
   #buffer: Buffer | null = null;
-  /** Of a checkpoint, not read again yet. */
+  /** The buffer of a checkpoint, until the first step reads it. */
   #stored: State["buffer"] = null;
   #sampled = 0;
   #state: State;
-  /** Of the policy as it stands. */
+  /** The evaluation of the present policy. */
   #evaluated: EvaluationOutcome | null = null;
 
   constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
@@ -154,7 +154,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
           entropyThreshold: threshold?.value,
         };
         const entropies = threshold?.entropies.get(batch) ?? null;
-        const done = await this.#passes.goBack(batch, context, loss, entropies, metrics);
+        const done = await this.#passes.addGradients(batch, context, loss, entropies, metrics);
         if (done.loss !== null) losses.push(done.loss);
         tokens += done.tokens;
         padding += done.padding;
@@ -169,13 +169,13 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
         epochEnded: this.#state.cursor.epoch > before,
       };
     } catch (error) {
-      // Nothing has changed but the buffer: go back to how the last step left it.
+      // Nothing has changed but the buffer: restore how the last step left it.
       this.restore(this.state());
       throw error instanceof RewardFailureError ? new StepAborted({ cause: error }) : error;
     }
   }
 
-  /** The next micro-batch of the round; a new round where that one is used up. */
+  /** The next micro-batch of the round; a new round if that one is used up. */
   async #nextMicroBatch(
     step: number,
     metrics: MeanMetrics,
@@ -223,7 +223,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     );
   }
 
-  /** The entropy that a token of the step needs to count, where not all do. */
+  /** The entropy from which on a token counts in the loss, unless all count. */
   async #entropyThreshold(
     micro: readonly PreparedMicroBatch[],
     parameters: Parameters,
@@ -274,7 +274,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     };
   }
 
-  /** Remembers how the step left everything. */
+  /** Keeps the state after the step, for checkpoints and for a later step that fails. */
   #commit(): void {
     this.#state = {
       cursor: this.parts.prompts.cursor,

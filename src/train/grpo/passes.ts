@@ -1,5 +1,5 @@
 /**
- * Micro-batches of completions through the model: the reference's log-probabilities, entropies, and
+ * The model's passes over micro-batches of completions: the reference's log-probabilities, entropies, and
  * the gradient of a GRPO loss.
  *
  * @module
@@ -39,27 +39,27 @@ export interface GRPOPassOptions {
   readonly gradientCheckpointing: boolean;
 }
 
-/** Some groups of a round that a loss looks at together. */
+/** Some groups of a round whose loss is computed together. */
 export interface MicroBatch {
   readonly groups: readonly RolloutGroup[];
   readonly sampledAtStep: number;
-  /** The policy has not moved since it sampled. */
+  /** Whether the policy has not been updated since it sampled. */
   readonly onPolicy: boolean;
 }
 
-/** A micro-batch on its way through the model. */
+/** A micro-batch, prepared for the passes of the model. */
 export interface PreparedMicroBatch extends MicroBatch {
   readonly grid: CompletionGrid;
   readonly dropoutKeys: DropoutKeys | undefined;
 }
 
-/** What one micro-batch adds to a step beside its gradients. */
+/** The loss and the sizes of one micro-batch. */
 export interface MicroBatchOutcome {
-  /** The caller's to free; null where no completion counts. */
+  /** The caller's to free; null if no completion counts. */
   readonly loss: tf.Scalar | null;
-  /** Tokens that went through the model, padding not counted. */
+  /** Tokens that the model computed, padding not counted. */
   readonly tokens: number;
-  /** Padding tokens that went through it beside them. */
+  /** Padding tokens that it computed as well. */
   readonly padding: number;
 }
 
@@ -111,7 +111,7 @@ export class GRPOPasses {
     return { ...rollout, groups };
   }
 
-  /** A micro-batch, ready to go through the model. */
+  /** Prepares a micro-batch for the passes of the model. */
   prepare(micro: MicroBatch, dropoutKeys: DropoutKeys | undefined): PreparedMicroBatch {
     const grid = new CompletionGrid(micro.groups, this.options.maskTruncatedCompletions);
     return { ...micro, grid, dropoutKeys };
@@ -156,9 +156,9 @@ export class GRPOPasses {
    * Adds a micro-batch's gradients to a step's.
    *
    * @param loss with the sizes of the whole batch: a micro-batch does not know them
-   * @param entropies of its tokens, [N, T], where the loss needs them
+   * @param entropies of its tokens, [N, T], if the loss needs them
    */
-  async goBack(
+  async addGradients(
     micro: PreparedMicroBatch,
     { parameters, accumulator, lossScale }: StepContext,
     loss: GRPOLossOptions & { readonly wholeBatch: WholeBatch },
@@ -209,7 +209,7 @@ export class GRPOPasses {
     }
   }
 
-  /** Entropies of a micro-batch's tokens, [N, T]; null where no completion counts. */
+  /** Entropies of a micro-batch's tokens, [N, T]; null if no completion counts. */
   async entropies(micro: PreparedMicroBatch, parameters: Parameters): Promise<Float64Array | null> {
     const batch = this.#batch(micro.groups);
     if (batch === null) return null;

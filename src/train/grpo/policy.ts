@@ -1,5 +1,5 @@
 /**
- * Groups of completions through the model: log-probabilities, entropies, and the gradient of a loss
+ * The model's passes over groups of completions: log-probabilities, entropies, and the gradient of a loss
  * that is known as a function of log-probabilities on the host.
  *
  * @module
@@ -41,7 +41,7 @@ export class CompletionGrid {
     );
   }
 
-  /** Values of the tokens that count → [N, T], 0 elsewhere. */
+  /** Values of the tokens that count → [N, T], 0 in all other places. */
   scatter(values: ArrayLike<number>): Float64Array {
     const grid = new Float64Array(this.mask.length);
     this.places.forEach((place, m) => grid[place] = values[m]);
@@ -53,7 +53,7 @@ export class CompletionGrid {
     return Float32Array.from(this.places, (place) => grid[place]);
   }
 
-  /** One list of values a sequence → [N, T], 0 elsewhere. */
+  /** One list of values a sequence → [N, T], 0 in all other places. */
   spread(of: (sequence: RolloutSequence) => readonly number[]): Float64Array {
     const grid = new Float64Array(this.mask.length);
     this.sequences.forEach((sequence, i) => grid.set(of(sequence), i * this.tokens));
@@ -90,7 +90,7 @@ export function completionRows(
 /**
  * The batch of some groups, of {@linkcode completionRows}.
  *
- * @returns null where no completion counts
+ * @returns null if no completion counts
  */
 export function completionBatch(
   model: VisionLanguageModel,
@@ -101,11 +101,11 @@ export function completionBatch(
   return rows.length === 0 ? null : joinRows(rows, model.config);
 }
 
-/** A pass over a batch: what it is run with. */
+/** The inputs of a pass over a batch. */
 export interface PolicyPass {
   readonly batch: ModelBatch;
   readonly options: PassOptions;
-  /** Of the batch's images, where the vision encoder has run already. */
+  /** Of the batch's images, if the vision encoder has run already. */
   readonly features: tf.Tensor3D | undefined;
   /** Divides the logits. */
   readonly temperature: number;
@@ -140,7 +140,7 @@ export interface HostLoss {
   readonly gradient: Float32Array;
 }
 
-/** What going back through a batch gives beside gradients; everything is the caller's to free. */
+/** What a backward pass returns beside gradients; everything is the caller's to free. */
 export interface PolicyOutcome {
   readonly loss: tf.Scalar;
   /** Of the tokens that count, after the final norm, [M, C]. */
@@ -150,8 +150,9 @@ export interface PolicyOutcome {
 /**
  * Loss of a batch; its gradients are added to those of the step.
  *
- * Where values can be read at once (wasm, cpu), one pass does it. On a GPU reading waits, so that
- * the log-probabilities come from a pass of their own, unless the gradient does not depend on them.
+ * If values can be read synchronously (wasm, cpu), one forward pass is enough. On WebGPU the
+ * log-probabilities come from a forward pass of their own, unless the gradient does not depend on
+ * their values.
  *
  * @param compute the loss out of the log-probabilities, [M]
  * @param logProbs where the loss's gradient does not depend on their exact values: those known

@@ -1,5 +1,5 @@
 /**
- * Prompts in training order, without an end, with a cursor from which a resumed run goes on.
+ * Prompts in training order, without an end, with a cursor from which a resumed run continues.
  *
  * @module
  */
@@ -19,18 +19,18 @@ export type GRPODataset = Dataset<GrpoExample> | StreamingDataset<GrpoExample>;
 export interface GRPOPromptStreamOptions {
   /** Of the shuffles. */
   readonly seed: number;
-  /** Prompts that are made while those before them are answered; default 0. */
+  /** How many prompts are prepared before they are asked for; default 0. */
   readonly ahead?: number;
   /** Group rows by length for steps of so many prompts; null (default): all at random. */
   readonly lengthBatch?: number | null;
 }
 
-/** What came of a row; `end`: the epoch has no more. */
+/** The result of reading a row; `end`: the epoch has no more rows. */
 interface Reading {
   readonly prompt: GRPOPrompt | RowSkipped | "end";
   /** Rows before it that could not be read. */
   readonly unread: readonly RowSkipped[];
-  /** Behind it. */
+  /** The place after it. */
   readonly cursor: DataCursor;
 }
 
@@ -40,9 +40,9 @@ export class GRPOPromptStream {
   readonly #maker: GRPOPromptMaker;
   readonly #options: GRPOPromptStreamOptions;
   #stream: ExampleStream<GrpoExample>;
-  /** Goes back to prompts of a restored buffer. */
+  /** Reads prompts of a restored buffer again. */
   readonly #lookup: ExampleStream<GrpoExample>;
-  /** Behind the last prompt that was given: what is made ahead does not count. */
+  /** The place after the last prompt that was returned; what is made ahead does not count. */
   #cursor: DataCursor;
   readonly #ahead = new ReadAhead<Reading>();
 
@@ -60,7 +60,7 @@ export class GRPOPromptStream {
     return new ExampleStream(this.#dataset, seed, lengthBatch);
   }
 
-  /** Prompts an epoch has; null where nobody knows. */
+  /** Prompts an epoch has; null if it is not known. */
   get length(): number | null {
     return this.#stream.length;
   }
@@ -70,19 +70,19 @@ export class GRPOPromptStream {
     return this.#maker.tiles;
   }
 
-  /** Where the stream stands, in epochs. */
+  /** The place of the stream, in epochs. */
   get epoch(): number {
     const { epoch, index } = this.#cursor;
     const { length } = this;
     return length === null ? epoch : epoch + index / length;
   }
 
-  /** Where the stream stands. */
+  /** The place of the stream. */
   get cursor(): DataCursor {
     return { ...this.#cursor };
   }
 
-  /** Goes on from a cursor. */
+  /** Continues from a cursor. */
   seek(cursor: DataCursor): void {
     this.#ahead.drop();
     this.#stream = this.#open();
@@ -93,8 +93,8 @@ export class GRPOPromptStream {
   /**
    * The next prompt that can be used; at the end of an epoch the next one begins.
    *
-   * @throws {Error} where a whole epoch has none
-   * @throws {DataError} where more than 10 % of the rows cannot be used
+   * @throws {Error} if a whole epoch has none
+   * @throws {DataError} if more than 10 % of the rows cannot be used
    */
   async next(): Promise<GRPOPrompt> {
     const { ahead = 0 } = this.#options;

@@ -40,7 +40,7 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
  * @param frame the same prompt with an empty last message
  * @param maxLength tokens
  * @param imageTokenId never cut
- * @throws {RowSkipped} where there is not that much text
+ * @throws {RowSkipped} if there is not that much text
  */
 export function fitPrompt(
   ids: readonly number[],
@@ -76,7 +76,7 @@ export class GRPOPromptMaker {
 
   /**
    * @param cacheKey names the row's images in the tile cache; null: not remembered
-   * @throws {RowSkipped} where an image cannot be used or the prompt does not fit
+   * @throws {RowSkipped} if an image cannot be used or the prompt does not fit
    */
   async make(
     { example }: Pick<PlacedExample<GrpoExample>, "example">,

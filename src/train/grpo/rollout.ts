@@ -1,5 +1,5 @@
 /**
- * What a round of generation gives: groups of completions with their advantages and the
+ * The result of a round of generation: groups of completions with their advantages and the
  * log-probabilities that training compares with; and how a checkpoint keeps it.
  *
  * @module
@@ -60,7 +60,7 @@ const decodeIds = (text: string): number[] =>
 /**
  * A rollout for a checkpoint. Prompts are kept as places in the data.
  *
- * @throws {Error} where a prompt is not of the training data
+ * @throws {Error} if a prompt is not of the training data
  */
 export function storeRollout({ groups, sampledAtStep }: Rollout): StoredRollout {
   return {

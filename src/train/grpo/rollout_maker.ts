@@ -1,5 +1,5 @@
 /**
- * A round of generation: prompts → completions → rewards → advantages, with what is logged of it.
+ * A round of generation: prompts → completions → rewards → advantages, with the metrics of it.
  *
  * @module
  */
@@ -53,7 +53,7 @@ export interface RolloutRequest {
   readonly signal?: AbortSignal;
 }
 
-/** A round, and what is to be told of it. */
+/** A round with its metrics. */
 export interface MadeRollout {
   /** Without reference log-probabilities. */
   readonly rollout: Rollout;
@@ -85,8 +85,8 @@ export class RolloutMaker {
   /**
    * Makes a round.
    *
-   * @returns null where the signal was aborted on the way
-   * @throws {RewardFailureError} where a reward function failed several times in a row
+   * @returns null if the signal was aborted on the way
+   * @throws {RewardFailureError} if a reward function failed several times in a row
    */
   async make(request: RolloutRequest): Promise<MadeRollout | null> {
     const { prompts: P, numGenerations: G, dynamicSamplingRounds } = this.options;
@@ -102,7 +102,7 @@ export class RolloutMaker {
       kept.push(...(dynamicSamplingRounds === null ? groups : this.#withSpread(groups)));
     } while (kept.length < P && ++rounds < (dynamicSamplingRounds ?? 1));
     const replaced = all.length - P;
-    // Where the rounds are used up, groups without spread fill the batch: they teach nothing.
+    // If the rounds are used up, groups without spread fill the batch; their advantages are 0.
     const filler = all.filter((group) => !kept.includes(group)).slice(0, P - kept.length);
     kept = [...kept, ...filler];
 
@@ -143,7 +143,7 @@ export class RolloutMaker {
     return { rollout, metrics: metrics.means(), completions, sampled: all.length * G };
   }
 
-  /** Samples and scores some groups; null where aborted. */
+  /** Samples and scores some groups; null if aborted. */
   async #sample(
     count: number,
     request: RolloutRequest,

@@ -38,7 +38,7 @@ export function rewardTable(
   };
 }
 
-/** GRPO's method, groups and closing words for a config. */
+/** The method, groups and closing results of GRPO. */
 async function setUpGRPO(
   config: ResolvedConfig,
   prepared: PreparedModel,

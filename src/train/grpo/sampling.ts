@@ -26,7 +26,7 @@ export interface SamplingRequest {
   readonly numGenerations: number;
   /** Prompts that are answered side by side. */
   readonly promptsAtOnce: number;
-  /** Number of the first completion among all of the run: numbers choose the random numbers. */
+  /** Number of the first completion within the run; it selects the random numbers. */
   readonly firstId: number;
   /** Take the likeliest tokens. */
   readonly greedy?: boolean;
@@ -45,7 +45,7 @@ export interface SampledCompletions {
   readonly completions: Completion[];
   /** Until the first token. */
   readonly prefillSeconds: number;
-  /** From there on. */
+  /** From the first token to the end. */
   readonly decodeSeconds: number;
 }
 
@@ -62,7 +62,7 @@ export function samplingSettings(grpo: GRPOSection, seed: number): SamplingSetti
   };
 }
 
-/** Samples completions from a model as it stands. */
+/** Samples completions from the present model. */
 export class CompletionSampler {
   readonly #forbidden: readonly number[];
 
@@ -73,7 +73,7 @@ export class CompletionSampler {
     this.#forbidden = forbiddenTokenIds(parts.tokenizer, parts.model.config.lm_vocab_size);
   }
 
-  /** @returns P·G completions; cut short where the signal is aborted */
+  /** @returns P·G completions; cut short if the signal is aborted */
   async sample(request: SamplingRequest): Promise<SampledCompletions> {
     const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
     const { maxCompletionLength, seed, ...filters } = this.settings;

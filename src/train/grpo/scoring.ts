@@ -16,7 +16,7 @@ const ANSWER_ALIASES = ["original_answer", "expected_answer"];
 
 /** Scores of a batch of completions. */
 export interface Scored {
-  /** [N][functions]; null where a function does not apply or failed. */
+  /** [N][functions]; null if a function does not apply or failed. */
   readonly rewards: readonly (readonly (number | null)[])[];
   /** One a function. */
   readonly functions: readonly Pick<FunctionScores, "name" | "error" | "timedOut" | "ms">[];
@@ -34,7 +34,7 @@ export interface Scorer {
    *
    * @param prompts one a completion
    * @param state what the functions get as `trainer_state`
-   * @throws {RewardFailureError} where a function failed several times in a row
+   * @throws {RewardFailureError} if a function failed several times in a row
    */
   score(
     prompts: readonly GRPOPrompt[],
@@ -43,7 +43,7 @@ export interface Scorer {
   ): Promise<Scored>;
 }
 
-/** What a config grants each reward module. */
+/** The settings and permissions of each reward module in a config. */
 export function rewardModuleSpecs(config: ResolvedConfig): RewardModuleSpec[] {
   return config.dataset.reward_functions_fn.map((module) => {
     const options = rewardOptions(config, module);
@@ -68,7 +68,7 @@ export function rewardModuleSpecs(config: ResolvedConfig): RewardModuleSpec[] {
   });
 }
 
-/** Every column that any of the examples has, null where one lacks it. */
+/** Every column that any of the examples has, null if one lacks it. */
 function columnsOf(prompts: readonly GRPOPrompt[]): Record<string, Cell[]> {
   const names = new Set(prompts.flatMap(({ example }) => Object.keys(example.columns)));
   const alias = names.has("answer") ? undefined : ANSWER_ALIASES.find((name) => names.has(name));
@@ -90,8 +90,8 @@ export class CompletionScorer implements Scorer, AsyncDisposable {
    * Starts the config's reward modules.
    *
    * @param log gets what modules print and what is refused to them
-   * @throws {RewardModuleError} where one cannot be used
-   * @throws {Error} where `grpo.reward_weights` has not one number a function
+   * @throws {RewardModuleError} if one cannot be used
+   * @throws {Error} if `grpo.reward_weights` has not one number a function
    */
   static async start(
     config: ResolvedConfig,

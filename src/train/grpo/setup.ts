@@ -29,7 +29,7 @@ export interface GRPOInputs {
   readonly groups: readonly ParameterGroup[];
   /** Makes rounds in place of the sampler, for a dry run. */
   readonly rollouts?: Pick<RolloutMaker, "make">;
-  /** Gets all completions of a round. */
+  /** Called with all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
 }
 
@@ -94,7 +94,7 @@ export function grpoMethod(
   const rollouts = inputs.rollouts ?? new RolloutMaker({ sampler, scorer: inputs.scorer }, {
     numGenerations: grpo.num_generations,
     prompts: batchSize * microBatchesPerRound,
-    // As many as an optimizer step takes; what is sampled does not depend on it.
+    // As many as an optimizer step needs. The samples do not depend on this number.
     promptsAtOnce: batchSize * training.gradient_accumulation_steps,
     scaleRewards: grpo.scale_rewards,
     dynamicSamplingRounds: grpo.dynamic_sampling ? grpo.dynamic_sampling_max_rounds : null,

@@ -1,6 +1,6 @@
 /**
- * The model that `train grpo` starts from without a config: it has seen some drawn shapes, and
- * a fifth of its answers stand in the tags that the rewards ask for.
+ * The model that `train grpo` starts from without a config: it was trained on some drawn
+ * shapes, and a fifth of the answers were in the tags that the rewards ask for.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { starterFolder } from "../sft/starter.ts";
 /** Optimizer steps of SFT. */
 export const GRPO_STARTER_STEPS = 350;
 
-/** An answer as `builtin:format` and `builtin:accuracy` want it. */
+/** An answer in the tags that `builtin:format` and `builtin:accuracy` expect. */
 export function taggedAnswer(answer: string): string {
   return `<think></think><answer>${answer}</answer>`;
 }
@@ -29,7 +29,7 @@ function partlyTaggedRows(): Row[] {
 }
 
 /**
- * The starter model on disk, beside the output folder: made where it is not there yet.
+ * The starter model on disk, beside the output folder: made if it does not exist yet.
  *
  * @param outputDir `training.output_dir`
  * @param onProgress called after each step of SFT

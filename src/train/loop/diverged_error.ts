@@ -26,7 +26,7 @@ export interface Divergence {
 
 /**
  * Finds the first bad weight, keeps the batch in `nonfinite-step-N.json` of the output folder, and
- * says both, with the checkpoint to go back to.
+ * says both, with the checkpoint to return to.
  *
  * @param error what was noticed
  * @returns to be thrown

@@ -5,7 +5,7 @@
  */
 import type { TrainingSection } from "../../config/types/config_types.ts";
 
-/** Where a run stands when a step has ended. */
+/** The state of a run at the end of a step. */
 export interface EndedStep {
   /** Optimizer steps done, this one included. */
   readonly step: number;
@@ -41,8 +41,8 @@ export function dueWork(training: TrainingSection, ended: EndedStep): DueWork {
  * Optimizer steps of a run, by Trainer's rule: `max_steps`, else whole and begun steps of
  * `num_train_epochs`.
  *
- * @param stepsPerEpoch null where nobody knows
- * @throws {Error} where neither tells
+ * @param stepsPerEpoch null if it is not known
+ * @throws {Error} if neither says it
  */
 export function totalSteps(training: TrainingSection, stepsPerEpoch: number | null): number {
   if (training.max_steps > 0) return training.max_steps;

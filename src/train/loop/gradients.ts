@@ -10,12 +10,12 @@ import { type ValueAndGradients, valueAndGradients } from "../../ops/tape/backwa
 export type Parameters = ReadonlyMap<string, tf.Variable>;
 
 /**
- * Runs `loss` and goes back through it.
+ * Runs the forward and the backward pass of `loss`.
  *
  * @param loss makes the scalar; run once, inside tfjs's tape
  * @param parameters the tensors that get gradients
- * @param lossScale multiplied into the gradients from the start, where it is not 1 (fp16)
- * @param sums gradients that these are added to; taken over, and void where this throws
+ * @param lossScale multiplied into the gradients from the start, if it is not 1 (fp16)
+ * @param sums gradients that these are added to; taken over, and not valid any more if this throws
  * @returns the loss and a gradient for each parameter that the loss depends on or that has a sum,
  *   all on the device and the caller's to free
  */
@@ -54,7 +54,7 @@ export class GradientAccumulator {
   }
 
   /**
-   * Runs `loss`, goes back through it and adds its gradients as they are computed, so that there is
+   * Runs the forward and the backward pass of `loss` and adds the gradients as they are computed, so that there is
    * one gradient for each parameter however many micro-batches there are.
    *
    * @param loss makes the scalar; run once, inside tfjs's tape

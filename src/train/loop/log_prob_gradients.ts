@@ -1,6 +1,6 @@
 /**
  * Gradients of a loss that is a function of token log-probabilities on the host: the model goes
- * forward, the host turns log-probabilities into d loss / d log-prob, the model goes back.
+ * forward, the host turns log-probabilities into d loss / d log-prob, then comes the backward pass.
  *
  * @module
  */
@@ -13,10 +13,10 @@ import type { GradientAccumulator, Parameters } from "./gradients.ts";
 // M labelled tokens, C channels, N tiles, P patches of a tile
 
 /**
- * Log-probabilities; the gradients of a loss of them are added to those of the step.
+ * Computes log-probabilities, and adds the gradients of a loss of them to those of the step.
  *
- * Where values can be read at once (wasm, cpu) the model goes forward once; a GPU's values arrive
- * later, after the tape is gone, so that there the model goes forward twice.
+ * If values can be read synchronously (wasm, cpu), one forward pass is enough. The values of a GPU
+ * arrive later, when the tape is gone, so that WebGPU needs a second forward pass.
  *
  * @param logProbs makes the log-probabilities [M]; the same values each time it is called
  * @param byLogProbs d loss / d log-prob, [M], given the values
@@ -63,10 +63,10 @@ export async function readLogProbs(logProbs: () => tf.Tensor1D): Promise<Float32
 }
 
 /**
- * A batch's image features from outside the tape, where no pass needs others.
+ * A batch's image features computed outside the tape, if every pass over the batch needs the same ones.
  *
  * @param changing names of what trains, or differs between passes over the batch
- * @returns [N, P, C_vit], the caller's to free; undefined where there are no pictures, or where
+ * @returns [N, P, C_vit], the caller's to free; undefined if there are no pictures, or if
  *   `changing` names something of the vision encoder
  */
 export function frozenFeatures(
@@ -78,7 +78,7 @@ export function frozenFeatures(
   return tf.tidy(() => model.imageFeatures(images));
 }
 
-/** Keeps the states of a pass: those of the last one, where a batch goes through several times. */
+/** Keeps the states of a pass: those of the last one, if a batch goes through the model several times. */
 export class LabelledStates {
   #states: tf.Tensor2D | null = null;
 
@@ -96,7 +96,7 @@ export class LabelledStates {
     return states;
   }
 
-  /** Frees what was kept and not taken, as where the way back fails. */
+  /** Frees what was kept and not taken, as when the backward pass fails. */
   dispose(): void {
     this.#states?.dispose();
     this.#states = null;

@@ -1,6 +1,6 @@
 /**
  * Dynamic loss scaling for fp16 (Micikevicius et al., 2018), with the numbers of PyTorch's
- * `torch.amp.GradScaler`: the gradient of scale · loss goes back, so that small gradients do not
+ * `torch.amp.GradScaler`: the backward pass starts from scale · loss, so that small gradients do not
  * vanish below float16's smallest number; a step whose gradients are not finite is skipped and
  * halves the scale, and 2,000 good ones in a row double it.
  *
@@ -30,7 +30,7 @@ export const LOSS_SCALER_DEFAULTS: Readonly<LossScalerState> = {
 export class LossScaler {
   #state: LossScalerState;
 
-  /** @param state where it differs from GradScaler's defaults */
+  /** @param state if it differs from GradScaler's defaults */
   constructor(state: Partial<LossScalerState> = {}) {
     this.#state = { ...LOSS_SCALER_DEFAULTS, ...state };
   }

@@ -33,7 +33,7 @@ export class ReferencePolicy {
   readonly #frozen: readonly (readonly [tf.Variable, tf.Tensor])[];
 
   /**
-   * Keeps what is about to be trained. Called before the first step, and in a resumed run before
+   * Copies what is about to be trained. To be made before the first step, and in a resumed run before
    * the checkpoint is read.
    */
   constructor(model: VisionLanguageModel, groups: readonly ParameterGroup[]) {

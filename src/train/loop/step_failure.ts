@@ -1,6 +1,6 @@
 /**
  * The error of a run whose step could not be done: memory ran out, the device was lost, or it
- * reported an error. What can be gone on from is on disk.
+ * reported an error. What a run can continue from is on disk.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { MemoryError } from "../../device/out_of_memory.ts";
 import { newestCheckpoint } from "../checkpoint/checkpoint_folder.ts";
 import type { BatchSize, TrainingMethod } from "./training_method.ts";
 
-/** A device tells of a loss or an error some time after what failed. */
+/** A device reports a loss or an error some time after the operation that failed. */
 const REPORT_MS = 50;
 
 /** A run that ended in the middle; `cause` is what happened. */
@@ -56,7 +56,7 @@ async function batchWords({ outputDir, step, method }: FailedStep): Promise<stri
   return `A micro-batch of the step has ${describeSize(size)}; ${kept}.`;
 }
 
-/** What is on disk, and how to go on from it. */
+/** What is on disk, and how to continue from it. */
 async function remains(outputDir: string): Promise<string> {
   const newest = await newestCheckpoint(outputDir);
   return newest === null
@@ -66,10 +66,10 @@ async function remains(outputDir: string): Promise<string> {
 }
 
 /**
- * Says at which step and on which batch memory ran out or the device failed, and what is safe.
+ * Says at which step and on which batch memory ran out or the device failed, and what is saved.
  *
  * @param error what was thrown
- * @returns to be thrown: a {@linkcode StepFailedError}, or `error` where it has another reason
+ * @returns to be thrown: a {@linkcode StepFailedError}, or `error` if it has another reason
  */
 export async function explainFailure(error: unknown, failed: FailedStep): Promise<unknown> {
   const cause = await deviceFailure(error);

@@ -49,7 +49,7 @@ import { StepAborted, type StepOutcome, type TrainingMethod } from "./training_m
 
 export type { ProgressState, TrainerCallback, TrainerOptions, TrainResult };
 
-/** How a step's end leaves the run. */
+/** Whether the run continues after a step. */
 type StepEnd = "go on" | "stop" | "interrupted";
 
 /** A run of one training method. */
@@ -60,7 +60,7 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #schedule: LearningRateSchedule;
   readonly #accumulator = new GradientAccumulator();
-  /** Of a run in fp16. */
+  /** Only in fp16. */
   readonly #scaler: LossScaler | null;
   #step = 0;
   /** Steps whose gradients overflowed: no update, and the schedule stays. */
@@ -71,14 +71,14 @@ export class Trainer {
   readonly #window = new MetricsWindow();
   #history: MetricsRecord[] = [];
   readonly #best: BestCheckpoint;
-  /** The last step where its evaluation was cut off; its checkpoint says so. */
+  /** The last step if its evaluation was interrupted; its checkpoint says so. */
   #unevaluated: NonNullable<RunState["unevaluated_step"]> | null = null;
   #evaluation: Readonly<Record<string, number>> | null = null;
 
   /**
    * @param method how a step gets its gradients
    * @param options everything else
-   * @throws {Error} where nothing trains, or nobody knows how many steps there are
+   * @throws {Error} if nothing trains, or the number of steps is not known
    */
   constructor(method: TrainingMethod, options: TrainerOptions) {
     const { training, groups } = options;
@@ -108,11 +108,11 @@ export class Trainer {
   }
 
   /**
-   * Goes on from a checkpoint: weights, moments, schedule, data cursor and random counters.
+   * Continues from a checkpoint: weights, moments, schedule, data cursor and random counters.
    *
    * @param folder a checkpoint's, or `auto`: the newest complete one of the output folder
-   * @param options `anyway`: also if the run cannot go on as if it had never stopped
-   * @returns the step it goes on from; null if `auto` finds none
+   * @param options `anyway`: also if the run cannot continue as if it had never stopped
+   * @returns the step that it continues from; null if `auto` finds none
    * @throws {CheckpointError} if the checkpoint is of another training type, or does not fit; or,
    *   without `anyway`, if data, seed, batch size or backend are others. Nothing is changed then
    */
@@ -150,8 +150,8 @@ export class Trainer {
   /**
    * Trains to the last step.
    *
-   * @throws {NonFiniteError} where a loss or gradient is not finite; the last checkpoint stays
-   * @throws {StepFailedError} where memory ran out or the device was lost; it says what is safe
+   * @throws {NonFiniteError} if a loss or gradient is not finite; the last checkpoint stays
+   * @throws {StepFailedError} if memory ran out or the device was lost; it says what is safe
    */
   async train(): Promise<TrainResult> {
     try {
@@ -200,7 +200,7 @@ export class Trainer {
   }
 
   /**
-   * What follows an update: logs, evaluates, asks the callbacks, saves; each where it is due.
+   * What follows an update: logs, evaluates, asks the callbacks, saves; each if it is due.
    *
    * @param resumed the step is a checkpoint's whose evaluation was cut off
    */
@@ -208,7 +208,7 @@ export class Trainer {
     const { training, signal, callbacks } = this.#options;
     const [step, totalSteps] = [this.#step, this.totalSteps];
     const due = dueWork(training, { step, totalSteps, epochEnded });
-    if (due.log) await this.#log(); // nothing where it was logged before
+    if (due.log) await this.#log(); // nothing if it was logged before
     if (due.evaluate) {
       try {
         await this.#evaluate();
@@ -285,7 +285,7 @@ export class Trainer {
     });
   }
 
-  /** @throws {NonFiniteError} where the last update made a weight that is not finite */
+  /** @throws {NonFiniteError} if the last update made a weight that is not finite */
   async #checkWeights(): Promise<void> {
     const bad = await findBadValue(this.optimizer.parameters);
     if (bad === null) return;
@@ -340,7 +340,7 @@ export class Trainer {
   /**
    * Writes a checkpoint now, and removes old ones.
    *
-   * @param options `anew`: also where the step has one already; otherwise nothing happens then
+   * @param options `anew`: write it even if the step has one already; by default nothing happens then
    */
   async save({ anew = false }: { readonly anew?: boolean } = {}): Promise<string> {
     const { training, reporter, callbacks, saveModel } = this.#options;
@@ -403,7 +403,7 @@ export class Trainer {
     return { trainer: trainerState(progress, training, this.#method.stepsPerEpoch), run };
   }
 
-  /** A step was given up: what there is so far is saved. */
+  /** A step was aborted: saves the run as it was before the step. */
   async #aborted({ cause }: StepAborted): Promise<TrainResult> {
     const result = await this.#interrupted();
     if (cause === undefined) return result;

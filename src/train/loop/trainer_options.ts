@@ -1,5 +1,5 @@
 /**
- * What a trainer is given, and what it tells.
+ * The options, callbacks and result of a trainer.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Reporter } from "../../report/reporter.ts";
 import type { LossScaler } from "./loss_scaler.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 
-/** Called while a run goes on; every function may be left out. */
+/** Called during a run; every function is optional. */
 export interface TrainerCallback {
   /** After an optimizer step. Returning `"stop"` ends the run after saving. */
   onStepEnd?(state: ProgressState): void | "stop" | Promise<void | "stop">;
@@ -22,7 +22,7 @@ export interface TrainerCallback {
   onSave?(folder: string): void | Promise<void>;
 }
 
-/** Where a run stands. */
+/** The progress of a run. */
 export interface ProgressState {
   readonly step: number;
   readonly totalSteps: number;
@@ -45,7 +45,7 @@ export interface TrainerOptions {
   readonly saveModel: (folder: string) => Promise<void>;
   readonly reporter: Reporter;
   readonly callbacks?: readonly TrainerCallback[];
-  /** Of a run in fp16; default: one with GradScaler's numbers. */
+  /** Only in fp16; default: one with GradScaler's numbers. */
   readonly lossScaler?: LossScaler;
   /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
   readonly signal?: AbortSignal;

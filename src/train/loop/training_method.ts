@@ -21,7 +21,7 @@ export interface StepContext {
   readonly step: number;
   /** Aborted when the user wants to stop. */
   readonly signal?: AbortSignal;
-  /** Whether another step follows, so that its data can be made ready meanwhile; default: no. */
+  /** Whether another step follows, so that its data can be prepared at the same time; default: no. */
   readonly more?: boolean;
   /** What the gradients that `accumulator` takes are multiplied by (fp16); default 1. */
   readonly lossScale?: number;
@@ -31,13 +31,13 @@ export interface StepContext {
 export interface StepOutcome {
   /** Scalars on the device whose sum is the step's loss; the trainer frees them. */
   readonly losses: tf.Scalar[];
-  /** Tokens that went through the model, padding not counted. */
+  /** Tokens that the model computed, padding not counted. */
   readonly tokens: number;
-  /** Padding tokens that went through it beside them. */
+  /** Padding tokens that it computed as well. */
   readonly padding: number;
   /** Further metrics of the step, averaged over logging steps. */
   readonly metrics?: Readonly<Record<string, number>>;
-  /** Where the run stands, in epochs. */
+  /** The progress of the run, in epochs. */
   readonly epoch: number;
   /** Whether the epoch ended with this step. */
   readonly epochEnded: boolean;
@@ -69,7 +69,7 @@ export function sizeOfRows(rows: readonly PackedRow[]): BatchSize {
   };
 }
 
-/** The one with the most tokens; null: there is none. */
+/** The batch with the most tokens; null if there is none. */
 export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
   return sizes.reduce<BatchSize | null>(
     (largest, size) => largest === null || size.tokens > largest.tokens ? size : largest,
@@ -77,7 +77,7 @@ export function largestBatch(sizes: readonly BatchSize[]): BatchSize | null {
   );
 }
 
-/** Rows that could not be used, and how many there are in all; parts of one data set share theirs. */
+/** Rows that could not be used, and how many there are in all; two splits of one data set are counted once. */
 export function skippedRowsOf(
   datasets: readonly ({ readonly skipped: SkippedRows } | null)[],
 ): ReturnType<TrainingMethod["skippedRows"]> {
@@ -90,12 +90,12 @@ export function skippedRowsOf(
   };
 }
 
-/** Everything that a resumed run needs to go on, as JSON. */
+/** Everything that a resumed run needs to continue, as JSON. */
 export type MethodState = Record<string, unknown>;
 
 /**
- * Thrown by a step that gave up with nothing changed: the state is that of the step before. The
- * trainer saves a checkpoint and ends the run: as interrupted, or with the cause where there is one.
+ * Thrown by a step that was aborted and changed nothing: the state is that of the step before. The
+ * trainer saves a checkpoint and ends the run: as interrupted, or with the cause if there is one.
  */
 export class StepAborted extends Error {
   override readonly name = "StepAborted";
@@ -112,7 +112,7 @@ export interface TrainingMethod {
   readonly name: string;
   /** What it trains on; a checkpoint records it. */
   readonly data: DataIdentity;
-  /** Optimizer steps an epoch has; null where nobody knows. */
+  /** Optimizer steps an epoch has; null if it is not known. */
   readonly stepsPerEpoch: number | null;
   /** Computes the gradients of one optimizer step. */
   step(context: StepContext): Promise<StepOutcome>;
@@ -139,6 +139,6 @@ export interface TrainingMethod {
   restore(state: MethodState, exact?: boolean): void;
   /** Rows that could not be used so far. */
   skippedRows(): { rows: readonly { place: string; reason: string }[]; total: number };
-  /** Drops what was made ready ahead and ends the threads that did it; training may go on later. */
+  /** Drops what was made ahead and ends the threads that did it; training may continue later. */
   release(): Promise<void>;
 }

@@ -11,7 +11,7 @@ import type { Precision } from "../../ops/half/precision.ts";
  * How a run computes. Evaluation, generation and reference models do as training does, as under
  * Transformers' Trainer.
  *
- * @throws {Error} where both options are set
+ * @throws {Error} if both options are set
  */
 export function trainingPrecision(training: Pick<TrainingSection, "bf16" | "fp16">): Precision {
   if (training.bf16 && training.fp16) {

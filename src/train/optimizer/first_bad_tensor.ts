@@ -20,7 +20,7 @@ export interface BadValue {
  * The first tensor that holds a NaN or an infinity, read back one after the other.
  *
  * @param tensors by name, float32
- * @returns null where all are finite
+ * @returns null if all are finite
  */
 export async function firstBadValue(
   tensors: Iterable<readonly [string, tf.Tensor]>,
@@ -34,7 +34,7 @@ export async function firstBadValue(
 }
 
 /**
- * {@linkcode firstBadValue}, but looks for it only where the norm of all tensors is not finite,
+ * {@linkcode firstBadValue}, but looks for it only if the norm of all tensors is not finite,
  * which costs one pass on the device and one read.
  */
 export async function findBadValue(

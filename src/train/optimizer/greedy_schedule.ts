@@ -40,7 +40,7 @@ export class GreedySchedule extends MetricSchedule {
    * @param baseRates learning rate of each parameter group
    * @param args Transformers' names: those of the plateau schedule, and warmup, max_lr, smooth,
    *   window_size, reset_start
-   * @throws {RangeError} where an argument has a wrong type or range
+   * @throws {RangeError} if an argument has a wrong type or range
    */
   constructor(baseRates: readonly number[], args: ScheduleArguments) {
     super(baseRates, readRules("greedy", args, DEFAULTS));

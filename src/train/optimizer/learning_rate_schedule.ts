@@ -16,13 +16,13 @@ export type ScheduleState = Record<string, number | string | number[]>;
 /** A learning rate over the steps of a run. */
 export interface LearningRateSchedule {
   readonly name: ScheduleName;
-  /** True where the schedule follows an evaluation metric, given to `observe`, not the step. */
+  /** True if the schedule follows an evaluation metric, given to `observe`, not the step. */
   readonly followsMetric: boolean;
   /**
    * Learning rate over base learning rate.
    *
    * @param step optimizer step, 0-based
-   * @param group index of the parameter group; matters only where `followsMetric`
+   * @param group index of the parameter group; matters only if `followsMetric`
    */
   multiplier(step: number, group?: number): number;
   /** Tells the schedule the metric of an evaluation; does nothing unless `followsMetric`. */

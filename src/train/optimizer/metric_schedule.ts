@@ -65,7 +65,7 @@ export abstract class MetricSchedule implements LearningRateSchedule {
     };
   }
 
-  /** @throws {RangeError} where the state is another schedule's */
+  /** @throws {RangeError} if the state is another schedule's */
   restore(state: ScheduleState): void {
     this.rates = readNumbers(state, "rates", this.base.length);
     this.best = readNumber(state, "best");

@@ -52,7 +52,7 @@ export class NonFiniteError extends Error {
   override readonly name = "NonFiniteError";
   /**
    * @param tensor name of the first bad tensor
-   * @param losses of the step, where they are finite and its gradients are not
+   * @param losses of the step, if they are finite and its gradients are not
    */
   constructor(
     message: string,
@@ -103,7 +103,7 @@ export class Optimizer {
    * @param losses scalars to read in the same go
    * @param lossScale what the gradients are multiplied by; the norm is without it. A power of two
    *   takes nothing from a norm's bits
-   * @throws {NonFiniteError} where one of them is not finite; names the first bad tensor
+   * @throws {NonFiniteError} if one of them is not finite; names the first bad tensor
    */
   async measure(
     gradients: ReadonlyMap<string, tf.Tensor>,
@@ -189,9 +189,9 @@ export class Optimizer {
   }
 
   /**
-   * Goes on from a saved state.
+   * Continues from a saved state.
    *
-   * @throws {Error} where it lacks a parameter or has another number of elements
+   * @throws {Error} if it lacks a parameter or has another number of elements
    */
   restore(state: OptimizerState): void {
     for (const [name, slot] of this.#slots) {

@@ -33,10 +33,10 @@ export function adapterParameters(model: VisionLanguageModel): Map<string, tf.Va
 
 /**
  * The groups of a model, in NanoVLM-Lab's order. With adapters the decoder's own weights are
- * frozen; the projector and the vision encoder train where their rates are above 0.
+ * frozen; the projector and the vision encoder train if their rates are above 0.
  *
  * @param weightDecay of every tensor of every group, biases and norms included
- * @throws {Error} where a weight that is to train is kept in 16 bits
+ * @throws {Error} if a weight that is to train is kept in 16 bits
  */
 export function parameterGroups(
   model: VisionLanguageModel,
@@ -79,7 +79,7 @@ export function parameterGroups(
 /**
  * The groups of a model by a config's rates.
  *
- * @throws {Error} where a weight that is to train is kept in 16 bits
+ * @throws {Error} if a weight that is to train is kept in 16 bits
  */
 export function configuredGroups(
   model: VisionLanguageModel,
@@ -103,7 +103,7 @@ export function optimizerOptions(training: TrainingSection): AdamWOptions {
   };
 }
 
-/** @throws {Error} where nothing trains */
+/** @throws {Error} if nothing trains */
 export function requireTrained(groups: readonly ParameterGroup[]): void {
   if (groups.length > 0) return;
   throw new Error(
@@ -129,7 +129,7 @@ function decays(name: string): boolean {
  * Splits each group into the tensors that decay and those that do not.
  *
  * @param groups as `parameterGroups()` makes them
- * @returns as many groups, or more: `NAME_no_decay` beside `NAME` where a group has both kinds
+ * @returns as many groups, or more: `NAME_no_decay` beside `NAME` if a group has both kinds
  */
 export function splitByDecay(groups: readonly ParameterGroup[]): ParameterGroup[] {
   return groups.flatMap((group) => {

@@ -29,7 +29,7 @@ export class PlateauSchedule extends MetricSchedule {
   /**
    * @param baseRates learning rate of each parameter group
    * @param args PyTorch's names: mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps
-   * @throws {RangeError} where an argument has a wrong type or range
+   * @throws {RangeError} if an argument has a wrong type or range
    */
   constructor(baseRates: readonly number[], args: ScheduleArguments) {
     super(baseRates, readRules("reduce_lr_on_plateau", args, DEFAULTS));

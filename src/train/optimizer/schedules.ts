@@ -37,7 +37,7 @@ export interface ScheduleOptions {
 }
 
 /**
- * Warmup in steps, by the rule of Transformers' TrainingArguments: `warmup_steps` where it is 1 or
+ * Warmup in steps, by the rule of Transformers' TrainingArguments: `warmup_steps` if it is 1 or
  * more, else the given share of all steps, rounded up. A `warmup_steps` between 0 and 1 is a share
  * too, as in Transformers 5.
  *
@@ -62,7 +62,7 @@ export function warmupStepCount(
 /**
  * Makes a schedule.
  *
- * @throws {RangeError} where the name or an argument of the schedule is not one that it takes
+ * @throws {RangeError} if the name or an argument of the schedule is not one that it takes
  *
  * @example Half a cosine after two steps of warmup
  * ```ts

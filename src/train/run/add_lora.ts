@@ -13,13 +13,13 @@ import { readWeight } from "../../model/model_weights.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 
 /**
- * Puts fresh LoRA or DoRA adapters on a model's layers. They compute nothing new before they train.
+ * Puts fresh LoRA or DoRA adapters on a model's layers. Before the first step they change no output.
  *
  * @param model gets the adapters, which it owns from then on
  * @param options PEFT's keys; what is left out is nanoVLM-Lab's default
  * @param seed of the fresh values
- * @returns the whole config, which a trainer wants as `loraConfig`, and what the user should know
- * @throws {Error} where no layer has one of the names in `target_modules`, or one has an adapter
+ * @returns the whole config, which a trainer needs as `loraConfig`, and what the user should know
+ * @throws {Error} if no layer has one of the names in `target_modules`, or one has an adapter
  */
 export async function addLora(
   model: VisionLanguageModel,

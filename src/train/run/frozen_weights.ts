@@ -28,14 +28,14 @@ export interface FrozenWeights {
   readonly roundTo: (name: string) => PackedFormat | null;
 }
 
-/** Embedding and head: looked up and, tied, read by both, so that autocast does not round them. */
+/** Embedding and head: autocast does not round an embedding, and a tied head is the same tensor. */
 const TABLE = /^decoder\.(head|token_embedding)\./;
 
 /**
- * With adapters the decoder's own weights are frozen, and projector and vision encoder where their
- * rates are 0. Frozen matrices stay in the 16 bits that their file has. Float32 ones stay float32;
+ * With adapters the decoder's own weights are frozen, and so are projector and vision encoder if
+ * their rates are 0. Frozen matrices stay in the 16 bits that their file has. Float32 ones stay float32;
  * under `bf16` or `fp16`, which round them at each use, those of linear layers are rounded once
- * instead, but for DoRA's, whose norms are those of the unrounded weights.
+ * instead. DoRA's stay unrounded, since its norms are those of the unrounded weights.
  */
 export function frozenWeights(section: ModelSection, training: FrozenSettings): FrozenWeights {
   const keepPacked = (name: string): boolean =>
@@ -51,7 +51,7 @@ export function frozenWeights(section: ModelSection, training: FrozenSettings): 
   };
 }
 
-/** Weights on their way to the device, the frozen ones rounded where that is asked for. */
+/** Weights to be uploaded, the frozen ones rounded if that is asked for. */
 export function* roundFrozen(
   weights: Iterable<[string, HostWeights | PackedHostWeights]>,
   { roundTo }: FrozenWeights,
@@ -63,7 +63,7 @@ export function* roundFrozen(
   }
 }
 
-/** A line for the log; null where nothing is kept in 16 bits. */
+/** A line for the log; null if nothing is kept in 16 bits. */
 export function packedNote(model: VisionLanguageModel, training: FrozenSettings): string | null {
   const packed = [...model.packedWeights.values()];
   if (packed.length === 0) return null;

@@ -1,6 +1,6 @@
 /**
- * What the library's trainers share: a model and data of the caller's, a config out of what they
- * gave, a run in an output folder. Model and data stay the caller's.
+ * What the trainers of the library share: the caller's model and data, a config made of their
+ * options, a run in an output folder. The caller keeps model and data.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { driveRun, type RunSetup } from "./run_driver.ts";
 export interface LibraryRunOptions {
   /** What trains, on the current backend, with its tokenizer and image processor. */
   readonly model: VisionLanguageModel;
-  /** How its adapters were made, where it has some; written beside them. */
+  /** How its adapters were made, if it has any; written beside them. */
   readonly loraConfig?: LoraConfig;
   readonly callbacks?: readonly TrainerCallback[];
   /** Aborted: the run saves a checkpoint and stops. */
@@ -39,7 +39,7 @@ export interface LibraryDataOptions<E extends EncodedExample> extends LibraryRun
 }
 
 /**
- * A config out of the sections that a trainer was given; the rest is filled in as for a YAML file.
+ * The config of a trainer's options; missing keys get the defaults of a YAML file.
  *
  * @throws {ConfigError} for a key that does not exist or a value of the wrong kind
  */
@@ -49,14 +49,14 @@ export function libraryConfig(sections: {
   readonly [section: string]: unknown;
 }): ResolvedConfig {
   const given = { model: { model_name_or_path: "given" }, ...sections };
-  // JSON is YAML; what is undefined is left out of it.
+  // JSON is YAML, and it leaves out what is undefined.
   return parseConfig(JSON.stringify(given), { file: "the trainer's options" });
 }
 
 /**
- * The caller's model with what it reads and writes text and pictures with.
+ * The caller's model with its tokenizer and image processor.
  *
- * @throws {Error} where it lacks one of them, or has adapters that nobody could save
+ * @throws {Error} if it lacks one of them, or has adapters and no loraConfig to save them with
  */
 export function givenModel({ model, loraConfig }: LibraryRunOptions): PreparedModel {
   const { tokenizer, imageProcessor } = model;

@@ -1,6 +1,6 @@
 /**
  * The model that a config asks for: fresh, from backbones, or from a checkpoint; with its
- * tokenizer, its image processor, and fresh adapters where LoRA is on.
+ * tokenizer, its image processor, and fresh adapters if LoRA is on.
  *
  * @module
  */
@@ -45,13 +45,13 @@ export interface PreparedModel {
   readonly origin: string;
   /** What the user should know, a line each. */
   readonly warnings: readonly string[];
-  /** What of the model is kept in 16 bits, in a line; null where nothing is. */
+  /** What of the model is kept in 16 bits, in a line; null if nothing is. */
   readonly packedNote?: string | null;
 }
 
 type Weights = Iterable<[string, HostWeights | PackedHostWeights]>;
 
-/** What happens to weights on their way to the device. */
+/** How weights are uploaded. */
 interface OnTheWay {
   readonly change: (weights: Weights) => Weights;
   readonly signal: AbortSignal | undefined;
@@ -67,7 +67,7 @@ async function freshTokenizer(config: VLMConfig): Promise<Tokenizer> {
   return base.withExtraTokens(config.vlm_extra_tokens, config.lm_chat_template);
 }
 
-/** A model from nothing but a seed. */
+/** A model with random weights. */
 async function freshModel(
   section: ModelSection,
   seed: number,
@@ -149,10 +149,10 @@ async function finish(
  *
  * @param section the config's `model`
  * @param seed of fresh weights
- * @param training decides what LoRA leaves frozen, which is kept in 16 bits where nothing is lost;
+ * @param training decides what LoRA leaves frozen, which is kept in 16 bits if nothing is lost;
  *   without it every weight is float32 and may be trained
  * @param signal ends it, with its reason as the error and nothing left on the device
- * @throws {Error} where a folder, file or Hub id is missing or does not fit
+ * @throws {Error} if a folder, file or Hub id is missing or does not fit
  */
 export async function prepareModel(
   section: ModelSection,
@@ -198,12 +198,12 @@ async function pretrainedModel(
 }
 
 /**
- * Writes what a checkpoint or a final model holds into a folder: the adapter with whatever trains
- * beside it under LoRA, else the whole model; with tokenizer and image processor.
+ * Writes what a checkpoint or a final model holds into a folder: the adapter and the other
+ * weights that train under LoRA, else the whole model; with tokenizer and image processor.
  *
  * @param prepared the model
  * @param trained names of the weights (nanoVLM's) that train beside adapters
- * @param folder there already, and read by no one yet
+ * @param folder exists already, and nothing reads it yet
  */
 export async function writePreparedModel(
   prepared: PreparedModel,

@@ -120,7 +120,7 @@ async function runPrepared(
       finish: (run) => finishRun(config, prepared, run, options.signal),
     });
   } finally {
-    // TypeScript does not see that the closure above assigns it.
+    // TypeScript does not know that the closure above assigns it.
     const made = setup as RunSetup | null;
     await made?.method.release();
     await made?.dispose?.();
@@ -162,7 +162,7 @@ async function finishRun(
 /**
  * Uploads the final model.
  *
- * @throws {HubError} where the Hub does not take it; the model is on disk
+ * @throws {HubError} if the Hub does not take it; the model is on disk
  */
 async function pushModel(repo: string, folder: string, title: string): Promise<void> {
   try {

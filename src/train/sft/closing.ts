@@ -1,6 +1,6 @@
 /**
- * What SFT shows of its model: a few answers at each evaluation, and at the end, where answers are
- * short, the exact match on held-out questions beside an answerer that never sees the picture.
+ * What SFT shows of its model: a few answers at each evaluation, and at the end, if answers are
+ * short, the exact match on held-out questions beside that of answers without the picture.
  *
  * @module
  */
@@ -56,7 +56,7 @@ const SHORT_ANSWER = 32;
 /** Held-out questions that are asked at the end, at most. */
 const MAX_QUESTIONS = 10_000;
 
-/** Whether a look at the data finds short answers alone. */
+/** Whether the first 100 examples have short answers only. */
 export async function hasShortAnswers(dataset: Dataset<VqaExample>): Promise<boolean> {
   for (let i = 0; i < Math.min(100, dataset.length); i++) {
     const example = await dataset.tryGet(i);
@@ -74,7 +74,7 @@ async function* questions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
 /**
- * Exact match on all held-out questions, by type, beside the blind answerer.
+ * Exact match on all held-out questions, by type, beside the best answers without the picture.
  *
  * @param loaded the trained model
  * @param train what it was trained on

@@ -23,12 +23,12 @@ export interface SFTExample extends Sequence {
   readonly row: number | null;
 }
 
-/** What is remembered of tokenized texts at most, tokens: some 16 MB. */
+/** Most tokens of tokenized texts that are cached: some 16 MB. */
 const TEXT_CACHE_TOKENS = 1_000_000;
 
 /** Turns rows into examples. */
 export class SFTExampleMaker {
-  /** Sets ask the same questions of many pictures, and epochs ask all of them again. */
+  /** Data sets ask the same questions about many pictures, and every epoch asks all of them again. */
   readonly #texts = new Map<string, ChatExample>();
   #textTokens = 0;
 
@@ -41,7 +41,7 @@ export class SFTExampleMaker {
   }
 
   /**
-   * @throws {RowSkipped} where an image cannot be used, the image tokens do not fit, or no answer
+   * @throws {RowSkipped} if an image cannot be used, the image tokens do not fit, or no answer
    *   is left
    */
   async make({ example, row }: PlacedExample<VqaExample>): Promise<SFTExample> {
@@ -83,7 +83,7 @@ export class SFTExampleMaker {
 }
 
 /**
- * Rows of a batch: neighbours that share a picture lie in one row as branches where `sharePrefix`
+ * Rows of a batch: neighbours that share a picture become branches of one row if `sharePrefix`
  * is set.
  *
  * @param examples in training order

@@ -23,13 +23,13 @@ const MOST_EXAMPLES = 5000;
 
 /** The longest examples of a data set. */
 export interface LongestExamples {
-  /** They alone. */
+  /** Contains them and no other example. */
   readonly dataset: Dataset<VqaExample>;
   /** Examples that were looked at. */
   readonly looked: number;
 }
 
-/** An example as tokens, its pictures known by their headers alone. */
+/** An example as tokens; of its pictures only the sizes in their headers are known. */
 interface SizedExample extends Sequence {
   readonly inputIds: readonly number[];
   readonly labels: readonly number[];
@@ -68,7 +68,7 @@ function sizedExample(
 /**
  * The size of an example by the headers of its pictures.
  *
- * @throws {RowSkipped} where a picture's header cannot be read, or it has too many tiles
+ * @throws {RowSkipped} if a picture's header cannot be read, or it has too many tiles
  */
 export function exampleSize(
   example: VqaExample,
@@ -79,7 +79,7 @@ export function exampleSize(
   return { tokens: inputIds.length, tiles };
 }
 
-/** The size of examples that share their pictures, packed as training packs them. */
+/** The size of examples that share their pictures, put into rows as in training. */
 function packedSize(
   examples: readonly SizedExample[],
   sharePrefix: boolean,
@@ -90,9 +90,9 @@ function packedSize(
 }
 
 /**
- * What `make` gives; null where its row cannot be used.
+ * The result of `make`; null if its row cannot be used.
  *
- * @throws whatever else went wrong
+ * @throws any other error
  */
 export function unlessSkipped<T>(make: () => T): T | null {
   try {
@@ -144,7 +144,7 @@ export interface LongestExamplesOptions {
   readonly processor: ImageProcessor;
   /** How many. */
   readonly count: number;
-  /** Whether examples of a row are computed behind one prefix. */
+  /** Whether examples of a row share one prefix. */
   readonly sharePrefix: boolean;
   /** Memory of a row, in any unit. */
   readonly weight: (size: ExampleSize) => number;
@@ -154,7 +154,7 @@ export interface LongestExamplesOptions {
  * Finds the batch that takes the most memory: the rows that take the most for each of their
  * examples, the last one with as many of them as there is room for.
  *
- * @throws {Error} where no example can be used
+ * @throws {Error} if no example can be used
  */
 export async function longestExamples(
   dataset: SFTDataset,

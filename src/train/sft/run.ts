@@ -12,7 +12,7 @@ import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
-/** SFT's method, groups and closing words for a config. */
+/** The method, groups and closing results of SFT. */
 async function setUpSFT(
   config: ResolvedConfig,
   prepared: PreparedModel,

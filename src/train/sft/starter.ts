@@ -1,6 +1,6 @@
 /**
  * The model that `train dpo` and `train grpo` start from without a config: the tiny nanoVLM of
- * `train sft`, trained on the drawn shapes on the spot and stopped early, so that there is
+ * `train sft`, trained on the drawn shapes before the run and stopped early, so that there is
  * something left to learn.
  *
  * @module
@@ -24,7 +24,7 @@ export interface StarterOptions {
   readonly steps: number;
   /** Of weights and shuffles; default 42. */
   readonly seed?: number;
-  /** Asks for other answers than the drawn shapes' own; `name` tells such models apart on disk. */
+  /** Other answers than those of the drawn shapes; `name` becomes part of the folder's name. */
   readonly style?: { readonly name: string; readonly train: SFTDataset };
   /** Called after each step. */
   readonly onProgress?: (step: number, steps: number) => void;
@@ -98,7 +98,7 @@ async function holdsModel(folder: string): Promise<boolean> {
 }
 
 /**
- * A starter model on disk, beside the output folder: made where it is not there yet.
+ * A starter model on disk, beside the output folder: made if it does not exist yet.
  *
  * @param outputDir `training.output_dir`; the model lies next to it
  * @param options how long it is trained

@@ -34,7 +34,7 @@ function maker(bad: readonly number[] = [], asked: number[] = []) {
   };
 }
 
-/** The next steps, with the cursor behind each. */
+/** The next steps, with the cursor after each. */
 async function take(batches: MicroBatches<VqaExample, number>, count: number, more: boolean) {
   const steps: unknown[] = [];
   for (let i = 0; i < count; i++) {

@@ -85,7 +85,7 @@ Deno.test("DPO's gradient is that of the loss, each answer alone and unpadded", 
 });
 
 gpuTest(
-  "DPO has the same loss and gradient on a GPU, where values arrive after the tape is gone",
+  "DPO has the same loss and gradient on a GPU, whose values arrive after the tape is gone",
   async () => {
     const config = tinyConfig([...LORA, "dpo.disable_dropout=false"]);
     using there = await tinyRun(config, { backend: "webgpu" });
@@ -163,7 +163,7 @@ Deno.test("a DPO step that is aborted leaves everything as it was", async () => 
   assertEquals((await run.update()).loss, (await other.update()).loss);
 });
 
-Deno.test("a DPO step leaves no tensor behind", async () => {
+Deno.test("a DPO step leaves no tensors", async () => {
   for (const extra of [[], LORA]) {
     using run = await tinyRun(tinyConfig([...extra, "dpo.loss_type=[aot, sigmoid]"]));
     await run.update();

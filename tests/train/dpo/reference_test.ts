@@ -141,7 +141,7 @@ Deno.test("a resumed run reads the reference's numbers instead of computing them
   }
 });
 
-Deno.test("a table holds what a short run needs, and is filled up where more is wanted", async () => {
+Deno.test("a table holds what a short run needs, and is filled up if more is needed", async () => {
   const folder = await Deno.makeTempDir();
   try {
     using run = await tinyRun(tinyConfig());

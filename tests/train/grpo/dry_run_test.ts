@@ -3,7 +3,7 @@ import { dryRunGRPO } from "../../../src/train/grpo/dry_run.ts";
 import { dryRunLines } from "../../../src/train/dry_run/report.ts";
 import { tinyConfig } from "./tiny_grpo.ts";
 
-Deno.test("train grpo --dry-run takes full completions forward and back, calls the rewards, writes nothing", async () => {
+Deno.test("train grpo --dry-run runs full completions forward and backward, calls the rewards, writes nothing", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(
@@ -18,7 +18,7 @@ Deno.test("train grpo --dry-run takes full completions forward and back, calls t
       `dataset.reward_functions_fn=[builtin:format,${folder}/reward.ts]`,
     ]);
     const report = await dryRunGRPO(config, { backend: "wasm" });
-    assertEquals(report.batch.rows, 4, "a prompt a row, its completions behind it");
+    assertEquals(report.batch.rows, 4, "a prompt a row, its completions after it");
     assertEquals(report.batch.tiles, 4);
     const perRow = report.batch.tokens / 4;
     assert(perRow > 3 * 7 && perRow < 64 + 3 * 7, `${perRow}`);

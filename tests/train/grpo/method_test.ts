@@ -121,7 +121,7 @@ Deno.test("log-probabilities kept while sampling are those of a fresh forward", 
   assertEquals(again.outcome.metrics?.["clip_ratio/region_mean"], 0, "within 1e-5 of 1");
 });
 
-Deno.test("truncated completions stay out of the loss where they are masked", async () => {
+Deno.test("truncated completions stay out of the loss if they are masked", async () => {
   using run = await tinyRun(
     tinyConfig(["grpo.mask_truncated_completions=true", "grpo.max_completion_length=1"]),
   );

@@ -64,7 +64,7 @@ const micro: MicroBatch = { groups: unlikeGroups(), sampledAtStep: 0, onPolicy: 
 /**
  * What micro-batches add to a step, with the sizes of twice as many groups as there are.
  */
-async function goBack(
+async function addGradients(
   run: TinyRun,
   passes: GRPOPasses,
   micros: readonly PreparedMicroBatch[],
@@ -83,7 +83,7 @@ async function goBack(
       ? null
       : await passes.entropies(micro, parameters);
     const context = { accumulator, parameters, step: 0 };
-    const done = await passes.goBack(
+    const done = await passes.addGradients(
       micro,
       context,
       { ...options, wholeBatch },
@@ -128,8 +128,8 @@ for (const lossType of GRPO_LOSS_TYPES) {
         epsilonHigh: lossType === "cispo" ? 5 : 0.1,
         importanceSamplingLevel: lossType === "luspo" ? "sequence" : "token",
       };
-      const a = await goBack(run, passes, joined(passes), options);
-      const b = await goBack(run, passes, alone(passes), options);
+      const a = await addGradients(run, passes, joined(passes), options);
+      const b = await addGradients(run, passes, alone(passes), options);
       assertAlmostEquals(a.loss, b.loss, 1e-5 * Math.max(1, Math.abs(a.loss)));
       assert(largestDifference(a.gradients, b.gradients) < 1e-4);
       assertEquals(Object.keys(a.metrics).sort(), Object.keys(b.metrics).sort());
@@ -146,7 +146,7 @@ for (const lossType of GRPO_LOSS_TYPES) {
   }
 }
 
-Deno.test("the tokens of high entropy are the same ones alone, and where prompts are not shared", async () => {
+Deno.test("the tokens of high entropy are the same with and without other prompts, shared or not", async () => {
   using run = await tinyRun(tinyConfig());
   const passes = passesOf(run, true);
   const [whole] = joined(passes);
@@ -157,10 +157,10 @@ Deno.test("the tokens of high entropy are the same ones alone, and where prompts
   const results = [];
   for (const [cut, share] of [[joined, true], [alone, true], [joined, false]] as const) {
     const passes = passesOf(run, true, share);
-    results.push(await goBack(run, passes, cut(passes), options));
+    results.push(await addGradients(run, passes, cut(passes), options));
   }
   const [one, ...others] = results;
-  const every = await goBack(run, passes, [whole], { lossType: "grpo" });
+  const every = await addGradients(run, passes, [whole], { lossType: "grpo" });
   assert(largestDifference(every.gradients, one.gradients) > 1e-2, "some tokens do not count");
   assert(counted.every((entropy) => Math.abs(entropy - entropyThreshold) > 1e-6));
   for (const other of others) {

@@ -28,7 +28,7 @@ async function stream(options: Partial<GRPOPromptStreamOptions> = {}) {
   return { dataset, prompts: new GRPOPromptStream(dataset, maker, { seed: 5, ...options }) };
 }
 
-/** The next prompts, with the cursor behind each and the rows that were skipped by then. */
+/** The next prompts, with the cursor after each and the rows that were skipped by then. */
 async function take({ prompts, dataset }: Awaited<ReturnType<typeof stream>>, count: number) {
   const taken: unknown[] = [];
   for (let i = 0; i < count; i++) {

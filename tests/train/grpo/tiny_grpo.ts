@@ -75,7 +75,7 @@ export interface TinyRun extends Disposable {
   weights(): Promise<Map<string, Float32Array>>;
 }
 
-/** Makes a run, on the wasm backend where no other is named. */
+/** Makes a run, on the wasm backend unless another is named. */
 export async function tinyRun(
   config: ResolvedConfig,
   { rows = shapeRows(), scorer = idScorer, backend = "wasm" }: {

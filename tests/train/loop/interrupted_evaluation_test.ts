@@ -51,7 +51,7 @@ Deno.test("an aborted evaluation of DPO ends with the batch that it is at", asyn
   await assertStops(run.method, abortInFirstBatch(run.prepared.model, "labelLogProbs"));
 });
 
-Deno.test("an aborted evaluation of GRPO ends with the batch that it is at, which nobody scores", async () => {
+Deno.test("an aborted evaluation of GRPO ends in its present batch, which is not scored", async () => {
   let scored = 0;
   const scorer = {
     ...grpo.idScorer,
@@ -75,7 +75,7 @@ for (const saves of ["training.save_steps=2", "training.save_steps=100"]) {
       "training.logging_steps=1",
       "training.eval_strategy=steps",
       "training.eval_steps=2",
-      // Learns less where the evaluations say so: a missing one would show in the weights.
+      // The schedule follows the evaluations: a missing one would change the weights.
       "training.lr_scheduler_type=reduce_lr_on_plateau",
       "training.lr_scheduler_kwargs={patience: 0, factor: 0.5, threshold: 10}",
       "training.save_total_limit=null",

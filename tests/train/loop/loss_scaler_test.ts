@@ -13,7 +13,7 @@ import { tinyConfig as grpoConfig, tinyRun as grpoRun } from "../grpo/tiny_grpo.
 import { methodWith } from "../method_with.ts";
 import { LORA, tinySFT } from "../sft/tiny_sft.ts";
 
-Deno.test("LossScaler goes where torch.amp.GradScaler goes", () => {
+Deno.test("LossScaler takes the values of torch.amp.GradScaler", () => {
   // Recorded from torch 2.13: GradScaler(init_scale=1024, growth_interval=3), 1 an overflow.
   const overflows = "1000000011000100100110001011001110010001001000";
   // deno-fmt-ignore

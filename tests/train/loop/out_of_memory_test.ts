@@ -1,4 +1,4 @@
-/** What a pass that runs out of memory leaves behind: nothing, so that a smaller one may follow. */
+/** A pass that runs out of memory leaves nothing on the device, so that a smaller one may follow. */
 import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../../src/device/backend.ts";
 import { generateFromRows } from "../../../src/generate/engine.ts";
@@ -14,7 +14,7 @@ import { IMAGE, picture, prompt, tinyModel } from "../../generate/tiny_model.ts"
 
 const head = prompt(1, 3, true);
 const images = [picture(1)];
-/** Two sequences behind one picture. */
+/** Two sequences that share one picture. */
 const row = packBranches(
   [[5, 6, 7], [8, 9]].map((branch) => {
     const inputIds = [...head, ...branch];
@@ -55,7 +55,7 @@ for (
     "of all weights, in bf16": { lora: false, checkpointing: false, precision: "bf16" },
   })
 ) {
-  Deno.test(`a step ${name} that runs out of memory leaves nothing behind, wherever it does`, async () => {
+  Deno.test(`a step ${name} that runs out of memory leaves no tensors, in whichever allocation it does`, async () => {
     await initBackend({ backend: "wasm" });
     const model = tinyModel();
     model.precision = precision as Precision;
@@ -82,7 +82,7 @@ for (
   });
 }
 
-Deno.test("GRPO's gradients that run out of memory leave no states behind", async () => {
+Deno.test("GRPO's gradients that run out of memory leave no states", async () => {
   await initBackend({ backend: "wasm" });
   const model = tinyModel();
   const accumulator = new GradientAccumulator();
@@ -106,7 +106,7 @@ Deno.test("GRPO's gradients that run out of memory leave no states behind", asyn
   model.dispose();
 });
 
-Deno.test("a generation that runs out of memory leaves nothing behind, wherever it does", async () => {
+Deno.test("a generation that runs out of memory leaves no tensors, in whichever allocation it does", async () => {
   await initBackend({ backend: "wasm" });
   const model = tinyModel();
   const rows = [

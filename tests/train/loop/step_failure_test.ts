@@ -18,7 +18,7 @@ const WIDE = [
   "model.vlm_config.lm_n_kv_heads=1",
 ];
 
-Deno.test("where the wasm heap is full, the run ends with the step, the batch and the checkpoint", async () => {
+Deno.test("if the wasm heap is full, the run ends with the step, the batch and the checkpoint", async () => {
   let steps = 0;
   await using run = await tinySFT(["training.max_steps=8", "training.save_steps=2"], {
     callbacks: [{

@@ -15,7 +15,7 @@ function adapter(isFallback: boolean, features: readonly string[]): GpuAdapterIn
   };
 }
 
-Deno.test("precisionNote() says float32 arithmetic but where a device multiplies in float16", () => {
+Deno.test("precisionNote() says float32 arithmetic unless a device multiplies in float16", () => {
   const f16 = ["shader-f16"];
   const webgpu = (info: GpuAdapterInfo) => ({ name: "webgpu", adapterInfo: info }) as const;
   const wasm = { name: "wasm", adapterInfo: null } as const;

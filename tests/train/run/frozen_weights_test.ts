@@ -99,7 +99,7 @@ Deno.test("a packed pass equals that of float32 weights, with LoRA, DoRA and che
     }
   }));
 
-Deno.test("a packed model is saved with the bits that came in, or widened where that is asked", () =>
+Deno.test("a packed model is saved with the bits that came in, or widened if that is asked for", () =>
   withTwins("BF16", async (folder) => {
     const { model } = await loadModel(`${folder}/half`, { keepPacked: () => true });
     const came = await stored(`${folder}/half`);
@@ -173,7 +173,7 @@ Deno.test("packed weights take half the bytes, and only frozen matrices are pack
     model.dispose();
   }));
 
-Deno.test("float32 weights are packed under LoRA only where bf16 or fp16 asks for it", async () => {
+Deno.test("float32 weights are packed under LoRA only if bf16 or fp16 is set", async () => {
   await initBackend({ backend: "wasm" });
   for (const [key, count] of [["", 0], ["bf16", 7], ["fp16", 7]] as const) {
     const { model } = await prepare([...LORA, ...(key ? [`training.${key}=true`] : [])]);

@@ -171,7 +171,7 @@ Deno.test("dataloader_drop_last leaves a batch out that is not full", async () =
   assertEquals(sizes, [2, 2, 2, 2]);
 });
 
-Deno.test("rows that fill no batch are named as such where dataloader_drop_last leaves them out", async () => {
+Deno.test("rows that fill no batch are named as such if dataloader_drop_last leaves them out", async () => {
   await using run = await tinySFT([
     "training.dataloader_drop_last=true",
     "training.per_device_train_batch_size=8",

@@ -88,7 +88,7 @@ export interface TinyOptions {
   /** Default: a new one, removed at the end. */
   readonly folder?: string;
   readonly signal?: AbortSignal;
-  /** Whether frozen weights stay in 16 bits where they can; default true. */
+  /** Whether frozen weights stay in 16 bits if they can; default true. */
   readonly packs?: boolean;
 }
 
