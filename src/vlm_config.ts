@@ -8,7 +8,7 @@
  * The architecture of one nanoVLM. Names and defaults are those of `models/config.py` in
  * huggingface/nanoVLM; the keys are snake_case because the file on disk is.
  */
-export interface VLMConfig {
+export interface NanoVLMConfig {
   vit_hidden_dim: number;
   vit_inter_dim: number;
   vit_patch_size: number;
@@ -47,6 +47,20 @@ export interface VLMConfig {
   vlm_load_backbone_weights: boolean;
   vlm_checkpoint_path: string;
   hf_repo_name: string;
+}
+
+/** A model's architecture: nanoVLM's keys, and what other model families need beside them. */
+export interface VLMConfig extends NanoVLMConfig {
+  /** Family of the folder, by config.json's `model_type`; absent: nanoVLM. */
+  model_type?: string;
+  /** The family's own config.json, if it is not nanoVLM's; keys unknown here survive saving. */
+  family_config?: Readonly<Record<string, unknown>>;
+  /** Whether q, k and v of the vision encoder are three layers, not one `qkv_proj`. */
+  vit_separate_qkv?: boolean;
+  /** Row of the position table of each patch; absent: its own. */
+  vit_position_ids?: readonly number[];
+  /** Whether rotary frequencies stay as they are beyond `lm_max_position_embeddings`. */
+  lm_fixed_rope?: boolean;
 }
 
 /** The ChatML template that nanoVLM gives its tokenizer. */

@@ -19,7 +19,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   hub: ["base"],
   losses: ["base"],
   report: ["base"],
-  model: ["base", "device", "ops"],
+  model: ["base", "device", "ops", "text", "image", "hub"],
   rewards: ["base", "config"],
   data: ["base", "config", "hub", "image", "text", "rewards"],
   generate: ["base", "device", "ops", "model", "text", "image"],
@@ -34,8 +34,6 @@ ALLOWED.tasks = [...ALLOWED.parity, "parity", "bench"];
 /** Files that join a model's folder with its tokenizer and pictures. */
 const MAY_IMPORT_MORE: Record<string, readonly string[]> = {
   "src/generate/load_model.ts": ["text", "image", "hub"],
-  "src/model/convert/convert_folder.ts": ["text", "image"],
-  "src/model/files/pretrained_folder.ts": ["text", "image", "hub"],
 };
 
 /** Single files at the bottom: the config's own names, and files straight in src/. */

@@ -233,6 +233,25 @@ export class ImageProcessor {
   }
 
   /**
+   * The grid and the tiles of a picture of that size, without its pixels.
+   *
+   * @param width pixels
+   * @param height pixels
+   */
+  layout(width: number, height: number): { grid: [rows: number, columns: number]; tiles: number } {
+    const { maxImgSize, splitImageSize: S, resizeToMaxSideLen, globalTile } = this.options;
+    const size = dynamicSize(width, height, S, maxImgSize, resizeToMaxSideLen);
+    const grid: [number, number] = [size.height / S, size.width / S];
+    const cut = grid[0] * grid[1];
+    return { grid, tiles: cut > 1 && globalTile ? cut + 1 : cut };
+  }
+
+  /** What a thread runs to do the same: a module that exports `serveImages`, and its options. */
+  get worker(): { readonly module: string; readonly options: unknown } {
+    return { module: new URL("./image_worker.ts", import.meta.url).href, options: this.options };
+  }
+
+  /**
    * The first half of `process`: pixels of the size that is cut into tiles. A quarter of the
    * tiles' bytes or less, so worth caching if images are used again.
    *

@@ -34,9 +34,16 @@ export interface WorkerGreeting {
   readonly reason?: string;
 }
 
-/** Answers each job that comes through the port. */
+/** Answers each job that comes through the port, as nanoVLM's image processor. */
 export function serveImages(port: MessagePort, options: ImageProcessorOptions): void {
-  const processor = new ImageProcessor(options);
+  serveProcessor(port, new ImageProcessor(options));
+}
+
+/** Answers each job that comes through the port. */
+export function serveProcessor(
+  port: MessagePort,
+  processor: Pick<ImageProcessor, "process">,
+): void {
   const answer = async ({ id, bytes }: ImageJob): Promise<void> => {
     try {
       const image = await processor.process(bytes);

@@ -34,15 +34,12 @@ interface Thread {
   ready: boolean;
 }
 
-/** The module that threads run. */
-const MODULE = new URL("./image_worker.ts", import.meta.url).href;
-
 /**
  * The program of a thread. It is given as text, since a thread of this kind starts from no address
  * on the network, but may import from one.
  */
 function program(processor: ImageProcessor, module: string): URL {
-  const options = JSON.stringify(processor.options);
+  const options = JSON.stringify(processor.worker.options);
   const source = `import { parentPort } from "node:worker_threads";
 import(${JSON.stringify(module)})
   .then(({ serveImages }) => serveImages(parentPort, ${options}))
@@ -67,9 +64,9 @@ export class ImageWorkers {
 
   /**
    * @param processor what each thread does
-   * @param module address of what they run; default: ours
+   * @param module address of what they run; default: the processor's
    */
-  constructor(processor: ImageProcessor, module: string = MODULE) {
+  constructor(processor: ImageProcessor, module: string = processor.worker.module) {
     this.#processor = processor;
     this.#module = module;
   }

@@ -9,8 +9,8 @@
  */
 import type { RgbImage } from "./rgb_image.ts";
 
-/** Interpolation kernels: Keys' cubic with a = −0.5, and the triangle. */
-export type ResizeFilter = "bicubic" | "bilinear";
+/** Interpolation kernels: Keys' cubic with a = −0.5, the triangle, and Lanczos with 3 lobes. */
+export type ResizeFilter = "bicubic" | "bilinear" | "lanczos";
 
 /**
  * Which direction is resized first. `pillow13` goes by the sizes, as Pillow 13 does; up to 12.3
@@ -33,9 +33,20 @@ function triangleKernel(x: number): number {
   return x < 1 ? 1 - x : 0;
 }
 
+function sinc(x: number): number {
+  if (x === 0) return 1;
+  x *= Math.PI;
+  return Math.sin(x) / x;
+}
+
+function lanczosKernel(x: number): number {
+  return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
+
 const FILTERS = {
   bicubic: { kernel: bicubicKernel, support: 2 },
   bilinear: { kernel: triangleKernel, support: 1 },
+  lanczos: { kernel: lanczosKernel, support: 3 },
 } as const;
 
 /** For each output position, the first input position and the weights from there on. */

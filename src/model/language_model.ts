@@ -59,7 +59,7 @@ export function rotaryOptions(config: VLMConfig): RotaryOptions {
   return {
     headDim: config.lm_hidden_dim / config.lm_n_heads,
     base: config.lm_re_base,
-    maxPositions: config.lm_max_position_embeddings,
+    maxPositions: config.lm_fixed_rope ? Infinity : config.lm_max_position_embeddings,
     attentionScaling: config.lm_attn_scaling,
   };
 }

@@ -6,6 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { add, reshape } from "../ops/arithmetic.ts";
 import { attention } from "../ops/attention/attention.ts";
+import { embedding } from "../ops/row_ops.ts";
 import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
 import { layerNorm } from "../ops/norms.ts";
 import { linear } from "../ops/linear.ts";
@@ -36,7 +37,12 @@ function embedPatches(context: ForwardContext, config: VLMConfig, images: tf.Ten
     const token = weight(context, `${name}.cls_token`).tile([images.shape[0], 1, 1]); // [N, 1, C]
     x = tf.concat([token, x], 1); // [N, P + 1, C]
   }
-  return x.add(weight(context, `${name}.position_embedding`)) as tf.Tensor3D; // [N, P, C]
+  let positions = weight(context, `${name}.position_embedding`); // [1, P, C]
+  if (config.vit_position_ids) {
+    const ids = Int32Array.from(config.vit_position_ids);
+    positions = reshape(embedding(reshape(positions, [-1, C]), ids), [1, -1, C]); // [1, P, C]
+  }
+  return x.add(positions) as tf.Tensor3D; // [N, P, C]
 }
 
 /** One pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)). */
@@ -52,8 +58,13 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
     );
   // Free what only attention needs before the MLP runs.
   const middle = tf.tidy(() => {
-    const qkv = linearLayer(context, `${name}.attn.qkv_proj`, norm("ln1", x)); // [N, P, 3C]
-    const [q, k, v] = tf.split(qkv, 3, 2)
+    const normed = norm("ln1", x); // [N, P, C]
+    const qkv = config.vit_separate_qkv
+      ? ["q_proj", "k_proj", "v_proj"].map((layer) =>
+        linearLayer(context, `${name}.attn.${layer}`, normed)
+      )
+      : tf.split(linearLayer(context, `${name}.attn.qkv_proj`, normed), 3, 2); // 3 · [N, P, C]
+    const [q, k, v] = qkv
       .map((part) => reshape<tf.Tensor4D>(part, [N, P, H, C / H])); // [N, P, H, D]
     const attended = attention(q, k, v, null); // [N, P, C]
     return add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]

@@ -75,8 +75,15 @@ function visionSpecs(config: VLMConfig): WeightSpec[] {
     const block = `blocks.${i}`;
     add(`${block}.ln1.weight`, [C], "norm");
     add(`${block}.ln1.bias`, [C], "bias");
-    add(`${block}.attn.qkv_proj.weight`, [3 * C, C], "linear");
-    add(`${block}.attn.qkv_proj.bias`, [3 * C], "bias");
+    if (config.vit_separate_qkv) {
+      for (const layer of ["q_proj", "k_proj", "v_proj"]) {
+        add(`${block}.attn.${layer}.weight`, [C, C], "linear");
+        add(`${block}.attn.${layer}.bias`, [C], "bias");
+      }
+    } else {
+      add(`${block}.attn.qkv_proj.weight`, [3 * C, C], "linear");
+      add(`${block}.attn.qkv_proj.bias`, [3 * C], "bias");
+    }
     add(`${block}.attn.out_proj.weight`, [C, C], "linear");
     add(`${block}.attn.out_proj.bias`, [C], "bias");
     add(`${block}.ln2.weight`, [C], "norm");

@@ -86,6 +86,11 @@ const GROUPS: readonly ParityGroup[] = [
     needs: ["backbones/expected.safetensors"],
     load: async () => (await import("./cases/backbone_cases.ts")).replayBackboneCases,
   },
+  {
+    names: ["smolvlm"],
+    needs: ["smolvlm/smolvlm.json", "preprocess/images"],
+    load: async () => (await import("./cases/smolvlm_cases.ts")).replaySmolVLMCases,
+  },
 ];
 
 /** Names that `only` may begin with. */

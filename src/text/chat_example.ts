@@ -4,7 +4,7 @@
  * @module
  */
 import { IGNORED_LABEL } from "../ignored_label.ts";
-import { imageString, type TileGrid } from "./image_string.ts";
+import type { TileGrid } from "./image_string.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
 
 /** One conversation as ids. All lists have the same length T. */
@@ -50,7 +50,7 @@ export class ChatExampleBuilder {
   readonly #imageTokenId: number | null;
   readonly #messageStart: string | null;
   readonly #answerHeaderLength: number;
-  readonly #imageStrings = new Map<string, string>();
+  readonly #imageStrings = new Map<string, readonly string[]>();
 
   /** @throws {Error} if the tokenizer has no chat template or the template drops answers */
   constructor(tokenizer: Tokenizer, options: ChatExampleOptions) {
@@ -77,22 +77,29 @@ export class ChatExampleBuilder {
     this.#answerHeaderLength = tokenizer.encode(probe.slice(0, at)).length;
   }
 
-  /** The text of `imageString` for these images, cached by grid. */
+  /** The text of these images, cached by grid. */
   imageString(grids: readonly TileGrid[]): string {
+    return this.#images(grids).join("");
+  }
+
+  #images(grids: readonly TileGrid[]): readonly string[] {
+    if (grids.length === 0) return [];
     const key = grids.map(([rows, columns]) => `${rows}x${columns}`).join(",");
-    let text = this.#imageStrings.get(key);
-    if (text === undefined) {
-      text = imageString(this.#tokenizer, grids, this.#mpImageTokenLength);
-      if (this.#imageStrings.size < 1000) this.#imageStrings.set(key, text);
+    let texts = this.#imageStrings.get(key);
+    if (texts === undefined) {
+      const tokenizer = this.#tokenizer;
+      texts = tokenizer.promptFormat.imageStrings(tokenizer, grids, this.#mpImageTokenLength);
+      if (this.#imageStrings.size < 1000) this.#imageStrings.set(key, texts);
     }
-    return text;
+    return texts;
   }
 
   /** Removes typed extra tokens, also those that appear when another one is removed. */
-  stripTypedTokens(text: string): string {
+  stripTypedTokens(text: string, keep: string | null = null): string {
     for (let before = ""; before !== text;) {
       before = text;
       for (const token of this.#typedTokens) {
+        if (token === keep) continue;
         if (text.includes(token)) text = text.replaceAll(token, "");
       }
     }
@@ -100,22 +107,34 @@ export class ChatExampleBuilder {
   }
 
   /**
-   * The messages without typed extra tokens, and with the images' text before the first user text.
-   *
-   * @param grids one an image, in order
+   * The messages without typed extra tokens. If the family has a mark for pictures, and the texts
+   * have just as many marks as there are pictures, the marks stay: they say where the pictures
+   * are. Else pictures come before the first user text.
    */
-  messagesWithImages(
-    messages: readonly ChatMessage[],
-    grids: readonly TileGrid[],
-  ): ChatMessage[] {
-    const clean = messages.map(({ role, content }) => ({
-      role,
-      content: this.stripTypedTokens(content),
-    }));
-    if (grids.length === 0 || clean.length === 0) return clean;
-    const first = clean.find((message) => message.role === "user") ?? clean[0];
-    first.content = this.imageString(grids) + first.content;
+  #clean(messages: readonly ChatMessage[], imageCount: number): ChatMessage[] {
+    const { imageMark } = this.#tokenizer.promptFormat;
+    const strip = (keep: string | null) =>
+      messages.map(({ role, content }) => ({
+        role,
+        content: this.stripTypedTokens(content, keep),
+      }));
+    if (imageMark === null || imageCount === 0) return strip(null);
+    const marked = strip(imageMark);
+    const marks = marked.reduce((sum, { content }) => sum + content.split(imageMark).length - 1, 0);
+    if (marks === imageCount) return marked;
+    const clean = strip(null);
+    const first = clean.find(({ role }) => role === "user") ?? clean[0];
+    if (first) first.content = imageMark.repeat(imageCount) + first.content;
     return clean;
+  }
+
+  #render(
+    messages: readonly ChatMessage[],
+    images: readonly string[],
+    addGenerationPrompt = false,
+  ): string {
+    const tokenizer = this.#tokenizer;
+    return tokenizer.promptFormat.render(tokenizer, messages, images, addGenerationPrompt);
   }
 
   /**
@@ -127,7 +146,10 @@ export class ChatExampleBuilder {
    * @throws {Error} if the chat template does not keep the order of messages
    */
   build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample {
-    const { inputIds, lossMask } = this.#encode(this.messagesWithImages(messages, grids));
+    const { inputIds, lossMask } = this.#encode(
+      this.#clean(messages, grids.length),
+      this.#images(grids),
+    );
     const labels = inputIds.map((_, t) =>
       t + 1 < inputIds.length && lossMask[t + 1] === 1 ? inputIds[t + 1] : IGNORED_LABEL
     );
@@ -155,10 +177,8 @@ export class ChatExampleBuilder {
    * @param grids one an image; the images stand before the first user's text
    */
   buildPrompt(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
-    const text = this.#tokenizer.applyChatTemplate(this.messagesWithImages(messages, grids), {
-      addGenerationPrompt: true,
-    });
-    return this.#tokenizer.encode(text);
+    const clean = this.#clean(messages, grids.length);
+    return this.#tokenizer.encode(this.#render(clean, this.#images(grids), true));
   }
 
   /**
@@ -167,7 +187,8 @@ export class ChatExampleBuilder {
    * @param maxCompletionLength cuts the end, including the end token; null or omitted: no limit
    */
   buildCompletion(text: string, maxCompletionLength: number | null = null): number[] {
-    const ids = this.#tokenizer.encode(this.stripTypedTokens(text));
+    const { answerPrefix } = this.#tokenizer;
+    const ids = this.#tokenizer.encode(answerPrefix + this.stripTypedTokens(text));
     ids.push(this.#tokenizer.eosTokenId);
     return maxCompletionLength === null ? ids : ids.slice(0, maxCompletionLength);
   }
@@ -201,14 +222,17 @@ export class ChatExampleBuilder {
     return count;
   }
 
-  #encode(messages: readonly ChatMessage[]): { inputIds: number[]; lossMask: number[] } {
+  #encode(
+    messages: readonly ChatMessage[],
+    images: readonly string[],
+  ): { inputIds: number[]; lossMask: number[] } {
     const tokenizer = this.#tokenizer;
-    const whole = tokenizer.applyChatTemplate(messages);
-    const parts = messages.map((message) => tokenizer.applyChatTemplate([message]));
+    const whole = this.#render(messages, images);
     const start = this.#messageStart;
     const inputIds: number[] = [];
     const lossMask: number[] = [];
-    if (start !== null && parts.every((p) => p.startsWith(start)) && parts.join("") === whole) {
+    const parts = start === null ? [] : this.#parts(messages, images, start);
+    if (parts.length === messages.length && parts.join("") === whole) {
       parts.forEach((part, index) => {
         const answer = messages[index].role === "assistant";
         const ids = tokenizer.encode(part);
@@ -225,10 +249,8 @@ export class ChatExampleBuilder {
     for (let t = 0; t < inputIds.length; t++) lossMask.push(0);
     messages.forEach((message, index) => {
       if (message.role !== "assistant") return;
-      const before = tokenizer.applyChatTemplate(messages.slice(0, index), {
-        addGenerationPrompt: true,
-      });
-      const after = tokenizer.applyChatTemplate(messages.slice(0, index + 1));
+      const before = this.#render(messages.slice(0, index), images, true);
+      const after = this.#render(messages.slice(0, index + 1), images);
       if (!after.startsWith(before) || !whole.startsWith(after)) {
         throw new Error(
           `Cannot find the answer in message ${index}: the chat template prints it in another ` +
@@ -236,10 +258,26 @@ export class ChatExampleBuilder {
             `config's default lm_chat_template`,
         );
       }
-      const from = tokenizer.encode(before).length, to = tokenizer.encode(after).length;
+      const from = tokenizer.encode(before).length;
+      let to = tokenizer.encode(after).length;
+      if (!tokenizer.promptFormat.trainsAfterEnd) {
+        to = inputIds.lastIndexOf(tokenizer.eosTokenId, to - 1) + 1 || to;
+      }
       lossMask.fill(1, from, to);
     });
     return { inputIds, lossMask };
+  }
+
+  /** Each message alone, as far as each begins with `start`; pictures go with the first user. */
+  #parts(messages: readonly ChatMessage[], images: readonly string[], start: string): string[] {
+    const first = Math.max(0, messages.findIndex(({ role }) => role === "user"));
+    const parts: string[] = [];
+    for (const [index, message] of messages.entries()) {
+      const part = this.#render([message], index === first ? images : []);
+      if (!part.startsWith(start)) break;
+      parts.push(part);
+    }
+    return parts;
   }
 }
 

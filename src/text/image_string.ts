@@ -3,7 +3,12 @@
  *
  * @module
  */
-import type { Tokenizer } from "./tokenizer.ts";
+
+/** A tokenizer's special tokens by role. */
+export interface RoleTokens {
+  /** Text of a special token, or null. */
+  roleToken(role: string): string | null;
+}
 
 /** Rows and columns of the tiles of an image. */
 export type TileGrid = readonly [rows: number, columns: number];
@@ -14,7 +19,7 @@ export class ImageGridError extends Error {
 }
 
 /** True if the tokenizer has a token for the global tile; without it there is no global tile. */
-export function usesGlobalTile(tokenizer: Tokenizer): boolean {
+export function usesGlobalTile(tokenizer: RoleTokens): boolean {
   return tokenizer.roleToken("global_image_token") !== null;
 }
 
@@ -38,7 +43,7 @@ export function tileCount(grid: TileGrid, withGlobalTile: boolean): number {
  * @throws {ImageGridError} if a grid has more rows or columns than the tokenizer has tokens for
  */
 export function imageString(
-  tokenizer: Tokenizer,
+  tokenizer: RoleTokens,
   grids: readonly TileGrid[],
   mpImageTokenLength: number,
 ): string {

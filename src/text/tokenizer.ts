@@ -9,6 +9,10 @@ import { AddedTokenFinder } from "./pipeline/added_tokens.ts";
 import { decoderOf, wordEncoder } from "./pipeline/token_model.ts";
 import { createNormalizer, type Normalizer } from "./pipeline/normalizer.ts";
 import { createPreTokenizer, type PreTokenizer } from "./pipeline/pre_tokenizer.ts";
+import { makeFolder } from "../json_file.ts";
+import { explainWriteError } from "../atomic_write.ts";
+import type { ChatMessage } from "./chat_message.ts";
+import { NANOVLM_PROMPTS, type PromptFormat } from "./prompt_format.ts";
 import {
   addExtraTokens,
   extraTokensByRole,
@@ -24,10 +28,15 @@ import {
   writeTokenizerFiles,
 } from "./tokenizer_files.ts";
 
-/** One message of a conversation. */
-export interface ChatMessage {
-  role: string;
-  content: string;
+export type { ChatMessage };
+
+/** What a model family adds to a tokenizer's own files. */
+export interface TokenizerFamily {
+  /** Special tokens by role, over those that the files name. */
+  readonly roles: Readonly<Record<string, string>>;
+  readonly promptFormat: PromptFormat;
+  /** Files by name that `save` writes as they are, in place of its own. */
+  readonly savedFiles: ReadonlyMap<string, string>;
 }
 
 /** Most pieces of text between special tokens whose ids are cached. */
@@ -59,11 +68,14 @@ export class Tokenizer {
   readonly #preTokenize: PreTokenizer;
   readonly #encodeWords: (words: string[]) => string[];
   readonly #pieceCache = new Map<string, readonly number[]>();
+  readonly #family: TokenizerFamily | null;
   #template: Template | null = null;
   #vocabSize = 0;
+  #answerPrefix: string | null = null;
 
-  private constructor(files: TokenizerFiles) {
+  private constructor(files: TokenizerFiles, family: TokenizerFamily | null = null) {
     this.#files = files;
+    this.#family = family;
     // The library encodes words and decodes ids; what comes before the model is ours.
     this.#encoder = new HuggingFaceTokenizer(
       {
@@ -75,7 +87,10 @@ export class Tokenizer {
       },
       { clean_up_tokenization_spaces: files.config.clean_up_tokenization_spaces ?? false },
     );
-    this.#roles = specialTokensByRole(files);
+    this.#roles = new Map([
+      ...specialTokensByRole(files),
+      ...Object.entries(family?.roles ?? {}),
+    ]);
     this.#addedIds = new Map(files.tokenizer.added_tokens.map((t) => [t.content, t.id]));
     this.#specialIds = new Set(
       files.tokenizer.added_tokens.filter((t) => t.special).map((t) => t.id),
@@ -127,6 +142,16 @@ export class Tokenizer {
     return new Tokenizer(addExtraTokens(this.#files, extraTokens, chatTemplate ?? null));
   }
 
+  /** The same tokenizer with a model family's tokens and way to write conversations. */
+  withFamily(family: TokenizerFamily): Tokenizer {
+    return new Tokenizer(this.#files, family);
+  }
+
+  /** How conversations with pictures are written; nanoVLM's way by default. */
+  get promptFormat(): PromptFormat {
+    return this.#family?.promptFormat ?? NANOVLM_PROMPTS;
+  }
+
   /** The parsed files, e.g. to embed them elsewhere. Do not modify them. */
   get files(): TokenizerFiles {
     return this.#files;
@@ -173,9 +198,9 @@ export class Tokenizer {
     return token === undefined ? null : this.tokenToId(token);
   }
 
-  /** The extra tokens by role: nanoVLM's image, global-image and row/column tokens. */
+  /** The tokens of pictures by role: image, global-image and row/column tokens. */
   get extraTokens(): Record<string, string> {
-    return extraTokensByRole(this.#roles);
+    return this.#family ? { ...this.#family.roles } : extraTokensByRole(this.#roles);
   }
 
   /** Id of a token by its text in the vocabulary, or null. */
@@ -276,6 +301,36 @@ export class Tokenizer {
     messages: readonly ChatMessage[],
     options: { addGenerationPrompt?: boolean } = {},
   ): string {
+    return this.promptFormat.render(this, messages, [], options.addGenerationPrompt ?? false);
+  }
+
+  /**
+   * What the chat template writes between the header of an answer and its text: nothing, or a
+   * space, which a generated answer then begins with.
+   */
+  get answerPrefix(): string {
+    if (this.#answerPrefix === null) {
+      const question = { role: "user", content: "q" };
+      const before = this.applyChatTemplate([question], { addGenerationPrompt: true });
+      const after = this.applyChatTemplate([question, { role: "assistant", content: "xzyvd" }]);
+      const rest = after.startsWith(before) ? after.slice(before.length) : "";
+      this.#answerPrefix = rest.slice(0, Math.max(0, rest.indexOf("xzyvd")));
+    }
+    return this.#answerPrefix;
+  }
+
+  /** The text of a generated answer, without special tokens and {@linkcode answerPrefix}. */
+  decodeAnswer(ids: ArrayLike<number>): string {
+    const text = this.decode(ids, { skipSpecialTokens: true });
+    return text.startsWith(this.answerPrefix) ? text.slice(this.answerPrefix.length) : text;
+  }
+
+  /**
+   * Renders the chat template on messages whose contents have the template's own form.
+   *
+   * @throws {Error} if the tokenizer has no chat template, or the template refuses the messages
+   */
+  renderTemplate(messages: readonly unknown[], addGenerationPrompt: boolean): string {
     if (this.#template === null) {
       const source = this.chatTemplate;
       if (source === null) {
@@ -288,7 +343,7 @@ export class Tokenizer {
     }
     return this.#template.render({
       messages,
-      add_generation_prompt: options.addGenerationPrompt ?? false,
+      add_generation_prompt: addGenerationPrompt,
       ...Object.fromEntries(this.#roles),
     });
   }
@@ -301,7 +356,16 @@ export class Tokenizer {
    * @throws {SaveError} if the disk is full, read-only or forbidden
    */
   async save(dir: string): Promise<void> {
-    await writeTokenizerFiles(this.#files, dir);
+    if (this.#family === null) return await writeTokenizerFiles(this.#files, dir);
+    await makeFolder(dir);
+    for (const [name, text] of this.#family.savedFiles) {
+      const path = `${dir}/${name}`;
+      try {
+        await Deno.writeTextFile(path, text);
+      } catch (error) {
+        throw explainWriteError(error, path);
+      }
+    }
   }
 
   #requiredId(role: string): number {

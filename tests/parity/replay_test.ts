@@ -40,7 +40,7 @@ fixtureTest("every case of the fixtures is within its tolerance on wasm", async 
   for (
     const head of (
       "tokenizer preprocess sampling schedulers dpo grpo advantages losses model variants lora " +
-      "generate train backbones"
+      "generate train backbones smolvlm"
     ).split(" ")
   ) assert(heads.has(head), head);
 });

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { VLMConfig } from "../../vlm_config.ts";
+import type { NanoVLMConfig } from "../../vlm_config.ts";
 import { NANOVLM } from "../sources.ts";
 import { mapOf } from "../types/composite_types.ts";
 import { boolean, integer, number, text } from "../types/scalar_types.ts";
 import { derived, same, type Table } from "../types/value_type.ts";
 
 /** The keys of `model.vlm_config`. */
-export const vlmConfigKeys: Table<VLMConfig> = {
+export const vlmConfigKeys: Table<NanoVLMConfig> = {
   vit_hidden_dim: {
     type: integer({ min: 1 }),
     default: same(768),

@@ -9,7 +9,7 @@ import type { DPOLossType } from "../../losses/dpo.ts";
 import type { FDivergence } from "../../losses/f_divergence.ts";
 import type { GRPOLossType } from "../../losses/grpo_losses.ts";
 import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
-import type { VLMConfig } from "../../vlm_config.ts";
+import type { NanoVLMConfig } from "../../vlm_config.ts";
 import type { ScheduleName } from "../schema/schedule_arguments.ts";
 
 export type { DPOLossType, FDivergence, GRPOLossType, ImportanceSamplingLevel, ScaleRewards };
@@ -35,7 +35,7 @@ export interface ModelSection {
   initialize_from_config: boolean;
   load_backbone: boolean;
   /** Only the keys that the YAML gave; the rest is nanoVLM's default or the checkpoint's value. */
-  vlm_config: Partial<VLMConfig>;
+  vlm_config: Partial<NanoVLMConfig>;
   init_position_embedding: "uniform" | "normal";
   /** std of fresh linear layers and embeddings. */
   initializer_range: number;

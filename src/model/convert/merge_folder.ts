@@ -6,6 +6,7 @@
 
 import { readAdapter } from "../files/adapter_files.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
+import { familyOf } from "../families/families.ts";
 import { mergedReader } from "./merge.ts";
 import {
   openWeights,
@@ -13,16 +14,6 @@ import {
   saveModelFolder,
   type SaveModelOptions,
 } from "../files/weights.ts";
-
-/** Files other than config and weights that a copy of the model needs. */
-const COMPANIONS: readonly string[] = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "chat_template.jinja",
-  "preprocessor_config.json",
-];
 
 /** Inputs of {@linkcode mergeFolder}. */
 export interface MergeFolderOptions extends Pick<SaveModelOptions, "dtype"> {
@@ -35,8 +26,12 @@ export interface MergeFolderOptions extends Pick<SaveModelOptions, "dtype"> {
 }
 
 /** Copies the tokenizer and image processor files that exist. */
-export async function copyCompanions(from: string, to: string): Promise<void> {
-  for (const name of COMPANIONS) {
+export async function copyCompanions(
+  config: VLMConfig,
+  from: string,
+  to: string,
+): Promise<void> {
+  for (const name of familyOf(config).companions) {
     try {
       // Read and written, since a copy would keep a read-only file read-only.
       await Deno.writeFile(`${to}/${name}`, await Deno.readFile(`${from}/${name}`));
@@ -68,7 +63,7 @@ export async function mergeFolder(
     outDir,
     config,
     base.specs.map(({ name, shape }) => ({ name, shape, data: () => read(name).data })),
-    { dtype, writeOtherFiles: (folder) => copyCompanions(modelDir, folder) },
+    { dtype, writeOtherFiles: (folder) => copyCompanions(config, modelDir, folder) },
   );
   return {
     config,

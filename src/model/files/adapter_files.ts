@@ -21,7 +21,9 @@ import {
   writeSafetensors,
 } from "../safetensors/safetensors.ts";
 import { SafetensorsFolder } from "../safetensors/folder.ts";
-import { expectedShapes } from "../weight_shapes.ts";
+import { familyOf } from "../families/families.ts";
+import type { ModelFamily } from "../families/model_family.ts";
+import { expectedShapes, weightSpecs } from "../weight_shapes.ts";
 
 export { defaultLoraConfig, type LoraConfig, loraScaling } from "./adapter_config.ts";
 export { AdapterError, type AdapterTargets, matchTargetModules } from "./adapter_targets.ts";
@@ -54,11 +56,14 @@ const ADAPTER_NAME = /^(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vecto
 /** The file's tensors, sorted into adapters and trained weights. */
 function sortTensors(
   folder: SafetensorsFolder,
+  { toModelName }: Pick<ModelFamily, "toModelName">,
 ): { parts: Map<string, Map<string, FloatTensor>>; trained: Map<string, FloatTensor> } {
   const parts = new Map<string, Map<string, FloatTensor>>();
   const trained = new Map<string, FloatTensor>();
   for (const fileName of folder.names) {
-    const name = fileName.startsWith(PREFIX) ? fileName.slice(PREFIX.length) : fileName;
+    const name = toModelName(
+      fileName.startsWith(PREFIX) ? fileName.slice(PREFIX.length) : fileName,
+    );
     const match = ADAPTER_NAME.exec(name);
     if (match === null) trained.set(name, folder.readFloats(fileName));
     else {
@@ -90,7 +95,7 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
   }
   const config = parseLoraConfig(value, configPath);
   using folder = await SafetensorsFolder.open(path, "adapter_model");
-  const { parts, trained } = sortTensors(folder);
+  const { parts, trained } = sortTensors(folder, familyOf(model));
   const shapes = expectedShapes(model);
   const fail = (what: string): never => {
     throw new AdapterError(`Cannot use the adapter ${path}: ${what}; is it of another model?`);
@@ -104,7 +109,7 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
   for (const [module, part] of parts) {
     const shape = shapes.get(`${module}.weight`);
     if (shape === undefined) return fail(`the model has no layer ${module}`);
-    const { r, scaling } = loraScaling(config, module);
+    const { r, scaling } = loraScaling(config, familyOf(model).toFileName(module));
     const take = (name: string, wanted: number[]): FloatTensor => {
       const tensor = part.get(name);
       if (tensor === undefined) return fail(`${module}.${name} is missing`);
@@ -119,10 +124,17 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
       scaling,
     });
   }
+  const fileShapes = new Map(
+    weightSpecs(model).map((spec) => [
+      spec.name,
+      familyOf(model).fileTensor(model, spec).shape ?? spec.shape,
+    ]),
+  );
   for (const [name, tensor] of trained) {
-    const shape = shapes.get(name);
+    const shape = fileShapes.get(name);
     if (shape === undefined) return fail(`the model has no tensor ${name}`);
     check(name, tensor, shape);
+    trained.set(name, { ...tensor, shape: [...shapes.get(name) ?? shape] });
   }
   const { modules } = matchTargetModules(model, config);
   const missing = modules.find((module) => !adapters.has(module));
@@ -155,7 +167,7 @@ export async function initializeAdapter(
   const adapters = new Map<string, HostAdapter>();
   for (const module of modules) {
     const shape = shapes.get(`${module}.weight`) ?? [];
-    const { r, scaling } = loraScaling(config, module);
+    const { r, scaling } = loraScaling(config, familyOf(model).toFileName(module));
     const pair = initializeLora(module, shape, r, seed, config.init_lora_weights);
     let magnitude: FloatTensor | null = null;
     if (config.use_dora) {
@@ -199,14 +211,20 @@ export async function writeAdapterFiles(
   const saved = modulesToSave(model, trained.keys(), adapters.keys());
   const tensors: TensorToWrite[] = [];
   const add = (name: string, { shape, data }: TensorData): void => {
-    tensors.push({ name: `${PREFIX}${name}`, shape, data, dtype: "F32" });
+    tensors.push({ name: `${PREFIX}${toFileName(name)}`, shape, data, dtype: "F32" });
   };
+  const { toFileName, fileTensor } = familyOf(model);
+  const fileShapes = new Map(
+    weightSpecs(model).map((spec) => [spec.name, fileTensor(model, spec).shape]),
+  );
   for (const [module, { loraA, loraB, magnitude }] of adapters) {
     add(`${module}.lora_A.weight`, loraA);
     add(`${module}.lora_B.weight`, loraB);
     if (magnitude !== null) add(`${module}.lora_magnitude_vector`, magnitude);
   }
-  for (const [name, tensor] of trained) add(name, tensor);
+  for (const [name, { shape, data }] of trained) {
+    add(name, { shape: fileShapes.get(name) ?? shape, data });
+  }
   await writeSafetensors(`${folder}/adapter_model.safetensors`, tensors, {
     metadata: { format: "pt" },
   });

@@ -5,6 +5,7 @@
  */
 
 import type { VLMConfig } from "../../vlm_config.ts";
+import { familyOf } from "../families/families.ts";
 import { linearModules, weightSpecs } from "../weight_shapes.ts";
 
 /** An adapter cannot be made, read or merged. */
@@ -31,7 +32,7 @@ export interface AdapterTargets {
 
 /** What {@linkcode matchTargetModules} found. */
 export interface MatchedTargets {
-  /** Names of the wrapped layers, in the order of the model's modules. */
+  /** The model's names of the wrapped layers, in the order of its modules. */
   modules: string[];
   /** A line for each name that matches nothing. */
   warnings: string[];
@@ -84,7 +85,7 @@ function isExcluded(targets: AdapterTargets, key: string): boolean {
 
 function unmatchedWarning(target: string, modules: readonly string[]): string {
   const layers = [...new Set(modules.map((name) => name.slice(name.lastIndexOf(".") + 1)))];
-  if (target === "o_proj") {
+  if (target === "o_proj" && layers.includes("out_proj")) {
     return `target_modules: o_proj matches nothing; nanoVLM calls its attention output ` +
       `out_proj. Naming out_proj adapts the decoder's and the ViT's`;
   }
@@ -93,21 +94,24 @@ function unmatchedWarning(target: string, modules: readonly string[]): string {
 }
 
 /**
- * The layers that PEFT would wrap in nanoVLM.
+ * The layers that PEFT would wrap. Targets match the names of the model's family.
  *
  * @throws {AdapterError} if nothing matches, or something that is no linear layer does
  */
 export function matchTargetModules(config: VLMConfig, targets: AdapterTargets): MatchedTargets {
-  const linear = linearModules(config);
+  const family = familyOf(config);
+  const linear = linearModules(config).map((name) => family.toFileName(name));
+  const toModel = (keys: readonly string[]) => keys.map((key) => family.toModelName(key));
   const { target_modules: wanted } = targets;
   if (typeof wanted === "string" && wanted.toLowerCase() === "all-linear") {
-    return { modules: linear.filter((key) => !isExcluded(targets, key)), warnings: [] };
+    return { modules: toModel(linear.filter((key) => !isExcluded(targets, key))), warnings: [] };
   }
   const isMatch = (key: string): boolean =>
     !isExcluded(targets, key) && matches(wanted, key) &&
     (Array.isArray(wanted) && wanted.includes(key) || isWantedLayer(targets, key));
   const others = weightSpecs(config)
-    .map(({ name }) => name.slice(0, name.lastIndexOf(".")))
+    .map(({ name }) => family.toFileName(name))
+    .map((name) => name.slice(0, name.lastIndexOf(".")))
     .filter((name) => !linear.includes(name) && isMatch(name));
   if (others.length > 0) {
     throw new AdapterError(
@@ -125,7 +129,7 @@ export function matchTargetModules(config: VLMConfig, targets: AdapterTargets): 
         (warnings[0] ?? "a string has to match whole names, e.g. decoder\\..*\\.q_proj"),
     );
   }
-  return { modules, warnings };
+  return { modules: toModel(modules), warnings };
 }
 
 /**
@@ -189,7 +193,7 @@ export function modulesToSave(
             : `${clash} is adapted, and PEFT keeps an adapted layer's own weights as they were`),
       );
     }
-    saved.push(module);
+    saved.push(familyOf(config).toFileName(module));
   }
   return saved;
 }

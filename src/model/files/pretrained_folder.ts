@@ -5,12 +5,10 @@
  * @module
  */
 import { resolveModelFolder } from "../../hub/model_folder.ts";
-import { embeddedTokenizerFiles } from "../../text/embedded_tokenizer.ts";
-import { usesGlobalTile } from "../../text/image_string.ts";
-import { ImageProcessor } from "../../image/image_processor.ts";
-import { Tokenizer } from "../../text/tokenizer.ts";
 import { type AdapterWeights, readAdapter } from "./adapter_files.ts";
 import { readConfig } from "./config_file.ts";
+import { familyOf } from "../families/families.ts";
+import type { Processing } from "../families/model_family.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import type { PackedFormat } from "../../ops/half/packed_weight.ts";
 import { type HostWeights, isPackable, type PackedHostWeights } from "../packed_weights.ts";
@@ -38,17 +36,10 @@ export interface OpenPretrainedOptions {
 }
 
 /** A model folder, its weights read one at a time. */
-export interface Pretrained extends Disposable {
+export interface Pretrained extends Processing, Disposable {
   /** Folder of the weights. */
   readonly folder: string;
   readonly config: VLMConfig;
-  /** With the model's extra tokens; null if none was found. */
-  readonly tokenizer: Tokenizer | null;
-  /** Why there is no tokenizer; empty if there is one. */
-  readonly tokenizerProblem: string;
-  readonly imageProcessor: ImageProcessor;
-  /** Id of the token that stands for one projected patch. */
-  readonly imageTokenId: number;
   readonly adapter: AdapterWeights | null;
   /** Pairs of nanoVLM's name and the tensor, in the order of the modules. */
   weights(): PretrainedWeights;
@@ -76,20 +67,16 @@ export async function openPretrained(
     tokenizerFolders.push(folder);
   }
   const config = await readConfig(folder, { onWarning: warn });
-  const found = await findTokenizer(tokenizerFolders, config);
+  const processing = await familyOf(config).openProcessing(folder, config, tokenizerFolders);
   const weights = await openWeights(folder, config);
   try {
     const adapter = adapterFolder === undefined
       ? null
       : await readAdapter(await resolveModelFolder(adapterFolder), config);
-    const { tokenizer } = found;
     return {
+      ...processing,
       folder,
       config,
-      tokenizer,
-      tokenizerProblem: found.problem,
-      imageProcessor: await findImageProcessor(folder, tokenizer),
-      imageTokenId: tokenizer?.roleId("image_token") ?? config.lm_base_vocab_size,
       adapter,
       weights() {
         const { keepPacked, onTheWay = (read) => read } = options;
@@ -131,64 +118,4 @@ async function baseModelOf(folder: string): Promise<string> {
     `Cannot load ${folder} as a model: it is an adapter whose adapter_config.json names no ` +
       `base_model_name_or_path; give the base model as the model and this folder as the adapter`,
   );
-}
-
-/**
- * The tokenizer of a model: tokenizer.json in its folder, else `lm_tokenizer` as a folder inside
- * it, beside it, as a path, or as a Hub id; with the model's extra tokens and chat template.
- */
-async function findTokenizer(
-  folders: readonly string[],
-  config: VLMConfig,
-): Promise<{ tokenizer: Tokenizer | null; problem: string }> {
-  const named = config.lm_tokenizer;
-  const local = [
-    ...folders,
-    ...(named.startsWith("/")
-      ? [named]
-      : folders.flatMap((folder) => [`${folder}/${named}`, `${folder}/../${named}`])),
-    named,
-  ];
-  const prepare = async (folder: string) => ({
-    tokenizer: (await Tokenizer.fromFolder(folder))
-      .withExtraTokens(config.vlm_extra_tokens, config.lm_chat_template),
-    problem: "",
-  });
-  for (const folder of local) {
-    if (await isFile(`${folder}/tokenizer.json`)) return await prepare(folder);
-  }
-  if (named === "builtin:shapes") {
-    const tokenizer = Tokenizer.fromJson(embeddedTokenizerFiles());
-    return {
-      tokenizer: tokenizer.withExtraTokens(config.vlm_extra_tokens, config.lm_chat_template),
-      problem: "",
-    };
-  }
-  const missing = `${folders[0]} has no tokenizer.json, and lm_tokenizer ${JSON.stringify(named)} `;
-  if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(named)) {
-    return { tokenizer: null, problem: `${missing}is not a folder in it or beside it` };
-  }
-  try {
-    return await prepare(await resolveModelFolder(named, { weights: false }));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { tokenizer: null, problem: `${missing}cannot be loaded: ${reason}` };
-  }
-}
-
-/** The image processor of a folder, with a global tile only if the tokenizer has its token. */
-async function findImageProcessor(
-  folder: string,
-  tokenizer: Tokenizer | null,
-): Promise<ImageProcessor> {
-  const processor = await ImageProcessor.fromPretrained(folder);
-  if (tokenizer === null || usesGlobalTile(tokenizer) || !processor.options.globalTile) {
-    return processor;
-  }
-  const { normalize, ...options } = processor.options;
-  return new ImageProcessor({
-    ...options,
-    globalTile: false,
-    ...(normalize === null ? {} : { normalize }),
-  });
 }

@@ -6,7 +6,7 @@
 
 import { explainWriteError, writeFolderAtomically } from "../../atomic_write.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
-import { formatConfig } from "./config_file.ts";
+import { familyOf } from "../families/families.ts";
 import {
   type FloatTensor,
   SafetensorsError,
@@ -14,12 +14,7 @@ import {
 } from "../safetensors/safetensors.ts";
 import { SafetensorsFolder, writeSafetensorsFolder } from "../safetensors/folder.ts";
 import { type PackedHostWeights, packExactly } from "../packed_weights.ts";
-import {
-  inverseFrequencies,
-  type ModelPart,
-  type WeightSpec,
-  weightSpecs,
-} from "../weight_shapes.ts";
+import { type ModelPart, type WeightSpec, weightSpecs } from "../weight_shapes.ts";
 
 /** Weights that do not fit the config; the message names tensor, got, wanted and keys. */
 export class WeightsError extends Error {
@@ -28,7 +23,6 @@ export class WeightsError extends Error {
 
 const HEAD = "decoder.head.weight";
 const EMBEDDING = "decoder.token_embedding.weight";
-const FREQUENCIES = "decoder.rotary_embd.inv_freq";
 
 /** Up to five names, and how many more there are. */
 function some(names: readonly string[]): string {
@@ -75,11 +69,17 @@ export async function openWeights(
   try {
     const specs = weightSpecs(config, options.parts);
     const source = matchNames(folder, config, specs, options.parts);
-    checkShapes(folder, specs, source);
+    checkShapes(folder, config, specs, source);
+    const shapes = new Map(specs.map(({ name, shape }) => [name, shape]));
+    // A file may have other dims for the same elements.
+    const shaped = <T extends { shape: readonly number[] }>(name: string, tensor: T): T => ({
+      ...tensor,
+      shape: shapes.get(name) ?? tensor.shape,
+    });
     return {
       specs,
-      read: (name) => folder.readFloats(source.get(name) ?? name),
-      readPacked: (name) => readPacked(folder, source.get(name) ?? name),
+      read: (name) => shaped(name, folder.readFloats(source.get(name) ?? name)),
+      readPacked: (name) => shaped(name, readPacked(folder, source.get(name) ?? name)),
       close: () => folder.close(),
       [Symbol.dispose]: () => folder.close(),
     };
@@ -106,18 +106,20 @@ function matchNames(
   specs: readonly WeightSpec[],
   parts?: readonly ModelPart[],
 ): Map<string, string> {
+  const family = familyOf(config);
   const source = new Map<string, string>();
   const missing: string[] = [];
-  for (const { name } of specs) {
-    if (folder.has(name)) source.set(name, name);
-    else if (config.lm_tie_weights && name === HEAD && folder.has(EMBEDDING)) {
-      source.set(name, EMBEDDING);
-    } else missing.push(name);
+  for (const spec of specs) {
+    const { name, aliases = [] } = family.fileTensor(config, spec);
+    const found = [name, ...aliases].find((each) => folder.has(each));
+    if (found === undefined) missing.push(name);
+    else source.set(spec.name, found);
   }
-  const used = new Set([...source.values(), FREQUENCIES]);
-  if (config.lm_tie_weights) used.add(EMBEDDING);
+  const used = new Set([...source.values(), ...family.ignoredTensors(config)]);
   const unexpected = folder.names.filter((name) =>
-    !used.has(name) && (parts === undefined || parts.some((part) => name.startsWith(`${part}.`)))
+    !used.has(name) &&
+    (parts === undefined ||
+      parts.some((part) => family.toModelName(name).startsWith(`${part}.`)))
   );
   if (missing.length === 0 && unexpected.length === 0) return source;
 
@@ -146,12 +148,17 @@ function matchNames(
 
 function checkShapes(
   folder: SafetensorsFolder,
+  config: VLMConfig,
   specs: readonly WeightSpec[],
   source: ReadonlyMap<string, string>,
 ): void {
+  const family = familyOf(config);
   const wrong: string[] = [];
-  for (const { name, shape, keys } of specs) {
-    const got = folder.entry(source.get(name) ?? name).shape;
+  for (const spec of specs) {
+    const { keys } = spec;
+    const name = source.get(spec.name) ?? spec.name;
+    const shape = family.fileTensor(config, spec).shape ?? spec.shape;
+    const got = folder.entry(name).shape;
     if (got.length !== shape.length || got.some((dim, i) => dim !== shape[i])) {
       wrong.push(`${name} is [${got}], the config wants [${shape}] (by ${keys.join(", ")})`);
     }
@@ -227,26 +234,29 @@ export async function writeModelFiles(
       );
     }
   }
-  const extra = [...given.keys()].filter((name) => !names.has(name) && name !== FREQUENCIES);
+  const family = familyOf(config);
+  const ignored = family.ignoredTensors(config).map((name) => family.toModelName(name));
+  const extra = [...given.keys()].filter((name) => !names.has(name) && !ignored.includes(name));
   if (extra.length > 0) {
     throw new WeightsError(`Cannot save the model: it has no place for ${some(extra)}`);
   }
-  const frequencies = inverseFrequencies(config);
-  const list: TensorToWrite[] = specs.map(({ name, shape }) => ({
-    name,
-    shape,
-    dtype: given.get(name)?.dtype,
+  const list: TensorToWrite[] = specs.map((spec) => {
+    const { name, shape = spec.shape } = family.fileTensor(config, spec);
+    const tensor = given.get(spec.name);
     // Checked just above.
-    data: given.get(name)?.data ?? new Float32Array(0),
-  }));
-  list.push({ name: FREQUENCIES, shape: [frequencies.length], dtype: "F32", data: frequencies });
+    return { name, shape, dtype: tensor?.dtype, data: tensor?.data ?? new Float32Array(0) };
+  });
+  list.push(...family.extraTensors(config));
   await writeSafetensorsFolder(folder, list, {
     dtype: options.dtype,
     shardBytes: options.shardBytes,
-    metadata: config.lm_tie_weights ? { [EMBEDDING]: HEAD } : undefined,
+    metadata: family.metadata(config),
   });
   try {
-    await Deno.writeTextFile(`${folder}/config.json`, formatConfig(config));
+    await Deno.writeTextFile(
+      `${folder}/config.json`,
+      family.formatConfig(config, options.dtype ?? "F32"),
+    );
   } catch (error) {
     throw explainWriteError(error, `${folder}/config.json`);
   }
@@ -254,8 +264,8 @@ export async function writeModelFiles(
 }
 
 /**
- * Saves a model as nanoVLM's `save_pretrained` does: config.json, model.safetensors with one
- * tensor for tied weights and a note of the other name, and whatever `writeOtherFiles` adds. The
+ * Saves a model in the files of its family: config.json, model.safetensors with one tensor for tied
+ * weights, and whatever `writeOtherFiles` adds. The
  * folder is replaced as a whole or not at all; other files in it stay.
  *
  * @throws {WeightsError} if the tensors are not those of the config

@@ -9,7 +9,6 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
 import { IGNORED_LABEL } from "../../ignored_label.ts";
-import { dynamicSize } from "../../image/dynamic_size.ts";
 import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
 import { packRows, type Sequence } from "../../model/branches.ts";
@@ -41,16 +40,13 @@ function sizedExample(
   maker: SFTExampleMaker,
   processor: ImageProcessor,
 ): SizedExample {
-  const { splitImageSize: S, maxImgSize, resizeToMaxSideLen, globalTile } = processor.options;
   let tiles = 0;
   const grids = example.images.map(({ bytes, name }): [number, number] => {
     try {
       const { width, height } = readImageHeader(bytes);
-      const size = dynamicSize(width, height, S, maxImgSize, resizeToMaxSideLen);
-      const grid: [number, number] = [size.height / S, size.width / S];
-      const cut = grid[0] * grid[1];
-      tiles += cut > 1 && globalTile ? cut + 1 : cut;
-      return grid;
+      const layout = processor.layout(width, height);
+      tiles += layout.tiles;
+      return layout.grid;
     } catch (error) {
       if (!(error instanceof ImageDecodeError)) throw error;
       throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });

@@ -1,12 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { defaultVLMConfig, type VLMConfig } from "../../../src/vlm_config.ts";
-import {
-  checkVLMConfig,
-  formatConfig,
-  ModelConfigError,
-  parseVLMConfig,
-  readConfig,
-} from "../../../src/model/files/config_file.ts";
+import { checkVLMConfig, ModelConfigError } from "../../../src/model/check_config.ts";
+import { formatConfig, parseVLMConfig } from "../../../src/model/families/nanovlm/config.ts";
+import { readConfig } from "../../../src/model/files/config_file.ts";
 import { initializeWeights } from "../../../src/model/initialize.ts";
 import { readSafetensors, writeSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 import { SafetensorsFolder } from "../../../src/model/safetensors/folder.ts";
