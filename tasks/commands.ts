@@ -26,6 +26,10 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "ask a model about pictures",
     load: async () => (await import("./generate.ts")).command,
   }],
+  ["serve", {
+    summary: "answer the OpenAI chat API with a model",
+    load: async () => (await import("./serve.ts")).command,
+  }],
   ["merge", {
     summary: "fold an adapter into its model's weights",
     load: async () => (await import("./merge.ts")).command,

@@ -28,8 +28,9 @@ const BELOW_EVALUATE = Object.keys(ALLOWED);
 ALLOWED.evaluate = BELOW_EVALUATE;
 ALLOWED.train = [...BELOW_EVALUATE, "evaluate"];
 ALLOWED.parity = [...ALLOWED.train, "train"];
+ALLOWED.serve = [...BELOW_EVALUATE];
 ALLOWED.bench = [...ALLOWED.parity];
-ALLOWED.tasks = [...ALLOWED.parity, "parity", "bench"];
+ALLOWED.tasks = [...ALLOWED.parity, "parity", "bench", "serve"];
 
 /** Files that join a model's folder with its tokenizer and pictures. */
 const MAY_IMPORT_MORE: Record<string, readonly string[]> = {

@@ -45,6 +45,8 @@ export interface BatchSequence extends PicturedPrompt {
   readonly onToken: (next: NextToken) => boolean | void;
   /** Called once, after its last token. */
   readonly onEnd: (reason: EndReason) => void;
+  /** Called once instead, if no token can be chosen: the model's output is not a number. */
+  readonly onFail: (error: unknown) => void;
 }
 
 /** A running sequence. */
@@ -60,6 +62,7 @@ export class RunningBatch {
   readonly #pass: PassOptions;
   readonly #forbidden: readonly number[];
   readonly #padTokenId: number;
+  readonly #leaving = new Set<BatchSequence>();
   #running: Running[] = [];
   #state: DecodeState | null = null;
   #logits: tf.Tensor2D | null = null;
@@ -134,19 +137,30 @@ export class RunningBatch {
   /** Chooses the next token of each sequence and computes the logits after it. */
   async step(): Promise<void> {
     const { config } = this.#model;
+    this.#removeLeaving();
     if (this.#logits === null || this.#state === null) return;
     const [read] = await readBack([this.#logits]);
     const V = config.lm_vocab_size;
     const kept: number[] = [], next: number[] = [];
     this.#running.forEach((running, i) => {
       const logits = (read as Float32Array).subarray(i * V, (i + 1) * V);
-      const token = this.#choose(running, logits);
+      const token = this.#chooseOrFail(running, logits);
       if (token === null) return;
       kept.push(i);
       next.push(token);
     });
     this.#keep(kept);
     if (kept.length > 0) this.#decode(next);
+  }
+
+  /** As `#choose`; a sequence that fails ends alone. */
+  #chooseOrFail(running: Running, logits: Float32Array): number | null {
+    try {
+      return this.#choose(running, logits);
+    } catch (error) {
+      running.sequence.onFail(error);
+      return null;
+    }
   }
 
   /** @returns the chosen token, or null if it was the sequence's last */
@@ -162,6 +176,9 @@ export class RunningBatch {
         previousTokens: penalised ? [...ids, ...tokens] : [],
       },
     );
+    if (Number.isNaN(logProb)) {
+      throw new RangeError("Cannot choose a token: the model's output is not a number");
+    }
     tokens.push(token);
     const stopped = sequence.onToken({ token, logProb, logits }) === true;
     const reason: EndReason | null = stopTokenIds.includes(token)
@@ -187,15 +204,29 @@ export class RunningBatch {
     before.dispose();
   }
 
-  /** Removes a sequence before it has ended; nothing if it is not in the batch. */
-  remove(sequence: BatchSequence): void {
-    const kept = this.#running.flatMap((running, i) => running.sequence === sequence ? [] : [i]);
+  /** The running sequences, in the order of their admission. */
+  get sequences(): BatchSequence[] {
+    return this.#running.map(({ sequence }) => sequence);
+  }
+
+  /**
+   * Removes sequences that have not ended before the next token is chosen. It may be called at any time,
+   * within `onToken` too; those that are not in the batch are ignored.
+   */
+  removeLater(sequences: Iterable<BatchSequence>): void {
+    for (const sequence of sequences) this.#leaving.add(sequence);
+  }
+
+  #removeLeaving(): void {
+    if (this.#leaving.size === 0) return;
+    const kept = this.#running.flatMap(({ sequence }, i) => this.#leaving.has(sequence) ? [] : [i]);
+    this.#leaving.clear();
     if (kept.length === this.#running.length) return;
     const before = this.#logits;
-    this.#logits = kept.length === 0 || before === null
-      ? before
-      : tf.tidy(() => tf.gather(before, tf.tensor1d(kept, "int32")));
-    if (this.#logits !== before) before?.dispose();
+    if (before !== null && kept.length > 0) {
+      this.#logits = tf.tidy(() => tf.gather(before, tf.tensor1d(kept, "int32")));
+      before.dispose();
+    }
     this.#keep(kept);
   }
 
@@ -214,5 +245,6 @@ export class RunningBatch {
     this.#state = null;
     this.#logits = null;
     this.#running = [];
+    this.#leaving.clear();
   }
 }

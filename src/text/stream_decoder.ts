@@ -21,6 +21,22 @@ function byteOfCharacter(): Map<string, number> {
 const BYTE_OF_CHARACTER = byteOfCharacter();
 
 /**
+ * The bytes that a token stands for: those of byte-level BPE, or of its text.
+ *
+ * @param id of the vocabulary; others have no bytes
+ */
+export function byteLevelBytes(tokenizer: Tokenizer, id: number): Uint8Array {
+  const token = tokenizer.idToToken(id);
+  if (token === null) return new Uint8Array();
+  const { decoder } = tokenizer.files.tokenizer;
+  const isByteLevel = isJsonObject(decoder) && decoder.type === "ByteLevel";
+  if (!isByteLevel || tokenizer.isAdded(id)) {
+    return new TextEncoder().encode(tokenizer.decode([id], { skipSpecialTokens: false }));
+  }
+  return Uint8Array.from(token, (character) => BYTE_OF_CHARACTER.get(character) ?? 0x3f);
+}
+
+/**
  * Decodes a stream of ids. The concatenated results of `push` and `flush` equal
  * `Tokenizer.decode` of all ids, and no piece ends within a character.
  */

@@ -2,47 +2,14 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/as
 import * as tf from "@tensorflow/tfjs";
 import { datasetFromRows } from "../../src/data/load_dataset.ts";
 import type { Row } from "../../src/data/rows/row.ts";
-import { initBackend } from "../../src/device/backend.ts";
 import { answerQuestions } from "../../src/evaluate/answer_questions.ts";
 import { evaluatePreference, type ScoredPair } from "../../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards, type ScoredAnswer } from "../../src/evaluate/evaluate_rewards.ts";
 import { type AnsweredQuestion, evaluateVqa } from "../../src/evaluate/evaluate_vqa.ts";
 import { evaluationData, formatOfData } from "../../src/evaluate/evaluation_data.ts";
 import { chatBuilder, type Question } from "../../src/evaluate/question_rows.ts";
-import { ImageProcessor } from "../../src/image/image_processor.ts";
-import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../src/vlm_config.ts";
-import type { LoadedModel } from "../../src/generate/load_model.ts";
-import { VisionLanguageModel } from "../../src/generate/vision_language_model.ts";
 import { RewardSandbox } from "../../src/rewards/reward_sandbox.ts";
-import { embeddedTokenizerFiles } from "../../src/text/embedded_tokenizer.ts";
-import { Tokenizer } from "../../src/text/tokenizer.ts";
-import { tinyConfig } from "../generate/tiny_model.ts";
-
-const tokenizer = Tokenizer.fromJson(embeddedTokenizerFiles())
-  .withExtraTokens(defaultExtraTokens(), DEFAULT_CHAT_TEMPLATE);
-
-/** A model whose answers differ from question to question. */
-async function load(): Promise<LoadedModel> {
-  await initBackend({ backend: "wasm" });
-  const config = {
-    ...tinyConfig,
-    lm_base_vocab_size: tokenizer.imageTokenId,
-    lm_vocab_size: tokenizer.vocabSize,
-    max_img_size: 16,
-  };
-  const model = VisionLanguageModel.fromConfig(config, {
-    seed: 5,
-    initPositionEmbedding: "normal",
-  });
-  tf.tidy(() => {
-    for (const [name, tensor] of model.weights) {
-      if (!name.includes("norm")) tensor.assign(tensor.mul(10));
-    }
-  });
-  model.tokenizer = tokenizer;
-  model.imageProcessor = ImageProcessor.fromConfig(config);
-  return { model, tokenizer, imageProcessor: model.imageProcessor };
-}
+import { talkingModel, tokenizer } from "../generate/talking_model.ts";
 
 /** Rows with pictures, two or three turns each. */
 async function vqaRows(count: number): Promise<Row[]> {
@@ -59,7 +26,7 @@ async function vqaRows(count: number): Promise<Row[]> {
 }
 
 Deno.test("answerQuestions() gives each question the answer that it gets alone, in order", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const rows = await vqaRows(6);
   const dataset = await datasetFromRows(rows, { format: "vqa" });
   const asked: Question[] = [];
@@ -89,7 +56,7 @@ Deno.test("answerQuestions() gives each question the answer that it gets alone, 
 });
 
 Deno.test("evaluateVqa() asks each turn alone, or with the expected answers before it", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const rows = await vqaRows(5);
   const turns = rows.flatMap(({ texts }) => texts as Row[]);
   const plain: [AnsweredQuestion, Question][] = [];
@@ -122,7 +89,7 @@ Deno.test("evaluateVqa() asks each turn alone, or with the expected answers befo
 });
 
 Deno.test("evaluateVqa() counts a right answer as right", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const [row] = await vqaRows(1);
   let said = "";
   await evaluateVqa(loaded, await datasetFromRows([row], { format: "vqa" }), {
@@ -144,7 +111,7 @@ Deno.test("evaluateVqa() counts a right answer as right", async () => {
 });
 
 Deno.test("a picture that cannot be decoded is skipped and counted", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const rows = await vqaRows(20);
   rows[3] = { ...rows[3], images: [new Uint8Array([1, 2, 3])] };
   const dataset = await datasetFromRows(rows, { format: "vqa" });
@@ -155,7 +122,7 @@ Deno.test("a picture that cannot be decoded is skipped and counted", async () =>
 });
 
 Deno.test("evaluatePreference() compares what separate forwards give", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const dataset = await evaluationData("builtin:shapes", "preference", { limit: 7 });
   const pairs: ScoredPair[] = [];
   const scores = await evaluatePreference(loaded, dataset, {
@@ -191,7 +158,7 @@ Deno.test("evaluatePreference() compares what separate forwards give", async () 
 });
 
 Deno.test("evaluateRewards() gives columns to the functions and means over what they scored", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const dataset = await evaluationData("builtin:shapes", "grpo", { limit: 9 });
   const scored: ScoredAnswer[] = [];
   await using sandbox = await RewardSandbox.start([{ module: "builtin:exact_match" }]);
@@ -223,7 +190,7 @@ Deno.test("formatOfData() tells formats by their columns, and says what is wante
 });
 
 Deno.test("evaluateVqa() scores by metrics with all accepted answers, by group", async () => {
-  const loaded = await load();
+  const loaded = await talkingModel();
   const [{ images }] = await vqaRows(1);
   const rows: Row[] = [{ images, texts: [{ user: "Q", assistant: "x" }], kind: "other" }];
   const first: AnsweredQuestion[] = [];

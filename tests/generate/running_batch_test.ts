@@ -33,6 +33,7 @@ function ask(
       stopTokenIds: STOPS,
       onToken: ({ token }) => void asked.tokens.push(token),
       onEnd: (reason) => void (asked.reason = reason),
+      onFail: (error) => void (asked.reason = String(error)),
       ...options,
     },
   };
@@ -99,7 +100,7 @@ Deno.test("a sequence that is removed leaves the others as they are, and nothing
     const batch = new RunningBatch(model, { padTokenId: 0, forbidden: [IMAGE] });
     batch.admit(asked.map(({ sequence }) => sequence));
     for (let step = 0; batch.size > 0; step++) {
-      if (asked === cut && step === 5) batch.remove(asked[1].sequence);
+      if (asked === cut && step === 5) batch.removeLater([asked[1].sequence]);
       await batch.step();
     }
   }
@@ -110,10 +111,36 @@ Deno.test("a sequence that is removed leaves the others as they are, and nothing
   const last = new RunningBatch(model, { padTokenId: 0, forbidden: [] });
   const only = ask(prompt(9, 4, false), []);
   last.admit([only.sequence]);
-  last.remove(only.sequence);
-  assertEquals(last.size, 0);
+  last.removeLater([only.sequence]);
   await last.step();
+  assertEquals([last.size, only.tokens.length], [0, 0]);
   assertEquals(tf.memory().numTensors, before);
+  model.dispose();
+});
+
+Deno.test("a sequence without a finite logit fails alone", async () => {
+  await initBackend({ backend: "wasm" });
+  const model = tinyModel();
+  const asked = [0, 1].map((i) =>
+    ask(prompt(i, 4, false), [], { stopTokenIds: [], maxNewTokens: 4 })
+  );
+  const all = Array.from({ length: 63 }, (_, id) => id);
+  const batch = new RunningBatch(model, { padTokenId: 0, forbidden: [IMAGE] });
+  const failing = ask(prompt(5, 4, false), [], {
+    onToken: () => {
+      throw new RangeError("no");
+    },
+  });
+  batch.admit([asked[0].sequence, failing.sequence, asked[1].sequence]);
+  while (batch.size > 0) await batch.step();
+  assertEquals(asked.map(({ tokens }) => tokens.length), [4, 4]);
+  assertEquals(failing.reason, "RangeError: no");
+  const none = new RunningBatch(model, { padTokenId: 0, forbidden: all });
+  const forbidden = ask(prompt(5, 4, false), []);
+  none.admit([forbidden.sequence]);
+  await none.step();
+  assert(forbidden.reason.includes("none is finite"), forbidden.reason);
+  assertEquals(none.size, 0);
   model.dispose();
 });
 

@@ -1,0 +1,283 @@
+/**
+ * Answers requests together: a queue in front of running batches, one batch for each set of adapters.
+ *
+ * @module
+ */
+import { CompletionText, forbiddenTokenIds, type PromptImage } from "../generate/generate_text.ts";
+import type { LoadedModel } from "../generate/load_model.ts";
+import { type BatchSequence, type EndReason, RunningBatch } from "../generate/running_batch.ts";
+import type { SamplingParameters } from "../generate/sampling_filters.ts";
+import type { PassOptions } from "../model/vlm.ts";
+import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { ImageGridError } from "../text/image_string.ts";
+import type { ChatMessage } from "../text/tokenizer.ts";
+import { ApiError } from "./api_error.ts";
+import { type ChosenTokenLogProb, chosenTokenLogProb } from "./token_log_probs.ts";
+
+/** Bounds of an engine. */
+export interface EngineLimits {
+  /** Answers that are written at the same time. */
+  readonly running: number;
+  /** Answers that wait for a place. */
+  readonly waiting: number;
+}
+
+/** A conversation to answer. */
+export interface ChatPrompt {
+  /** Which model: a name of the engine's. */
+  readonly model: string;
+  readonly messages: readonly ChatMessage[];
+  readonly images: readonly PromptImage[];
+  readonly sampling: SamplingParameters & { readonly greedy?: boolean };
+  readonly seed: number;
+  /** Number of answers. */
+  readonly n: number;
+  /** Longest answer, tokens; undefined: what the model's context leaves. */
+  readonly maxTokens: number | undefined;
+  readonly stop: readonly string[];
+  /** Likeliest tokens to report at each place; null: no log-probabilities. */
+  readonly topLogProbs: number | null;
+}
+
+/** What happens to an answer; `choice` counts the answers of a prompt from 0. */
+export interface ChatEvents {
+  /** Text that is final, maybe none, and the tokens since the last call. */
+  onText(choice: number, text: string, logProbs: readonly ChosenTokenLogProb[]): void;
+  onEnd(choice: number, reason: EndReason): void;
+  /** Called once for the whole prompt; its other answers end without a word. */
+  onFail(error: unknown): void;
+}
+
+/** A prompt that was accepted. */
+export interface AcceptedPrompt {
+  readonly promptTokens: number;
+  /** Tokens of all its answers so far, the stop tokens included. */
+  readonly completionTokens: number;
+  /** Drops what is not written yet. */
+  cancel(): void;
+}
+
+/** Sequences of one model: waiting and running. */
+interface Lane {
+  readonly batch: RunningBatch;
+  waiting: BatchSequence[];
+}
+
+/** Answers prompts of a model and of its adapters. */
+export class ChatEngine {
+  readonly #loaded: LoadedModel;
+  readonly #limits: EngineLimits;
+  readonly #builder: ChatExampleBuilder;
+  readonly #forbidden: readonly number[];
+  readonly #lanes = new Map<string, Lane>();
+  #loop: Promise<void> | null = null;
+  #tokens = 0;
+
+  /**
+   * @param loaded stays the caller's
+   * @param passes how each model is computed, by its name
+   */
+  constructor(
+    loaded: LoadedModel,
+    passes: ReadonlyMap<string, PassOptions>,
+    limits: EngineLimits,
+  ) {
+    const { model, tokenizer } = loaded;
+    this.#loaded = loaded;
+    this.#limits = limits;
+    this.#builder = new ChatExampleBuilder(tokenizer, {
+      mpImageTokenLength: model.config.mp_image_token_length,
+    });
+    this.#forbidden = forbiddenTokenIds(tokenizer, model.config.lm_vocab_size);
+    for (const [name, pass] of passes) {
+      const batch = new RunningBatch(model, {
+        ...pass,
+        padTokenId: tokenizer.padTokenId,
+        forbidden: this.#forbidden,
+      });
+      this.#lanes.set(name, { batch, waiting: [] });
+    }
+  }
+
+  /** Answers that are being written. */
+  get running(): number {
+    return [...this.#lanes.values()].reduce((sum, { batch }) => sum + batch.size, 0);
+  }
+
+  /** Answers that wait. */
+  get waiting(): number {
+    return [...this.#lanes.values()].reduce((sum, { waiting }) => sum + waiting.length, 0);
+  }
+
+  /** Tokens chosen since the start. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Whether nothing runs or waits, now or soon. */
+  async idle(): Promise<void> {
+    while (this.#loop !== null) await this.#loop;
+  }
+
+  /**
+   * Takes a prompt into the queue.
+   *
+   * @throws {ApiError} 400 if it does not fit the model's context, 404 if there is no such model, 429
+   *   if the queue is full
+   */
+  submit(prompt: ChatPrompt, events: ChatEvents): AcceptedPrompt {
+    const lane = this.#lanes.get(prompt.model);
+    if (lane === undefined) {
+      throw new ApiError(
+        404,
+        `there is no model ${prompt.model} here; want one of ${[...this.#lanes.keys()].join(", ")}`,
+        { code: "model_not_found", param: "model" },
+      );
+    }
+    const ids = this.#idsOf(prompt);
+    if (this.waiting + prompt.n > this.#limits.waiting) {
+      throw new ApiError(
+        429,
+        `${this.waiting} answers wait already, and ${this.#limits.waiting} may; try again later`,
+        { code: "queue_full" },
+      );
+    }
+    const room = this.#loaded.model.config.lm_max_position_embeddings - ids.length;
+    const maxNewTokens = prompt.maxTokens ?? room;
+    if (maxNewTokens > room || room < 1) {
+      throw new ApiError(
+        400,
+        `the prompt has ${ids.length} tokens and the answer may have ${maxNewTokens}; the model's ` +
+          `context holds ${ids.length + room}`,
+        { code: "context_length_exceeded", param: "messages" },
+      );
+    }
+    const accepted = new RunningPrompt(lane, ids.length);
+    accepted.sequences = Array.from(
+      { length: prompt.n },
+      (_, choice) => this.#sequence(prompt, ids, maxNewTokens, choice, events, accepted),
+    );
+    lane.waiting.push(...accepted.sequences);
+    this.#loop ??= this.#run().finally(() => this.#loop = null);
+    return accepted;
+  }
+
+  #idsOf({ messages, images }: ChatPrompt): number[] {
+    try {
+      return this.#builder.buildPrompt(messages, images.map(({ grid }) => grid));
+    } catch (error) {
+      if (!(error instanceof ImageGridError)) throw error;
+      throw new ApiError(400, error.message, { code: "invalid_image", param: "messages" });
+    }
+  }
+
+  #sequence(
+    prompt: ChatPrompt,
+    ids: readonly number[],
+    maxNewTokens: number,
+    choice: number,
+    events: ChatEvents,
+    accepted: RunningPrompt,
+  ): BatchSequence {
+    const { tokenizer } = this.#loaded;
+    const stopTokenIds = [tokenizer.eosTokenId];
+    const text = new CompletionText(tokenizer, prompt.stop);
+    let pending: ChosenTokenLogProb[] = [];
+    const tell = (piece: string) => {
+      if (piece === "" && pending.length === 0) return;
+      events.onText(choice, piece, pending);
+      pending = [];
+    };
+    return {
+      ids,
+      images: prompt.images,
+      sampling: prompt.sampling,
+      seed: prompt.seed,
+      sequenceId: choice,
+      maxNewTokens,
+      stopTokenIds,
+      onToken: ({ token, logits }) => {
+        this.#tokens++;
+        accepted.completionTokens++;
+        if (stopTokenIds.includes(token)) return false;
+        if (prompt.topLogProbs !== null) {
+          pending.push(chosenTokenLogProb(tokenizer, token, logits, prompt.topLogProbs));
+        }
+        tell(text.push(token));
+        return text.stopped;
+      },
+      onEnd: (reason) => {
+        tell(text.finish());
+        events.onEnd(choice, reason);
+      },
+      onFail: (error) => {
+        accepted.cancel();
+        events.onFail(error);
+      },
+    };
+  }
+
+  /** Decodes until nothing runs or waits. */
+  async #run(): Promise<void> {
+    // Requests that arrive together begin together.
+    await turn();
+    while (this.running + this.waiting > 0) {
+      for (const lane of this.#lanes.values()) {
+        await this.#advance(lane);
+        // Long work on the CPU would keep sockets and timers waiting.
+        await turn();
+      }
+    }
+  }
+
+  /** Admits what has a place and decodes one token of each answer. */
+  async #advance(lane: Lane): Promise<void> {
+    const places = Math.max(0, this.#limits.running - this.running);
+    const admitted = byPictures(lane.waiting.splice(0, places));
+    try {
+      lane.batch.admit(admitted);
+    } catch (error) {
+      for (const sequence of admitted) sequence.onFail(error);
+    }
+    const sequences = lane.batch.sequences;
+    try {
+      await lane.batch.step();
+    } catch (error) {
+      lane.batch.dispose();
+      for (const sequence of sequences) sequence.onFail(error);
+    }
+  }
+}
+
+/** A prompt in a lane. */
+class RunningPrompt implements AcceptedPrompt {
+  completionTokens = 0;
+  sequences: readonly BatchSequence[] = [];
+  readonly #lane: Lane;
+
+  constructor(lane: Lane, readonly promptTokens: number) {
+    this.#lane = lane;
+  }
+
+  cancel(): void {
+    const own = new Set(this.sequences);
+    this.sequences = [];
+    this.#lane.waiting = this.#lane.waiting.filter((sequence) => !own.has(sequence));
+    this.#lane.batch.removeLater(own);
+  }
+}
+
+/** Prompts about the same pictures next to each other, so that they share their encoding. */
+function byPictures(sequences: readonly BatchSequence[]): BatchSequence[] {
+  const groups = new Map<unknown, BatchSequence[]>();
+  sequences.forEach((sequence, i) => {
+    const key = sequence.images[0] ?? i;
+    groups.set(key, [...groups.get(key) ?? [], sequence]);
+  });
+  return [...groups.values()].flat();
+}
+
+/** Lets sockets, timers and signals have their turn. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
