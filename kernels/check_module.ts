@@ -11,7 +11,7 @@ const FORBIDDEN: Record<number, string> = {
 };
 
 /**
- * What in `bytes` would touch memory that nobody gave it: sections that write at instantiation, and
+ * What in `bytes` would touch memory that it was not given: sections that write at instantiation, and
  * imports other than `env.memory` and `env.large_gemm`. Empty where there is nothing.
  */
 export function foreignSections(bytes: Uint8Array): string[] {

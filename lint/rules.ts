@@ -25,7 +25,7 @@ function textParts(node: Deno.lint.Node | null | undefined): (string | null)[] {
   }
 }
 
-/** Errors whose text is another argument than the first one; null where they make it themselves. */
+/** Errors whose text is another argument than the first one; null if the class makes its text. */
 const TEXT_ARGUMENT: Record<string, number | null> = {
   HubError: 1,
   NonFiniteError: null,

@@ -1,6 +1,6 @@
 /**
- * Files and folders that are either wholly there or not at all: written beside, synced, renamed.
- * Whatever ends the process, a reader sees the old state or the new one.
+ * Writes files and folders atomically: under a temporary name beside the target, then synced and
+ * renamed. If the process is killed, a reader sees the old state or the new one, nothing between.
  *
  * @module
  */
@@ -22,10 +22,10 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Says what went wrong with a write in words; errors that are not the operating system's pass
- * through unchanged.
+ * Explains an error of the operating system in a {@linkcode SaveError}; other errors are returned
+ * unchanged.
  *
- * @param path what was to be saved
+ * @param path the file or folder that was to be saved
  */
 export function explainWriteError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof SaveError) return error;
@@ -52,7 +52,7 @@ function splitPath(path: string): { parent: string; name: string } {
   return { parent: at === 0 ? "/" : trimmed.slice(0, at), name: trimmed.slice(at + 1) };
 }
 
-/** Makes what was written to a file or folder outlive a power cut. */
+/** Flushes a file or folder to the disk, so that it survives a power cut. */
 async function syncPath(path: string): Promise<void> {
   let file: Deno.FsFile;
   try {
@@ -69,7 +69,7 @@ async function syncPath(path: string): Promise<void> {
   }
 }
 
-/** Syncs every file and folder below a folder, and itself last. */
+/** Syncs every file and folder below a folder, then the folder itself. */
 async function syncTree(folder: string): Promise<void> {
   for await (const entry of Deno.readDir(folder)) {
     const path = `${folder}/${entry.name}`;
@@ -93,16 +93,16 @@ async function removeQuietly(path: string): Promise<void> {
   try {
     await Deno.remove(path, { recursive: true });
   } catch {
-    // What cannot be removed now is cleaned at the next start.
+    // The next start removes it.
   }
 }
 
 /**
- * Writes a file beside its place, syncs and renames it.
+ * Writes a file under a temporary name beside its target, syncs it and renames it.
  *
- * @param path where it shall be
+ * @param path the target
  * @param write gets the open temporary file
- * @throws {SaveError} where the disk is full, read-only or forbidden; nothing is left behind then
+ * @throws {SaveError} if the disk is full, read-only or forbidden; no temporary file is left
  */
 export async function writeFileAtomically(
   path: string,
@@ -127,9 +127,9 @@ export async function writeFileAtomically(
 }
 
 /**
- * Writes a text file beside its place, syncs and renames it.
+ * Writes a text file under a temporary name beside its target, syncs it and renames it.
  *
- * @throws {SaveError} where the disk is full, read-only or forbidden; nothing is left behind then
+ * @throws {SaveError} if the disk is full, read-only or forbidden; no temporary file is left
  */
 export async function writeTextAtomically(path: string, text: string): Promise<void> {
   const bytes = new TextEncoder().encode(text);
@@ -138,21 +138,21 @@ export async function writeTextAtomically(path: string, text: string): Promise<v
   });
 }
 
-/** What {@linkcode writeFolderAtomically} does where the folder is there already. */
+/** Options of {@linkcode writeFolderAtomically}. */
 export interface WriteFolderOptions {
   /**
-   * `replace` (the default) puts the new folder in its place, whatever the old one held;
-   * `update` keeps files that the new one does not have, and renames the new ones over the old
-   * one by one where there are such files.
+   * What to do if the target exists. `replace` (the default) removes the old folder. `update` keeps
+   * files that the new folder does not have; if there are such files, the new files are renamed
+   * over the old ones one by one.
    */
   existing?: "replace" | "update";
-  /** Under `update`: the name that goes last, since readers look for it first. */
+  /** Under `update`: the file to rename last, because readers look for it first. */
   last?: string;
 }
 
 /**
- * Removes what interrupted writes of `target` left beside it. Where one was cut off between its
- * two renames, the old folder goes back to its place.
+ * Removes the temporary folders that interrupted writes of `target` left beside it. If a write was
+ * interrupted between its two renames, the old folder is restored.
  *
  * @param target the folder that was being written
  */
@@ -169,8 +169,8 @@ export async function recoverFolder(target: string): Promise<void> {
 }
 
 /**
- * {@linkcode recoverFolder} for every folder that was being written below `parent`: what a run
- * does once when it starts on its output folder.
+ * {@linkcode recoverFolder} for every folder that was being written in `parent`. A run calls it once,
+ * when it opens its output folder.
  */
 export async function recoverFolders(parent: string): Promise<void> {
   if (!await exists(parent)) return;
@@ -183,12 +183,11 @@ export async function recoverFolders(parent: string): Promise<void> {
 }
 
 /**
- * Writes a folder beside its place, syncs every file and renames it.
+ * Writes a folder under a temporary name beside its target, syncs every file and renames it.
  *
- * @param target where it shall be; folders above it are made
- * @param write fills the empty temporary folder whose path it gets
- * @throws {SaveError} where the disk is full, read-only or forbidden; what was there before is
- * untouched then
+ * @param target the target; its parent folders are made
+ * @param write fills the empty temporary folder, whose path it gets
+ * @throws {SaveError} if the disk is full, read-only or forbidden; the old folder is unchanged then
  */
 export async function writeFolderAtomically(
   target: string,
@@ -222,12 +221,12 @@ export async function writeFolderAtomically(
   } catch (error) {
     await removeQuietly(temporary);
     if (isAside && !await exists(target)) await Deno.rename(aside, target);
-    // An inner file's error names the temporary folder; name the one that was wanted.
+    // The error of an inner file names the temporary folder; name the target.
     throw explainWriteError(error instanceof SaveError ? error.cause : error, target);
   }
 }
 
-/** Whether `target` has anything that `replacement` has not. */
+/** Whether `target` has a file that `replacement` does not have. */
 async function hasOtherFiles(target: string, replacement: string): Promise<boolean> {
   for await (const entry of Deno.readDir(target)) {
     if (!await exists(`${replacement}/${entry.name}`)) return true;

@@ -1,4 +1,4 @@
-/** Makes foreign text safe to show on a terminal or in a log. */
+/** Makes text of other programs safe to show on a terminal or in a log. */
 
 /** C0 and C1 controls, format characters (bidirectional overrides, zero widths), separators, surrogates. */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;

@@ -1,14 +1,14 @@
 /**
- * JSON files of a model folder.
+ * Writes the JSON files of a model folder.
  *
  * @module
  */
 import { explainWriteError, writeFileAtomically } from "./atomic_write.ts";
 
 /**
- * Makes a folder and those above it.
+ * Makes a folder and its parent folders.
  *
- * @throws {SaveError} where the disk is full, read-only or forbidden
+ * @throws {SaveError} if the disk is full, read-only or forbidden
  */
 export async function makeFolder(path: string): Promise<void> {
   try {
@@ -19,9 +19,9 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /**
- * Writes a value as indented JSON, beside its place first.
+ * Writes a value as indented JSON, atomically.
  *
- * @throws {SaveError} where the disk is full, read-only or forbidden; what was there stays then
+ * @throws {SaveError} if the disk is full, read-only or forbidden; the old file is unchanged then
  */
 export async function writeJsonFile(path: string, value: unknown): Promise<void> {
   const bytes = new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n");

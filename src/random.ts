@@ -1,6 +1,6 @@
 /**
- * Counter-based random numbers: the same seed gives the same numbers on every machine, backend
- * and batch layout, and a stream's whole state is one integer, so that a resume is exact.
+ * Counter-based random numbers. The same seed gives the same numbers on every machine, backend and
+ * batch layout. The state of a stream is one integer, so a resumed run continues exactly.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export function philox4x32(
   return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
 }
 
-/** FNV-1a of a name, so that streams can be told apart by what they are for. */
+/** FNV-1a hash of a purpose, so that each purpose has a stream of its own. */
 function hashName(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) {
@@ -83,7 +83,7 @@ export class RandomStream {
     this.#position = position;
   }
 
-  /** How many 32-bit words have been drawn: the whole state beside seed and purpose. */
+  /** How many 32-bit words have been drawn: the whole state besides seed and purpose. */
   get position(): number {
     return this.#position;
   }
@@ -106,7 +106,7 @@ export class RandomStream {
   /**
    * Uniform integer in [0, bound), without modulo bias.
    *
-   * @throws {RangeError} where bound is not an integer from 1 to 2^32
+   * @throws {RangeError} if bound is not an integer from 1 to 2^32
    */
   nextInt(bound: number): number {
     if (!Number.isInteger(bound) || bound < 1 || bound > 2 ** 32) {
@@ -119,7 +119,7 @@ export class RandomStream {
     }
   }
 
-  /** Standard normal (Box and Muller, 1958); two words a number. */
+  /** Standard normal (Box and Muller, 1958); draws two words for each number. */
   nextNormal(): number {
     const u = (this.nextUint32() + 1) / (2 ** 32 + 1);
     const v = this.nextUint32() / 2 ** 32;

@@ -1,23 +1,23 @@
 /**
- * Rows that could not be used, in a few lines for a person.
+ * Summarises the rows that could not be used in a few lines for the user.
  *
  * @module
  */
 
 /** A row that could not be used. */
 export interface SkippedPlace {
-  /** File and row. */
+  /** Its file and row number. */
   readonly place: string;
-  /** Why. */
+  /** Why the row could not be used. */
   readonly reason: string;
 }
 
 /**
  * A line for each reason, the most frequent first, with a few places each.
  *
- * @param rows what was skipped
+ * @param rows the skipped rows
  * @param examples how many places to name for each reason
- * @returns empty where nothing was skipped
+ * @returns an empty text if no row was skipped
  */
 export function summariseSkipped(rows: Iterable<SkippedPlace>, examples = 3): string {
   const byReason = new Map<string, string[]>();

@@ -1,16 +1,16 @@
 /**
- * Waits for work that does not look at a signal itself: loading data and models, downloads.
+ * Stops waiting, on an abort signal, for work that takes no signal itself: loading, downloads.
  *
  * @module
  */
 
 /**
- * What `work` gives, or the signal's reason as the error as soon as it is aborted; the work then
- * goes on with nobody waiting for it.
+ * Waits for `work`, or throws the signal's reason as soon as the signal aborts. The work itself is
+ * not stopped; its result is then passed to `discard`.
  *
- * @param work under way
- * @param signal ends the waiting
- * @param discard frees what comes too late
+ * @param work a promise whose work has started
+ * @param signal stops the waiting
+ * @param discard frees a result that arrives after the abort
  */
 export async function untilAborted<T>(
   work: Promise<T>,
@@ -20,7 +20,7 @@ export async function untilAborted<T>(
   if (signal === undefined) return await work;
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () => {
-    work.then(discard, () => {}); // whatever becomes of it, nobody asks any more
+    work.then(discard, () => {}); // an error after the abort has no reader
     reject(signal.reason);
   };
   if (signal.aborted) abort();

@@ -1,6 +1,6 @@
 /**
- * Tests that need a GPU adapter; a software one serves. Without one they are skipped with the
- * reason, and fail where NANOVLM_REQUIRE_GPU=1 says that there has to be one.
+ * Tests that need a GPU adapter; a software adapter is enough. Without an adapter they are skipped
+ * and say why, or fail if NANOVLM_REQUIRE_GPU=1 is set.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { activeBackend } from "../src/device/backend.ts";
 const probe = await requestGpu();
 if ("device" in probe) probe.destroy();
 
-/** Why there is no adapter; null where there is one. */
+/** Why there is no adapter; null if there is one. */
 export const gpuMissing: string | null = "reason" in probe ? probe.reason : null;
 
 const required = Deno.env.get("NANOVLM_REQUIRE_GPU") === "1";
 
-/** Whether GPU tests are passed over. */
+/** Whether GPU tests are skipped. */
 export const gpuIgnored: boolean = gpuMissing !== null && !required;
 if (gpuIgnored) console.error(`GPU tests are skipped: ${gpuMissing}`);
 

@@ -43,7 +43,7 @@ export interface ChatServerOptions {
   readonly loaded: LoadedModel;
   /** How each model is computed, by its name; the first one answers requests that name none. */
   readonly models: ReadonlyMap<string, PassOptions>;
-  /** Requests must bear it; undefined: nobody is asked. */
+  /** The key that every request must have; undefined: no key is needed. */
   readonly apiKey?: string;
   /** Whether pictures may be web addresses. */
   readonly allowImageUrls?: boolean;

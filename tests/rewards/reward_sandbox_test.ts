@@ -9,7 +9,7 @@ import { batchOf, TempModules } from "./temp_modules.ts";
 
 const quiet = { log: () => {} };
 
-Deno.test("RewardSandbox passes everything that the contract promises", async () => {
+Deno.test("RewardSandbox passes prompts, completions, ids, columns and state", async () => {
   await using modules = await TempModules.write({
     "echo.ts": `import type { RewardContext } from "@nanovlm/lab";
       import { double } from "./inner/double.ts";

@@ -80,7 +80,7 @@ Deno.test("describeOptions() shows every option", () => {
   for (const { name } of options) assert(help.includes(`--${name}`), name);
 });
 
-Deno.test("parseTrainArguments() reads everything that the contract lists", () => {
+Deno.test("parseTrainArguments() reads every option", () => {
   const args =
     "sft --config a.yaml --set training.seed=1 --set training.n_gpu=1 --output-dir out " +
     "--resume --resume-anyway --backend wasm --dry-run";
