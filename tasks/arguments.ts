@@ -34,7 +34,7 @@ export interface ParsedArguments {
   text(name: string): string | undefined;
   number(name: string): number | undefined;
   list(name: string): readonly string[];
-  /** `true` where the option has no value. */
+  /** `true` if the option has no value. */
   optional(name: string): string | true | undefined;
   /** `true`: everything. */
   grant(name: string): readonly string[] | true | undefined;
@@ -121,9 +121,7 @@ function checkValue(spec: OptionSpec, value: unknown): void {
     const wanted = choices?.join(", ") ?? numberName(spec);
     if (text === "") {
       throw new UsageError(
-        `--${name} wants a value${
-          wanted === "" ? "" : `: ${wanted}`
-        }; where it starts with a dash, ` +
+        `--${name} wants a value${wanted === "" ? "" : `: ${wanted}`}; if it starts with a dash, ` +
           `write --${name}=VALUE`,
       );
     }

@@ -23,7 +23,7 @@ export interface BenchOptions {
   readonly against: string | undefined;
   /** Compares the step with the same on stock tfjs. */
   readonly stock: boolean;
-  /** What `kernels` reckons with where they are given: GB/s, TFLOP/s, microseconds. */
+  /** What `kernels` calculates with, if given: GB/s, TFLOP/s, microseconds. */
   readonly bandwidth: number | undefined;
   readonly tflops: number | undefined;
   readonly launchUs: number | undefined;
@@ -101,7 +101,7 @@ const options: readonly OptionSpec[] = [
   {
     name: "separate-rows",
     kind: "flag",
-    summary: "grpo-step: read picture and prompt anew for every completion",
+    summary: "grpo-step: compute picture and prompt again for every completion",
   },
   {
     name: "json",

@@ -7,7 +7,7 @@ import type { OptionSpec } from "./arguments.ts";
 
 /** What the command line gives a command beside its arguments. */
 export interface CommandContext {
-  /** Aborts at the first Ctrl-C, where the command has `onInterrupt`. */
+  /** Aborts at the first Ctrl-C, if the command has `onInterrupt`. */
   readonly signal: AbortSignal;
 }
 
@@ -22,8 +22,8 @@ export interface Command {
   /** Further lines of help. */
   readonly notes?: string;
   /**
-   * What the command does when `signal` aborts, for the one who pressed Ctrl-C: `saving a
-   * checkpoint`. Where it is left out, Ctrl-C ends the command at once.
+   * What the command does when `signal` aborts, printed after Ctrl-C: `saving a checkpoint`. Without it,
+   * Ctrl-C ends the command at once.
    */
   readonly onInterrupt?: string;
   /**
@@ -31,7 +31,7 @@ export interface Command {
    *
    * @param args what follows the command's name
    * @returns the exit code: 0 done, 1 failed, 130 interrupted
-   * @throws {UsageError} or `ConfigError` where nothing was started: exit code 2
+   * @throws {UsageError} or `ConfigError` if nothing was started: exit code 2
    */
   run(args: readonly string[], context: CommandContext): Promise<number>;
 }

@@ -1,5 +1,5 @@
 /**
- * The commands. Each is loaded when it is called, so that the others cost nothing.
+ * The commands. Each is loaded when it is called; the others cost nothing.
  *
  * @module
  */

@@ -112,7 +112,7 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
   };
 }
 
-/** What an evaluation found, or found so far where its signal was aborted. */
+/** What an evaluation found, or found so far if its signal was aborted. */
 interface Measured {
   /** What `--json` prints. */
   readonly scores: { readonly examples: number; readonly [name: string]: unknown };
@@ -311,7 +311,7 @@ async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolea
   return true;
 }
 
-/** What is there of an interrupted evaluation; nobody shall take it for the whole one. */
+/** The partial result of an interrupted evaluation, marked as partial. */
 function cutShort({ scores: { examples }, table }: Measured, { out }: EvalOptions): string {
   if (examples === 0) return "eval: no row was measured; the same command begins again";
   return `the first ${examples} rows alone:\n${table.trimEnd()}\n` +

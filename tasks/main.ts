@@ -1,5 +1,5 @@
 /**
- * The command line: finds the command, runs it, turns what happens into an exit code.
+ * The command line: finds the command, runs it, turns the outcome into an exit code.
  *
  * @module
  */
@@ -95,7 +95,7 @@ async function runWithInterrupts(command: Command, args: readonly string[]): Pro
     for (const stop of STOP_SIGNALS) Deno.removeSignalListener(stop, listener);
   };
   const listener = () => {
-    // Without a listener the next one ends the process even while a long batch computes.
+    // Without a listener the next signal ends the process even during a long batch.
     unlisten();
     if (onInterrupt === undefined) Deno.exit(INTERRUPTED);
     console.error(`\ninterrupted: ${onInterrupt}; Ctrl-C again stops at once`);
@@ -138,7 +138,7 @@ function report(error: unknown, command: string, verbose: boolean): number {
   return FAILED;
 }
 
-/** Whether NANOVLM_DEBUG is set, where the environment may be read. */
+/** Whether NANOVLM_DEBUG is set; false if the environment may not be read. */
 function debugging(): boolean {
   const { state } = Deno.permissions.querySync({ name: "env", variable: "NANOVLM_DEBUG" });
   return state === "granted" && !["", "0"].includes(Deno.env.get("NANOVLM_DEBUG") ?? "");

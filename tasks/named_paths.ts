@@ -1,6 +1,6 @@
 /**
- * The files and folders that a command line or config names: whatever is not there is told before
- * anything starts.
+ * The files and folders that a command line or config names: a missing one is reported before anything
+ * starts.
  *
  * @module
  */
@@ -24,15 +24,15 @@ export type NamedKind =
 export type Named = readonly [by: string, kind: NamedKind, name: string];
 
 /**
- * Sees that files and folders are there. What may be a Hub id and is no path is the Hub's to know.
+ * Checks that files and folders exist. A name that may be a Hub id and is no path is not checked.
  *
- * @throws {UsageError} for the first that is not
+ * @throws {UsageError} for the first that does not
  */
 export async function checkNamedPaths(names: readonly Named[]): Promise<void> {
   for (const [by, kind, name] of names) {
     if (isElsewhere(kind, name)) continue;
     const info = await Deno.stat(name).catch((error) => {
-      // What may not be looked at is told by whoever reads it.
+      // A path that may not be looked at: the code that reads it reports the error.
       if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
         return null;
       }

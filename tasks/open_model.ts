@@ -11,7 +11,7 @@ export interface OpenedModel extends Disposable {
 }
 
 /**
- * The backend and the model that a command line names; says which backend, and what is odd.
+ * The backend and the model that a command line names; prints the backend and warnings.
  *
  * @param signal ends it at once, with its reason as the error
  */

@@ -41,7 +41,7 @@ export function parseParityArguments(args: readonly string[]): ParityOptions {
   };
 }
 
-/** Replays what the folder holds, with a line for each kind of case as soon as it is known. */
+/** Replays the cases of the folder and prints a line for each kind when it is done. */
 async function replay({ folder, backend, only, all }: ParityOptions): Promise<number> {
   const { PARITY_NAMES, replayFixtures } = await import("../src/parity/replay.ts");
   if (only !== undefined && !PARITY_NAMES.some((name) => only.startsWith(name))) {

@@ -9,7 +9,7 @@ import { UsageError } from "./usage_error.ts";
 /**
  * The value of a `text` option that must be there.
  *
- * @throws {UsageError} where it is not
+ * @throws {UsageError} if it is not
  */
 export function required(parsed: ParsedArguments, name: string): string {
   const value = parsed.text(name);

@@ -14,7 +14,7 @@ export interface SampleRow {
 
 const PROMPT = "Which shape is red? A: circle B: square C: triangle D: star";
 
-/** What is scored where no data is given. */
+/** What is scored if no data is given. */
 export const SAMPLE_ROWS: readonly SampleRow[] = [
   "<think>The square is red.</think> <answer>B</answer>",
   "<think>It may be the star.</think><answer>D</answer>",
@@ -25,9 +25,9 @@ export const SAMPLE_ROWS: readonly SampleRow[] = [
 ].map((completion) => ({ prompt: PROMPT, completion, answer: "B" }));
 
 /**
- * Reads rows from a JSON Lines file; the samples where `path` is undefined.
+ * Reads rows from a JSON Lines file; the samples if `path` is undefined.
  *
- * @throws {UsageError} where a line is no such row
+ * @throws {UsageError} if a line is no such row
  */
 export async function rewardRows(path: string | undefined): Promise<SampleRow[]> {
   if (path === undefined) return [...SAMPLE_ROWS];

@@ -138,7 +138,7 @@ async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
   signal.addEventListener("abort", () => ended.resolve(), { once: true });
   if (signal.aborted) ended.resolve();
   await ended.promise;
-  // No new request is taken; answers under way are written to their end.
+  // No new request is accepted; running answers are completed.
   await server.shutdown();
   await chat.idle();
 }

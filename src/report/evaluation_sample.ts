@@ -6,10 +6,10 @@ export interface EvaluationSample {
   readonly pictures?: readonly Picture[];
   /** What was asked. */
   readonly question: string;
-  /** What should have been answered; null where the data does not say. */
+  /** What should have been answered; null if the data does not say. */
   readonly expected: string | null;
   /** What was answered. */
   readonly answer: string;
-  /** Whether that is right; null where nobody can say. */
+  /** Whether that is right; null if unknown. */
   readonly correct: boolean | null;
 }

@@ -1,7 +1,7 @@
 /**
  * The most memory the process was seen to hold: at the end of steps, evaluations and checkpoints. The
- * system's own peak would also count what loading the model took and gave back before there was a
- * step, which says nothing of the memory that training needs.
+ * system's own peak would also count what loading the model took and released before the first step,
+ * which is not memory that training needs.
  */
 export class PeakMemory {
   readonly #read: () => number;

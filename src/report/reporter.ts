@@ -29,15 +29,15 @@ export interface RunInfo {
   readonly label: string;
   /** The step the run ends at. */
   readonly totalSteps: number;
-  /** The step of the checkpoint it goes on from; left out where it starts anew. */
+  /** The step of the checkpoint that it continues; absent for a new run. */
   readonly resumedFromStep?: number;
   /** What ran: model, data, device, … */
   readonly facts: readonly FactGroup[];
   /** The resolved configuration as YAML; kept as config.resolved.yaml. */
   readonly configYaml: string;
-  /** Whether TensorBoard's event files are written; they are where left out. */
+  /** Whether TensorBoard's event files are written; default: yes. */
   readonly tensorBoard?: boolean;
-  /** Project and entity, where the config asks for Weights & Biases. */
+  /** Project and entity, if the config asks for Weights & Biases. */
   readonly wandb?: { readonly project: string | null; readonly entity?: string | null };
   /** How many completions a log prints (grpo.num_completions_to_print); 0 prints none. */
   readonly completionsToPrint?: number;
@@ -73,7 +73,7 @@ export class Reporter {
 
   /**
    * @param directory the run's folder
-   * @param terminal where progress is shown; standard error where left out
+   * @param terminal where progress is shown; default: standard error
    */
   constructor(directory: RunDirectory, terminal: ProgressTerminal = standardErrorTerminal()) {
     this.#directory = directory;
@@ -84,7 +84,7 @@ export class Reporter {
   /**
    * Opens the files, and cuts off what was written after the checkpoint that the run goes on from.
    *
-   * @throws {RunFileError} or `SaveError` where a file cannot be written
+   * @throws {RunFileError} or `SaveError` if a file cannot be written
    */
   async onStart(info: RunInfo): Promise<void> {
     this.#info = info;
@@ -123,11 +123,11 @@ export class Reporter {
   }
 
   /**
-   * An optimizer step is done: moves the bar. Costs next to nothing.
+   * An optimizer step is done: moves the bar. It is cheap.
    *
    * @param step optimizer steps done
-   * @param tokens the tokens it worked on
-   * @param note anything else worth a glance, as `reward 0.41`; stays until there is another
+   * @param tokens tokens of the step
+   * @param note a short text such as `reward 0.41`; shown until there is another
    */
   onStep(step: number, tokens: number, note?: string): void {
     this.#step = step;
@@ -138,11 +138,11 @@ export class Reporter {
   }
 
   /**
-   * A logging step: adds `tokens_per_second` and `peak_memory_bytes` to the record where they are
-   * not in it, writes it everywhere, moves the bar, and warns of what wastes a reinforcement run.
+   * A logging step: adds `tokens_per_second` and `peak_memory_bytes` to the record if they are
+   * not in it, writes it everywhere, moves the bar, and warns about a GRPO run that learns nothing.
    *
    * @returns the record as it was written
-   * @throws {RunFileError} where it cannot be written, as on a full disk
+   * @throws {RunFileError} if it cannot be written, as on a full disk
    */
   async onLog(record: MetricsRecord): Promise<MetricsRecord> {
     const speed = this.#throughput.tokensPerSecond;
@@ -170,7 +170,7 @@ export class Reporter {
    *
    * @param record its metrics, named `eval_…`
    * @param samples a few questions and answers; the same questions each time show how answers change
-   * @throws {RunFileError} where it cannot be written
+   * @throws {RunFileError} if it cannot be written
    */
   async onEvaluate(
     record: MetricsRecord,
@@ -192,7 +192,7 @@ export class Reporter {
    * Completions were sampled and scored: all go to completions.jsonl, some to the page, and with
    * the next log some to the terminal.
    *
-   * @throws {RunFileError} where they cannot be written
+   * @throws {RunFileError} if they cannot be written
    */
   onCompletions(rows: readonly ReportedCompletion[]): void {
     const bare = rows.map(({ pictures: _, ...row }): CompletionRow => row);
@@ -214,17 +214,18 @@ export class Reporter {
   }
 
   /**
-   * Rows could not be used. Called with all of them so far.
+   * Reports rows that could not be used; called with all of them so far.
    *
    * @param rows place and reason of each
-   * @param total rows that the data has, 0 where nobody knows
+   * @param total rows that the data has, 0 if unknown
    */
   onSkipped(rows: readonly SkippedRow[], total: number): void {
     this.#report.contents.skipped = { count: rows.length, total, rows: rows.slice(0, 1000) };
   }
 
   /**
-   * Does work that is no training (an evaluation, a checkpoint), whose time would spoil the speed.
+   * Does work that is not training (an evaluation, a checkpoint), so that its time does not count as
+   * training time.
    *
    * @param work what to do
    * @returns what it returns
@@ -243,7 +244,7 @@ export class Reporter {
    * The run is over: prints results, sample answers and what to run next, writes the last page and
    * closes the files.
    *
-   * @throws {RunFileError} where the last of it cannot be written
+   * @throws {RunFileError} if the last of it cannot be written
    */
   async onEnd(summary: RunSummary): Promise<void> {
     const { contents } = this.#report;
@@ -321,7 +322,7 @@ export class Reporter {
     };
   }
 
-  /** The page is a convenience: where it cannot be written, the run says so once and goes on. */
+  /** The page is a convenience: if it cannot be written, the run says so once and continues. */
   async #writeReport(force: boolean): Promise<void> {
     this.#report.contents.step = this.#step;
     this.#report.contents.secondsLeft = this.#state().secondsLeft ?? null;

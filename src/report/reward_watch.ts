@@ -8,8 +8,9 @@ const STILL_ROW = 20;
 const KL_LIMIT = 1;
 
 /**
- * Looks out for what wastes a reinforcement run: completions cut off, groups without spread, a KL
- * that runs away, reward functions that never move or never score. Each is said once.
+ * Looks for what wastes a GRPO run: completions that are cut off, groups whose rewards are all equal, a
+ * KL divergence that grows without end, reward functions that never change or never score. Each warning
+ * is given once.
  */
 export class RewardWatch {
   readonly #recent: MetricsRecord[] = [];

@@ -24,13 +24,13 @@ export class ThroughputMeter {
    * Notes that a step is done.
    *
    * @param step the optimizer steps done so far
-   * @param tokens how many tokens it worked on
+   * @param tokens tokens of the step
    */
   add(step: number, tokens: number): void {
     const at = this.#now();
     this.#tokens += tokens;
     this.#marks.push({ at, step, tokens: this.#tokens });
-    // One mark older than the window stays: the window's beginning.
+    // One mark that is older than the window stays: the window's beginning.
     while (this.#marks.length > 2 && this.#marks[1].at < at - this.#windowMs) this.#marks.shift();
   }
 

@@ -117,7 +117,7 @@ gpuTest(
   },
 );
 
-Deno.test("kernels of a GPU and stock tfjs want webgpu", async () => {
+Deno.test("kernels of a GPU and stock tfjs need webgpu", async () => {
   await initBackend({ backend: "wasm" });
   await assertRejects(() => benchKernels(SMALL, TYPICAL_GPU, false), Error, "--backend webgpu");
   const stock = runBench({ ...request, what: ["step"], stock: true });

@@ -7,7 +7,7 @@ const row = (over: MemoryRow["over"], tokens: number, vocabulary: number, mib: n
   ...{ weights_mib: 1, gradients_mib: 1, step_mib: mib + 1, process_mib: null },
 });
 
-Deno.test("bars are as long as what they stand for, and never empty", () => {
+Deno.test("bars are proportional to their numbers, and never empty", () => {
   const lines = memoryPlot([
     row("tokens", 1536, 600, 50),
     row("tokens", 3072, 600, 100),

@@ -128,7 +128,7 @@ Deno.test("LoRA, decoding and GRPO are timed and leave no tensor", async () => {
   assertEquals(tf.memory().numTensors, before);
 });
 
-Deno.test("every op benchmark compares two ways to the same numbers", async () => {
+Deno.test("every op benchmark compares two implementations with the same numbers", async () => {
   await initBackend({ backend: "wasm" });
   const cases = opCases(SMALL);
   for (
@@ -150,7 +150,7 @@ Deno.test("every op benchmark compares two ways to the same numbers", async () =
   }
 });
 
-Deno.test("ops tell how near they come to the machine's own rates, and leave no tensor", async () => {
+Deno.test("op benchmarks report the share of the machine's own rates, and leave no tensor", async () => {
   await initBackend({ backend: "wasm" });
   const before = tf.memory().numTensors;
   const products = [{ size: "", gflops: 50, gflops_backward: 1 }];
@@ -176,7 +176,7 @@ Deno.test("memory grows with the tokens, and with the vocabulary by the table's 
   assert(many.step_mib - few.step_mib <= 3.1 * ownGradient, JSON.stringify([few, many]));
 });
 
-Deno.test("bench's command line: the same benchmarks, and --against where there is a yardstick", () => {
+Deno.test("bench's command line: the same benchmarks, and --against only for those that can be compared", () => {
   assertEquals(BENCHMARKS, RUN_BENCHMARKS);
   const options = parseBenchArguments(["step", "--clock", "cpu", "--rounds", "3"]);
   assertEquals([options.clock, options.rounds, options.reps], ["cpu", 3, 5]);

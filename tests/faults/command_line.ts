@@ -107,7 +107,7 @@ export function assertFails(
   assert(!/undefined|is not a function|\[object|TypeError/.test(stderr), `unclear:\n${stderr}`);
 }
 
-/** All paths below a folder, sorted; empty where it is not there. */
+/** All paths below a folder, sorted; empty if it is not there. */
 export function pathsBelow(folder: string): string[] {
   const paths: string[] = [];
   const visit = (under: string) => {

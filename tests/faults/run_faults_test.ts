@@ -192,16 +192,19 @@ Deno.test("--resume takes whole checkpoints of the same config alone", async (t)
       const hidden = pathsBelow(output).filter((path) => path.startsWith("."));
       assertEquals(hidden, []);
     });
-    await t.step("another training type: said before anything is loaded or written", async () => {
-      const before = pathsBelow(root);
-      for (const trainer of ["grpo", "dpo"]) {
-        for (const from of ["--resume", `--resume=${output}/checkpoint-2`]) {
-          const outcome = await cli.run(["train", trainer, `--output-dir=${output}`, from]);
-          assertFails(outcome, 1, `Cannot resume ${trainer} from ${output}`, "of a run of sft");
+    await t.step(
+      "another training type: refused before anything is loaded or written",
+      async () => {
+        const before = pathsBelow(root);
+        for (const trainer of ["grpo", "dpo"]) {
+          for (const from of ["--resume", `--resume=${output}/checkpoint-2`]) {
+            const outcome = await cli.run(["train", trainer, `--output-dir=${output}`, from]);
+            assertFails(outcome, 1, `Cannot resume ${trainer} from ${output}`, "of a run of sft");
+          }
         }
-      }
-      assertEquals(pathsBelow(root), before);
-    });
+        assertEquals(pathsBelow(root), before);
+      },
+    );
     await t.step("another seed or other data: refused, unless asked to go on", async () => {
       assertFails(await resume(["training.seed=1"]), 1, "training.seed was 42", "--resume-anyway");
       assertFails(
@@ -226,7 +229,7 @@ Deno.test("--resume takes whole checkpoints of the same config alone", async (t)
       assertFails(outcome, 1, torn, "optimizer.safetensors has 1000 bytes", "were written");
     });
     await t.step(
-      "a torn newest one is passed over, said aloud, and its steps are done again",
+      "a torn newest one is skipped with a warning, and its steps are done again",
       async () => {
         await Deno.remove(`${output}/final_model`, { recursive: true });
         const { code, stderr } = await resume();
@@ -239,7 +242,7 @@ Deno.test("--resume takes whole checkpoints of the same config alone", async (t)
         assertEquals(await checkpointProblem(`${output}/checkpoint-3`), null);
       },
     );
-    await t.step("a folder with no checkpoint starts anew, and says so", async () => {
+    await t.step("a folder with no checkpoint starts a new run, and says so", async () => {
       const args = tinyTraining(`${root}/new`, ["training.max_steps=1"], ["--resume"]);
       const { code, stderr } = await cli.run(args);
       assertEquals(code, 0, stderr);
@@ -303,7 +306,7 @@ Deno.test("what a run will not do is said before it starts, or once", async (t) 
       assertFails(outcome, 2, "every learning rate is 0; set lr_mp");
       assertEquals(pathsBelow(output), []);
     });
-    await t.step("the best by a metric that no evaluation gives", async () => {
+    await t.step("the best checkpoint by a metric that no evaluation gives", async () => {
       const output = `${root}/best`;
       const outcome = await cli.run(tinyTraining(output, [
         "training.eval_strategy=steps",

@@ -68,7 +68,7 @@ Deno.test("peak_memory_bytes is the most of all steps and checkpoints, not of lo
   }
 });
 
-Deno.test("Reporter tells the terminal what happens, each warning once", async () => {
+Deno.test("Reporter prints what happens to the terminal, each warning once", async () => {
   await inTemporaryFolder(async (dir) => {
     const terminal = fakeTerminal(false);
     await runExample(dir, terminal);

@@ -18,12 +18,12 @@ const HEALTHY = (step: number): MetricsRecord => ({
   "rewards/rare/mean": step % 5 === 0 ? 1 : null,
 });
 
-Deno.test("RewardWatch has nothing to say of a healthy run, nor of one without rewards", () => {
+Deno.test("RewardWatch is silent about a healthy run, and about one without rewards", () => {
   assertEquals(observeAll(100, HEALTHY), []);
   assertEquals(observeAll(100, (step) => ({ step, loss: 1, kl: 50 })), []);
 });
 
-Deno.test("RewardWatch warns once of each thing that wastes a run, and says the way out", () => {
+Deno.test("RewardWatch warns once about each problem, and says what to do", () => {
   for (
     const [change, wanted] of [
       [{ "completions/clipped_ratio": 0.6 }, "max_completion_length"],
@@ -39,7 +39,7 @@ Deno.test("RewardWatch warns once of each thing that wastes a run, and says the 
   }
 });
 
-Deno.test("RewardWatch waits until it is more than a passing thing", () => {
+Deno.test("RewardWatch warns only if a problem lasts for several logging steps", () => {
   const passing = (step: number): MetricsRecord => ({
     ...HEALTHY(step),
     kl: step % 5 === 0 ? 0.1 : 9,

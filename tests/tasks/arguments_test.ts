@@ -46,13 +46,13 @@ Deno.test("parseOptions() tells absent options from empty ones", () => {
   assertEquals(parsed.flag("json"), false);
 });
 
-Deno.test("parseOptions() lets an optional value go", () => {
+Deno.test("parseOptions() accepts an option without its optional value", () => {
   assertEquals(parse("--resume").optional("resume"), true);
   assertEquals(parse("--resume", "--json").optional("resume"), true);
   assertEquals(parse("--resume", "dir").optional("resume"), "dir");
 });
 
-Deno.test("parseOptions() gives a grant its value with an equals sign alone", () => {
+Deno.test("parseOptions() gives a grant its value only with an equals sign", () => {
   const alone = parse("--allow-net", "file");
   assertEquals([alone.grant("allow-net"), alone.positionals], [true, ["file"]]);
   assertEquals(parse("--allow-net=a.com,b.com").grant("allow-net"), ["a.com", "b.com"]);

@@ -56,7 +56,7 @@ fixtureTest(
 );
 
 fixtureTest(
-  "generate says what is wrong with a picture or a model: 2 where it is not there, 1 where it is damaged",
+  "generate says what is wrong with a picture or a model: exit code 2 if it is missing, 1 if it is damaged",
   async (directory) => {
     const folder = await Deno.makeTempDir();
     await Deno.writeFile(`${folder}/bad.png`, new Uint8Array([0x89, 0x50, 0x4e, 0x47, 1, 2, 3]));

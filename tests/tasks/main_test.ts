@@ -18,7 +18,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
 
 Deno.test("VERSION is deno.json's", () => assertEquals(VERSION, deno.version));
 
-Deno.test("the list of commands says what each command says of itself", async () => {
+Deno.test("the list of commands has the summary of each command", async () => {
   for (const [name, { summary, load }] of COMMANDS) {
     const command = await load();
     assertEquals([command.name, command.summary], [name, summary]);
@@ -87,7 +87,7 @@ Deno.test("a failure exits with 1 and shows its stack under --verbose alone", as
 
 const noSignals = Deno.build.os === "windows";
 
-/** Starts the command, sends one SIGINT when it says it is ready, and a second where `twice`. */
+/** Starts the command, sends one SIGINT when it says it is ready, and a second one if `twice`. */
 async function interrupt(command: string, twice: boolean): Promise<{ code: number; out: string }> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "tests/tasks/run_main.ts", command],

@@ -3,7 +3,7 @@ import { parseConfig } from "../../src/config/load_config.ts";
 import { checkNamedPaths, namesOfConfig } from "../../tasks/named_paths.ts";
 import { UsageError } from "../../tasks/usage_error.ts";
 
-Deno.test("a path that is not there is a usage error, whoever named it; what may be a Hub id is not", async () => {
+Deno.test("a missing path is a usage error, in the command line and in the config; a possible Hub id is not", async () => {
   const root = await Deno.makeTempDir();
   const file = `${root}/file.jsonl`, none = `${root}/none`;
   try {

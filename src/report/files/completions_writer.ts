@@ -8,11 +8,11 @@ export interface CompletionRow {
   prompt: string;
   /** What the model said. */
   completion: string;
-  /** Each reward function's score by its name; null where it does not apply or failed. */
+  /** Each reward function's score by its name; null if it does not apply or failed. */
   rewards: Readonly<Record<string, number | null>>;
-  /** The weighted sum of the scores; null where every one is null. */
+  /** The weighted sum of the scores; null if every one is null. */
   reward: number | null;
-  /** How much better than its group; null where the group had none. */
+  /** How much better than its group; null if the group had none. */
   advantage: number | null;
   /** Tokens of the completion. */
   length?: number;
@@ -28,9 +28,9 @@ export class CompletionsWriter {
 
   /**
    * @param path where completions.jsonl is or will be
-   * @param resumedFromStep completions sampled after this step are cut off; left out, the file
+   * @param resumedFromStep completions sampled after this step are cut off; default: the file
    *   starts empty
-   * @throws {RunFileError} where the file cannot be opened
+   * @throws {RunFileError} if the file cannot be opened
    */
   constructor(path: string, resumedFromStep?: number) {
     this.#file = new JsonLinesFile<CompletionRow>(
@@ -45,7 +45,7 @@ export class CompletionsWriter {
   /**
    * Appends rows.
    *
-   * @throws {RunFileError} where they cannot be written
+   * @throws {RunFileError} if they cannot be written
    */
   write(rows: readonly CompletionRow[]): void {
     this.#file.append(...rows);

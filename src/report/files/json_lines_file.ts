@@ -1,8 +1,8 @@
 import { RunFileError } from "./run_file_error.ts";
 
 /**
- * An append-only file of JSON objects, one a line. What a kill or a full disk leaves behind is cut
- * off when the file is opened again, so that every line can always be read.
+ * An append-only file of JSON objects, one a line. An incomplete line that a kill or
+ * a full disk left is cut off when the file is opened again, so every line can be read.
  */
 export class JsonLinesFile<Row extends object> {
   /** Where the file is. */
@@ -17,8 +17,8 @@ export class JsonLinesFile<Row extends object> {
    * @param path the file; its folder must exist
    * @param what what the rows are, for error messages
    * @param keep asked about each row already there, in order: the file is cut before the first
-   *   one that it turns down; left out, the file starts empty
-   * @throws {RunFileError} where it cannot be read or written
+   *   one for which it is false; default: the file starts empty
+   * @throws {RunFileError} if it cannot be read or written
    */
   constructor(path: string, what: string, keep?: (row: Row) => boolean) {
     this.path = path;
@@ -37,7 +37,7 @@ export class JsonLinesFile<Row extends object> {
    * Appends rows, and hands them to the system before it returns.
    *
    * @param rows any number of rows
-   * @throws {RunFileError} where they cannot be written; the file then ends where it did before
+   * @throws {RunFileError} if they cannot be written; the file then ends where it did before
    */
   append(...rows: readonly Row[]): void {
     if (rows.length === 0) return;
@@ -69,7 +69,7 @@ function keptLength<Row extends object>(file: Deno.FsFile, keep: (row: Row) => b
   let kept = 0;
   for (const line of lines(file)) {
     const row = parseRow<Row>(line);
-    // A whole line that is no object is not ours: it stays, and is nobody's row.
+    // A complete line that is not an object was not written by this class: it stays.
     if (row !== null && !keep(row)) break;
     kept += line.length + 1;
   }

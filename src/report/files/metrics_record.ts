@@ -2,7 +2,7 @@
  * One line of metrics.jsonl: the optimizer step and whatever was measured at it, under the names
  * that Transformers' Trainer and TRL use (`loss`, `eval_loss`, `rewards/NAME/mean`, …).
  *
- * Numbers that are not finite are written as null, since JSON has no other way.
+ * Numbers that are not finite are written as null, because JSON cannot express them.
  */
 export interface MetricsRecord {
   /** Optimizer steps done when this was measured; 0 is before the first. */
@@ -11,7 +11,7 @@ export interface MetricsRecord {
 }
 
 /**
- * What of a record can be drawn: its finite numbers, without the step itself.
+ * The metrics of a record that can be drawn: its finite numbers, without the step.
  *
  * @param record one measured record
  * @returns name and value, in the record's order

@@ -9,9 +9,9 @@ export class MetricsWriter {
   /**
    * @param path where metrics.jsonl is or will be
    * @param resumedFromStep the step of the checkpoint that the run goes on from: records after
-   *   it are cut off, so that the file reads as if the run had never stopped; left out, the file
+   *   it are cut off, so that the file reads as if the run had never stopped; default: the file
    *   starts empty
-   * @throws {RunFileError} where the file cannot be opened
+   * @throws {RunFileError} if the file cannot be opened
    */
   constructor(path: string, resumedFromStep?: number) {
     this.#file = new JsonLinesFile<MetricsRecord>(
@@ -33,7 +33,7 @@ export class MetricsWriter {
   /**
    * Appends one record. Numbers that are not finite become null.
    *
-   * @throws {RunFileError} where it cannot be written, with the path and the way out
+   * @throws {RunFileError} if it cannot be written, with the path and the way out
    */
   write(record: MetricsRecord): void {
     this.#file.append(record);

@@ -11,7 +11,7 @@ import { renderReport } from "../page/report_page.ts";
 export interface ReportedCompletion extends CompletionRow {
   /**
    * The pictures; small copies of a few go into the report, none into completions.jsonl.
-   * Completions of one prompt do well to share one array.
+   * Completions of one prompt should share one array.
    */
   readonly pictures?: readonly Picture[];
 }
@@ -25,7 +25,7 @@ const SHOWN = 24;
 export class ReportFile {
   /** Where the page is. */
   readonly path: string;
-  /** What the page shows; changed in place by whoever learns something. */
+  /** What the page shows; the reporter changes it in place. */
   readonly contents: ReportContents;
   readonly #firstAnswers = new Map<string, { step: number; answer: string }>();
   #completions: readonly ReportedCompletion[] = [];
@@ -63,7 +63,7 @@ export class ReportFile {
     const { records } = this.contents;
     records.push(record);
     if (records.length <= MAX_RECORDS) return;
-    // The older half gives up every second record, evaluations excepted.
+    // Of the older half every second record is dropped, except evaluations.
     this.contents.records = records.filter((old, i) =>
       i > MAX_RECORDS / 2 || i % 2 === 0 || "eval_loss" in old
     );
@@ -93,7 +93,7 @@ export class ReportFile {
    * Writes the page, unless it was written a moment ago.
    *
    * @param force writes it in any case
-   * @throws {SaveError} where it cannot be written; the older page is then untouched
+   * @throws {SaveError} if it cannot be written; the older page is then untouched
    */
   async write(force = false): Promise<void> {
     const began = performance.now();
@@ -120,7 +120,7 @@ export class ReportFile {
   }
 }
 
-/** A picture that cannot be shown is an empty string, so that the page can say so. */
+/** A picture that cannot be shown is an empty string, and the page says so. */
 async function thumbnails(pictures: readonly Picture[]): Promise<string[]> {
   const urls: string[] = [];
   for (const picture of pictures) urls.push(await thumbnailUrl(picture) ?? "");

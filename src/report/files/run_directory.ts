@@ -1,7 +1,7 @@
 import { writeTextAtomically } from "../../atomic_write.ts";
 import { RunFileError } from "./run_file_error.ts";
 
-/** What to do where the output folder already holds a run. */
+/** What to do if the output folder already holds a run. */
 export type ExistingRun =
   /** Refuse, and say how to go on. */
   | "refuse"
@@ -10,7 +10,7 @@ export type ExistingRun =
   /** Rename the old folder to `NAME-1`, `NAME-2`, … and start with an empty one. */
   | "move_aside";
 
-/** The output folder already holds a run, and nobody said to go on with it. */
+/** The output folder already holds a run, and nothing says to continue it. */
 export class RunExistsError extends Error {
   override readonly name = "RunExistsError";
 }
@@ -28,12 +28,12 @@ export class RunDirectory {
   }
 
   /**
-   * Makes the folder if need be, and finds out now, not after an hour, whether it can be written.
+   * Makes the folder if it is missing, and checks at once whether it can be written.
    *
    * @param path training.output_dir
-   * @param existing what to do where a run is there already
-   * @throws {RunFileError} where the folder cannot be made or written
-   * @throws {RunExistsError} where a run is there and `existing` is "refuse"
+   * @param existing what to do if a run is there already
+   * @throws {RunFileError} if the folder cannot be made or written
+   * @throws {RunExistsError} if a run is there and `existing` is "refuse"
    */
   static open(path: string, existing: ExistingRun = "refuse"): RunDirectory {
     const found = traceOfRun(path);
@@ -51,7 +51,7 @@ export class RunDirectory {
   }
 
   /**
-   * Takes back what open() did, where nothing was started: removes the folder if it is empty, and
+   * Undoes what open() did, if nothing was started: removes the folder if it is empty, and
    * puts the old run back in its place.
    */
   abandon(): void {
@@ -101,7 +101,7 @@ export class RunDirectory {
    * Keeps the resolved configuration with the run.
    *
    * @param yaml the file's text
-   * @throws {SaveError} where it cannot be written
+   * @throws {SaveError} if it cannot be written
    */
   async writeConfig(yaml: string): Promise<void> {
     await writeTextAtomically(this.configPath, yaml);

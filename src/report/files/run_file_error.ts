@@ -9,7 +9,7 @@ export class RunFileError extends Error {
   /**
    * @param action what was tried, as in "write metrics to"
    * @param path the file or folder
-   * @param cause what the system said
+   * @param cause the system's error
    */
   constructor(action: string, path: string, cause: unknown) {
     const [reason, wayOut] = explain(cause);

@@ -1,6 +1,6 @@
 /**
- * Text of any origin, made inert inside the page. The page's Content-Security-Policy would stop a
- * script that slipped through; nothing should slip through.
+ * Escapes text of any origin for the page. The page's Content-Security-Policy would stop a script
+ * that was not escaped; it is a second wall, not the first.
  *
  * @module
  */
@@ -29,9 +29,9 @@ export function escapeHtml(text: string): string {
 
 /**
  * JSON that can stand inside a `<script>` element: no `<` that could end it, and no line
- * separators, which older JavaScript does not take.
+ * separators, which older JavaScript does not accept.
  *
- * @param value anything that JSON can say
+ * @param value anything that JSON can express
  */
 export function jsonForScript(value: unknown): string {
   return JSON.stringify(value).replace(

@@ -61,11 +61,11 @@ const RULES: readonly ChartRule[] = [
   { title: "Memory", keys: /memory/ },
 ];
 
-// Counters that say what the axis says already.
+// Counters that repeat the axis.
 const NOT_DRAWN = /^(epoch|num_tokens|num_input_tokens_seen|total_flos|.*_runtime|train_loss)$/;
 
 /**
- * Sorts metrics into charts: what is compared stands together, what has another unit apart.
+ * Sorts metrics into charts: those to compare share a chart, those with another unit do not.
  *
  * @param records the run's records, in the order of their steps
  * @param maxPoints how many points a line keeps; the highest and lowest of each stretch stay
@@ -108,9 +108,9 @@ function isHeldOut(key: string): boolean {
 }
 
 /**
- * Thins a line: of each stretch of points its lowest and its highest stay, so that spikes do too.
+ * Thins a line: of each group of points the lowest and the highest stay, so that spikes stay.
  *
- * @param steps rising
+ * @param steps in rising order
  * @param values as many
  * @param maxPoints at least 4
  */

@@ -40,7 +40,7 @@ export const PAGE_SCRIPT = `
   function mebibytes(value) {
     return (value / 1048576).toLocaleString("en-US", { maximumFractionDigits: 1 }) + " MiB";
   }
-  // Exponential moving average without the pull towards its start (Kingma and Ba, 2014, section 3).
+  // Exponential moving average with bias correction (Kingma and Ba, 2014, section 3).
   function smooth(values, weight) {
     var mean = 0, norm = 1;
     return values.map(function (value) {

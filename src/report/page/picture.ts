@@ -19,7 +19,7 @@ const MAX_PIXELS = 64 * 1024 * 1024;
  *
  * @param picture an encoded file or raw pixels
  * @param side the longest side of the thumbnail, in pixels
- * @returns a `data:image/png` URL; null where the picture cannot be shown
+ * @returns a `data:image/png` URL; null if the picture cannot be shown
  */
 export async function thumbnailUrl(picture: Picture, side = 192): Promise<string | null> {
   try {
@@ -38,7 +38,7 @@ export async function thumbnailUrl(picture: Picture, side = 192): Promise<string
     }
     return `data:image/png;base64,${(await image.encode(6)).toBase64()}`;
   } catch {
-    // A report is not the place to fail over a picture: the sample's text still shows.
+    // A picture must not make a report fail: the sample's text is still shown.
     return null;
   }
 }

@@ -53,9 +53,9 @@ export interface ShownSample {
   readonly expected: string | null;
   /** What was answered. */
   readonly answer: string;
-  /** Whether that is right; null where nobody can say. */
+  /** Whether that is right; null if unknown. */
   readonly correct: boolean | null;
-  /** The first answer to the same question in this run, where it was another one. */
+  /** The first answer to the same question in this run, if it was another one. */
   readonly earlier: { readonly step: number; readonly answer: string } | null;
 }
 
@@ -71,7 +71,7 @@ export interface ReportContents {
   title: string;
   /** How it stands. */
   status: RunStatus;
-  /** Why it ended, where that needs words. */
+  /** Why it ended, if that needs a sentence. */
   message: string | null;
   /** When it began, in ms since 1970. */
   startedAt: number;

@@ -1,5 +1,5 @@
 /**
- * The whole of report.html, as one file that asks the network for nothing.
+ * The whole of report.html, as one file that loads nothing from the network.
  *
  * @module
  */
@@ -23,8 +23,8 @@ import {
 /**
  * Renders the page.
  *
- * The Content-Security-Policy names our scripts and styles by their SHA-256: whatever a data set
- * or a model says, nothing else on the page runs, and nothing is loaded.
+ * The Content-Security-Policy names our scripts and styles by their SHA-256: whatever text a
+ * data set or a model contains, no other script runs and nothing is loaded.
  *
  * @param contents what to show
  * @param library uPlot's text

@@ -1,6 +1,6 @@
 /**
- * The sections of report.html about the run itself: how it stands, what ran, what went wrong, what
- * comes next.
+ * The sections of report.html about the run itself: its state, what ran, what went wrong, what
+ * to run next.
  *
  * @module
  */

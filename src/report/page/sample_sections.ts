@@ -1,5 +1,5 @@
 /**
- * The sections of report.html that show what the model says: answers of the last evaluation, and
+ * The sections of report.html that show what the model answers: answers of the last evaluation, and
  * completions with their rewards.
  *
  * @module
@@ -83,7 +83,7 @@ function renderCompletion(row: ShownCompletion): string {
 
 function renderPictures(pictures: readonly string[]): string {
   if (pictures.length === 0) return "";
-  // Only what thumbnailUrl() makes is let in.
+  // Only what thumbnailUrl() makes is accepted.
   const images = pictures.map((url, i) =>
     /^data:image\/png;base64,[A-Za-z0-9+/=]+$/.test(url)
       ? `<img src="${url}" alt="picture ${i + 1} of the question">`

@@ -1,6 +1,6 @@
 /**
  * The few protobuf messages that an event file of scalars and texts needs, written by hand: six
- * fields do not earn a protobuf runtime.
+ * fields do not justify a protobuf runtime.
  * Source: tensorboard/compat/proto/{event,summary,tensor}.proto.
  *
  * @module

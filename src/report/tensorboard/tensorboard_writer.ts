@@ -17,7 +17,7 @@ export class TensorBoardWriter {
    * @param dir the folder, made where it is not there
    * @param resumedFromStep TensorBoard is told to forget what earlier files say after this step
    * @param now the time in milliseconds since 1970; for tests
-   * @throws {RunFileError} where the file cannot be made
+   * @throws {RunFileError} if the file cannot be made
    */
   constructor(dir: string, resumedFromStep?: number, now: () => number = Date.now) {
     this.#now = now;
@@ -35,7 +35,7 @@ export class TensorBoardWriter {
    * Writes a record's finite numbers under the tags that Transformers gives them: `eval_loss`
    * becomes `eval/loss`, everything else `train/…`.
    *
-   * @throws {RunFileError} where it cannot be written
+   * @throws {RunFileError} if it cannot be written
    */
   write(record: MetricsRecord): void {
     const values = numericMetrics(record).map(([name, value]) =>
@@ -50,7 +50,7 @@ export class TensorBoardWriter {
    * @param tag its name
    * @param text Markdown
    * @param step the step it belongs to
-   * @throws {RunFileError} where it cannot be written
+   * @throws {RunFileError} if it cannot be written
    */
   writeText(tag: string, text: string, step = 0): void {
     this.#write(step, { kind: "text", tag, text });

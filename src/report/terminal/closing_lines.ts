@@ -10,7 +10,7 @@ import { printable } from "./terminal_text.ts";
 export interface RunSummary {
   /** How. */
   readonly status: Exclude<RunStatus, "running">;
-  /** Why, where that needs words: on the page, and on the terminal unless the run failed. */
+  /** Why, if that needs a sentence: on the page, and on the terminal unless the run failed. */
   readonly message?: string;
   /** Results, as before and after. */
   readonly tables?: readonly ResultTable[];
@@ -28,11 +28,11 @@ export interface ClosingWords {
   readonly seconds: number;
   /** The last evaluation's samples. */
   readonly samples: readonly EvaluationSample[];
-  /** The page; null where it could not be written. */
+  /** The page; null if it could not be written. */
   readonly reportPath: string | null;
   /** The columns of the terminal. */
   readonly width: number;
-  /** Rows that could not be used, of how many (0 where nobody knows). */
+  /** Rows that could not be used, of how many (0 if unknown). */
   readonly skipped: {
     readonly count: number;
     readonly total: number;
@@ -65,7 +65,7 @@ export function closingLines(words: ClosingWords): string[] {
     lines.push("\nSample answers\n" + formatSamples(words.samples, 8, width));
   }
   const { skipped } = words;
-  // A run that failed says why by the error that it throws, skipped rows included.
+  // The error of a run that failed says why, skipped rows included.
   const failed = summary.status === "failed";
   if (!failed && skipped.count > 0) {
     const of = skipped.total > 0 ? ` of ${skipped.total}` : "";

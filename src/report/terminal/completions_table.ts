@@ -6,7 +6,7 @@ import type { CompletionRow } from "../files/completions_writer.ts";
  * and the advantage.
  *
  * @param rows completions of one step
- * @param limit how many to show (grpo.num_completions_to_print); all where left out
+ * @param limit how many to show (grpo.num_completions_to_print); default: all
  * @param width the columns of the terminal
  * @returns lines, each ended by a line break
  */

@@ -6,7 +6,7 @@ export interface TableColumn {
   readonly header: string;
   /** Where its cells stand; numbers read best at the right. */
   readonly align?: "left" | "right";
-  /** How many lines a cell may take before it is cut; 1 where left out. */
+  /** How many lines a cell may take before it is cut; default: 1. */
   readonly lines?: number;
 }
 
@@ -22,7 +22,7 @@ const NARROWEST = 6;
  *
  * @param columns headings and alignment
  * @param rows a cell for each column
- * @param width the columns of the terminal; 100 where left out
+ * @param width the columns of the terminal; default: 100
  * @returns lines, each ended by a line break
  *
  * @example Wide characters stay aligned

@@ -56,7 +56,7 @@ export function standardErrorTerminal(): ProgressTerminal {
 }
 
 /**
- * The progress of a run: one line drawn over and over on a terminal, plain lines at the logging
+ * The progress of a run: one line that is drawn again and again on a terminal, plain lines at the logging
  * steps elsewhere.
  */
 export class Progress {
@@ -69,7 +69,7 @@ export class Progress {
   #state: ProgressState | null = null;
 
   /**
-   * @param label what runs, as `sft`
+   * @param label what runs, such as `sft`
    * @param terminal where to draw
    * @param now a clock in milliseconds; for tests
    */
@@ -84,7 +84,7 @@ export class Progress {
     if (terminal.interactive) globalThis.addEventListener("unload", this.#onExit);
   }
 
-  /** A step is done: draws the bar, ten times a second at most; nothing where lines are plain. */
+  /** A step is done: draws the bar, ten times a second at most; nothing if lines are plain. */
   update(state: ProgressState): void {
     this.#state = state;
     if (!this.#terminal.interactive) return;
@@ -95,7 +95,7 @@ export class Progress {
   }
 
   /**
-   * A logging step: a plain line where there is no terminal to draw on; there, the bar.
+   * A logging step: the bar on a terminal, a plain line elsewhere.
    *
    * @param state where the run stands
    * @param extra more to say on the plain line
@@ -131,7 +131,7 @@ export class Progress {
 
   #draw(): void {
     if (this.#state === null) return;
-    // The last column stays free: some terminals wrap when it is written.
+    // The last column stays free: some terminals wrap if it is written.
     const line = progressLine(this.#label, this.#state, this.#terminal.columns() - 1);
     this.#terminal.write(`\r${line}\x1b[K`);
     this.#drawn = true;
@@ -144,7 +144,7 @@ export class Progress {
 }
 
 /**
- * One line of progress, cut to a width: the bar shrinks first, then fields go from the right.
+ * One line of progress, cut to a width: the bar shrinks first, then fields are dropped from the right.
  *
  * @param label what runs
  * @param state where it stands
@@ -153,7 +153,7 @@ export class Progress {
 export function progressLine(label: string, state: ProgressState, width: number): string {
   const head = `${label} ${state.step}/${state.totalSteps} ${percent(state)}`;
   const fields = progressFields(state);
-  // The time left is what people look for: it goes last.
+  // The remaining time matters most to readers: it is dropped last.
   const left = state.secondsLeft == null ? [] : [fields.pop() ?? ""];
   const lineOf = () => [head, ...fields, ...left].join("  ");
   while (fields.length > 0 && displayWidth(lineOf()) > width) fields.pop();

@@ -5,7 +5,7 @@ import type { EvaluationSample } from "../evaluation_sample.ts";
  * The table of sample answers that a run and `eval` print.
  *
  * @param samples questions with expected and given answers
- * @param limit how many to show; all where left out
+ * @param limit how many to show; default: all
  * @param width the columns of the terminal
  * @returns lines, each ended by a line break
  */

@@ -1,6 +1,6 @@
 /**
- * Text of any origin, made fit for one line of a terminal: data sets and models say what they
- * like, and must not move the cursor, colour the screen or break a table.
+ * Text of any origin, made fit for one line of a terminal: text of data sets and models may be
+ * anything, and must not move the cursor, colour the screen or break a table.
  *
  * @module
  */
@@ -38,7 +38,7 @@ export function displayWidth(text: string): number {
 }
 
 /**
- * Cuts a printable text to a width, with an ellipsis where something is lost.
+ * Cuts a printable text to a width, with an ellipsis if something is lost.
  *
  * @param text without control characters
  * @param width the columns there are, at least 1
@@ -49,11 +49,11 @@ export function truncateToWidth(text: string, width: number): string {
 }
 
 /**
- * Breaks a printable text into lines of a width, between words where it can.
+ * Breaks a printable text into lines of a width, between words if possible.
  *
  * @param text without control characters
  * @param width the columns there are, at least 2
- * @param maxLines the last of them ends in an ellipsis where more would follow
+ * @param maxLines the last of them ends in an ellipsis if more would follow
  */
 export function wrapToWidth(text: string, width: number, maxLines: number): string[] {
   const lines: string[] = [];

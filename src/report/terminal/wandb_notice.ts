@@ -1,11 +1,11 @@
 /**
- * What to say to a config that asks for Weights & Biases, for which there is no JavaScript client:
- * the numbers are kept, and Python uploads them. (`wandb sync` takes wandb's own runs alone:
+ * The notice for a config that asks for Weights & Biases, which has no JavaScript client: the numbers
+ * are kept, and Python uploads them. (`wandb sync` accepts wandb's own runs alone:
  * wandb 0.31 no longer reads TensorBoard's event files.)
  *
  * @param metricsPath the run's metrics.jsonl
- * @param project logging.wandb_project; null where it is not set
- * @param entity logging.wandb_entity; null where it is not set
+ * @param project logging.wandb_project; null if it is not set
+ * @param entity logging.wandb_entity; null if it is not set
  */
 export function wandbNotice(
   metricsPath: string,

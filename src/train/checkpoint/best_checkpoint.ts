@@ -66,7 +66,7 @@ export class BestCheckpoint {
  * A metric of an evaluation by its name.
  *
  * @param name with or without `eval_` in front
- * @throws {Error} where there is none, with the names of those there are
+ * @throws {Error} if there is none, with the names of those there are
  */
 export function metricOf(metrics: Readonly<Record<string, number>>, name: string): number {
   const value = metrics[name.startsWith("eval_") ? name : `eval_${name}`];

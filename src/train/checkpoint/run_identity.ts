@@ -25,7 +25,7 @@ type Setting = string | number | boolean | null | readonly Setting[] | {
 /** What decides a run's numbers. */
 export interface RunIdentity {
   readonly data: DataIdentity;
-  /** Null where the caller started tfjs. */
+  /** Null if the caller started tfjs. */
   readonly backend: ActiveBackend["name"] | null;
   /** The adapter of WebGPU. */
   readonly device: string | null;

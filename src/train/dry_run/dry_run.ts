@@ -1,6 +1,6 @@
 /**
- * `train --dry-run`: resolves model and data, estimates memory, and runs the longest batch forward
- * and back once. Nothing trains and nothing is written to the output folder.
+ * `train --dry-run`: resolves model and data, estimates memory, and runs one forward and backward
+ * pass of the longest batch. Nothing trains and nothing is written to the output folder.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export interface DryRunOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-/** What there is when the longest batch is looked for. */
+/** What is ready when the longest batch is searched for. */
 export interface DryRunContext<F extends DatasetFormat> {
   readonly config: ResolvedConfig;
   readonly backend: ActiveBackend;
@@ -52,7 +52,7 @@ export interface LongestBatch {
   readonly size: BatchSize | null;
   /** Examples among which the longest were looked for. */
   readonly looked: number;
-  /** Those of them that could not be used, where the data set does not count them. */
+  /** Those of them that could not be used, if the data set does not count them. */
   readonly skipped: number;
   readonly warnings: readonly string[];
   /** What the method holds beside a step's memory. */
@@ -69,7 +69,7 @@ export interface DryRunTrainer<F extends DatasetFormat> {
   readonly longest: (context: DryRunContext<F>) => Promise<LongestBatch>;
 }
 
-/** The model to measure: the starter's dims, fresh, stand for the starter. */
+/** The model to measure: a fresh model of the starter's dims in place of the starter. */
 function measuredModel(section: ModelSection): ModelSection {
   if (section.model_name_or_path !== BUILTIN_SHAPES) return section;
   const { model } = parseConfig(EMBEDDED_CONFIGS.sft.text, { trainingType: "sft" });
@@ -79,7 +79,7 @@ function measuredModel(section: ModelSection): ModelSection {
 /**
  * Resolves a config and runs its longest batch once.
  *
- * @throws {Error} where model, data or rewards cannot be had, or the loss is not finite
+ * @throws {Error} if model, data or rewards cannot be had, or the loss is not finite
  */
 export async function dryRun<F extends DatasetFormat>(
   config: ResolvedConfig,

@@ -43,7 +43,7 @@ export interface StepMemoryOptions {
    * more: attention its matrix of [T, T] a head, the head chunks of 64 MiB of logits.
    */
   readonly fused: boolean;
-  /** What tensors lie on, where the webgpu backend runs; a software adapter's memory is ours. */
+  /** The kind of adapter of the webgpu backend; a software adapter uses the process's memory. */
   readonly gpu: "hardware" | "software" | null;
   /** Bytes of the process beside weights, before the first step and without garbage. */
   readonly processBytes: number;
@@ -62,7 +62,7 @@ export interface MethodMemory {
   readonly generation?: number;
   /** All the time: the values that trained weights began with, of a reference policy. */
   readonly reference?: number;
-  /** After the way back: logits and what is made of them, for entropies. */
+  /** After the backward pass: logits and what is made of them, for entropies. */
   readonly entropies?: number;
 }
 
@@ -80,7 +80,7 @@ export interface StepMemory {
   readonly pass: number;
   /** On a GPU: what is freed, but waits for its commands; textures; 0 elsewhere. */
   readonly waiting: number;
-  /** In buffers of the GPU in use, at the peak; 0 where there is none. */
+  /** In buffers of the GPU in use, at the peak; 0 if there is none. */
   readonly gpu: number;
   /** What the process holds, as metrics.jsonl's `peak_memory_bytes`. */
   readonly process: number;
@@ -95,7 +95,7 @@ const SHADER_BYTES = 24 * 2 ** 20;
 /** What decides on the floats of a block. */
 type BlockOptions = Pick<StepMemoryOptions, "fused" | "half" | "gpu">;
 
-/** Floats of a block: kept for the way back, and beside them while it runs or goes back. */
+/** Floats of a block: kept for the backward pass, and beside them during either pass. */
 interface BlockFloats {
   readonly kept: number;
   readonly running: number;
@@ -277,7 +277,7 @@ export function estimateStepMemory(
 
 /**
  * Bytes that hidden states behind labels take as logits, for their entropies: five forms, and on a
- * GPU those that wait for their commands; none where a kernel makes them, as on wasm.
+ * GPU those that wait for their commands; none if a kernel makes them, as on wasm.
  */
 export function entropyBytes(
   config: VLMConfig,

@@ -25,7 +25,7 @@ export interface DryRunReport {
     readonly weights: number;
     readonly gradients: number;
     readonly pass: number;
-    /** Of buffers in use on the GPU, at the peak, without moments; 0 where there is none. */
+    /** Of buffers in use on the GPU, at the peak, without moments; 0 if there is none. */
     readonly gpu: number;
     /** Of the whole process, as the system sees it. */
     readonly process: number;

@@ -24,10 +24,11 @@ export function sizeOf(tensors: Iterable<{ readonly size: number }>): number {
 const SHARED_INPUTS = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"], ["down_proj"]];
 
 /**
- * Floats that adapters keep for the way back: the product with A, and of their output DoRA three
- * forms. Where a layer is not one op, in 16-bit passes and with DoRA, what dropout left of the input
- * is kept too, and the input itself is not where every layer that reads it is frozen and its adapter
- * reads what dropout left. Of a 16-bit pass all this is in 16 bits but DoRA's.
+ * Floats that adapters keep for the backward pass: the product with A; with DoRA, three tensors of the
+ * output's size. If a layer is not one op (in 16-bit passes, and with DoRA), the input after dropout is
+ * kept too; the input before dropout is then not kept if every layer that reads it is frozen and has an
+ * adapter that reads the input after dropout. In a 16-bit pass all of these are in 16 bits, except
+ * DoRA's.
  *
  * @param trains whether the weight of that layer trains
  */
@@ -67,8 +68,8 @@ export function modelBytes(model: VisionLanguageModel): number {
 }
 
 /**
- * To be called when everything is there but the first step: what the process holds then, beside the
- * weights, is a part of the estimate.
+ * Call it when everything is ready for the first step: what the process holds then, beside the weights,
+ * is a part of the estimate.
  *
  * @param parameters what trains
  */

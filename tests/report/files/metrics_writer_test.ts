@@ -19,7 +19,7 @@ Deno.test("MetricsWriter writes one JSON object a line, at once", async () => {
   });
 });
 
-Deno.test("MetricsWriter starts empty where nothing is resumed", async () => {
+Deno.test("MetricsWriter starts empty if nothing is resumed", async () => {
   await inTemporaryFolder((dir) => {
     Deno.writeTextFileSync(`${dir}/metrics.jsonl`, `{"step":9}\n`);
     const writer = new MetricsWriter(`${dir}/metrics.jsonl`);
@@ -45,7 +45,7 @@ Deno.test("MetricsWriter resumed reads as if the run had never stopped", async (
   });
 });
 
-Deno.test("MetricsWriter cuts a last line that a kill has torn, wherever it was torn", async () => {
+Deno.test("MetricsWriter removes a last line that a kill has cut, at whatever byte", async () => {
   await inTemporaryFolder((dir) => {
     const path = `${dir}/metrics.jsonl`;
     const whole = `{"step":1,"text":"é日本"}\n`;

@@ -24,7 +24,7 @@ Deno.test("RunDirectory takes a folder that holds other things but no run", asyn
   });
 });
 
-Deno.test("RunDirectory refuses a folder with a run, and goes on with it when told so", async () => {
+Deno.test("RunDirectory refuses a folder with a run, and continues it if told so", async () => {
   await inTemporaryFolder((dir) => {
     Deno.mkdirSync(`${dir}/checkpoint-20`);
     Deno.writeTextFileSync(`${dir}/metrics.jsonl`, `{"step":1}\n`);

@@ -28,7 +28,7 @@ async function withMount(options: string, use: (dir: string) => Promise<void>): 
   return true;
 }
 
-/** Why tests of full and read-only disks are skipped; null where they run. */
+/** Why tests of full and read-only disks are skipped; null if they run. */
 export const whyNoDisk: string | null = await withMount("size=64k", () => Promise.resolve())
   ? null
   : "cannot mount a tmpfs here";

@@ -23,7 +23,7 @@ Deno.test("thumbnailUrl() makes large files small and keeps their shape", async 
   assertEquals([...image.bitmap.subarray(0, 3)], [0x33, 0x66, 0x99]);
 });
 
-Deno.test("thumbnailUrl() gives null for what is no picture, or claims too much", async () => {
+Deno.test("thumbnailUrl() gives null for bytes that are not a picture, or claim too many pixels", async () => {
   assertEquals(await thumbnailUrl(new TextEncoder().encode("<svg onload=alert(1)>")), null);
   assertEquals(await thumbnailUrl({ width: 2, height: 2, data: new Uint8Array(5) }), null);
   const bomb = await new Image(1, 1).encode();

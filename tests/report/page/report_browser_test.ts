@@ -1,5 +1,5 @@
 /**
- * report.html in a real browser: Chromium, where it is installed.
+ * report.html in a real browser: Chromium, if it is installed.
  *
  * @module
  */

@@ -22,7 +22,7 @@ Deno.test("progressLine() has everything on a wide terminal", () => {
   assertMatch(line, /━{7}─{23} .*reward 0\.41.*2m 10s left$/);
 });
 
-Deno.test("progressLine() fits any width, and keeps the time left longest", () => {
+Deno.test("progressLine() fits any width, and drops the remaining time last", () => {
   for (let width = 1; width < 130; width++) {
     assert(displayWidth(progressLine("sft", STATE, width)) <= width);
   }
@@ -53,7 +53,7 @@ Deno.test("Progress prints lines above the bar", () => {
   assertStringIncludes(terminal.text, "\r\x1b[Kwarning: x\n\rsft 1/2 50%");
 });
 
-Deno.test("Progress without a terminal writes plain lines at the logging steps alone", () => {
+Deno.test("Progress without a terminal writes plain lines, at the logging steps only", () => {
   const terminal = fakeTerminal(false);
   const progress = new Progress("sft", terminal, () => 0);
   progress.update(STATE);

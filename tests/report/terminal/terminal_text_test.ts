@@ -6,14 +6,14 @@ import {
   wrapToWidth,
 } from "../../../src/report/terminal/terminal_text.ts";
 
-Deno.test("printable() takes out whatever could drive the terminal", () => {
+Deno.test("printable() removes everything that could control the terminal", () => {
   assertEquals(printable("\x1b[31mred\x1b[0m\x1b]0;title\x07\x08\u009b2J"), "red");
   assertEquals(printable("a\r\nb\nc\td"), "a↵b↵c d");
   assertEquals(printable("abc\u202edcba\u2066\u200f"), "abcdcba");
   assertEquals(printable("👨‍👩‍👧 é 日本"), "👨‍👩‍👧 é 日本");
 });
 
-Deno.test("displayWidth() counts wide characters twice and combining marks not at all", () => {
+Deno.test("displayWidth() counts wide characters as two columns and combining marks as none", () => {
   assertEquals(displayWidth("abc"), 3);
   assertEquals(displayWidth("日本"), 4);
   assertEquals(displayWidth("👨‍👩‍👧"), 2);
@@ -31,7 +31,7 @@ Deno.test("truncateToWidth() never splits a character nor exceeds the width", ()
   }
 });
 
-Deno.test("wrapToWidth() breaks between words where it can, and ends in an ellipsis", () => {
+Deno.test("wrapToWidth() breaks between words if possible, and ends in an ellipsis", () => {
   assertEquals(wrapToWidth("the quick brown fox", 10, 5), ["the quick", "brown fox"]);
   assertEquals(wrapToWidth("the quick brown fox", 10, 1), ["the quick…"]);
   assertEquals(wrapToWidth("abcdefghij", 4, 3), ["abcd", "efgh", "ij"]);

@@ -23,7 +23,7 @@ const writeState = (text: string) => async (folder: string): Promise<void> => {
   await Deno.writeTextFile(`${folder}/trainer_state.json`, text);
 };
 
-/** A small file system of its own, or null where this user may not mount one. */
+/** A small file system of its own, or null if this user may not mount one. */
 function smallDisk(name: string, options: string): string | null {
   const path = `${root}/${name}`;
   Deno.mkdirSync(path);
@@ -169,7 +169,7 @@ await prepareOutputFolder("${root}/forbidden").catch((e) => console.log(e.name, 
   assert(text.includes("--allow-write="), text);
 });
 
-Deno.test("writeFolderAtomically() keeps the old folder where writing the new one fails", async () => {
+Deno.test("writeFolderAtomically() keeps the old folder if writing the new one fails", async () => {
   const target = `${root}/kept`;
   await writeFolderAtomically(target, writeState("old"));
   await assertRejects(
@@ -189,7 +189,7 @@ Deno.test("writeFolderAtomically() keeps the old folder where writing the new on
   assertEquals(names(root).filter((name) => name.startsWith(".")), []);
 });
 
-Deno.test("recoverFolder() puts the old folder back where a kill fell between the renames", async () => {
+Deno.test("recoverFolder() restores the old folder if a kill came between the renames", async () => {
   const parent = `${root}/between`;
   await Deno.mkdir(`${parent}/.model.old-01234567`, { recursive: true });
   await Deno.mkdir(`${parent}/.model.tmp-01234567`);
@@ -199,7 +199,7 @@ Deno.test("recoverFolder() puts the old folder back where a kill fell between th
   assertEquals(await Deno.readTextFile(`${parent}/model/a`), "old");
 });
 
-Deno.test("newestCheckpoint() passes over torn, cut and half-listed checkpoints", async () => {
+Deno.test("newestCheckpoint() skips torn, cut and half-listed checkpoints", async () => {
   const outputDir = `${root}/torn`;
   for (const step of [5, 10, 20, 100, 200]) {
     await writeCheckpoint(outputDir, step, writeState(`step ${step}`));

@@ -56,7 +56,7 @@ Deno.test("checkResumable() refuses what is missing, empty or torn, and says whi
   await fails(folder, "model.safetensors is missing");
 });
 
-Deno.test("loadWeights() changes nothing where a tensor is missing", async () => {
+Deno.test("loadWeights() changes nothing if a tensor is missing", async () => {
   await using run = await tinySFT(["training.max_steps=1"]);
   await run.trainer.train();
   await using adapted = await tinySFT(LORA);

@@ -1,6 +1,6 @@
 /**
  * kill -9 at random moments of a run, during training and during saving; each time `--resume` goes
- * on, and the final weights are the same bytes as those of a run that nobody disturbed.
+ * on, and the final weights are the same bytes as those of an undisturbed run.
  * NANOVLM_KILLS sets how often (default 4). In fp16 the loss scale goes on too.
  */
 import { assert, assertEquals } from "@std/assert";

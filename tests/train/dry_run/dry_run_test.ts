@@ -247,7 +247,7 @@ gpuTest("on webgpu a dry run's estimate is within 15 % of what metrics.jsonl rep
   if (software) await assertProcessEstimate("webgpu"); // Else the driver's own memory counts too.
 });
 
-Deno.test("a dry run fails where nothing trains", async () => {
+Deno.test("a dry run fails if nothing trains", async () => {
   const config = await loadTrainConfig(parseTrainArguments(["sft"]));
   // A file that says so is turned down before.
   Object.assign(config.training, { lr_mp: 0, lr_vision_backbone: 0, lr_language_backbone: 0 });
