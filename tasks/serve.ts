@@ -128,6 +128,7 @@ async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
     onListen: ({ hostname, port }) => {
       const address = hostname.includes(":") ? `[${hostname}]` : hostname;
       console.error(`serving ${[...models.keys()].join(" and ")}`);
+      console.error(`page: http://${address}:${port}/`);
       console.error(`chat API: http://${address}:${port}/v1`);
       if (!isLoopback && apiKey === undefined) {
         console.error("warning: other machines may ask without a key; --api-key KEY wants one");

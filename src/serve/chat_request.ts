@@ -155,6 +155,16 @@ function pictureOf(part: Readonly<Record<string, unknown>>, param: string): Pict
   }
 }
 
+/**
+ * The picture of a body `{"url": …}`.
+ *
+ * @throws {ApiError} with status 400 if it is none
+ */
+export function readPicture(body: unknown): PictureSource {
+  if (!isObject(body)) throw new ApiError(400, `the body is ${shown(body)}; want {"url": …}`);
+  return pictureOf({ image_url: body }, "url");
+}
+
 /** Text and pictures of one message. */
 function readContent(
   content: unknown,

@@ -8,10 +8,17 @@ import type { LoadedModel } from "../generate/load_model.ts";
 import type { PassOptions } from "../model/vlm.ts";
 import { ApiError } from "./api_error.ts";
 import { ChatEngine } from "./chat_engine.ts";
-import { type ChatRequest, type PictureSource, readChatRequest } from "./chat_request.ts";
+import {
+  type ChatRequest,
+  type PictureSource,
+  readChatRequest,
+  readPicture,
+} from "./chat_request.ts";
 import { answerChat } from "./chat_response.ts";
 import { fetchPicture, readAtMost } from "./fetch_picture.ts";
+import { chatPage } from "./page/chat_page.ts";
 import { PictureStore } from "./picture_store.ts";
+import { seenTiles } from "./seen_tiles.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 
 /** Bounds of a server. */
@@ -114,6 +121,12 @@ export class ChatServer {
     readonly isGuarded: boolean;
     readonly answer: (request: Request) => Response | Promise<Response>;
   }> = new Map([
+    ["/", { method: "GET", isGuarded: false, answer: () => this.#showPage() }],
+    ["/api/tiles", {
+      method: "POST",
+      isGuarded: true,
+      answer: (request: Request) => this.#showTiles(request),
+    }],
     ["/v1/models", {
       method: "GET",
       isGuarded: true,
@@ -177,6 +190,23 @@ export class ChatServer {
     headers.set("access-control-allow-headers", "authorization, content-type");
     headers.set("access-control-allow-methods", "GET, POST");
     headers.append("vary", "origin");
+  }
+
+  async #showPage(): Promise<Response> {
+    const { html, policy } = await chatPage();
+    return new Response(html, {
+      headers: {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+      },
+    });
+  }
+
+  async #showTiles(request: Request): Promise<Response> {
+    const source = readPicture(await this.#readJson(request));
+    const [image] = await this.#readPictures([source]);
+    return Response.json(seenTiles(image, this.#options.loaded.imageProcessor.options.normalize));
   }
 
   async #chat(request: Request): Promise<Response> {

@@ -38,7 +38,7 @@ const HTML = `<!doctype html>
 </header>
 <main>
 <p id="problem" class="error-line" role="alert"></p>
-<p id="keyline" class="hidden"><label>API key <input id="key" type="password" autocomplete="off"></label></p>
+<form id="keyline" class="hidden"><label>API key <input id="key" type="password" autocomplete="off"></label></form>
 <p id="empty" class="hint">Drop, paste or choose a picture and ask about it. Nothing leaves this server.</p>
 <div id="log"></div>
 </main>

@@ -44,6 +44,7 @@ export const CHAT_SCRIPT = String.raw`
         select.selectedIndex = Math.min(place, names.length - 1);
       });
       byId("problem").textContent = "";
+      byId("keyline").classList.add("hidden");
       byId("compare").disabled = false;
     } catch (error) {
       byId("problem").textContent = error.message;
@@ -237,6 +238,7 @@ export const CHAT_SCRIPT = String.raw`
     byId("empty").classList.remove("hidden");
     prompt.focus();
   };
+  byId("keyline").onsubmit = function (event) { event.preventDefault(); byId("key").blur(); };
   byId("key").onchange = function () {
     key = byId("key").value;
     try { sessionStorage.setItem("nanovlm-key", key); } catch (_) { /* private mode */ }

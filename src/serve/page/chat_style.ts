@@ -16,9 +16,9 @@ html { -webkit-text-size-adjust: 100%; }
 body {
   margin: 0; background: var(--page); color: var(--text); min-height: 100vh; min-height: 100dvh;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
-  display: grid; grid-template-rows: auto 1fr auto;
+  display: grid; grid-template: auto 1fr auto / minmax(0, 1fr);
 }
-header, main, form { width: 100%; max-width: 1100px; margin: 0 auto; padding: 0 16px; }
+header, main, #ask { width: 100%; max-width: 1100px; margin: 0 auto; padding: 0 16px; }
 header { padding-top: 16px; display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; }
 h1 { font-size: 1.25rem; margin: 0 auto 0 0; }
 h2 { font-size: .9rem; margin: 0; color: var(--quiet); font-weight: 600; overflow-wrap: anywhere; }
@@ -28,6 +28,7 @@ button, select, input {
   background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 6px 12px;
   min-height: 36px;
 }
+input[type="checkbox"] { min-height: 0; width: 18px; height: 18px; vertical-align: -3px; margin: 0 4px 0 0; }
 button { cursor: pointer; }
 button.main { background: var(--accent); color: var(--on-accent); border-color: var(--accent); font-weight: 600; }
 button:disabled { opacity: .55; cursor: default; }
@@ -48,7 +49,7 @@ main { padding-top: 12px; padding-bottom: 12px; }
 .tiles { display: grid; gap: 3px; margin-top: 6px; width: fit-content; }
 .tiles img { width: 56px; height: 56px; image-rendering: pixelated; display: block; }
 summary { cursor: pointer; font-size: .85rem; color: var(--quiet); padding: 4px 0; }
-form { position: sticky; bottom: 0; background: var(--page); padding-top: 8px; padding-bottom: 16px; border-top: 1px solid var(--line); }
+#ask { position: sticky; bottom: 0; background: var(--page); padding-top: 8px; padding-bottom: 16px; border-top: 1px solid var(--line); }
 .row { display: flex; gap: 8px; align-items: end; }
 textarea { flex: 1; min-width: 0; resize: vertical; min-height: 44px; max-height: 40vh; border: 1px solid var(--line); border-radius: 10px; padding: 9px 12px; background: var(--card); }
 .settings { display: grid; gap: 8px 16px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); padding: 6px 0; }

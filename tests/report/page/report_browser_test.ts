@@ -4,21 +4,11 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { hasChromium, launchChromium, skippedWithoutChromium } from "../../chromium.ts";
 import { HOSTILE, runExample } from "../example_run.ts";
 import { fakeTerminal } from "../terminal/fake_terminal.ts";
 import { inTemporaryFolder } from "../temporary_folder.ts";
-
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-  .find((path) => {
-    try {
-      return Deno.statSync(path).isFile;
-    } catch {
-      return false;
-    }
-  });
-
-const skipped = executablePath === undefined ? " (skipped: no Chromium here)" : "";
 
 interface OpenPage {
   readonly page: Page;
@@ -33,18 +23,7 @@ async function withPage(
   options: BrowserContextOptions,
   use: (open: OpenPage) => Promise<void>,
 ): Promise<void> {
-  const browser: Browser = await chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  const browser = await launchChromium(["--disable-gpu"]);
   try {
     const page = await (await browser.newContext(options)).newPage();
     const complaints: string[] = [];
@@ -74,8 +53,8 @@ const INK = `[...document.querySelectorAll("canvas")].map((canvas) => {
 
 const browserTest = (name: string, fn: () => Promise<void>): void =>
   Deno.test({
-    name: name + skipped,
-    ignore: executablePath === undefined,
+    name: name + skippedWithoutChromium,
+    ignore: !hasChromium,
     // Playwright keeps timers and pipes of its own until the process ends.
     sanitizeOps: false,
     sanitizeResources: false,
