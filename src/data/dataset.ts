@@ -1,7 +1,12 @@
 import { DataError, RowSkipped } from "./data_error.ts";
 import type { FormatReader } from "./rows/formats.ts";
-import { type EncodedImage, readImages } from "./rows/image_cell.ts";
-import type { PlacedRow } from "./rows/row.ts";
+import {
+  type EncodedImage,
+  type PictureColumns,
+  readImages,
+  rowPictures,
+} from "./rows/image_cell.ts";
+import type { PlacedRow, Row } from "./rows/row.ts";
 import type { RowSource } from "./sources/row_source.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
 import { splitPositions, type SplitRule } from "./splits/train_test_split.ts";
@@ -14,6 +19,18 @@ export interface ExampleRules<E> {
   readonly splitTurns: boolean;
   /** The most images an example may have. */
   readonly maxImages: number;
+  /** The columns with pictures. */
+  readonly pictureColumns: PictureColumns;
+}
+
+/** How many rows of a data set have pictures. */
+export interface PictureCount {
+  /** Rows with at least one picture. */
+  readonly rows: number;
+  /** Usable rows. */
+  readonly of: number;
+  /** Pictures of all of them. */
+  readonly pictures: number;
 }
 
 /**
@@ -42,6 +59,10 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   readonly fingerprint: string;
   /** Skipped rows; parts of a data set share the count. */
   readonly skipped: SkippedRows;
+  /** How many rows have pictures, known without reading any; of all parts of a data set. */
+  readonly pictures: PictureCount;
+  /** What a user should know: which columns hold pictures, which are left out, and why. */
+  readonly notes: readonly string[];
   /** Always false; a `StreamingDataset` says true. */
   readonly streaming = false;
   readonly #source: RowSource;
@@ -57,7 +78,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   #last: { readonly row: number; readonly placed: Promise<PlacedRow> } | null = null;
 
   private constructor(
-    from: { name: string; columns: readonly string[]; skipped: SkippedRows; source: RowSource },
+    from: Opened,
     rules: ExampleRules<E>,
     rows: Uint32Array,
     parts: Uint16Array,
@@ -68,6 +89,8 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.name = from.name;
     this.columns = from.columns;
     this.skipped = from.skipped;
+    this.pictures = from.pictures;
+    this.notes = from.notes;
     this.#source = from.source;
     this.#rules = rules;
     this.#rows = rows;
@@ -84,6 +107,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    * @param rules how they become examples
    * @param fingerprint of the data
    * @param name for messages
+   * @param notes what a user should know
    * @throws {DataError} if a column is missing, or more than 10 % of the rows cannot be used
    */
   static async open<E extends { readonly images: readonly EncodedImage[] }>(
@@ -91,20 +115,27 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     rules: ExampleRules<E>,
     fingerprint: string,
     name: string = source.name,
+    notes: readonly string[] = [],
   ): Promise<Dataset<E>> {
-    rules.reader.checkColumns(source.columns, name);
+    checkColumns(source, rules, name);
     const total = await source.countRows();
     const skipped = new SkippedRows(total);
-    const textColumns = source.columns.filter((column) =>
-      column !== "image" && column !== "images"
-    );
+    const pictureColumns = rules.pictureColumns.flat();
+    const needed = [...rules.reader.textColumns, ...pictureColumns];
+    const columns = source.columns.filter((column) => needed.includes(column));
+    let pictures = 0, rowsWithPictures = 0, usable = 0;
     const rows: number[] = [];
     const parts: number[] = [];
     const lengths: number[] = [];
     let row = 0;
-    for await (const placed of source.rows(0, total, textColumns)) {
+    for await (const placed of source.rows(0, total, columns, pictureColumns)) {
       try {
-        rules.reader.read(placed.row, rules.splitTurns).forEach((texts, part) => {
+        const { examples, places } = rules.reader.read(placed.row, rules.splitTurns);
+        const found = rowPictures(placed.row, rules.pictureColumns, places).length;
+        pictures += found;
+        if (found > 0) rowsWithPictures++;
+        usable++;
+        examples.forEach((texts, part) => {
           rows.push(row);
           parts.push(part);
           lengths.push(charactersOf(texts));
@@ -118,7 +149,14 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     skipped.check();
     if (rows.length === 0) throw new DataError(`Cannot load ${name}: it has no rows`);
     return new Dataset(
-      { name, columns: source.columns, skipped, source },
+      {
+        name,
+        columns: source.columns,
+        skipped,
+        source,
+        pictures: { rows: rowsWithPictures, of: usable, pictures },
+        notes,
+      },
       rules,
       Uint32Array.from(rows),
       Uint16Array.from(parts),
@@ -208,7 +246,14 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       }
     }
     return new Dataset(
-      { name: this.name, columns: this.columns, skipped: this.skipped, source: this.#source },
+      {
+        name: this.name,
+        columns: this.columns,
+        skipped: this.skipped,
+        source: this.#source,
+        pictures: this.pictures,
+        notes: this.notes,
+      },
       this.#rules,
       Uint32Array.from(wanted, (i) => this.#rows[i]),
       Uint16Array.from(wanted, (i) => this.#parts[i]),
@@ -252,6 +297,31 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   }
 }
 
+/** A data set's source, and what was learnt when it was opened. */
+interface Opened {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly skipped: SkippedRows;
+  readonly source: RowSource;
+  readonly pictures: PictureCount;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Checks that a source has the columns of a format.
+ *
+ * @throws {DataError} if one is missing; columns that cannot be read are named
+ */
+export function checkColumns<E>(source: RowSource, rules: ExampleRules<E>, name: string): void {
+  try {
+    rules.reader.checkColumns(source.columns, name);
+  } catch (error) {
+    const { notes = [] } = source;
+    if (!(error instanceof DataError) || notes.length === 0) throw error;
+    throw new DataError(`${error.message} (${notes.join("; ")})`, { cause: error });
+  }
+}
+
 /** Characters of all texts that an example holds; a row's other columns do not count. */
 function charactersOf(value: unknown): number {
   if (typeof value === "string") return value.length;
@@ -275,11 +345,21 @@ export async function readExample<E>(
   part: number,
 ): Promise<E> {
   try {
-    const text = rules.reader.read(placed.row, rules.splitTurns)[part];
-    const images = await readImages(placed.row, placed.folder, rules.maxImages);
-    return { ...text, images } as E;
+    const { examples, places } = rules.reader.read(placed.row, rules.splitTurns);
+    const pictures = rowPictures(placed.row, rules.pictureColumns, places);
+    const images = await readImages(pictures, placed.folder, rules.maxImages);
+    return { ...withoutPictures(examples[part], rules.pictureColumns), images } as E;
   } catch (error) {
     if (error instanceof RowSkipped) throw error.at(placed.place);
     throw error;
   }
+}
+
+/** An example whose columns do not repeat its pictures; names of files stay. */
+function withoutPictures<T>(text: T, columns: PictureColumns): T {
+  const { columns: cells } = text as { columns: Row };
+  const kept = Object.entries(cells).filter(([name, cell]) =>
+    typeof cell === "string" || !columns.some((group) => group.includes(name))
+  );
+  return { ...text, columns: Object.fromEntries(kept) };
 }

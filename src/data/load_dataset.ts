@@ -8,9 +8,11 @@ import { type DatasetFormat, type ExampleOf, formatReader } from "./rows/formats
 import { hubDataFiles } from "./sources/hub_files.ts";
 import { renameColumns } from "./sources/mapped_source.ts";
 import { MemorySource } from "./sources/memory_source.ts";
+import { folderAt } from "./sources/local_file.ts";
 import { type DataFiles, localDataFiles, openSplit } from "./sources/open_source.ts";
 import type { Row } from "./rows/row.ts";
 import { JoinedSource, type RowSource } from "./sources/row_source.ts";
+import { findPictureColumns } from "./rows/picture_columns.ts";
 import { preprocessSource } from "./preprocessing/preprocess_source.ts";
 import type { PreprocessingOptions } from "./preprocessing/preprocessing_module.ts";
 import { StreamingDataset } from "./streaming_dataset.ts";
@@ -41,6 +43,8 @@ export interface LoadDatasetOptions<F extends DatasetFormat> extends ExampleOpti
   readonly split?: string;
   /** Read from start to end in constant memory rather than at random. */
   readonly streaming?: boolean;
+  /** The folder that relative paths of pictures start from; null: that of the data file. */
+  readonly imageFolder?: string | null;
   /** Finds the files of a path that is not local; default: on the Hub, see `hubDataFiles`. */
   readonly resolveFiles?: (id: string) => Promise<DataFiles>;
 }
@@ -70,7 +74,9 @@ export async function loadDataset<F extends DatasetFormat>(
 ): Promise<AnyDataset<F>> {
   const { path, split = "train", streaming = false } = options;
   const files = await findFiles(path, options.resolveFiles);
-  const { source, paths } = await openSplit(files, split);
+  const { imageFolder = null } = options;
+  const folderOf = imageFolder === null ? files.folderOf : () => folderAt(imageFolder);
+  const { source, paths } = await openSplit({ ...files, folderOf }, split);
   const fingerprint = await fingerprintFiles(paths, {
     split,
     format: options.format,
@@ -117,14 +123,18 @@ async function finish<F extends DatasetFormat>(
     rows = preprocessed.source;
     identity = createHash("sha256").update(`${fingerprint} ${preprocessed.identity}`).digest("hex");
   }
+  const reader = formatReader(options.format);
+  const found = await findPictureColumns(rows, reader.textColumns);
+  const notes = [...rows.notes ?? [], ...found.notes];
   const rules: ExampleRules<ExampleOf<F>> = {
-    reader: formatReader(options.format),
+    reader,
+    pictureColumns: found.columns,
     splitTurns: options.splitTurns ?? false,
     maxImages: options.maxImagesPerExample ?? Infinity,
   };
   return streaming
-    ? new StreamingDataset(rows, rules, identity, name)
-    : await Dataset.open(rows, rules, identity, name);
+    ? new StreamingDataset(rows, rules, identity, name, null, notes)
+    : await Dataset.open(rows, rules, identity, name, notes);
 }
 
 /** Local if there is such a path; else a Hub id if it looks like one. */

@@ -1,6 +1,6 @@
 import { RandomStream } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
-import { type ExampleRules, readExample } from "./dataset.ts";
+import { checkColumns, type ExampleRules, type PictureCount, readExample } from "./dataset.ts";
 import type { EncodedImage } from "./rows/image_cell.ts";
 import type { RowSource } from "./sources/row_source.ts";
 import type { SplitRule } from "./splits/train_test_split.ts";
@@ -44,6 +44,10 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   readonly fingerprint: string;
   /** Rows that could not be used so far. */
   readonly skipped: SkippedRows = new SkippedRows(0, LEAST_ROWS);
+  /** Not known before the rows were read. */
+  readonly pictures: PictureCount | null = null;
+  /** What a user should know: which columns hold pictures, which are left out, and why. */
+  readonly notes: readonly string[];
   /** Always true; a `Dataset` says false. */
   readonly streaming = true;
   /** Not known before the end. */
@@ -58,6 +62,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
    * @param fingerprint of the data
    * @param name for messages
    * @param share the part of the rows that this part of a split takes
+   * @param notes what a user should know
    * @throws {DataError} if a column is missing
    */
   constructor(
@@ -66,8 +71,10 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
     fingerprint: string,
     name: string = source.name,
     share: Share | null = null,
+    notes: readonly string[] = [],
   ) {
-    rules.reader.checkColumns(source.columns, name);
+    checkColumns(source, rules, name);
+    this.notes = notes;
     this.name = name;
     this.columns = source.columns;
     this.fingerprint = fingerprint;
@@ -92,6 +99,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
         this.fingerprint,
         this.name,
         { seed, from, to },
+        this.notes,
       );
     return { train: part(testShare, 1), test: part(0, testShare) };
   }
@@ -132,7 +140,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
       for (let part = 0; part < parts; part++) {
         try {
           if (part === 0) {
-            parts = this.#rules.reader.read(placed.row, this.#rules.splitTurns).length;
+            parts = this.#rules.reader.read(placed.row, this.#rules.splitTurns).examples.length;
           }
           const example = await readExample(placed, this.#rules, part);
           given++;

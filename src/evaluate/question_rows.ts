@@ -4,6 +4,7 @@
  * @module
  */
 import { RowSkipped } from "../data/data_error.ts";
+import { turnMessages } from "../data/rows/conversation.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { VqaExample } from "../data/rows/formats.ts";
 import type { EncodedImage } from "../data/rows/image_cell.ts";
@@ -115,19 +116,24 @@ export function questionsOf(
   images: readonly PromptImage[],
   withHistory: boolean,
 ): Question[] {
-  return example.turns.map(({ user, assistant }, turn) => ({
-    images,
-    messages: [
-      ...(withHistory ? example.turns.slice(0, turn) : []).flatMap((before) => [
-        { role: "user", content: before.user },
-        { role: "assistant", content: before.assistant },
-      ]),
-      { role: "user", content: user },
-    ],
-    question: user,
-    expected: assistant,
-    accepted: acceptedAnswers(example.columns, turn, example.turns.length, assistant),
-    type: answerType(example.columns, turn),
-    columns: example.columns,
-  }));
+  const { turns, columns } = example;
+  return turns.flatMap((asked, turn) => {
+    if (asked.weight === 0) return []; // an answer that is not to be learnt
+    const before = turns.slice(0, turn);
+    const systems = before.flatMap(({ system }) => system === undefined ? [] : [system]);
+    return [{
+      images,
+      messages: [
+        ...(withHistory
+          ? turnMessages(before)
+          : systems.map((content) => ({ role: "system", content }))),
+        ...turnMessages([asked]).slice(0, -1),
+      ],
+      question: asked.user,
+      expected: asked.assistant,
+      accepted: acceptedAnswers(columns, turn, turns.length, asked.assistant),
+      type: answerType(columns, turn),
+      columns,
+    }];
+  });
 }

@@ -27,6 +27,20 @@ export interface PreferenceExample {
   imageTokenCount: number;
 }
 
+/** A message of training data. */
+export interface ConversationMessage extends ChatMessage {
+  /** 0: the answer carries no loss. */
+  readonly weight?: 0;
+  /** Where in the content its pictures stand, in characters. */
+  readonly pictures?: readonly number[];
+}
+
+/** Messages as a family's template takes them, and the texts of the pictures still to place. */
+interface PreparedMessages {
+  readonly messages: readonly ChatMessage[];
+  readonly images: readonly string[];
+}
+
 /** Options of `ChatExampleBuilder`. */
 export interface ChatExampleOptions {
   /** Image tokens a tile: the config's `mp_image_token_length`. */
@@ -106,6 +120,31 @@ export class ChatExampleBuilder {
     return text;
   }
 
+  /** Messages that place every picture have it there; else see `#clean`. */
+  #prepare(
+    messages: readonly ConversationMessage[],
+    grids: readonly TileGrid[],
+  ): PreparedMessages {
+    const images = this.#images(grids);
+    const placed = messages.reduce((sum, { pictures }) => sum + (pictures?.length ?? 0), 0);
+    if (images.length === 0 || placed !== images.length) {
+      return { messages: this.#clean(messages, images.length), images };
+    }
+    const { imageMark } = this.#tokenizer.promptFormat;
+    let next = 0;
+    const withPictures = messages.map(({ role, content, pictures = [] }) => {
+      let text = "", from = 0;
+      for (const offset of pictures) {
+        text += this.stripTypedTokens(content.slice(from, offset));
+        text += imageMark ?? images[next];
+        next++;
+        from = Math.min(offset, content.length);
+      }
+      return { role, content: text + this.stripTypedTokens(content.slice(from)) };
+    });
+    return { messages: withPictures, images: imageMark === null ? [] : images };
+  }
+
   /**
    * The messages without typed extra tokens. If the family has a mark for pictures, and the texts
    * have just as many marks as there are pictures, the marks stay: they say where the pictures
@@ -141,14 +180,15 @@ export class ChatExampleBuilder {
    * A whole conversation with labels on each answer: nanoVLM's `VQADataset`.
    *
    * @param messages in order, answers with the role `assistant`
-   * @param grids one an image; the images stand before the first user's text
+   * @param grids one an image; the images stand where the messages place them, else
+   *   before the first user's text
    * @throws {ImageGridError} if an image has too many tiles
    * @throws {Error} if the chat template does not keep the order of messages
    */
-  build(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample {
+  build(messages: readonly ConversationMessage[], grids: readonly TileGrid[]): ChatExample {
     const { inputIds, lossMask } = this.#encode(
-      this.#clean(messages, grids.length),
-      this.#images(grids),
+      this.#prepare(messages, grids),
+      messages.map(({ role, weight }) => role === "assistant" && weight !== 0),
     );
     const labels = inputIds.map((_, t) =>
       t + 1 < inputIds.length && lossMask[t + 1] === 1 ? inputIds[t + 1] : IGNORED_LABEL
@@ -166,7 +206,7 @@ export class ChatExampleBuilder {
    * One example for each answer (`dataset.split_turns`): the system messages, the messages since
    * the answer before, the answer; the images stand before the first user's text of each.
    */
-  buildTurns(messages: readonly ChatMessage[], grids: readonly TileGrid[]): ChatExample[] {
+  buildTurns(messages: readonly ConversationMessage[], grids: readonly TileGrid[]): ChatExample[] {
     return splitTurns(messages).map((turn) => this.build(turn, grids));
   }
 
@@ -174,11 +214,12 @@ export class ChatExampleBuilder {
    * A prompt that ends with the header of the answer to come.
    *
    * @param messages in order, the last one is not an answer
-   * @param grids one an image; the images stand before the first user's text
+   * @param grids one an image; the images stand where the messages place them, else
+   *   before the first user's text
    */
-  buildPrompt(messages: readonly ChatMessage[], grids: readonly TileGrid[]): number[] {
-    const clean = this.#clean(messages, grids.length);
-    return this.#tokenizer.encode(this.#render(clean, this.#images(grids), true));
+  buildPrompt(messages: readonly ConversationMessage[], grids: readonly TileGrid[]): number[] {
+    const prepared = this.#prepare(messages, grids);
+    return this.#tokenizer.encode(this.#render(prepared.messages, prepared.images, true));
   }
 
   /**
@@ -200,7 +241,7 @@ export class ChatExampleBuilder {
    * @param grids one an image
    */
   buildPreference(
-    row: { prompt: string | readonly ChatMessage[]; chosen: string; rejected: string },
+    row: { prompt: string | readonly ConversationMessage[]; chosen: string; rejected: string },
     grids: readonly TileGrid[],
     maxCompletionLength: number | null = null,
   ): PreferenceExample {
@@ -222,9 +263,10 @@ export class ChatExampleBuilder {
     return count;
   }
 
+  /** @param learnt which messages carry a loss */
   #encode(
-    messages: readonly ChatMessage[],
-    images: readonly string[],
+    { messages, images }: PreparedMessages,
+    learnt: readonly boolean[],
   ): { inputIds: number[]; lossMask: number[] } {
     const tokenizer = this.#tokenizer;
     const whole = this.#render(messages, images);
@@ -234,7 +276,7 @@ export class ChatExampleBuilder {
     const parts = start === null ? [] : this.#parts(messages, images, start);
     if (parts.length === messages.length && parts.join("") === whole) {
       parts.forEach((part, index) => {
-        const answer = messages[index].role === "assistant";
+        const answer = learnt[index];
         const ids = tokenizer.encode(part);
         for (let i = 0; i < ids.length; i++) {
           inputIds.push(ids[i]);
@@ -247,8 +289,8 @@ export class ChatExampleBuilder {
     // lies between the prompt for it and the conversation up to its end.
     inputIds.push(...tokenizer.encode(whole));
     for (let t = 0; t < inputIds.length; t++) lossMask.push(0);
-    messages.forEach((message, index) => {
-      if (message.role !== "assistant") return;
+    messages.forEach((_, index) => {
+      if (!learnt[index]) return;
       const before = this.#render(messages.slice(0, index), images, true);
       const after = this.#render(messages.slice(0, index + 1), images);
       if (!after.startsWith(before) || !whole.startsWith(after)) {
@@ -285,10 +327,10 @@ export class ChatExampleBuilder {
  * Splits a conversation into one per answer: all earlier system messages, the messages since the
  * previous answer, the answer. Messages after the last answer are dropped.
  */
-export function splitTurns(messages: readonly ChatMessage[]): ChatMessage[][] {
-  const turns: ChatMessage[][] = [];
-  const system: ChatMessage[] = [];
-  let open: ChatMessage[] = [];
+export function splitTurns(messages: readonly ConversationMessage[]): ConversationMessage[][] {
+  const turns: ConversationMessage[][] = [];
+  const system: ConversationMessage[] = [];
+  let open: ConversationMessage[] = [];
   for (const message of messages) {
     if (message.role === "system") {
       system.push(message);

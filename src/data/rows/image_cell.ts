@@ -4,7 +4,10 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import { RowSkipped } from "../data_error.ts";
+import { formatName } from "../../image/image_header.ts";
+import type { PicturePlace } from "./message_parts.ts";
 import { type Cell, type DataFolder, describeCell, isList, isStruct, type Row } from "./row.ts";
 
 /** A picture as it was stored: PNG, JPEG and the like. */
@@ -15,37 +18,102 @@ export interface EncodedImage {
   readonly name: string;
 }
 
-/** The columns that hold images, the first one that a row fills wins. */
+/** The columns that hold images by their names. */
 export const IMAGE_COLUMNS = ["images", "image"] as const;
+
+/**
+ * Columns that hold pictures: the first group of which a row fills a column wins. The columns of a
+ * group, such as `image_1` and `image_2`, are read together.
+ */
+export type PictureColumns = readonly (readonly string[])[];
+
+/** `images`, else `image`. */
+export const USUAL_PICTURE_COLUMNS: PictureColumns = IMAGE_COLUMNS.map((name) => [name]);
+
+/** A picture of a row that was not read yet. */
+export interface PictureCell {
+  readonly cell: Cell;
+  /** What to call it in messages. */
+  readonly name: string;
+}
+
+/** The pictures in the columns of a row, in order. */
+export function columnPictures(row: Row, columns: PictureColumns): PictureCell[] {
+  for (const group of columns) {
+    const found = group.flatMap((column) => {
+      const cells = listImages(row[column] ?? null);
+      return cells.map((cell, i) => ({
+        cell,
+        name: cells.length > 1 ? `${column}[${i}]` : column,
+      }));
+    });
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+/**
+ * The pictures of a row: those of its columns, those that stand in its messages, or both where
+ * marks stand for the former.
+ *
+ * @param row the cells
+ * @param columns the columns with pictures
+ * @param places the pictures that the conversation has places for
+ * @throws {RowSkipped} if places and pictures differ in number
+ */
+export function rowPictures(
+  row: Row,
+  columns: PictureColumns,
+  places: readonly PicturePlace[],
+): PictureCell[] {
+  const inColumns = columnPictures(row, columns);
+  const named = places.flatMap((place) => place === null ? [] : listImages(place));
+  const bare = places.filter((place) => place === null).length;
+  if (places.length === 0 || (inColumns.length === places.length && bare === places.length)) {
+    return inColumns;
+  }
+  if (inColumns.length === bare) {
+    let next = 0;
+    return places.flatMap((place, i) =>
+      place === null
+        ? [inColumns[next++]]
+        : listImages(place).map((cell) => ({ cell, name: `picture ${i} of the messages` }))
+    );
+  }
+  // A column with as many pictures as the messages name holds the same ones, stored.
+  if (bare === 0 && inColumns.length === named.length) return inColumns;
+  const has = inColumns.length === 1 ? "1 picture" : `${inColumns.length} pictures`;
+  const wants = bare === places.length
+    ? `${bare} <image> mark${bare === 1 ? "" : "s"}`
+    : `${places.length} places for pictures in the messages, ${bare} of them unnamed,`;
+  throw new RowSkipped(`${wants} and ${has} in the columns`);
+}
 
 /**
  * The images of a row, in order.
  *
- * @param row the cells
+ * @param pictures what `rowPictures` found
  * @param folder reads images given as paths
  * @param limit the most images an example may have
  * @throws {RowSkipped} if there are more, or one is not an image
  */
 export async function readImages(
-  row: Row,
+  pictures: readonly PictureCell[],
   folder: DataFolder,
   limit: number,
 ): Promise<EncodedImage[]> {
-  const column = IMAGE_COLUMNS.find((name) => row[name] !== undefined && row[name] !== null);
-  if (column === undefined) return [];
-  const cells = listImages(row[column]);
-  if (cells.length > limit) {
-    throw new RowSkipped(`${cells.length} images, more than max_images_per_example ${limit}`);
+  if (pictures.length > limit) {
+    throw new RowSkipped(`${pictures.length} images, more than max_images_per_example ${limit}`);
   }
-  return await Promise.all(
-    cells.map((cell, i) => readImage(cell, cells.length > 1 ? `${column}[${i}]` : column, folder)),
-  );
+  return await Promise.all(pictures.map(({ cell, name }) => readImage(cell, name, folder)));
 }
 
 /** One cell an image; an empty list if there is none. */
 function listImages(cell: Cell): readonly Cell[] {
   if (cell === null) return [];
-  if (isList(cell) && !isByteList(cell)) return cell.filter((item) => item !== null);
+  if (isList(cell) && !isByteList(cell)) return cell.flatMap(listImages);
+  // A struct whose every field is null stands for no picture.
+  if (isStruct(cell) && Object.values(cell).every((value) => value === null)) return [];
   const text = typeof cell === "string" ? cell.trim() : null;
   if (text === "") return [];
   // A list of paths or data URLs that a CSV file holds as JSON.
@@ -67,7 +135,19 @@ function isByteList(cell: readonly Cell[]): cell is readonly number[] {
     );
 }
 
-async function readImage(cell: Cell, name: string, folder: DataFolder): Promise<EncodedImage> {
+/**
+ * One picture, as a file.
+ *
+ * @param cell bytes, base64, a data URL, a path, or an object with one of them
+ * @param name for messages
+ * @param folder reads files
+ * @throws {RowSkipped} if it is not an image
+ */
+export async function readImage(
+  cell: Cell,
+  name: string,
+  folder: DataFolder,
+): Promise<EncodedImage> {
   if (cell instanceof Uint8Array) {
     // A copy: the original may be a view that keeps a whole page of the file alive.
     return { bytes: notEmpty(cell.slice(), name), name };
@@ -79,14 +159,29 @@ async function readImage(cell: Cell, name: string, folder: DataFolder): Promise<
       const image = await readImage(cell.bytes, name, folder);
       return path === null ? image : { bytes: image.bytes, name: path };
     }
-    const source = path ?? cell.src ?? cell.url ?? cell.image;
-    if (typeof source === "string") return await readImage(source, name, folder);
+    const source = path ??
+      SOURCE_KEYS.map((key) => cell[key]).find((value) =>
+        value !== null && value !== undefined && value !== ""
+      );
+    if (source !== undefined) return await readImage(source, name, folder);
   }
   if (typeof cell === "string") return await readImageText(cell.trim(), name, folder);
   throw new RowSkipped(
     `${name} holds ${describeCell(cell)}; want bytes, base64, a data URL, a path or {bytes, path}`,
   );
 }
+
+/** Keys of objects that lead to a picture, beside `bytes` and `path`. */
+const SOURCE_KEYS = [
+  "url",
+  "src",
+  "image",
+  "image_url",
+  "data",
+  "base64",
+  "source",
+  "file_name",
+] as const;
 
 async function readImageText(
   text: string,
@@ -103,15 +198,26 @@ async function readImageText(
     if (bytes === null) throw new RowSkipped(`${name} is a data URL whose base64 is broken`);
     return { bytes: notEmpty(bytes, name), name };
   }
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text)) {
+  if (/^file:\/\//i.test(text)) return await readImageText(filePath(text, name), name, folder);
+  const scheme = /^([a-z][a-z0-9+.-]+:)\/\//i.exec(text);
+  if (scheme !== null) {
     throw new RowSkipped(
-      `${name} is a web address (${new URL(text).protocol}); images are not fetched, store them`,
+      `${name} is a web address (${scheme[1]}); images are not fetched, store them`,
     );
   }
   const bytes = looksLikeBase64(text) ? decodeBase64(text) : null;
-  if (bytes !== null && isKnownImage(bytes)) return { bytes, name };
+  if (bytes !== null && formatName(bytes) !== null) return { bytes, name };
   if (text.length > 4096) throw new RowSkipped(`${name} is a long text that is not a base64 image`);
   return { bytes: notEmpty(await folder.read(text), text), name: text };
+}
+
+/** The path of a `file:` URL. */
+function filePath(url: string, name: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw new RowSkipped(`${name} is not a valid file URL: ${url.slice(0, 80)}`);
+  }
 }
 
 function notEmpty(bytes: Uint8Array, name: string): Uint8Array {
@@ -147,19 +253,4 @@ function percentDecoded(text: string): Uint8Array {
     }
   }
   return Uint8Array.from(bytes);
-}
-
-/** First bytes of PNG, JPEG, GIF, BMP, TIFF and RIFF (WebP). */
-const MAGIC: readonly (readonly number[])[] = [
-  [0x89, 0x50, 0x4e, 0x47],
-  [0xff, 0xd8, 0xff],
-  [0x47, 0x49, 0x46, 0x38],
-  [0x42, 0x4d],
-  [0x49, 0x49, 0x2a, 0x00],
-  [0x4d, 0x4d, 0x00, 0x2a],
-  [0x52, 0x49, 0x46, 0x46],
-];
-
-function isKnownImage(bytes: Uint8Array): boolean {
-  return MAGIC.some((magic) => magic.every((byte, i) => bytes[i] === byte));
 }

@@ -61,11 +61,23 @@ export function cellText(cell: Cell | undefined): string | null {
   return null;
 }
 
+/**
+ * A cell as text, numbers and booleans included, as a person writes them: `3`, `true`. Null for
+ * all else, and for NaN, which stands for a missing value.
+ */
+export function scalarText(cell: Cell | undefined): string | null {
+  if (typeof cell === "boolean") return String(cell);
+  if (typeof cell === "number") return Number.isNaN(cell) ? null : String(cell);
+  return cellText(cell);
+}
+
 /** A short description of a cell, for messages. */
 export function describeCell(cell: Cell | undefined): string {
   if (cell === undefined) return "nothing";
   if (cell === null) return "null";
-  if (cell instanceof Uint8Array) return `${cell.length} bytes`;
+  if (cell instanceof Uint8Array) {
+    return `${cell.length} bytes${cellText(cell) === null ? " that are not UTF-8 text" : ""}`;
+  }
   if (Array.isArray(cell)) return `a list of ${cell.length}`;
   if (typeof cell === "object") {
     return `an object with ${Object.keys(cell).join(", ") || "no keys"}`;

@@ -54,7 +54,12 @@ function fileError(path: string, error: unknown): DataError {
 
 /** The files beside a local data file: relative paths start at its folder, absolute ones are taken. */
 export function localFolder(dataFile: string): DataFolder {
-  const folder = dirname(resolve(dataFile));
+  return folderAt(dirname(resolve(dataFile)));
+}
+
+/** The files of a folder: relative paths start at it, absolute ones are taken as they are. */
+export function folderAt(root: string): DataFolder {
+  const folder = resolve(root);
   return {
     async read(path: string): Promise<Uint8Array> {
       const full = isAbsolute(path) ? path : resolve(folder, path);

@@ -40,11 +40,13 @@ export function renameColumns(
   return {
     name: source.name,
     columns,
+    notes: source.notes,
     countRows: () => source.countRows(),
     get: async (index) => rename(await source.get(index)),
-    async *rows(start, end, wanted) {
-      const inner = wanted?.map((column) => original.get(column) ?? column);
-      for await (const placed of source.rows(start, end, inner)) yield rename(placed);
+    async *rows(start, end, wanted, shapeOnly) {
+      const before = (column: string) => original.get(column) ?? column;
+      const inner = [wanted?.map(before), shapeOnly?.map(before)] as const;
+      for await (const placed of source.rows(start, end, ...inner)) yield rename(placed);
     },
   };
 }
@@ -77,15 +79,13 @@ export async function transformRowwise(
   return {
     name: source.name,
     columns: [...columns],
+    notes: source.notes,
     countRows: () => source.countRows(),
     get: async (index) => (await applyTo([await source.get(index)]))[0],
-    async *rows(start, end, wanted) {
-      // Columns that are not pictures may be needed to make the wanted ones.
-      const needed = wanted === undefined
-        ? undefined
-        : source.columns.filter((name) => name !== "image" && name !== "images");
+    async *rows(start, end, _wanted, shapeOnly) {
+      // Any column may be needed to make the wanted ones.
       let batch: PlacedRow[] = [];
-      for await (const placed of source.rows(start, end, needed)) {
+      for await (const placed of source.rows(start, end, undefined, shapeOnly)) {
         batch.push(placed);
         if (batch.length < BATCH_ROWS) continue;
         yield* await applyTo(batch);

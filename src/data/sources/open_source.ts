@@ -164,10 +164,11 @@ function labelled(source: RowSource, label: string): RowSource {
   return {
     name: label + source.name,
     columns: source.columns,
+    notes: source.notes,
     countRows: () => source.countRows(),
     get: async (index) => mark(await source.get(index)),
-    async *rows(start, end, columns) {
-      for await (const placed of source.rows(start, end, columns)) yield mark(placed);
+    async *rows(start, end, columns, shapeOnly) {
+      for await (const placed of source.rows(start, end, columns, shapeOnly)) yield mark(placed);
     },
   };
 }

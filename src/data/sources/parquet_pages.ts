@@ -26,7 +26,8 @@ export class ParquetPages {
   constructor(metadata: FileMetaData, byteLength: number) {
     const schema = parquetSchema(metadata);
     this.#chunks = metadata.row_groups.flatMap((group, i) =>
-      group.columns.map(({ meta_data: column, file_path }) => {
+      // Writers leave offsets of 0 in a row group without rows.
+      Number(group.num_rows) === 0 ? [] : group.columns.map(({ meta_data: column, file_path }) => {
         if (column === undefined) throw new Error(`row group ${i} has a column without metadata`);
         const name = `column ${column.path_in_schema.join(".")} of row group ${i}`;
         if (!isLeaf(schema, column.path_in_schema)) {

@@ -13,16 +13,50 @@ import {
   parquetReadObjects,
   parquetSchema,
 } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import { compressors as allCompressors } from "hyparquet-compressors";
 import { BlockCache } from "./block_cache.ts";
 import { DataError } from "../data_error.ts";
 import { fileSize, localFolder, readFileRange } from "./local_file.ts";
+import { shapePlan, unreadableColumns, withLeftOutBytes } from "./parquet_columns.ts";
 import { ParquetPages } from "./parquet_pages.ts";
 import type { Cell, DataFolder, PlacedRow, Row } from "../rows/row.ts";
 import { type RowSource, SOURCE_CACHE_BYTES } from "./row_source.ts";
 
 /** A row group above this is read in several blocks. */
 const BLOCK_BYTES = 32 * 2 ** 20;
+
+/** The decompressors, which fail on pages without bytes (hyparquet-compressors 1.1.2, LZ4). */
+const compressors = Object.fromEntries(
+  Object.entries(allCompressors).map(([name, decompress]) => [
+    name,
+    (input: Uint8Array, outputLength: number) =>
+      outputLength === 0 ? new Uint8Array(0) : decompress!(input, outputLength),
+  ]),
+);
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Texts that are not UTF-8 stay bytes, which no reader takes for text. */
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return bytes.slice();
+  }
+}
+
+/** How hyparquet makes values of bytes. */
+const parsers = {
+  stringFromBytes: (bytes: Uint8Array | undefined) => bytes && textOrBytes(bytes),
+  jsonFromBytes: (bytes: Uint8Array | undefined) => {
+    const text = bytes && textOrBytes(bytes);
+    try {
+      return typeof text === "string" ? JSON.parse(text) : text;
+    } catch {
+      return text; // not JSON after all: readers say what they want
+    }
+  },
+};
 
 interface Block {
   readonly start: number;
@@ -34,6 +68,7 @@ interface Block {
 export class ParquetSource implements RowSource {
   readonly name: string;
   readonly columns: readonly string[];
+  readonly notes: readonly string[];
   readonly #path: string;
   readonly #file: AsyncBuffer;
   readonly #pages: ParquetPages;
@@ -55,7 +90,12 @@ export class ParquetSource implements RowSource {
     this.#pages = pages;
     this.#metadata = metadata;
     this.#folder = folder;
-    this.columns = parquetSchema(metadata).children.map((child) => child.element.name);
+    const unreadable = unreadableColumns(metadata);
+    this.columns = parquetSchema(metadata).children.map((child) => child.element.name)
+      .filter((name) => !unreadable.has(name));
+    this.notes = [...unreadable].map(([name, reason]) =>
+      `column ${name} of ${this.name} is left out: ${reason}`
+    );
     const blocks: Block[] = [];
     let row = 0;
     for (const group of metadata.row_groups) {
@@ -110,7 +150,14 @@ export class ParquetSource implements RowSource {
         new Error(`its footer says ${rows} rows and its row groups ${groupRows}`),
       );
     }
-    return new ParquetSource(path, file, pages, metadata, folder ?? localFolder(path));
+    const row_groups = metadata.row_groups.filter((group) => Number(group.num_rows) > 0);
+    return new ParquetSource(
+      path,
+      file,
+      pages,
+      { ...metadata, row_groups },
+      folder ?? localFolder(path),
+    );
   }
 
   countRows(): Promise<number> {
@@ -120,14 +167,15 @@ export class ParquetSource implements RowSource {
   async *rows(
     start: number,
     end: number,
-    columns?: readonly string[],
+    columns: readonly string[] = this.columns,
+    shapeOnly: readonly string[] = [],
   ): AsyncGenerator<PlacedRow> {
-    const wanted = columns?.filter((column) => this.columns.includes(column));
+    const wanted = columns.filter((column) => this.columns.includes(column));
     for (const block of this.#blocks) {
       const first = Math.max(start, block.start);
       const last = Math.min(end, block.end);
       if (first >= last) continue;
-      const rows = await this.#read(first, last, wanted);
+      const rows = await this.#read(first, last, wanted, shapeOnly);
       for (let i = 0; i < rows.length; i++) yield this.#place(rows[i], first + i);
     }
   }
@@ -148,7 +196,7 @@ export class ParquetSource implements RowSource {
     const rows = await this.#cache.get(
       low,
       block.bytes,
-      () => this.#read(block.start, block.end),
+      () => this.#read(block.start, block.end, this.columns),
     );
     return this.#place(rows[index - block.start], index);
   }
@@ -157,9 +205,17 @@ export class ParquetSource implements RowSource {
     return { row, place: `${this.name} row ${index}`, folder: this.#folder };
   }
 
-  async #read(rowStart: number, rowEnd: number, columns?: string[]): Promise<Row[]> {
-    if (columns !== undefined && columns.length === 0) {
-      return Array.from({ length: rowEnd - rowStart }, () => ({}));
+  async #read(
+    rowStart: number,
+    rowEnd: number,
+    wanted: readonly string[],
+    shapeOnly: readonly string[] = [],
+  ): Promise<Row[]> {
+    const plan = shapePlan(this.#metadata, shapeOnly.filter((column) => wanted.includes(column)));
+    const columns = wanted.filter((column) => !plan.constant.has(column));
+    const constant = Object.fromEntries(plan.constant);
+    if (columns.length === 0) {
+      return Array.from({ length: rowEnd - rowStart }, () => ({ ...constant }));
     }
     let rows: Record<string, unknown>[];
     // hyparquet does not await all its reads: a rejection would end the process. So a read that
@@ -181,8 +237,9 @@ export class ParquetSource implements RowSource {
     try {
       rows = await parquetReadObjects({
         file,
-        metadata: this.#metadata,
+        metadata: plan.metadata,
         compressors,
+        parsers,
         columns,
         rowStart,
         rowEnd,
@@ -203,8 +260,11 @@ export class ParquetSource implements RowSource {
       );
     }
     return rows.map((row) => {
-      const cells: Record<string, Cell> = {};
-      for (const [name, value] of Object.entries(row)) cells[name] = toCell(value);
+      const cells: Record<string, Cell> = { ...constant };
+      for (const [name, value] of Object.entries(row)) {
+        const cell = toCell(value);
+        cells[name] = plan.objects.has(name) ? withLeftOutBytes(cell) : cell;
+      }
       return cells;
     });
   }

@@ -10,14 +10,23 @@ export interface RowSource {
   readonly name: string;
   /** Column names; of line formats, those of the first rows. */
   readonly columns: readonly string[];
+  /** What a user should know about it, such as columns that cannot be read. */
+  readonly notes?: readonly string[];
   /** How many rows there are. Line formats look through the file the first time. */
   countRows(): Promise<number>;
   /**
    * Rows from `start` up to `end`, in order, in constant memory.
    *
-   * @param columns the only columns needed; a hint that sources which can will use
+   * @param columns the only columns needed; a hint, which a source may ignore
+   * @param shapeOnly columns of which only the number of pictures is needed: a source may leave
+   *   their bytes empty
    */
-  rows(start: number, end: number, columns?: readonly string[]): AsyncGenerator<PlacedRow>;
+  rows(
+    start: number,
+    end: number,
+    columns?: readonly string[],
+    shapeOnly?: readonly string[],
+  ): AsyncGenerator<PlacedRow>;
   /** One row, at random. Call `countRows()` first. */
   get(index: number): Promise<PlacedRow>;
 }
@@ -26,6 +35,7 @@ export interface RowSource {
 export class JoinedSource implements RowSource {
   readonly name: string;
   readonly columns: readonly string[];
+  readonly notes: readonly string[];
   readonly #parts: readonly SourceRange[];
 
   /** @param parts the ranges; each `end` is at most the number of rows of its source, or Infinity */
@@ -33,6 +43,7 @@ export class JoinedSource implements RowSource {
     if (parts.length === 0) throw new DataError(`Cannot load ${name}: it has no data files`);
     this.name = name;
     this.#parts = parts;
+    this.notes = [...new Set(parts.flatMap((part) => part.source.notes ?? []))];
     this.columns = [...new Set(parts.flatMap((part) => part.source.columns))];
   }
 
@@ -46,6 +57,7 @@ export class JoinedSource implements RowSource {
     start: number,
     end: number,
     columns?: readonly string[],
+    shapeOnly?: readonly string[],
   ): AsyncGenerator<PlacedRow> {
     let from = start;
     let left = end - start;
@@ -59,7 +71,8 @@ export class JoinedSource implements RowSource {
         }
       }
       const first = part.start + from;
-      for await (const row of part.source.rows(first, Math.min(part.end, first + left), columns)) {
+      const last = Math.min(part.end, first + left);
+      for await (const row of part.source.rows(first, last, columns, shapeOnly)) {
         yield row;
         left--;
       }

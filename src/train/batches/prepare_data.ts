@@ -54,6 +54,7 @@ async function load<F extends DatasetFormat>(
     evalSplit: dataset.eval_split,
     evaluation,
     splitRule: dataset.split_rule,
+    imageFolder: dataset.image_folder,
     streaming: dataset.streaming,
   });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { RowSkipped } from "../../data/data_error.ts";
+import { type ChatMessage, turnMessages } from "../../data/rows/conversation.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
 import { IGNORED_LABEL } from "../../ignored_label.ts";
@@ -49,10 +50,7 @@ export class SFTExampleMaker {
       example.images,
       row === null ? null : String(row),
     );
-    const messages = example.turns.flatMap(({ user, assistant }) => [
-      { role: "user", content: user },
-      { role: "assistant", content: assistant },
-    ]);
+    const messages = turnMessages(example.turns);
     const chat = this.#build(messages, images.map(({ grid }) => grid));
     const lastImageToken = chat.inputIds.lastIndexOf(this.parts.imageTokenId);
     if (lastImageToken >= this.maxLength) {
@@ -69,7 +67,7 @@ export class SFTExampleMaker {
     return { inputIds, labels, images, row };
   }
 
-  #build(messages: { role: string; content: string }[], grids: [number, number][]): ChatExample {
+  #build(messages: readonly ChatMessage[], grids: [number, number][]): ChatExample {
     const key = JSON.stringify([messages, grids]);
     const known = this.#texts.get(key);
     if (known) return known;

@@ -4,6 +4,7 @@
  * @module
  */
 import { RowSkipped } from "../../data/data_error.ts";
+import { turnMessages } from "../../data/rows/conversation.ts";
 import { datasetFromRows } from "../../data/load_dataset.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
@@ -52,10 +53,7 @@ function sizedExample(
       throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });
     }
   });
-  const messages = example.turns.flatMap(({ user, assistant }) => [
-    { role: "user", content: user },
-    { role: "assistant", content: assistant },
-  ]);
+  const messages = turnMessages(example.turns);
   const chat = skippingUnfitGrids(() => maker.parts.builder.build(messages, grids));
   const inputIds = chat.inputIds.slice(0, maker.maxLength);
   return { inputIds, labels: chat.labels.slice(0, maker.maxLength), tiles };
@@ -178,7 +176,11 @@ export async function longestExamples(
   const chosen = longest.flatMap(({ examples }) => examples).slice(0, count);
   const rows = chosen.map(({ example }) => ({
     images: example.images.map(({ bytes, name }) => ({ bytes, path: name })),
-    texts: example.turns.map(({ user, assistant }) => ({ user, assistant })),
+    messages: turnMessages(example.turns).map(({ role, content, weight = 1 }) => ({
+      role,
+      content,
+      weight,
+    })),
   }));
   return {
     dataset: dataset.streaming

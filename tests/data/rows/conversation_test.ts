@@ -29,18 +29,20 @@ Deno.test("readMessages() reads ShareGPT, chat messages and lists of parts alike
     { role: "assistant", content: "There." },
   ];
   assertEquals(messagesToTurns(readMessages(sharegpt, "conversations")), TURNS);
-  assertEquals(messagesToTurns(readMessages(chat, "messages")), TURNS);
-  assertEquals(messagesToTurns(readMessages(JSON.stringify(chat), "messages")), TURNS);
+  const [first, second] = TURNS;
+  const placed = [{ ...first, pictures: [0] }, second];
+  assertEquals(messagesToTurns(readMessages(chat, "messages")), placed);
+  assertEquals(messagesToTurns(readMessages(JSON.stringify(chat), "messages")), placed);
 });
 
 Deno.test("readMessages() reads parts as parquet has them, with a null for every other kind", () => {
   const content: Cell = [{ type: "image", text: null }, { type: "text", text: "What?" }];
   assertEquals(readMessages([{ role: "user", content }], "messages"), [
-    { role: "user", content: "What?" },
+    { role: "user", content: "What?", pictures: [0] },
   ]);
 });
 
-Deno.test("messagesToTurns() puts a system message before the first question", () => {
+Deno.test("messagesToTurns() keeps a system message apart from the question", () => {
   assertEquals(
     messagesToTurns([
       { role: "system", content: "Be brief." },
@@ -48,7 +50,7 @@ Deno.test("messagesToTurns() puts a system message before the first question", (
       { role: "assistant", content: "A cat." },
       { role: "user", content: "left unanswered" },
     ]),
-    [{ user: "Be brief.\nWhat?", assistant: "A cat." }],
+    [{ system: "Be brief.", user: "What?", assistant: "A cat." }],
   );
 });
 

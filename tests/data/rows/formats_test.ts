@@ -18,14 +18,17 @@ Deno.test("vqa reads texts, conversations, messages, and a question with its ans
   for (const row of rows) {
     const vqa = formatReader("vqa");
     vqa.checkColumns(Object.keys(row), "x");
-    assertEquals(vqa.read({ ...row, image: null, kind: "animal" }, false), [
+    assertEquals(vqa.read({ ...row, image: null, kind: "animal" }, false).examples, [
       { turns: [turn], columns: { kind: "animal" } },
     ]);
   }
 });
 
 Deno.test("vqa gives one example per turn if turns are split", () => {
-  const examples = formatReader("vqa").read({ texts: [turn, { ...turn, user: "Who?" }] }, true);
+  const { examples } = formatReader("vqa").read(
+    { texts: [turn, { ...turn, user: "Who?" }] },
+    true,
+  );
   assertEquals(examples.map((example) => example.turns.map((t) => t.user)), [["What?"], ["Who?"]]);
 });
 
@@ -56,7 +59,7 @@ for (const [what, row] of preferences) {
   Deno.test(`preference reads ${what}`, () => {
     const preference = formatReader("preference");
     preference.checkColumns(Object.keys(row), "x");
-    assertEquals(preference.read(row, false), [{
+    assertEquals(preference.read(row, false).examples, [{
       prompt: [{ role: "user", content: "What?" }],
       chosen: "good",
       rejected: "bad",
@@ -68,12 +71,12 @@ for (const [what, row] of preferences) {
 Deno.test("grpo passes every further column through by its name", () => {
   const grpo = formatReader("grpo");
   const row: Row = { prompt: "What?", solution: "4", level: 3, image: null, options: ["a", "b"] };
-  assertEquals(grpo.read(row, false), [{
+  assertEquals(grpo.read(row, false).examples, [{
     prompt: [{ role: "user", content: "What?" }],
     conversational: false,
     columns: { solution: "4", level: 3, options: ["a", "b"] },
   }]);
-  assertEquals(grpo.read({ prompt: question }, false)[0].conversational, true);
+  assertEquals(grpo.read({ prompt: question }, false).examples[0].conversational, true);
 });
 
 const skips: [string, "vqa" | "preference" | "grpo", Row, string][] = [
@@ -119,7 +122,7 @@ Deno.test("a split turn keeps its own entry of a column with one entry a turn", 
     answer_type: ["animal", "place"],
     source: "drawn",
   };
-  const types = formatReader("vqa").read(row, true).map(({ columns }) => columns);
+  const types = formatReader("vqa").read(row, true).examples.map(({ columns }) => columns);
   assertEquals(types, [
     { answer_type: "animal", source: "drawn" },
     { answer_type: "place", source: "drawn" },

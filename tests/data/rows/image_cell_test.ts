@@ -1,6 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { RowSkipped } from "../../../src/data/data_error.ts";
-import { readImages } from "../../../src/data/rows/image_cell.ts";
+import {
+  readImages,
+  rowPictures,
+  USUAL_PICTURE_COLUMNS,
+} from "../../../src/data/rows/image_cell.ts";
 import { localFolder } from "../../../src/data/sources/local_file.ts";
 import type { Cell, DataFolder, Row } from "../../../src/data/rows/row.ts";
 import { RED_PIXEL, RED_PIXEL_BASE64 } from "../sources/parquet_fixture.ts";
@@ -12,8 +16,12 @@ const folder: DataFolder = {
       : Promise.reject(new RowSkipped(`image file ${path}: there is no such file`)),
 };
 
+/** The images of a row whose texts have places for none. */
+const imagesOf = (row: Row, limit: number) =>
+  readImages(rowPictures(row, USUAL_PICTURE_COLUMNS, []), folder, limit);
+
 async function count(row: Row, limit = 9): Promise<number> {
-  const images = await readImages(row, folder, limit);
+  const images = await imagesOf(row, limit);
   for (const image of images) assertEquals(image.bytes, RED_PIXEL);
   return images.length;
 }
@@ -49,23 +57,22 @@ Deno.test("readImages() gives none for null, an empty list, and no column", asyn
 
 Deno.test("readImages() reads image if images is null", async () => {
   assertEquals(await count({ images: null, image: RED_PIXEL }), 1);
+  assertEquals(await count({ images: [], image: RED_PIXEL }), 1);
+  assertEquals(await count({ images: [{ bytes: null, path: null }], image: RED_PIXEL }), 1);
 });
 
 Deno.test("readImages() copies, so that an image does not keep its page alive", async () => {
   const page = new Uint8Array(1000);
   page.set(RED_PIXEL, 100);
-  const [image] = await readImages(
-    { image: page.subarray(100, 100 + RED_PIXEL.length) },
-    folder,
-    9,
-  );
+  const [image] = await imagesOf({ image: page.subarray(100, 100 + RED_PIXEL.length) }, 9);
   assertEquals(image.bytes.buffer.byteLength, RED_PIXEL.length);
 });
 
 const bad: [string, Row, string][] = [
   ["too many images", { images: [RED_PIXEL, RED_PIXEL] }, "2 images, more than max_images"],
   ["a web address", { image: "https://example.com/a.png" }, "images are not fetched"],
-  ["a file: address", { image: "file:///etc/passwd" }, "images are not fetched"],
+  ["a file URL of no file", { image: "file:///gone.png" }, "image file /gone.png: there is no"],
+  ["a broken web address", { image: "http://[" }, "images are not fetched"],
   ["a number", { image: 5 }, "image holds number 5"],
   ["no bytes", { image: new Uint8Array() }, "has no bytes"],
   ["a missing file", { images: ["gone.png"] }, "image file gone.png: there is no such file"],
@@ -73,7 +80,7 @@ const bad: [string, Row, string][] = [
 ];
 for (const [what, row, reason] of bad) {
   Deno.test(`readImages() skips a row with ${what}`, async () => {
-    await assertRejects(() => readImages(row, folder, 1), RowSkipped, reason);
+    await assertRejects(() => imagesOf(row, 1), RowSkipped, reason);
   });
 }
 
