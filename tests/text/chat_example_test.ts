@@ -1,7 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { defaultExtraTokens } from "../../src/vlm_config.ts";
 import { IGNORED_LABEL } from "../../src/ignored_label.ts";
-import { ChatExampleBuilder, splitTurns } from "../../src/text/chat_example.ts";
+import {
+  ChatExampleBuilder,
+  type ConversationMessage,
+  splitTurns,
+} from "../../src/text/chat_example.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 
 const user = (content: string) => ({ role: "user", content });
@@ -139,4 +143,30 @@ Deno.test("build() does not change the caller's messages", () => {
   const messages = [user("<|image|>q"), assistant("a")];
   builder.build(messages, [[1, 1]]);
   assertEquals(messages[0].content, "<|image|>q");
+});
+
+Deno.test("build() puts images where messages place them, if they place every one", () => {
+  const grids: [number, number][] = [[1, 1], [1, 1]];
+  const image = "<|global_image|><|image|><|image|>";
+  const question = (message: ConversationMessage, images: [number, number][]) => {
+    const text = tokenizer.decode(builder.buildPrompt([message], images));
+    return text.slice("<|im_start|>user\n".length, text.indexOf("<|im_end|>"));
+  };
+  assertEquals(
+    question({ ...user("Compare\nwith"), pictures: [8, 12] }, grids),
+    `Compare\n<image: 0>${image}with<image: 1>${image}`,
+  );
+  assertEquals(
+    question({ ...user("a"), pictures: [1] }, grids),
+    `<image: 0>${image}<image: 1>${image}a`,
+  );
+  assertEquals(question({ ...user("a"), pictures: [1] }, [[1, 1]]), `a${image}`);
+});
+
+Deno.test("build() labels no answer whose weight is 0", () => {
+  const example = builder.build(
+    [user("q"), { ...assistant("x"), weight: 0 }, user("r"), assistant("y")],
+    [],
+  );
+  assertEquals(maskedText(example), "y<|im_end|>\n");
 });

@@ -1,4 +1,5 @@
 import { DataError } from "../data_error.ts";
+import { dataWarnings } from "../data_notes.ts";
 import type { DatasetFormat } from "../rows/formats.ts";
 import type { SplitRule } from "./train_test_split.ts";
 import { type AnyDataset, loadDataset, type LoadDatasetOptions } from "../load_dataset.ts";
@@ -32,6 +33,8 @@ export interface TrainEvalDatasets<F extends DatasetFormat> {
   readonly train: AnyDataset<F>;
   /** To evaluate on; null if none was asked for. */
   readonly evaluation: AnyDataset<F> | null;
+  /** What a user should know of both. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -44,14 +47,19 @@ export async function loadTrainAndEval<F extends DatasetFormat>(
 ): Promise<TrainEvalDatasets<F>> {
   const { trainPath, trainSplit = "train", evalPath = null, evalSplit = "test" } = options;
   const loaded = await loadDataset({ ...options, path: trainPath, split: trainSplit });
-  if (options.evaluation === false) return { train: loaded, evaluation: null };
+  const warnings = dataWarnings(loaded);
+  if (options.evaluation === false) return { train: loaded, evaluation: null, warnings };
   if (evalPath === null) {
     const { train, test } = loaded.split(EVAL_SHARE, EVAL_SPLIT_SEED, options.splitRule);
-    return { train, evaluation: test };
+    return { train, evaluation: test, warnings };
   }
   try {
     const evaluation = await loadDataset({ ...options, path: evalPath, split: evalSplit });
-    return { train: loaded, evaluation };
+    return {
+      train: loaded,
+      evaluation,
+      warnings: [...new Set([...warnings, ...dataWarnings(evaluation)])],
+    };
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     throw new DataError(`${error.message} (dataset.eval_data_path, dataset.eval_split)`, {

@@ -44,6 +44,7 @@ async function load<F extends DatasetFormat>(
     return {
       train: await embeddedDataset(dataset.train_split, options),
       evaluation: evaluation ? await embeddedDataset(dataset.eval_split, options) : null,
+      warnings: [],
     };
   }
   return await loadTrainAndEval({

@@ -21,7 +21,8 @@ import {
 import type { DryRunReport } from "../dry_run/report.ts";
 import { referenceBytes } from "../loop/reference_policy.ts";
 import type { ExampleSize } from "../dry_run/example_size.ts";
-import { exampleSize, unlessSkipped } from "../sft/longest_examples.ts";
+import { exampleSize } from "../sft/longest_examples.ts";
+import { placedExamples, unlessSkipped } from "../../data/placed_examples.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { sftExampleMaker } from "../sft/setup.ts";
 
@@ -40,19 +41,28 @@ async function longestPairs(
   const maker = sftExampleMaker(prepared, { training: { ...training, max_seq_length: Infinity } });
   let longest: { example: PreferenceExample; bytes: number }[] = [];
   let looked = 0;
-  for await (const example of dataset) {
+  for await (const { example, place } of placedExamples(dataset)) {
     if (looked++ === MOST_PAIRS) break;
     const { images, prompt, chosen, rejected, columns } = example;
     const user = prompt.map(({ content }) => content).join("\n");
     const turns = [{ user, assistant: `${chosen} ${rejected}` }];
-    const size = unlessSkipped(() =>
-      exampleSize({ images, turns, columns }, maker, prepared.imageProcessor)
+    const size = unlessSkipped(
+      dataset.skipped,
+      place,
+      () => exampleSize({ images, turns, columns }, maker, prepared.imageProcessor),
     );
     if (size === null) continue;
     longest.push({ example, bytes: weight(size) });
     longest.sort((a, b) => b.bytes - a.bytes);
     longest = longest.slice(0, training.per_device_train_batch_size);
   }
+  if (longest.length === 0) {
+    throw new Error(
+      `Cannot find the longest pairs: none of ${dataset.name} can be used\n` +
+        dataset.skipped.summary(),
+    );
+  }
+  dataset.skipped.judge();
   const rows = longest.map(({ example: { images, prompt, chosen, rejected } }) => ({
     images: images.map(({ bytes, name }) => ({ bytes, path: name })),
     prompt: prompt.map(({ role, content }) => ({ role, content })),

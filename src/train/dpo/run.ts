@@ -14,6 +14,7 @@ import {
   dpoMethod,
   makeReference,
 } from "./setup.ts";
+import { picturesText } from "../../data/data_notes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
@@ -53,7 +54,7 @@ async function setUpDPO(
 ): Promise<RunSetup> {
   const { dataset } = config;
   dpoLossOptions(config); // reports a setting that the loss cannot use before data is read
-  const { train, evaluation } = await prepareData(config, "preference", signal);
+  const { train, evaluation, warnings } = await prepareData(config, "preference", signal);
   const maker = dpoExampleMaker(prepared, config);
   const groups = dpoGroups(prepared, config);
   const progress = progressOf(
@@ -75,6 +76,7 @@ async function setUpDPO(
   return {
     method,
     groups,
+    warnings,
     title: `DPO on ${dataset.train_data_path}`,
     facts: [
       {
@@ -82,6 +84,7 @@ async function setUpDPO(
         facts: [
           ["training", `${dataset.train_data_path} (${dataset.train_split})`],
           ["pairs", train.length ?? "not known (streamed)"],
+          ["with pictures", picturesText(train)],
           ["held out", evaluation?.length ?? "none"],
         ],
       },

@@ -9,6 +9,7 @@ import type { ModelSection, ResolvedConfig } from "../../config/types/config_typ
 import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
 import { parseConfig } from "../../config/load_config.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
+import { picturesText } from "../../data/data_notes.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
 import { type ActiveBackend, type BackendChoice, initBackend } from "../../device/backend.ts";
@@ -103,7 +104,11 @@ export async function dryRun<F extends DatasetFormat>(
     requireTrained(groups);
     const data = await prepareData(config, trainer.format);
     const count = data.train.length ?? "unknown";
-    say(`data ${dataset.train_data_path}: ${count} ${trainer.examples}`);
+    say(
+      `data ${dataset.train_data_path}: ${count} ${trainer.examples}; with pictures: ${
+        picturesText(data.train)
+      }`,
+    );
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
     const settings = stepMemoryOptions(model, parameters, training, backend);
     const weight = ({ tokens, tiles }: ExampleSize) =>
@@ -131,7 +136,9 @@ export async function dryRun<F extends DatasetFormat>(
       parameters: settings.parameters,
       trained: settings.trained,
       examples: { train: data.train.length, evaluation: data.evaluation?.length ?? null },
+      pictures: picturesText(data.train),
       skipped: data.train.skipped.rows.length + longest.skipped,
+      skippedReasons: data.train.skipped.summary(),
       looked: longest.looked,
       batch,
       estimate: estimateStepMemory(model.config, batch, settings, longest.memory),
@@ -145,7 +152,7 @@ export async function dryRun<F extends DatasetFormat>(
       loss: result.losses.reduce((sum, loss) => sum + loss, 0),
       gradNorm: result.gradNorm,
       seconds,
-      warnings: [...prepared.warnings, ...longest.warnings],
+      warnings: [...prepared.warnings, ...data.warnings, ...longest.warnings],
     };
   } finally {
     accumulator.reset();

@@ -14,7 +14,11 @@ export interface DryRunReport {
   readonly trained: number;
   /** Examples to train on and held out; null: not known, or none. */
   readonly examples: { readonly train: number | null; readonly evaluation: number | null };
+  /** How many rows have pictures, in words. */
+  readonly pictures: string;
   readonly skipped: number;
+  /** Why, with places: a line for each reason. */
+  readonly skippedReasons: string;
   /** Examples among which the longest were looked for. */
   readonly looked: number;
   /** The longest batch. */
@@ -53,7 +57,8 @@ export function dryRunLines(report: DryRunReport): string[] {
     `model: ${report.model}, ${report.parameters} parameters, ${report.trained} of them train`,
     `data: ${examples.train ?? "unknown"} examples to train on, ${
       examples.evaluation ?? "none"
-    } held out, ${report.skipped} skipped`,
+    } held out, ${report.skipped} skipped; with pictures: ${report.pictures}`,
+    ...(report.skippedReasons === "" ? [] : [`skipped:\n${report.skippedReasons}`]),
     `longest batch of ${report.looked} examples: ${batch.rows} rows with ${batch.tokens} tokens, ` +
     `${batch.tiles} tiles; loss ${report.loss.toFixed(4)}, gradient norm ${
       report.gradNorm.toFixed(4)

@@ -25,7 +25,8 @@ import type { Rollout, RolloutSequence } from "./rollout.ts";
 import { CompletionScorer } from "./scoring.ts";
 import { grpoGroups, grpoMethod } from "./setup.ts";
 import type { ExampleSize } from "../dry_run/example_size.ts";
-import { exampleSize, unlessSkipped } from "../sft/longest_examples.ts";
+import { exampleSize } from "../sft/longest_examples.ts";
+import { placedExamples, unlessSkipped } from "../../data/placed_examples.ts";
 import { entropyBytes, generationBytes } from "../dry_run/memory_estimate.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { sftExampleMaker } from "../sft/setup.ts";
@@ -41,39 +42,44 @@ async function longestPrompts(
   prepared: PreparedModel,
   { training, grpo }: ResolvedConfig,
   weight: (size: ExampleSize) => number,
-): Promise<{ prompts: GRPOPrompt[]; looked: number; skipped: number }> {
+): Promise<{ prompts: GRPOPrompt[]; looked: number }> {
   const { imageProcessor } = prepared;
   const sizes = sftExampleMaker(prepared, {
     training: { ...training, max_seq_length: grpo.max_prompt_length },
   });
   const maker = new GRPOPromptMaker(exampleParts(prepared, 0), grpo.max_prompt_length);
-  const candidates: { example: GrpoExample; bytes: number }[] = [];
-  let looked = 0, skipped = 0;
-  for await (const example of dataset) {
+  const candidates: { example: GrpoExample; place: string; bytes: number }[] = [];
+  let looked = 0;
+  for await (const { example, place } of placedExamples(dataset)) {
     if (looked++ === MOST_PROMPTS) break;
     const { images, prompt, columns } = example;
     const turns = [{ user: prompt.map(({ content }) => content).join("\n"), assistant: "" }];
-    const size = unlessSkipped(() =>
-      exampleSize({ images, turns, columns }, sizes, imageProcessor)
+    const size = unlessSkipped(
+      dataset.skipped,
+      place,
+      () => exampleSize({ images, turns, columns }, sizes, imageProcessor),
     );
-    if (size === null) skipped++;
-    else candidates.push({ example, bytes: weight(size) });
+    if (size !== null) candidates.push({ example, place, bytes: weight(size) });
   }
   candidates.sort((a, b) => b.bytes - a.bytes);
   const prompts: GRPOPrompt[] = [];
-  for (const { example } of candidates) {
+  for (const { example, place } of candidates) {
     if (prompts.length === training.per_device_train_batch_size) break;
     try {
       prompts.push(await maker.make({ example }, null, { epoch: 0, index: prompts.length }));
     } catch (error) {
       if (!(error instanceof RowSkipped)) throw error;
-      skipped++;
+      dataset.skipped.note(error.at(place));
     }
   }
   if (prompts.length === 0) {
-    throw new Error(`Cannot find the longest prompts: none of ${dataset.name} can be used`);
+    throw new Error(
+      `Cannot find the longest prompts: none of ${dataset.name} can be used\n` +
+        dataset.skipped.summary(),
+    );
   }
-  return { prompts, looked: Math.min(looked, MOST_PROMPTS), skipped };
+  dataset.skipped.judge();
+  return { prompts, looked: Math.min(looked, MOST_PROMPTS) };
 }
 
 /** Completions of full length, half of them with a positive advantage. */
@@ -128,7 +134,7 @@ async function longest(
   try {
     say(`rewards ${scorer.names.join(", ")}`);
     const found = await longestPrompts(data.train, prepared, config, weight);
-    const { prompts, looked, skipped } = found;
+    const { prompts, looked } = found;
     const sequences = fullCompletions(prepared, config);
     const warnings = await tryRewards(scorer, prompts, sequences[0], prepared);
     const rollout: Rollout = {
@@ -156,7 +162,7 @@ async function longest(
         completionRows(model, rollout.groups, { masksTruncated: false, sharePrefix }),
       ),
       looked,
-      skipped,
+      skipped: 0,
       warnings,
       memory: {
         reference: grpo.beta > 0 ? referenceBytes(model, groups) : 0,

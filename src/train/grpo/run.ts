@@ -10,6 +10,7 @@ import type { Reporter } from "../../report/reporter.ts";
 import { CompletionScorer } from "./scoring.ts";
 import { completionsToPrint, grpoGroups, grpoMethod } from "./setup.ts";
 import { grpoStarterFolder } from "./starter.ts";
+import { picturesText } from "../../data/data_notes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
@@ -63,12 +64,14 @@ async function setUpGRPO(
     return {
       method,
       groups,
+      warnings: data.warnings,
       title: `GRPO (${grpo.loss_type}) on ${dataset.train_data_path}`,
       facts: [{
         title: "Data",
         facts: [
           ["training", `${dataset.train_data_path} (${dataset.train_split})`],
           ["prompts", data.train.length ?? "not known (streamed)"],
+          ["with pictures", picturesText(data.train)],
           ["held out", data.evaluation?.length ?? "none"],
           ["completions a prompt", grpo.num_generations],
           ["rewards", scorer.names.join(", ")],

@@ -31,6 +31,8 @@ export interface RunSetup {
   readonly groups: readonly ParameterGroup[];
   /** For the report's title. */
   readonly title: string;
+  /** What a user should know of the data. */
+  readonly warnings?: readonly string[];
   /** Shown after the facts about model and device. */
   readonly facts: readonly FactGroup[];
   /** Sampled completions that are printed with each log; default 0. */
@@ -195,6 +197,7 @@ async function start(
     reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
   }
   for (const warning of prepared.warnings) reporter.onWarning(warning);
+  for (const warning of setup.warnings ?? []) reporter.onWarning(warning);
   const note = backend === null ? null : precisionNote(prepared.model.precision, backend);
   if (note !== null) reporter.onWarning(note);
 }

@@ -52,6 +52,15 @@ export class SFTExampleMaker {
     );
     const messages = turnMessages(example.turns);
     const chat = this.#build(messages, images.map(({ grid }) => grid));
+    return { ...this.fit(chat), images, row };
+  }
+
+  /**
+   * A conversation without what exceeds the maximum length.
+   *
+   * @throws {RowSkipped} if the image tokens do not fit, or no answer is left
+   */
+  fit(chat: ChatExample): Pick<SFTExample, "inputIds" | "labels"> {
     const lastImageToken = chat.inputIds.lastIndexOf(this.parts.imageTokenId);
     if (lastImageToken >= this.maxLength) {
       throw new RowSkipped(
@@ -64,7 +73,7 @@ export class SFTExampleMaker {
     if (labels.every((label) => label === IGNORED_LABEL)) {
       throw new RowSkipped(`no token of an answer lies within max_seq_length ${this.maxLength}`);
     }
-    return { inputIds, labels, images, row };
+    return { inputIds, labels };
   }
 
   #build(messages: readonly ChatMessage[], grids: [number, number][]): ChatExample {

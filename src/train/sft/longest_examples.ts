@@ -4,6 +4,7 @@
  * @module
  */
 import { RowSkipped } from "../../data/data_error.ts";
+import { placedExamples, type PlacedOne, unlessSkipped } from "../../data/placed_examples.ts";
 import { turnMessages } from "../../data/rows/conversation.ts";
 import { datasetFromRows } from "../../data/load_dataset.ts";
 import type { Dataset } from "../../data/dataset.ts";
@@ -14,6 +15,7 @@ import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
 import { packRows, type Sequence } from "../../model/branches.ts";
 import type { ExampleSize } from "../dry_run/example_size.ts";
+import type { ChatExample } from "../../text/chat_example.ts";
 import type { SFTExampleMaker } from "./examples.ts";
 import type { SFTDataset } from "./method.ts";
 import { sizeOfRows } from "../loop/training_method.ts";
@@ -40,7 +42,7 @@ function sizedExample(
   example: VqaExample,
   maker: SFTExampleMaker,
   processor: ImageProcessor,
-): SizedExample {
+): { chat: ChatExample; tiles: number } {
   let tiles = 0;
   const grids = example.images.map(({ bytes, name }): [number, number] => {
     try {
@@ -55,8 +57,7 @@ function sizedExample(
   });
   const messages = turnMessages(example.turns);
   const chat = skippingUnfitGrids(() => maker.parts.builder.build(messages, grids));
-  const inputIds = chat.inputIds.slice(0, maker.maxLength);
-  return { inputIds, labels: chat.labels.slice(0, maker.maxLength), tiles };
+  return { chat, tiles };
 }
 
 /**
@@ -69,8 +70,8 @@ export function exampleSize(
   maker: SFTExampleMaker,
   processor: ImageProcessor,
 ): ExampleSize {
-  const { inputIds, tiles } = sizedExample(example, maker, processor);
-  return { tokens: inputIds.length, tiles };
+  const { chat, tiles } = sizedExample(example, maker, processor);
+  return { tokens: Math.min(chat.inputIds.length, maker.maxLength), tiles };
 }
 
 /** The size of examples that share their pictures, put into rows as in training. */
@@ -83,32 +84,17 @@ function packedSize(
   return { tokens: sizeOfRows(rows).tokens, tiles: rows.length * examples[0].tiles };
 }
 
-/**
- * The result of `make`; null if its row cannot be used.
- *
- * @throws any other error
- */
-export function unlessSkipped<T>(make: () => T): T | null {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof RowSkipped)) throw error;
-    return null;
-  }
-}
-
 /** Examples of a data set that share a row, by their numbers. */
 interface Candidate {
-  readonly examples: readonly { readonly example: VqaExample; readonly index: number }[];
+  readonly examples: readonly PlacedOne<VqaExample>[];
 }
 
 /** Rows spread evenly over a data set, or the first examples of a stream. */
 async function* candidates(dataset: SFTDataset, sharePrefix: boolean): AsyncGenerator<Candidate> {
   if (dataset.streaming) {
-    let index = 0;
-    for await (const example of dataset) {
-      if (index === MOST_EXAMPLES) return;
-      yield { examples: [{ example, index: index++ }] };
+    for await (const one of placedExamples(dataset)) {
+      if (one.index === MOST_EXAMPLES) return;
+      yield { examples: [one] };
     }
     return;
   }
@@ -126,7 +112,7 @@ async function* candidates(dataset: SFTDataset, sharePrefix: boolean): AsyncGene
     const examples = [];
     for (const index of rows[Math.floor((i * rows.length) / count)]) {
       const example = await dataset.tryGet(index);
-      if (example !== null) examples.push({ example, index });
+      if (example !== null) examples.push({ example, index, place: await dataset.place(index) });
     }
     if (examples.length > 0) yield { examples };
   }
@@ -159,10 +145,11 @@ export async function longestExamples(
   for await (const { examples } of candidates(dataset, sharePrefix)) {
     looked += examples.length;
     const sized = examples.flatMap((one) => {
-      const size = unlessSkipped(() => sizedExample(one.example, maker, processor));
-      return size === null || size.labels.every((label) => label === IGNORED_LABEL)
-        ? []
-        : [{ one, size }];
+      const size = unlessSkipped(dataset.skipped, one.place, () => {
+        const { chat, tiles } = sizedExample(one.example, maker, processor);
+        return { ...maker.fit(chat), tiles };
+      });
+      return size === null ? [] : [{ one, size }];
     }).slice(0, count);
     if (sized.length === 0) continue;
     const size = packedSize(sized.map(({ size }) => size), sharePrefix, maker.parts.imageTokenId);
@@ -171,8 +158,12 @@ export async function longestExamples(
     longest = longest.slice(0, count);
   }
   if (longest.length === 0) {
-    throw new Error(`Cannot find the longest batch: no example of ${dataset.name} can be used`);
+    throw new Error(
+      `Cannot find the longest batch: no example of ${dataset.name} can be used\n` +
+        dataset.skipped.summary(),
+    );
   }
+  dataset.skipped.judge();
   const chosen = longest.flatMap(({ examples }) => examples).slice(0, count);
   const rows = chosen.map(({ example }) => ({
     images: example.images.map(({ bytes, name }) => ({ bytes, path: name })),

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { picturesText } from "../../data/data_notes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
@@ -31,12 +32,14 @@ async function setUpSFT(
       answerSamples: samples,
     }),
     groups: sftGroups(prepared, config),
+    warnings: data.warnings,
     title: `SFT on ${dataset.train_data_path}`,
     facts: [{
       title: "Data",
       facts: [
         ["training", `${dataset.train_data_path} (${dataset.train_split})`],
         ["examples", train.length ?? "not known (streamed)"],
+        ["with pictures", picturesText(train)],
         ["held out", data.evaluation?.length ?? "none"],
       ],
     }],

@@ -128,3 +128,114 @@ Deno.test("a split turn keeps its own entry of a column with one entry a turn", 
     { answer_type: "place", source: "drawn" },
   ]);
 });
+
+// Forms of preference rows that other libraries write; each asks "What?" and wants good over bad.
+const foreign: [string, Row][] = [
+  ["LLaMA-Factory's ShareGPT", {
+    conversations: [{ from: "human", value: "What?" }],
+    chosen: { from: "gpt", value: "good" },
+    rejected: { from: "gpt", value: "bad" },
+  }],
+  ["LLaMA-Factory's Alpaca", { instruction: "What?", input: "", chosen: "good", rejected: "bad" }],
+  ["ms-swift's rejected_response", {
+    messages: [{ role: "user", content: "What?" }, { role: "assistant", content: "good" }],
+    rejected_response: "bad",
+  }],
+  ["ms-swift's rejected_messages", {
+    messages: [{ role: "user", content: "What?" }, { role: "assistant", content: "good" }],
+    rejected_messages: [{ role: "user", content: "What?" }, { role: "assistant", content: "bad" }],
+  }],
+  ["messages as an object of lists", {
+    chosen: { role: ["user", "assistant"], content: ["What?", "good"] },
+    rejected: { role: ["user", "assistant"], content: ["What?", "bad"] },
+  }],
+  ["answers of one conversation and one text", {
+    prompt: "What?",
+    chosen: [...question, { role: "assistant", content: "good" }],
+    rejected: "bad",
+  }],
+];
+for (const [what, row] of foreign) {
+  Deno.test(`preference reads ${what}`, () => {
+    const preference = formatReader("preference");
+    preference.checkColumns(Object.keys(row), "x");
+    assertEquals(preference.read(row, false).examples, [{
+      prompt: [{ role: "user", content: "What?" }],
+      chosen: "good",
+      rejected: "bad",
+      columns: {},
+    }]);
+  });
+}
+
+// Forms of SFT rows that other libraries write.
+const pairs: [string, Row][] = [
+  ["TRL's prompt and completion", { prompt: "What?", completion: "A cat." }],
+  ["TRL's prompt and completion as messages", {
+    prompt: question,
+    completion: answered("A cat."),
+  }],
+  ["Alpaca", { instruction: "What?", input: "", output: "A cat." }],
+  ["ms-swift's query and response", { query: "What?", response: "A cat.", history: [] }],
+  ["messages as an object of lists", {
+    messages: { role: ["user", "assistant"], content: ["What?", "A cat."] },
+  }],
+  ["ShareGPT as an object of lists", {
+    conversations: { from: ["human", "gpt"], value: ["What?", "A cat."] },
+  }],
+];
+for (const [what, row] of pairs) {
+  Deno.test(`vqa reads ${what}`, () => {
+    const vqa = formatReader("vqa");
+    vqa.checkColumns(Object.keys(row), "x");
+    assertEquals(vqa.read(row, false).examples, [{ turns: [turn], columns: {} }]);
+  });
+}
+
+Deno.test("vqa reads Alpaca's input, history and system", () => {
+  const row: Row = {
+    instruction: "Translate.",
+    input: "Katze",
+    output: "cat",
+    system: "Be brief.",
+    history: [["Hi", "Hello"]],
+  };
+  assertEquals(formatReader("vqa").read(row, false).examples[0].turns, [
+    { system: "Be brief.", user: "Hi", assistant: "Hello" },
+    { user: "Translate.\nKatze", assistant: "cat" },
+  ]);
+});
+
+Deno.test("a split turn keeps the system messages before it, and turns of weight 0 are left out", () => {
+  const row: Row = {
+    system: "S",
+    messages: [
+      { role: "user", content: "a" },
+      { role: "assistant", content: "b", weight: 0 },
+      { role: "user", content: "c" },
+      { role: "assistant", content: "d" },
+    ],
+  };
+  assertEquals(formatReader("vqa").read(row, true).examples.map(({ turns }) => turns), [
+    [{ system: "S", user: "c", assistant: "d" }],
+  ]);
+});
+
+const unlike: [string, Row, string][] = [
+  ["a prompt that the conversations do not begin with", {
+    prompt: "Other?",
+    chosen: [...question, { role: "assistant", content: "a" }],
+    rejected: [...question, { role: "assistant", content: "b" }],
+  }, "not how chosen and rejected begin"],
+  [
+    "chosen that is an object of something else",
+    { prompt: "?", chosen: { a: 1 }, rejected: "b" },
+    "chosen holds an object with a",
+  ],
+  ["chosen that is NaN", { prompt: "?", chosen: NaN, rejected: "b" }, "no chosen answer"],
+];
+for (const [what, row, reason] of unlike) {
+  Deno.test(`preference skips ${what}`, () => {
+    assertThrows(() => formatReader("preference").read(row, false), RowSkipped, reason);
+  });
+}
