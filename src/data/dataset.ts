@@ -11,6 +11,14 @@ import type { RowSource } from "./sources/row_source.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
 import { splitPositions, type SplitRule } from "./splits/train_test_split.ts";
 
+/** What is said of a data set. */
+export interface DatasetLabels {
+  /** For messages; default: the source's name. */
+  readonly name?: string;
+  /** What a user should know. */
+  readonly notes?: readonly string[];
+}
+
 /** How rows become examples. */
 export interface ExampleRules<E> {
   /** Reads rows of the data set's format. */
@@ -106,16 +114,14 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    * @param source the rows
    * @param rules how they become examples
    * @param fingerprint of the data
-   * @param name for messages
-   * @param notes what a user should know
+   * @param labels name and notes
    * @throws {DataError} if a column is missing, or more than 10 % of the rows cannot be used
    */
   static async open<E extends { readonly images: readonly EncodedImage[] }>(
     source: RowSource,
     rules: ExampleRules<E>,
     fingerprint: string,
-    name: string = source.name,
-    notes: readonly string[] = [],
+    { name = source.name, notes = [] }: DatasetLabels = {},
   ): Promise<Dataset<E>> {
     checkColumns(source, rules, name);
     const total = await source.countRows();

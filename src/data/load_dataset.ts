@@ -134,7 +134,7 @@ async function finish<F extends DatasetFormat>(
   };
   return streaming
     ? new StreamingDataset(rows, rules, identity, name, null, notes)
-    : await Dataset.open(rows, rules, identity, name, notes);
+    : await Dataset.open(rows, rules, identity, { name, notes });
 }
 
 /** Local if there is such a path; else a Hub id if it looks like one. */

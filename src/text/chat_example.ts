@@ -127,8 +127,8 @@ export class ChatExampleBuilder {
   ): PreparedMessages {
     const images = this.#images(grids);
     const placed = messages.reduce((sum, { pictures }) => sum + (pictures?.length ?? 0), 0);
-    if (images.length === 0 || placed !== images.length) {
-      return { messages: this.#clean(messages, images.length), images };
+    if (grids.length === 0 || placed !== grids.length) {
+      return { messages: this.#clean(messages, grids.length), images };
     }
     const { imageMark } = this.#tokenizer.promptFormat;
     let next = 0;
@@ -136,13 +136,19 @@ export class ChatExampleBuilder {
       let text = "", from = 0;
       for (const offset of pictures) {
         text += this.stripTypedTokens(content.slice(from, offset));
-        text += imageMark ?? images[next];
+        text += imageMark ?? this.#oneOfImages(grids, next);
         next++;
         from = Math.min(offset, content.length);
       }
       return { role, content: text + this.stripTypedTokens(content.slice(from)) };
     });
     return { messages: withPictures, images: imageMark === null ? [] : images };
+  }
+
+  /** The text of one of several pictures, numbered as `imageString` numbers them. */
+  #oneOfImages(grids: readonly TileGrid[], index: number): string {
+    const own = this.imageString([grids[index]]);
+    return grids.length > 1 ? `<image: ${index}>${own}` : own;
   }
 
   /**

@@ -93,11 +93,18 @@ export function without(row: Row, used: readonly string[]): Row {
   return Object.fromEntries(Object.entries(row).filter(([name]) => !hidden.has(name)));
 }
 
+/** What a format wants of the columns of a data set. */
+export interface WantedColumns {
+  readonly format: DatasetFormat;
+  /** The columns wanted, in words. */
+  readonly wanted: string;
+  /** The one whose nearest column is named. */
+  readonly key: string;
+}
+
 /** The error for a data set without the columns of a format. */
 export function missingColumns(
-  format: DatasetFormat,
-  wanted: string,
-  key: string,
+  { format, wanted, key }: WantedColumns,
   columns: readonly string[],
   origin: string,
 ): DataError {

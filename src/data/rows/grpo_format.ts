@@ -13,7 +13,8 @@ export const grpo: FormatReader<GrpoExample> = {
   textColumns: ["prompt", ...SYSTEM_COLUMNS],
   checkColumns(columns, origin) {
     if (!columns.includes("prompt")) {
-      throw missingColumns("grpo", "prompt", "prompt", columns, origin);
+      const wanted = { format: "grpo", wanted: "prompt", key: "prompt" } as const;
+      throw missingColumns(wanted, columns, origin);
     }
   },
   read(row) {

@@ -49,15 +49,12 @@ export const preference: FormatReader<PreferenceExample> = {
   ],
   checkColumns(columns, origin) {
     const has = (names: readonly string[]) => names.some((name) => columns.includes(name));
-    const missing = !has(REJECTED)
-      ? "rejected"
-      : has(CHOSEN) || has(CONVERSATIONS)
-      ? null
-      : "chosen";
-    if (missing === null) return;
-    const both = !has(CHOSEN) && !has(CONVERSATIONS) ? "chosen" : missing;
-    const names = both === "chosen" ? CHOSEN.slice(0, 3) : REJECTED.slice(0, 3);
-    throw missingColumns("preference", names.join(", "), both, columns, origin);
+    const hasChosen = has(CHOSEN) || has(CONVERSATIONS);
+    if (hasChosen && has(REJECTED)) return;
+    const key = hasChosen ? "rejected" : "chosen";
+    const names = hasChosen ? REJECTED : CHOSEN;
+    const wanted = { format: "preference", wanted: names.slice(0, 3).join(", "), key } as const;
+    throw missingColumns(wanted, columns, origin);
   },
   read(row) {
     const rejectedColumn = firstFilled(row, REJECTED);

@@ -51,7 +51,12 @@ export const vqa: FormatReader<VqaExample> = {
     const has = (...names: string[]) => names.every((name) => columns.includes(name));
     if (has("texts") || CONVERSATIONS.some((name) => has(name))) return;
     if (PAIRS.some((pair) => has(...pair))) return;
-    throw missingColumns("vqa", "texts, conversations or messages", "texts", columns, origin);
+    const wanted = {
+      format: "vqa",
+      wanted: "texts, conversations or messages",
+      key: "texts",
+    } as const;
+    throw missingColumns(wanted, columns, origin);
   },
   read(row, splitTurns) {
     const { turns, used, places } = readVqaTurns(row);

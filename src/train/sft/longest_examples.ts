@@ -10,7 +10,6 @@ import { datasetFromRows } from "../../data/load_dataset.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
-import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { ImageDecodeError, readImageHeader } from "../../image/image_header.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
 import { packRows, type Sequence } from "../../model/branches.ts";
