@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cleanText } from "../src/clean_text.ts";
 import { ConfigError } from "../src/config/config_error.ts";
 import { nearestName } from "../src/config/nearest.ts";
 import { describeOptions } from "./arguments.ts";
@@ -115,15 +116,17 @@ async function runWithInterrupts(command: Command, args: readonly string[]): Pro
 
 function report(error: unknown, command: string, verbose: boolean): number {
   if (error instanceof UsageError) {
-    console.error(`${command}: ${error.message}\ndeno task ${command} --help shows the options`);
+    console.error(
+      `${command}: ${cleanText(error.message)}\ndeno task ${command} --help shows the options`,
+    );
     return WRONG_USE;
   }
   if (error instanceof ConfigError) {
-    console.error(error.message);
+    console.error(cleanText(error.message));
     return WRONG_USE;
   }
   const failure = error instanceof Error ? error : new Error(String(error));
-  let told = `${command} failed: ${failure.message}`;
+  let told = `${command} failed: ${cleanText(failure.message)}`;
   console.error(told);
   if (failure instanceof Deno.errors.NotCapable) {
     console.error("deno task gives each command its permissions; by hand, -A gives all");
@@ -131,7 +134,7 @@ function report(error: unknown, command: string, verbose: boolean): number {
   for (let cause = failure.cause; cause instanceof Error; cause = cause.cause) {
     if (told.includes(cause.message)) continue; // many messages end in what caused them
     told += `\n${cause.message}`;
-    console.error(`  because: ${cause.message}`);
+    console.error(`  because: ${cleanText(cause.message)}`);
   }
   if (verbose) console.error(failure.stack);
   else console.error("--verbose shows where it came from");

@@ -6,6 +6,7 @@
 import { builtinUrl } from "../src/rewards/graph/builtin_module.ts";
 import { RewardModuleError } from "../src/rewards/graph/module_graph.ts";
 import { type CallOutcome, SandboxedModule } from "../src/rewards/host/sandboxed_module.ts";
+import { cleanLine } from "../src/clean_text.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths } from "./named_paths.ts";
@@ -110,7 +111,7 @@ export function parseRewardArguments(args: readonly string[]): RewardOptions {
 
 /** Runs a module's functions on the rows. */
 async function report(asked: RewardOptions, rows: SampleRow[]): Promise<Report> {
-  const result: Report = { functions: {}, refused: [] };
+  const result: Report = { functions: Object.create(null), refused: [] };
   const started = performance.now();
   const remote = /^(https?|jsr|npm):/.test(asked.module);
   await using module = await SandboxedModule.start(asked.module, {
@@ -156,7 +157,7 @@ async function report(asked: RewardOptions, rows: SampleRow[]): Promise<Report> 
 }
 
 function tell(printed: string[], name: string): void {
-  for (const line of printed) console.error(`[reward ${name}] ${line}`);
+  for (const line of printed) console.error(`[reward ${cleanLine(name, 80)}] ${line}`);
 }
 
 function table({ functions }: Report, rows: SampleRow[], action: RewardOptions["action"]): void {

@@ -59,10 +59,10 @@ export async function rewardRows(path: string | undefined): Promise<SampleRow[]>
 export function rowsToContext(rows: readonly SampleRow[]): Record<string, unknown> {
   const known = ["prompt", "completion", "completion_ids", "trainer_state"];
   const names = new Set(rows.flatMap((row) => Object.keys(row)));
-  const context: Record<string, unknown> = {};
-  for (const name of names) {
-    if (!known.includes(name)) context[name] = rows.map((row) => row[name] ?? null);
-  }
+  const cells = (name: string) => rows.map((row) => Object.hasOwn(row, name) ? row[name] : null);
+  const context: Record<string, unknown> = Object.fromEntries(
+    [...names].filter((name) => !known.includes(name)).map((name) => [name, cells(name)]),
+  );
   return {
     ...context,
     prompts: rows.map(({ prompt }) => prompt),

@@ -63,7 +63,14 @@ interface Asked extends TextPrompt {
 function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
   const names = new Set(rows.flatMap(({ example }) => Object.keys(example.columns)));
   return Object.fromEntries(
-    [...names].map((name) => [name, rows.map(({ example }) => example.columns[name] ?? null)]),
+    [...names].map((
+      name,
+    ) => [
+      name,
+      rows.map(({ example }) =>
+        Object.hasOwn(example.columns, name) ? example.columns[name] : null
+      ),
+    ]),
   );
 }
 

@@ -214,6 +214,16 @@ export class Reporter {
   }
 
   /**
+   * A line of a reward module, which names the module. It is shown as the module's, in a list of its
+   * own: it cannot pass for a warning of the trainer, nor take the place of one.
+   */
+  onModuleLine(text: string): void {
+    const { moduleLines } = this.#report.contents;
+    if (moduleLines.length < MAX_WARNINGS) moduleLines.push(text);
+    this.#print(printable(text));
+  }
+
+  /**
    * Reports rows that could not be used; called with all of them so far.
    *
    * @param rows place and reason of each

@@ -1,12 +1,21 @@
 /** Scores batches with reward functions. Each module runs in sandboxed processes of its own. */
+import { cleanLine, cleanText } from "../clean_text.ts";
 import { RewardModuleError } from "./graph/module_graph.ts";
 import { type CallOutcome, encodeArguments, SandboxedModule } from "./host/sandboxed_module.ts";
+import { ModuleLog } from "./host/printed_text.ts";
 import type { FunctionScores, RewardBatch, RewardModuleSpec, RewardResult } from "./types.ts";
 
 /** Options of {@linkcode RewardSandbox.start}. */
 export interface RewardSandboxOptions {
   /** Base folder of relative module paths (default: the working directory). */
   base?: string;
+  /**
+   * Weights of functions by their metric name, before those of their modules. A name that two of the
+   * user's modules export counts for both.
+   */
+  weights?: ReadonlyMap<string, number>;
+  /** Time limits of functions by their metric name, in milliseconds; as `weights`. */
+  timeouts?: ReadonlyMap<string, number>;
   /** Failed calls of one function in a row that make {@linkcode RewardSandbox.score} throw (default 5; 0: never). */
   maxFailuresInARow?: number;
   /** Receives what modules print and their refused attempts, in cleaned lines (default: stderr). */
@@ -22,7 +31,7 @@ export class RewardFailureError extends Error {
   readonly result: RewardResult;
 
   constructor(message: string, functionName: string, result: RewardResult) {
-    super(message);
+    super(cleanText(message));
     this.functionName = functionName;
     this.result = result;
   }
@@ -31,6 +40,8 @@ export class RewardFailureError extends Error {
 /** A function of a started sandbox. */
 interface Entry {
   name: string;
+  /** One of this library's own rewards. */
+  builtin: boolean;
   exported: string;
   module: SandboxedModule;
   weight: number;
@@ -46,9 +57,12 @@ export class RewardSandbox implements AsyncDisposable {
   readonly functions: readonly string[];
   /** Weight of each function. */
   readonly weights: readonly number[];
+  /** Whether each function is one of this library's own. */
+  readonly builtin: readonly boolean[];
   #entries: Entry[];
   #modules: SandboxedModule[];
   #options: RewardSandboxOptions;
+  #logs = new Map<SandboxedModule, ModuleLog>();
 
   private constructor(
     entries: Entry[],
@@ -60,6 +74,7 @@ export class RewardSandbox implements AsyncDisposable {
     this.#options = options;
     this.functions = entries.map(({ name }) => name);
     this.weights = entries.map(({ weight }) => weight);
+    this.builtin = entries.map(({ builtin }) => builtin);
   }
 
   /**
@@ -93,9 +108,14 @@ export class RewardSandbox implements AsyncDisposable {
       for (const one of started) if (one.status === "rejected") throw one.reason;
       const entries = specs.flatMap((spec, i) => entriesOf(spec, modules[i]));
       nameApart(entries);
+      for (const entry of entries) {
+        entry.weight = settingOf(entry, entries, options.weights) ?? entry.weight;
+        entry.timeoutMs = settingOf(entry, entries, options.timeouts) ?? entry.timeoutMs;
+      }
       const sandbox = new RewardSandbox(entries, modules, options);
       for (const module of modules) {
-        sandbox.#tell(module.specifier, module.loading.printed, module.loading.refused);
+        const { printed, refused } = module.loading;
+        sandbox.#logOf(module).tell(module.specifier, printed, refused);
       }
       return sandbox;
     } catch (error) {
@@ -125,7 +145,7 @@ export class RewardSandbox implements AsyncDisposable {
       const { name, inARow } = this.#entries[broken];
       throw new RewardFailureError(
         `Reward function ${name} failed ${inARow} times in a row, the last time: ${
-          outcomes[broken].error
+          outcomes[broken].error ?? "its process ended before the call"
         }; try it alone with \`reward check\``,
         name,
         result,
@@ -160,8 +180,10 @@ export class RewardSandbox implements AsyncDisposable {
       metrics[`rewards/${entry.name}/failed`] = entry.failed;
       metrics[`rewards/${entry.name}/timeouts`] = entry.timeouts;
       metrics[`rewards/${entry.name}/ms`] = ms;
-      this.#tell(entry.name, printed, refused);
-      if (error !== null) this.#log(`reward ${entry.name} failed: ${error}`);
+      const log = this.#logOf(entry.module);
+      log.tell(entry.name, printed, refused);
+      // The reason may be the module's own text: it counts towards the module's budget.
+      if (error !== null) log.tell(entry.name, [], [`failed: ${error}`]);
       const { name } = entry;
       return {
         name,
@@ -179,17 +201,17 @@ export class RewardSandbox implements AsyncDisposable {
     return { functions, rewards, total, metrics };
   }
 
-  #tell(name: string, printed: string[], refused: string[]): void {
-    for (const line of printed) this.#log(`[reward ${name}] ${line}`);
-    for (const line of refused) this.#log(`reward ${name} ${line}`);
-  }
-
-  #log(line: string): void {
-    (this.#options.log ?? console.error)(line);
+  #logOf(module: SandboxedModule): ModuleLog {
+    let log = this.#logs.get(module);
+    if (log === undefined) {
+      log = new ModuleLog(this.#options.log ?? console.error);
+      this.#logs.set(module, log);
+    }
+    return log;
   }
 }
 
-/** Sum of weight times score over the scores that are not null; null if all are null. */
+/** Sum of weight times score over the scores that are not null; null if none or not finite. */
 export function weightedSum(
   scores: readonly (number | null)[],
   weights: readonly number[],
@@ -201,7 +223,7 @@ export function weightedSum(
     sum += score * weights[i];
     any = true;
   });
-  return any ? sum : null;
+  return any && Number.isFinite(sum) ? sum : null;
 }
 
 function entriesOf(spec: RewardModuleSpec, module: SandboxedModule): Entry[] {
@@ -218,23 +240,54 @@ function entriesOf(spec: RewardModuleSpec, module: SandboxedModule): Entry[] {
   }
   return wanted.map((exported) => ({
     name: exported,
+    builtin: spec.module.startsWith("builtin:"),
     exported,
     module,
-    weight: spec.weights?.[exported] ?? spec.weight ?? 1,
-    timeoutMs: spec.timeouts?.[exported],
+    weight: ownNumber(spec.weights, exported) ?? spec.weight ?? 1,
+    timeoutMs: ownNumber(spec.timeouts, exported),
     failed: 0,
     timeouts: 0,
     inARow: 0,
   }));
 }
 
-/** Puts the module's name before functions of equal names, so that each has its own metric. */
+/** A number that a record states for a name that a module chose: `toString` is not inherited. */
+function ownNumber(record: Record<string, number> | undefined, name: string): number | undefined {
+  const value = record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
+  if (value !== undefined && !Number.isFinite(value)) {
+    throw new TypeError(`Cannot use ${value} for the reward function ${name}: want a number`);
+  }
+  return value;
+}
+
+function settingOf(
+  entry: Entry,
+  entries: readonly Entry[],
+  settings: ReadonlyMap<string, number> | undefined,
+): number | undefined {
+  const own = settings?.get(entry.name);
+  if (own !== undefined || entries.some(({ name }) => name === entry.exported)) return own;
+  return settings?.get(entry.exported);
+}
+
+/** Names that the trainer itself gives to rewards. */
+const RESERVED_NAMES: readonly string[] = ["soft_overlong_punishment"];
+
+/**
+ * Puts the module's name before functions of equal names, so that each has its own metric. Names of
+ * the trainer and of built-in rewards stay theirs.
+ */
 function nameApart(entries: Entry[]): void {
   const counts = new Map<string, number>();
-  for (const { name } of entries) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const taken = new Set<string>();
+  const builtin = new Set(entries.filter((entry) => entry.builtin).map(({ name }) => name));
+  for (const { name, ...entry } of entries) {
+    if (entry.builtin || !builtin.has(name)) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  const taken = new Set<string>(RESERVED_NAMES);
   for (const entry of entries) {
-    if (counts.get(entry.name)! > 1) {
+    const theirs = RESERVED_NAMES.includes(entry.name) ||
+      (!entry.builtin && builtin.has(entry.name));
+    if (theirs || counts.get(entry.name)! > 1) {
       const stem = /([^/\\]+?)(\.\w+)?$/.exec(entry.module.specifier)?.[1] ?? "module";
       entry.name = `${stem.replaceAll(/[^\w.-]/g, "_")}.${entry.name}`;
     }
@@ -245,18 +298,21 @@ function nameApart(entries: Entry[]): void {
 
 function contextOf(batch: RewardBatch): Record<string, unknown> {
   const rows = batch.completions.length;
-  const context: Record<string, unknown> = {};
-  const columns: Record<string, ArrayLike<unknown>> = {
-    ...batch.columns,
-    prompts: batch.prompts,
-    completions: batch.completions,
-    completion_ids: (batch.completion_ids ?? []).map((ids) => Array.from(ids)),
-  };
-  for (const [name, column] of Object.entries(columns)) {
+  // Names of columns come from the data: this object inherits nothing.
+  const context: Record<string, unknown> = Object.create(null);
+  const columns = new Map<string, ArrayLike<unknown>>([
+    ...Object.entries(batch.columns ?? {}),
+    ["prompts", batch.prompts],
+    ["completions", batch.completions],
+    ["completion_ids", (batch.completion_ids ?? []).map((ids) => Array.from(ids))],
+  ]);
+  for (const [name, column] of columns) {
     const optional = name === "completion_ids" && batch.completion_ids === undefined;
     if (column.length !== rows && !optional) {
       throw new TypeError(
-        `Cannot score: column ${name} has ${column.length} rows, completions have ${rows}`,
+        `Cannot score: column ${
+          cleanLine(name, 80)
+        } has ${column.length} rows, completions have ${rows}`,
       );
     }
     context[name] = column;

@@ -1,4 +1,7 @@
 /** Sandboxed functions that return plain data and not only scores, for preprocessing. */
+import { cleanText } from "../clean_text.ts";
+import { RunAllowance } from "./host/answer_limits.ts";
+import { ModuleLog } from "./host/printed_text.ts";
 import { SandboxedModule } from "./host/sandboxed_module.ts";
 import type { SandboxGrants } from "./types.ts";
 
@@ -12,7 +15,7 @@ export class SandboxCallError extends Error {
 
   /** A failed call with the refused attempts. */
   constructor(message: string, timedOut: boolean, refused: string[]) {
-    super(message);
+    super(cleanText(message));
     this.timedOut = timedOut;
     this.refused = refused;
   }
@@ -28,14 +31,15 @@ export class SandboxedFunctions implements AsyncDisposable {
   /** `sha256-…` over the module's whole graph: equal bytes give equal functions. */
   readonly integrity: string;
   #module: SandboxedModule;
-  #log: (line: string) => void;
+  #log: ModuleLog;
+  readonly #allowance = new RunAllowance();
 
   private constructor(module: SandboxedModule, log: (line: string) => void) {
     this.#module = module;
-    this.#log = log;
+    this.#log = new ModuleLog(log, "module");
     this.names = module.names;
     this.integrity = module.integrity;
-    this.#tell(module.specifier, module.loading.printed, module.loading.refused);
+    this.#log.tell(module.specifier, module.loading.printed, module.loading.refused);
   }
 
   /**
@@ -65,10 +69,11 @@ export class SandboxedFunctions implements AsyncDisposable {
     args: unknown[],
     options: { timeoutMs?: number } = {},
   ): Promise<unknown> {
-    const { value, error, timedOut, printed, refused } = await this.#module.call(name, args, {
-      timeoutMs: options.timeoutMs,
-    });
-    this.#tell(name, printed, refused);
+    const outcome = await this.#module.call(name, args, { timeoutMs: options.timeoutMs });
+    const { value, timedOut, printed, refused } = outcome;
+    const error = outcome.error ??
+      this.#allowance.add(outcome.argumentBytes, outcome.answerBytes);
+    this.#log.tell(name, printed, refused);
     if (error !== null) {
       throw new SandboxCallError(
         `${name} of ${this.#module.specifier} failed: ${error}`,
@@ -89,10 +94,5 @@ export class SandboxedFunctions implements AsyncDisposable {
   /** As {@linkcode close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  #tell(name: string, printed: string[], refused: string[]): void {
-    for (const line of printed) this.#log(`[${name}] ${line}`);
-    for (const line of refused) this.#log(`${name} ${line}`);
   }
 }

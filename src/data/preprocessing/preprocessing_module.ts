@@ -17,12 +17,15 @@ import {
   type Row,
 } from "../rows/row.ts";
 import { TRANSFORM_BATCH_ROWS } from "../rows/row_transform.ts";
+import { ModuleRowFolder } from "./module_row_folder.ts";
 import { BUILTIN_PREFIX, BUILTIN_PREPROCESSING } from "./builtin_transforms.ts";
 
 /** Functions with this prefix get columns of many rows and may return another number of rows. */
 const BATCH_PREFIX = "batch_";
 /** A batch is cut short above so many bytes of pictures. */
 const BATCH_BYTES = 64 * 2 ** 20;
+/** Rows that a module may make of one row, and further ones for a small data set. */
+const ROWS_PER_ROW = 64, MORE_ROWS = 1000;
 /** A batch of 1,000 rows is more work than a batch of completions. */
 const DEFAULT_GRANTS: SandboxGrants = { timeoutMs: 60_000, memoryMb: 1024 };
 
@@ -94,7 +97,26 @@ export class PreprocessingModule implements AsyncDisposable {
    * @throws {DataError} if a function fails or does not return a row
    */
   async *apply(rows: AsyncIterable<PlacedRow>): AsyncGenerator<PlacedRow> {
-    for await (const batch of batches(rows)) yield* await this.#applyFrom(0, batch);
+    let rowsIn = 0, rowsOut = 0;
+    for await (const batch of batches(rows)) {
+      const made = await this.#applyFrom(
+        0,
+        batch.map((placed) => ({ ...placed, folder: ModuleRowFolder.of(placed) })),
+      );
+      rowsIn += batch.length;
+      rowsOut += made.length;
+      this.#refuseGrowth(batch[0].place, rowsIn, rowsOut);
+      yield* made;
+    }
+  }
+
+  /** A module cannot fill the trainer with rows. */
+  #refuseGrowth(place: string, rowsIn: number, rowsOut: number): void {
+    const most = MORE_ROWS + ROWS_PER_ROW * rowsIn;
+    if (rowsOut <= most) return;
+    throw new DataError(
+      `Cannot preprocess ${place}: ${this.specifier} made ${rowsOut} rows of ${rowsIn}: want ${most} at most`,
+    );
   }
 
   async #applyFrom(first: number, batch: PlacedRow[]): Promise<PlacedRow[]> {
@@ -154,11 +176,13 @@ export class PreprocessingModule implements AsyncDisposable {
     const lengths = new Set(lists.map(([, list]) => list.length));
     if (lengths.size > 1) throw wrong(`lists of ${[...lengths].join(" and ")} rows`);
     const count = lists[0]?.[1].length ?? 0;
+    this.#refuseGrowth(place, rows.length, count);
     const same = count === rows.length;
+    const folder = same ? null : ModuleRowFolder.ofAll(rows);
     return Array.from({ length: count }, (_, i): PlacedRow => {
       const row: Row = Object.fromEntries(lists.map(([column, list]) => [column, list[i]]));
       if (same) return { ...rows[i], row: { ...rows[i].row, ...row } };
-      return { row, place: `${rows[0].place}, ${name} row ${i}`, folder: rows[0].folder };
+      return { row, place: `${rows[0].place}, ${name} row ${i}`, folder: folder! };
     });
   }
 

@@ -32,9 +32,10 @@ export interface DataFolder {
   /**
    * The bytes of a file named in a row.
    *
+   * @param options `belowOnly`: only files whose real path lies below the data file's folder
    * @throws {RowSkipped} if there is no such file or the path may not be read
    */
-  read(path: string): Promise<Uint8Array>;
+  read(path: string, options?: { readonly belowOnly?: boolean }): Promise<Uint8Array>;
 }
 
 /** Whether a cell is an object of further cells. */

@@ -5,6 +5,7 @@ import { openSnapshot, type RepoSnapshot } from "../../hub/download_snapshot.ts"
 import type { HubClient } from "../../hub/hub_client.ts";
 import { HubError } from "../../hub/hub_error.ts";
 import { DataError, RowSkipped } from "../data_error.ts";
+import { readPicture } from "./local_file.ts";
 import type { DataFiles } from "./open_source.ts";
 import type { DataFolder } from "../rows/row.ts";
 import { DATA_EXTENSIONS, isDataFile, splitsOfFiles } from "../splits/split_files.ts";
@@ -117,8 +118,9 @@ function dataFiles(
           throw new RowSkipped(`image file ${path} is outside the data set ${id}`);
         }
         try {
-          return await Deno.readFile(
+          return await readPicture(
             await downloadFile({ ...at, path: inside, client: read.client }),
+            path,
           );
         } catch (error) {
           if (!(error instanceof HubError) || error.kind !== "not found") throw error;

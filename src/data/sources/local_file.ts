@@ -1,4 +1,4 @@
-import { dirname, isAbsolute, resolve } from "node:path";
+import { dirname, isAbsolute, relative, resolve } from "node:path";
 import { DataError, RowSkipped } from "../data_error.ts";
 import type { DataFolder } from "../rows/row.ts";
 
@@ -52,6 +52,28 @@ function fileError(path: string, error: unknown): DataError {
   return new DataError(`Cannot read ${path}: ${reason}`, { cause: error });
 }
 
+/** The largest picture that is read, in bytes. */
+const MAX_PICTURE_BYTES = 256 * 2 ** 20;
+
+/**
+ * The bytes of a picture's file. A device or a pipe has no end, and may never answer.
+ *
+ * @param name how the row names it
+ * @throws {RowSkipped} if it is not a regular file, or too large
+ */
+export async function readPicture(path: string, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { isFile, size } = await Deno.stat(path);
+  if (!isFile) throw new RowSkipped(`image file ${name}: it is not a regular file`);
+  if (size > MAX_PICTURE_BYTES) {
+    throw new RowSkipped(`image file ${name}: it has ${size} bytes, over ${MAX_PICTURE_BYTES}`);
+  }
+  const bytes = await readFileRange(path, 0, size + 1);
+  if (bytes.length !== size) {
+    throw new RowSkipped(`image file ${name}: it changed while it was read`);
+  }
+  return bytes;
+}
+
 /** The files beside a local data file: relative paths start at its folder, absolute ones are taken. */
 export function localFolder(dataFile: string): DataFolder {
   return folderAt(dirname(resolve(dataFile)));
@@ -61,11 +83,20 @@ export function localFolder(dataFile: string): DataFolder {
 export function folderAt(root: string): DataFolder {
   const folder = resolve(root);
   return {
-    async read(path: string): Promise<Uint8Array> {
+    async read(path: string, options: { belowOnly?: boolean } = {}): Promise<Uint8Array> {
       const full = isAbsolute(path) ? path : resolve(folder, path);
       try {
-        return await Deno.readFile(full);
+        const real = await Deno.realPath(full);
+        const inside = relative(await Deno.realPath(folder), real);
+        if (options.belowOnly && (isAbsolute(inside) || inside.split(/[\\/]/)[0] === "..")) {
+          throw new RowSkipped(
+            `image file ${path}: the preprocessing module named it, the row did not, and it is not ` +
+              `below ${folder}`,
+          );
+        }
+        return await readPicture(real, path);
       } catch (error) {
+        if (error instanceof RowSkipped) throw error;
         const reason = error instanceof Deno.errors.NotFound
           ? "there is no such file"
           : error instanceof Error

@@ -98,9 +98,8 @@ export async function transformRowwise(
 
 /** Rows of a batch as columns: an object of lists of the same length. */
 export function toColumns(rows: readonly Row[]): Record<string, Row[string][]> {
-  const columns: Record<string, Row[string][]> = {};
-  for (const name of new Set(rows.flatMap((row) => Object.keys(row)))) {
-    columns[name] = rows.map((row) => row[name] ?? null);
-  }
-  return columns;
+  const names = new Set(rows.flatMap((row) => Object.keys(row)));
+  // A name such as `constructor` must not find what objects inherit.
+  const cells = (name: string) => rows.map((row) => Object.hasOwn(row, name) ? row[name] : null);
+  return Object.fromEntries([...names].map((name) => [name, cells(name)]));
 }

@@ -54,6 +54,7 @@ export class ReportFile {
       tables: [],
       skipped: { count: 0, total: 0, rows: [] },
       warnings: [],
+      moduleLines: [],
       next: [],
     };
   }

@@ -103,6 +103,8 @@ export interface ReportContents {
   skipped: { count: number; total: number; rows: readonly SkippedRow[] };
   /** Warnings, with the step at which each first came and how often. */
   warnings: { step: number; text: string; count: number }[];
+  /** What reward modules printed and were refused. */
+  moduleLines: string[];
   /** What to run next. */
   next: readonly NextCommand[];
 }

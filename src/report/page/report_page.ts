@@ -14,6 +14,7 @@ import {
   renderFacts,
   renderHeader,
   renderLastValues,
+  renderModuleLines,
   renderNext,
   renderSkipped,
   renderTables,
@@ -61,6 +62,7 @@ ${library.licence.replaceAll("--", "––").trim()}
 ${renderHeader(contents)}
 <main>
 ${renderWarnings(contents)}
+${renderModuleLines(contents)}
 ${renderTables(contents)}
 ${renderCharts(charts, contents.status === "running", points)}
 ${renderSamples(contents)}

@@ -117,6 +117,14 @@ export function renderWarnings({ warnings }: ReportContents): string {
   }</section>`;
 }
 
+/** What reward modules printed and were refused, apart from the warnings of the trainer. */
+export function renderModuleLines({ moduleLines }: ReportContents): string {
+  if (moduleLines.length === 0) return "";
+  return `<section aria-labelledby="modules"><h2 id="modules">From reward modules</h2><pre>${
+    moduleLines.map(escapeHtml).join("\n")
+  }</pre></section>`;
+}
+
 /** Tables of results, as before and after. */
 export function renderTables({ tables }: ReportContents): string {
   if (tables.length === 0) return "";

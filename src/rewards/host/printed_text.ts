@@ -22,31 +22,33 @@ const REFUSED_LINES = 50;
  */
 export class ModuleLog {
   readonly #write: (line: string) => void;
+  readonly #kind: string;
   #printed = 0;
   #refused = new Set<string>();
 
-  /** `write` gets each line. */
-  constructor(write: (line: string) => void) {
+  /** `write` gets each line; `kind` says what speaks: a reward, or another module. */
+  constructor(write: (line: string) => void, kind = "reward") {
     this.#write = write;
+    this.#kind = kind;
   }
 
   /** Shows lines under the name of a function or module. */
   tell(name: string, printed: readonly string[], refused: readonly string[]): void {
-    const label = cleanLine(name, 80);
+    const label = `${this.#kind} ${cleanLine(name, 80)}`;
     for (const line of printed) {
       if (this.#printed >= PRINTED_LINES) break;
-      this.#write(`[reward ${label}] ${cleanLine(line)}`);
+      this.#write(`[${label}] ${cleanLine(line)}`);
       if (++this.#printed === PRINTED_LINES) {
-        this.#write(`[reward ${label}] … its further output is not shown`);
+        this.#write(`[${label}] … its further output is not shown`);
       }
     }
     for (const line of refused) {
-      const shown = `reward ${label} ${cleanLine(line)}`;
+      const shown = `${label} ${cleanLine(line)}`;
       if (this.#refused.has(shown) || this.#refused.size >= REFUSED_LINES) continue;
       this.#refused.add(shown);
       this.#write(shown);
       if (this.#refused.size === REFUSED_LINES) {
-        this.#write(`reward ${label}: its further refusals are not shown`);
+        this.#write(`${label}: its further refusals are not shown`);
       }
     }
   }

@@ -18,8 +18,8 @@ import type { EvaluationOutcome } from "../loop/training_method.ts";
 
 /** Questions that the report shows. */
 const SAMPLES = 8;
-/** A score of 1 by such a function means that an answer is right. */
-const SAYS_RIGHT = /accuracy|exact_match|correct/i;
+/** A score of 1 by such a built-in function means that an answer is right. */
+const SAYS_RIGHT = /accuracy|exact_?match/i;
 
 /** The metrics of a training step that an evaluation has too. */
 const EVALUATED = /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$/;
@@ -104,7 +104,8 @@ export class GRPOEvaluator {
   #sample({ prompt, completion, rewards }: Answered): EvaluationSample {
     const { columns, images, prompt: messages } = prompt.example;
     const expected = columns.answer ?? columns.solution ?? null;
-    const judge = this.parts.scorer.names.findIndex((name) => SAYS_RIGHT.test(name));
+    const { names, builtin } = this.parts.scorer;
+    const judge = names.findIndex((name, i) => builtin?.[i] === true && SAYS_RIGHT.test(name));
     return {
       pictures: images.map(({ bytes }) => bytes),
       question: messages.at(-1)?.content ?? "",

@@ -49,7 +49,7 @@ async function setUpGRPO(
   const { dataset, grpo, save } = config;
   const data = await prepareData(config, "grpo", signal);
   const groups = grpoGroups(prepared, config);
-  const scorer = await CompletionScorer.start(config, (line) => reporter.onWarning(line));
+  const scorer = await CompletionScorer.start(config, (line) => reporter.onModuleLine(line));
   try {
     signal?.throwIfAborted();
     const { method, dispose } = grpoMethod(config, {

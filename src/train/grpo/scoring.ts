@@ -27,6 +27,8 @@ export interface Scored {
 export interface Scorer {
   /** Metric names of the functions. */
   readonly names: readonly string[];
+  /** Whether each is one of this library's own. Only those judge answers in samples. */
+  readonly builtin?: readonly boolean[];
   /** One a function. */
   readonly weights: readonly number[];
   /**
@@ -45,18 +47,16 @@ export interface Scorer {
 
 /** The settings and permissions of each reward module in a config. */
 export function rewardModuleSpecs(config: ResolvedConfig): RewardModuleSpec[] {
+  const { weights, timeouts } = functionSettings(config);
   return config.dataset.reward_functions_fn.map((module) => {
     const options = rewardOptions(config, module);
-    // Entries that name no module are those of single functions.
-    const functions = Object.entries(config.rewards)
-      .filter(([name]) => !config.dataset.reward_functions_fn.includes(name));
-    const weights = functions.filter(([, own]) => own.weight !== undefined);
-    const timeouts = functions.filter(([, own]) => own.timeout_ms !== undefined);
     return {
       module,
       weight: options.weight,
-      weights: Object.fromEntries(weights.map(([name, own]) => [name, own.weight!])),
-      timeouts: Object.fromEntries(timeouts.map(([name, own]) => [name, own.timeout_ms!])),
+      // Those of other modules are resolved by metric name: a foreign `accuracy` gets a name of its own.
+      ...(module.startsWith("builtin:")
+        ? { weights: Object.fromEntries(weights), timeouts: Object.fromEntries(timeouts) }
+        : {}),
       timeoutMs: options.timeout_ms,
       memoryMb: options.memory_mb,
       allowNet: options.allow_net,
@@ -68,13 +68,28 @@ export function rewardModuleSpecs(config: ResolvedConfig): RewardModuleSpec[] {
   });
 }
 
+/** Weights and time limits of single functions: the entries of `rewards` that name no module. */
+function functionSettings(
+  config: ResolvedConfig,
+): { weights: Map<string, number>; timeouts: Map<string, number> } {
+  const weights = new Map<string, number>(), timeouts = new Map<string, number>();
+  for (const [name, own] of Object.entries(config.rewards)) {
+    if (config.dataset.reward_functions_fn.includes(name)) continue;
+    if (own.weight !== undefined) weights.set(name, own.weight);
+    if (own.timeout_ms !== undefined) timeouts.set(name, own.timeout_ms);
+  }
+  return { weights, timeouts };
+}
+
 /** Every column that any of the examples has, null if one lacks it. */
 function columnsOf(prompts: readonly GRPOPrompt[]): Record<string, Cell[]> {
   const names = new Set(prompts.flatMap(({ example }) => Object.keys(example.columns)));
   const alias = names.has("answer") ? undefined : ANSWER_ALIASES.find((name) => names.has(name));
   return Object.fromEntries([...names].map((name) => [
     name === alias ? "answer" : name,
-    prompts.map(({ example }) => example.columns[name] ?? null),
+    prompts.map(({ example }) =>
+      Object.hasOwn(example.columns, name) ? example.columns[name] : null
+    ),
   ]));
 }
 
@@ -97,7 +112,10 @@ export class CompletionScorer implements Scorer, AsyncDisposable {
     config: ResolvedConfig,
     log?: (line: string) => void,
   ): Promise<CompletionScorer> {
-    const sandbox = await RewardSandbox.start(rewardModuleSpecs(config), { log });
+    const sandbox = await RewardSandbox.start(rewardModuleSpecs(config), {
+      log,
+      ...functionSettings(config),
+    });
     const weights = config.grpo.reward_weights ?? sandbox.weights;
     if (weights.length !== sandbox.functions.length) {
       await sandbox.close();
@@ -111,6 +129,10 @@ export class CompletionScorer implements Scorer, AsyncDisposable {
 
   get names(): readonly string[] {
     return this.sandbox.functions;
+  }
+
+  get builtin(): readonly boolean[] {
+    return this.sandbox.builtin;
   }
 
   async score(

@@ -74,7 +74,10 @@ export class GRPOTrainer extends LibraryTrainer {
       prepared,
       setUp: async (reporter) => {
         const groups = grpoGroups(prepared, config);
-        const scorer = await CompletionScorer.start(config, (line) => reporter()?.onWarning(line));
+        const scorer = await CompletionScorer.start(
+          config,
+          (line) => reporter()?.onModuleLine(line),
+        );
         const { method, dispose } = grpoMethod(config, {
           prepared,
           train,
