@@ -20,6 +20,7 @@ import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { printable } from "./terminal/terminal_text.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
 import { wandbNotice } from "./terminal/wandb_notice.ts";
+import { RunWatch } from "./watch/run_watch.ts";
 
 /** What is known of a run when it starts. */
 export interface RunInfo {
@@ -57,6 +58,7 @@ export class Reporter {
   readonly #throughput = new ThroughputMeter();
   readonly #memory = new PeakMemory();
   readonly #rewardWatch = new RewardWatch();
+  #runWatch = new RunWatch(0);
   readonly #report: ReportFile;
   #progress: Progress | null = null;
   #metrics: MetricsWriter | null = null;
@@ -91,7 +93,11 @@ export class Reporter {
     this.#step = info.resumedFromStep ?? 0;
     await this.#directory.writeConfig(info.configYaml);
     this.#metrics = new MetricsWriter(this.#directory.metricsPath, info.resumedFromStep);
-    for (const record of this.#metrics.earlier) this.#report.add({ ...record });
+    this.#runWatch = new RunWatch(info.totalSteps);
+    for (const record of this.#metrics.earlier) {
+      this.#report.add({ ...record });
+      this.#runWatch.observe({ ...record });
+    }
     if (info.tensorBoard !== false) {
       const path = this.#directory.tensorBoardPath;
       this.#tensorBoard = new TensorBoardWriter(path, info.resumedFromStep);
@@ -156,11 +162,13 @@ export class Reporter {
     this.#step = record.step;
     if (typeof record.loss === "number") this.#loss = record.loss;
     if (typeof record.learning_rate === "number") this.#learningRate = record.learning_rate;
-    this.#write(full);
+    const concerns = this.#runWatch.observe(full);
+    this.#write(this.#withConcerns(full));
     if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
     this.#progress?.log(this.#state());
     this.#printCompletions();
     for (const warning of this.#rewardWatch.observe(full)) this.onWarning(warning);
+    for (const { text } of concerns) this.onWarning(text);
     await this.#writeReport(false);
     return full;
   }
@@ -176,11 +184,13 @@ export class Reporter {
     record: MetricsRecord,
     samples: readonly EvaluationSample[] = [],
   ): Promise<void> {
-    this.#write(record);
+    const concerns = this.#runWatch.observe(record, samples);
+    this.#write(this.#withConcerns(record));
     const words = numericMetrics(record)
       .filter(([name]) => /^eval_(?!.*(runtime|per_second))/.test(name))
       .map(([name, value]) => `${name} ${formatNumber(value)}`);
     this.#print(`step ${record.step}: ${words.join("  ")}`);
+    for (const { text } of concerns) this.onWarning(text);
     if (samples.length > 0) {
       this.#lastSamples = samples;
       await this.#report.showSamples(record.step, samples);
@@ -256,8 +266,9 @@ export class Reporter {
    *
    * @throws {RunFileError} if the last of it cannot be written
    */
-  async onEnd(summary: RunSummary): Promise<void> {
+  async onEnd(ended: RunSummary): Promise<void> {
     const { contents } = this.#report;
+    const summary = this.#withDoubts(ended);
     contents.status = summary.status;
     contents.message = summary.message ?? null;
     contents.tables = summary.tables ?? [];
@@ -293,6 +304,29 @@ export class Reporter {
       }
     }
     if (failure !== null) throw failure.error;
+  }
+
+  /** A record of metrics.jsonl names what is wrong at that step. */
+  #withConcerns(record: MetricsRecord): MetricsRecord {
+    const { active } = this.#runWatch;
+    return active.length === 0
+      ? record
+      : { ...record, concerns: active.map(({ name }) => name).join(", ") };
+  }
+
+  /** A run that is done and went wrong is not simply done. */
+  #withDoubts(summary: RunSummary): RunSummary {
+    if (summary.status !== "done") return summary;
+    const found = summary.concerns ?? [];
+    for (const { text } of found) this.onWarning(text);
+    if (found.length > 0) {
+      this.#write({ step: this.#step, concerns: found.map(({ name }) => name).join(", ") });
+    }
+    const texts = [...this.#rewardWatch.active, ...this.#runWatch.active, ...found]
+      .map(({ text }) => text);
+    if (texts.length === 0) return summary;
+    const message = [summary.message ?? [], texts].flat().join("\n");
+    return { ...summary, status: "doubtful", message };
   }
 
   #printCompletions(): void {

@@ -1,4 +1,5 @@
 import type { MetricsRecord } from "./files/metrics_record.ts";
+import type { Concern } from "./watch/concern.ts";
 
 /** Records in a row that must look bad before anything is said. */
 const ROW = 5;
@@ -15,6 +16,7 @@ const KL_LIMIT = 1;
 export class RewardWatch {
   readonly #recent: MetricsRecord[] = [];
   readonly #said = new Set<string>();
+  #active: readonly Concern[] = [];
 
   /**
    * Takes in the record of a logging step.
@@ -26,11 +28,18 @@ export class RewardWatch {
     if (!("reward" in record)) return [];
     this.#recent.push(record);
     if (this.#recent.length > STILL_ROW) this.#recent.shift();
-    return [...this.#overall(), ...this.#byFunction(record)].filter(([name]) => {
+    const found = [...this.#overall(), ...this.#byFunction(record)];
+    this.#active = found.map(([name, text]) => ({ name, text }));
+    return found.filter(([name]) => {
       const isNew = !this.#said.has(name);
       this.#said.add(name);
       return isNew;
     }).map(([, text]) => text);
+  }
+
+  /** What is wrong now. */
+  get active(): readonly Concern[] {
+    return this.#active;
   }
 
   *#overall(): Generator<readonly [string, string]> {

@@ -7,7 +7,13 @@ import type { CompletionRow } from "../files/completions_writer.ts";
 import type { MetricsRecord } from "../files/metrics_record.ts";
 
 /** How a run stands. */
-export type RunStatus = "running" | "done" | "interrupted" | "failed";
+export type RunStatus =
+  | "running"
+  | "done"
+  /** All steps are done, and something is wrong: the warnings say what. */
+  | "doubtful"
+  | "interrupted"
+  | "failed";
 
 /** A heading and its facts, as `Model`: parameters 1.2 M, vision 4 blocks of 64. */
 export interface FactGroup {

@@ -13,6 +13,7 @@ import type { ReportContents, RunStatus } from "./report_contents.ts";
 const STATUS: Readonly<Record<RunStatus, readonly [string, string]>> = {
   running: ["▶ running", ""],
   done: ["✓ done", "good"],
+  doubtful: ["! finished, with doubts", "warn"],
   interrupted: ["❚❚ interrupted", "warn"],
   failed: ["✗ failed", "bad"],
 };

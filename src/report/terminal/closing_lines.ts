@@ -1,6 +1,7 @@
 import { summariseSkipped } from "../../skipped_summary.ts";
 import { formatTable } from "./console_table.ts";
 import { formatDuration } from "./duration.ts";
+import type { Concern } from "../watch/concern.ts";
 import type { EvaluationSample } from "../evaluation_sample.ts";
 import type { NextCommand, ResultTable, RunStatus, SkippedRow } from "../page/report_contents.ts";
 import { formatSamples } from "./samples_table.ts";
@@ -14,6 +15,8 @@ export interface RunSummary {
   readonly message?: string;
   /** Results, as before and after. */
   readonly tables?: readonly ResultTable[];
+  /** What was found wrong with the model after the last step. */
+  readonly concerns?: readonly Concern[];
   /** Commands to go on with. */
   readonly next?: readonly NextCommand[];
 }
@@ -61,7 +64,7 @@ export function closingLines(words: ClosingWords): string[] {
       width,
     )
   );
-  if (summary.status === "done" && words.samples.length > 0) {
+  if ((summary.status === "done" || summary.status === "doubtful") && words.samples.length > 0) {
     lines.push("\nSample answers\n" + formatSamples(words.samples, 8, width));
   }
   const { skipped } = words;
@@ -75,7 +78,8 @@ export function closingLines(words: ClosingWords): string[] {
     );
   }
   const took = formatDuration(words.seconds);
-  lines.push(`\n${words.label}: ${summary.status} at step ${words.step} after ${took}`);
+  const status = summary.status === "doubtful" ? "finished, with doubts," : summary.status;
+  lines.push(`\n${words.label}: ${status} at step ${words.step} after ${took}`);
   if (summary.message !== undefined && !failed) lines.push(summary.message);
   if (words.reportPath !== null) lines.push(`report: ${words.reportPath}`);
   for (const { label, command } of summary.next ?? []) lines.push(`${label}:\n  ${command}`);

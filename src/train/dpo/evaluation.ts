@@ -8,6 +8,7 @@ import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { answerType } from "../../evaluate/question_rows.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
+import type { Concern } from "../../report/watch/concern.ts";
 import type { PairLogProbs } from "./examples.ts";
 
 /** All pairs, and those whose chosen answer is the likelier one. */
@@ -62,6 +63,18 @@ export class PreferenceCounts {
   /** Share of pairs whose chosen answer the policy finds likelier. */
   get accuracy(): number {
     return this.#all.right / this.#all.pairs;
+  }
+
+  /** What is wrong with the policy; null if nothing is. */
+  get concern(): Concern | null {
+    const { right, referenceRight, pairs } = this.#all;
+    if (!this.#hasReference || right >= referenceRight - 0.02 * pairs) return null;
+    return {
+      name: "worse_than_before",
+      text: `The chosen answer is the likelier one in ${percent(right / pairs)} of the held-out ` +
+        `pairs, and was in ${percent(referenceRight / pairs)} before training: lower ` +
+        "training.learning_rate, raise dpo.beta, or see whether chosen and rejected are swapped",
+    };
   }
 
   /**

@@ -97,6 +97,7 @@ async function setUpDPO(
       const before = config.dpo.ref_model_name_or_path === null ? "before" : "reference";
       return {
         tables: method.counts ? [method.counts.table(before)] : [],
+        concerns: method.counts?.concern ? [method.counts.concern] : [],
         next: [
           {
             label: "ask it about a picture of yours",

@@ -7,6 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { initBackend } from "../../device/backend.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
+import type { Concern } from "../../report/watch/concern.ts";
 import { CompletionScorer } from "./scoring.ts";
 import { completionsToPrint, grpoGroups, grpoMethod } from "./setup.ts";
 import { grpoStarterFolder } from "./starter.ts";
@@ -36,6 +37,21 @@ export function rewardTable(
       round(before[name]),
       round(after[name]),
     ]),
+  };
+}
+
+/** Whether greedy answers earn less than before training; null if they do not. */
+export function rewardConcern(
+  before: Readonly<Record<string, number>>,
+  after: Readonly<Record<string, number>>,
+): Concern | null {
+  const { eval_reward: first } = before, { eval_reward: last } = after;
+  if (!(last < first - 0.01 - 0.05 * Math.abs(first))) return null;
+  return {
+    name: "worse_than_before",
+    text: `Greedy answers to held-out prompts earn ${last.toPrecision(3)}, and earned ` +
+      `${first.toPrecision(3)} before training: lower training.learning_rate, raise grpo.beta, ` +
+      "or see in completions.jsonl what the rewards reward",
   };
 }
 
@@ -80,8 +96,10 @@ async function setUpGRPO(
       completionsToPrint: completionsToPrint(config),
       async closing(_, signal) {
         const after = before && await method.evaluate(signal);
+        const concern = before && after && rewardConcern(before.metrics, after.metrics);
         const ask = `deno task generate --model ${save.save_model_path}`;
         return {
+          concerns: concern ? [concern] : [],
           tables: before && after ? [rewardTable(before.metrics, after.metrics)] : [],
           next: [{
             label: "ask it about a picture of yours",

@@ -11,6 +11,7 @@ import { parameterCount } from "../../model/model_weights.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
 import { Reporter } from "../../report/reporter.ts";
+import type { Concern } from "../../report/watch/concern.ts";
 import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
 import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer.ts";
 import type { TrainingMethod } from "../loop/training_method.ts";
@@ -22,6 +23,8 @@ import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
 export interface ClosingResults {
   readonly tables: readonly ResultTable[];
   readonly next: readonly NextCommand[];
+  /** What was found wrong with the model. */
+  readonly concerns?: readonly Concern[];
 }
 
 /** What a training method adds to the common run. */

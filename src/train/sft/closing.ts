@@ -11,6 +11,7 @@ import { evaluateVqa } from "../../evaluate/evaluate_vqa.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
+import type { Concern } from "../../report/watch/concern.ts";
 import type { SFTDataset } from "./method.ts";
 
 /** Questions that are asked at each evaluation. */
@@ -73,6 +74,13 @@ async function* questions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
+/** What {@linkcode exactMatchTable} finds. */
+export interface ExactMatch {
+  readonly table: ResultTable;
+  /** What is wrong with the model; null if nothing is. */
+  readonly concern: Concern | null;
+}
+
 /**
  * Exact match on all held-out questions, by type, beside the best answers without the picture.
  *
@@ -86,7 +94,7 @@ export async function exactMatchTable(
   train: SFTDataset,
   heldOut: Dataset<VqaExample>,
   signal?: AbortSignal,
-): Promise<ResultTable> {
+): Promise<ExactMatch> {
   const asked = heldOut.length <= MAX_QUESTIONS
     ? heldOut
     : heldOut.select(Array.from({ length: MAX_QUESTIONS }, (_, i) => i));
@@ -96,7 +104,7 @@ export async function exactMatchTable(
     await Array.fromAsync(questions(train)),
     await Array.fromAsync(questions(asked)),
   );
-  return {
+  const table: ResultTable = {
     title: "Exact match on held-out pictures",
     columns: ["answerer", "questions", "exact match"],
     rows: [
@@ -108,5 +116,18 @@ export async function exactMatchTable(
         percent(score.exactMatch),
       ]),
     ],
+  };
+  return { table, concern: noBetterThanBlind(scores.exactMatch, blind) };
+}
+
+/** The model could answer as well without the picture. */
+function noBetterThanBlind(exactMatch: number, blind: number): Concern | null {
+  if (exactMatch > blind || exactMatch === 1) return null;
+  return {
+    name: "no_better_than_blind",
+    text: `The model answers ${percent(exactMatch)} of the held-out questions, and answers that ` +
+      `never see the picture ${percent(blind)}: it does not use the picture. Train longer ` +
+      "(training.max_steps, training.num_train_epochs), raise training.lr_mp and " +
+      "training.lr_vision_backbone, or take more rows",
   };
 }

@@ -47,8 +47,10 @@ async function setUpSFT(
       const saved = config.save.save_model_path;
       const measurable = heldOut !== null && await hasShortAnswers(heldOut);
       const data = dataset.eval_data_path ?? dataset.train_data_path;
+      const measured = measurable ? await exactMatchTable(prepared, train, heldOut, signal) : null;
       return {
-        tables: measurable ? [await exactMatchTable(prepared, train, heldOut, signal)] : [],
+        tables: measured ? [measured.table] : [],
+        concerns: measured?.concern ? [measured.concern] : [],
         next: [
           {
             label: "ask it about a picture of yours",

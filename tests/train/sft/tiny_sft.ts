@@ -17,6 +17,7 @@ import {
   prepareModel,
   writePreparedModel,
 } from "../../../src/train/run/prepare_model.ts";
+import { answerSamples } from "../../../src/train/sft/closing.ts";
 import type { SFTMethod } from "../../../src/train/sft/method.ts";
 import { sftGroups, sftMethod } from "../../../src/train/sft/setup.ts";
 import {
@@ -83,6 +84,10 @@ export interface TinySFT extends AsyncDisposable {
 /** What else a run may be given. */
 export interface TinyOptions {
   readonly rows?: Row[];
+  /** Default: the training rows. */
+  readonly heldOut?: Row[];
+  /** Whether evaluations ask the model some held-out questions; default false. */
+  readonly asks?: boolean;
   readonly backend?: "wasm" | "webgpu";
   readonly callbacks?: readonly TrainerCallback[];
   /** Default: a new one, removed at the end. */
@@ -106,15 +111,17 @@ export async function tinySFT(
     training.seed,
     options.packs === false ? undefined : training,
   );
-  const data = await datasetFromRows(options.rows ?? shapeRows(), {
-    format: "vqa",
-    name: "shapes",
-    splitTurns: dataset.split_turns,
-  });
+  const splitTurns = dataset.split_turns;
+  const rows = options.rows ?? shapeRows();
+  const data = await datasetFromRows(rows, { format: "vqa", name: "shapes", splitTurns });
+  const heldOut = options.heldOut === undefined
+    ? data
+    : await datasetFromRows(options.heldOut, { format: "vqa", name: "held out", splitTurns });
   const method = sftMethod(config, {
     prepared,
     train: data,
-    evaluation: training.eval_strategy === "no" ? null : data,
+    evaluation: training.eval_strategy === "no" ? null : heldOut,
+    answerSamples: options.asks ? (signal) => answerSamples(prepared, heldOut, signal) : null,
   });
   const groups = sftGroups(prepared, config);
   const reporter = new Reporter(RunDirectory.open(folder, "resume"), fakeTerminal(false));
