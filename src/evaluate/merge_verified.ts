@@ -1,5 +1,6 @@
 /**
- * Merging with a check: the merged model has to compute what model and adapter computed together.
+ * Merging with two checks: the merged weights against another computation from the adapter's files,
+ * and the merged model's logits against those of model and adapter together.
  *
  * @module
  */
@@ -7,11 +8,12 @@ import { readBack } from "../device/read_back.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { RandomStream } from "../random.ts";
+import { checkMergedWeights } from "../model/convert/check_merge.ts";
 import { mergeFolder, type MergeFolderOptions } from "../model/convert/merge_folder.ts";
 
 // V vocabulary, T tokens, S image side
 
-/** Largest difference of a logit that passes. */
+/** Largest accepted difference of a logit. */
 const TOLERANCE = 1e-3;
 
 /** Text tokens of the input that both models get, after one picture. */
@@ -79,6 +81,12 @@ export async function mergeAndVerify(
   );
   const existed = await exists(outDir);
   const { merged, replaced } = await mergeFolder(options);
+  try {
+    await checkMergedWeights(options);
+  } catch (error) {
+    if (!existed) await Deno.remove(outDir, { recursive: true });
+    throw error;
+  }
   // A tokenizer that lay beside the model's folder does not lie beside the new one.
   if (!await exists(`${outDir}/tokenizer.json`)) await tokenizer?.save(outDir);
   if (!await exists(`${outDir}/preprocessor_config.json`)) await imageProcessor?.save(outDir);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { AdapterError, type AdapterWeights, type HostAdapter } from "../files/adapter_files.ts";
+import type { AdapterWeights, HostAdapter } from "../files/adapter_files.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import type { FloatTensor } from "../safetensors/safetensors.ts";
 
@@ -41,27 +41,31 @@ export function mergeWeight(weight: Float32Array, adapter: HostAdapter): Float32
 }
 
 /**
+ * The config of the merged model. A tied model comes untied if the adapter changes the head or the
+ * embedding alone, since they differ after merging.
+ */
+export function mergedConfig(model: VLMConfig, adapter: AdapterWeights): VLMConfig {
+  const splits = adapter.unties || adapter.adapters.has("decoder.head");
+  return model.lm_tie_weights && splits ? { ...model, lm_tie_weights: false } : model;
+}
+
+/**
  * A reader of merged weights over a reader of the base model's: adapted layers are merged, weights
- * trained beside the adapter replace those of the base model, others are unchanged.
+ * trained beside the adapter replace those of the base model, others are unchanged. Names are those
+ * of {@linkcode mergedConfig}.
  *
  * @param read a weight of the base model by nanoVLM's name
- * @throws {AdapterError} if the head is adapted and tied, as merging would change the embedding
  */
 export function mergedReader(
   model: VLMConfig,
   adapter: AdapterWeights,
   read: (name: string) => FloatTensor,
 ): (name: string) => FloatTensor {
-  if (model.lm_tie_weights && adapter.adapters.has("decoder.head")) {
-    throw new AdapterError(
-      "Cannot merge the adapter of decoder.head: the head is tied to the token embedding, which " +
-        "would change with it; save the model with lm_tie_weights false first",
-    );
-  }
   return (name) => {
     const trained = adapter.trained.get(name);
     if (trained !== undefined) return trained;
-    const base = read(name);
+    const isTable = name === "decoder.token_embedding.weight";
+    const base = read(model.lm_tie_weights && isTable ? "decoder.head.weight" : name);
     const layer = name.endsWith(".weight") ? name.slice(0, -".weight".length) : "";
     const own = adapter.adapters.get(layer);
     return own === undefined ? base : { ...base, data: mergeWeight(base.data, own) };

@@ -7,7 +7,8 @@
 import { readAdapter } from "../files/adapter_files.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import { familyOf } from "../families/families.ts";
-import { mergedReader } from "./merge.ts";
+import { weightSpecs } from "../weight_shapes.ts";
+import { mergedConfig, mergedReader } from "./merge.ts";
 import {
   openWeights,
   readConfig,
@@ -59,14 +60,15 @@ export async function mergeFolder(
   const adapter = await readAdapter(adapterDir, config);
   using base = await openWeights(modelDir, config);
   const read = mergedReader(config, adapter, (name) => base.read(name));
+  const merged = mergedConfig(config, adapter);
   await saveModelFolder(
     outDir,
-    config,
-    base.specs.map(({ name, shape }) => ({ name, shape, data: () => read(name).data })),
+    merged,
+    weightSpecs(merged).map(({ name, shape }) => ({ name, shape, data: () => read(name).data })),
     { dtype, writeOtherFiles: (folder) => copyCompanions(config, modelDir, folder) },
   );
   return {
-    config,
+    config: merged,
     merged: [...adapter.adapters.keys()],
     replaced: [...adapter.trained.keys()],
   };

@@ -59,18 +59,56 @@ export function loraScaling(
   return { r, scaling: alpha / (config.use_rslora ? Math.sqrt(r) : r) };
 }
 
-/** Keys whose value changes what the adapter computes in a way that is not supported. */
+/**
+ * Keys that change what the adapter computes, or which tensors it has, with the values that are
+ * supported. An empty list or object counts as null.
+ */
 const UNSUPPORTED: Readonly<Record<string, unknown>> = {
   bias: "none",
   fan_in_fan_out: false,
   lora_bias: false,
   use_qalora: false,
+  use_bdlora: null,
   layer_replication: null,
   target_parameters: null,
   trainable_token_indices: null,
   alora_invocation_tokens: null,
   arrow_config: null,
+  kasa_config: null,
+  velora_config: null,
+  monteclora_config: null,
+  megatron_config: null,
+  ensure_weight_tying: false,
 };
+
+/** Keys that are read below, and keys that change nothing in a trained adapter. */
+const KNOWN: ReadonlySet<string> = new Set([
+  ...Object.keys(UNSUPPORTED),
+  ...["r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "modules_to_save"],
+  ...["layers_to_transform", "layers_pattern", "use_dora", "use_rslora", "init_lora_weights"],
+  ...["rank_pattern", "alpha_pattern", "base_model_name_or_path", "peft_type", "peft_version"],
+  ...["task_type", "auto_mapping", "revision", "inference_mode", "megatron_core", "runtime_config"],
+  ...["loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size"],
+]);
+
+/**
+ * `init_lora_weights` that leave the base weights alone. Others (pissa, olora, loftq, corda) change
+ * them when PEFT loads the adapter.
+ */
+const HARMLESS_INITIALIZATIONS: readonly unknown[] = [
+  true,
+  false,
+  "gaussian",
+  "orthogonal",
+  "eva",
+  "lora_ga",
+];
+
+/** Null for an empty list or object. */
+function orNull(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  return Object.keys(value).length === 0 ? null : value;
+}
 
 function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === "string");
@@ -91,12 +129,29 @@ export function parseLoraConfig(value: unknown, source: string): LoraConfig {
   }
   const given: Record<string, unknown> = { ...value };
   if (given.peft_type !== "LORA") {
-    fail(`peft_type is ${JSON.stringify(given.peft_type)}, only LORA (DoRA too) is built here`);
+    fail(`peft_type is ${JSON.stringify(given.peft_type)}, only LORA (DoRA too) is supported`);
   }
   for (const [key, wanted] of Object.entries(UNSUPPORTED)) {
-    if ((given[key] ?? wanted) !== wanted) {
-      fail(`${key} is ${JSON.stringify(given[key])}, only ${JSON.stringify(wanted)} is built here`);
+    if ((orNull(given[key]) ?? wanted) !== wanted) {
+      fail(`${key} is ${JSON.stringify(given[key])}, only ${JSON.stringify(wanted)} is supported`);
     }
+  }
+  for (const [key, item] of Object.entries(given)) {
+    if (KNOWN.has(key) || (orNull(item) ?? false) === false) continue;
+    fail(
+      `it has the key ${key} with the value ${JSON.stringify(item)}, which is not known here and ` +
+        "may change what the adapter computes",
+    );
+  }
+  const start = given.init_lora_weights ?? true;
+  if (!HARMLESS_INITIALIZATIONS.includes(start)) {
+    fail(
+      `init_lora_weights is ${
+        JSON.stringify(start)
+      }, with which PEFT changes the base weights when ` +
+        "it loads the adapter; save it with path_initial_model_for_weight_conversion (PEFT's " +
+        "save_pretrained), which makes an adapter for the unchanged base model",
+    );
   }
   const number = (key: string, least: number, otherwise: number): number => {
     const got = given[key] ?? otherwise;
@@ -141,6 +196,12 @@ export function parseLoraConfig(value: unknown, source: string): LoraConfig {
     (Array.isArray(item) && item.every((layer) => typeof layer === "number"));
   if (!isLayers(layers)) {
     return fail(`layers_to_transform is ${JSON.stringify(layers)}, want block numbers`);
+  }
+  if (typeof targets === "string" && orNull(layers) !== null) {
+    fail(
+      "layers_to_transform stands beside a target_modules that is a regular expression, " +
+        "which PEFT refuses; give a list of names",
+    );
   }
   const base = given.base_model_name_or_path;
   return {

@@ -12,7 +12,12 @@ import {
   loraScaling,
   parseLoraConfig,
 } from "./adapter_config.ts";
-import { AdapterError, matchTargetModules, modulesToSave } from "./adapter_targets.ts";
+import {
+  AdapterError,
+  isSavedModule,
+  matchTargetModules,
+  modulesToSave,
+} from "./adapter_targets.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import { initializeLora, rowNorms } from "../initialize.ts";
 import {
@@ -48,6 +53,16 @@ export interface AdapterWeights {
   adapters: Map<string, HostAdapter>;
   /** Weights trained in full beside it, by nanoVLM's names. */
   trained: Map<string, FloatTensor>;
+  /**
+   * The model has tied weights, and the adapter brings a head or an embedding of its own: with the
+   * adapter they are two tensors. See {@linkcode untiedConfig}.
+   */
+  unties?: boolean;
+}
+
+/** The config of a model with an adapter on it: untied if the adapter unties it. */
+export function untiedConfig(model: VLMConfig, adapter: AdapterWeights | null): VLMConfig {
+  return adapter?.unties ? { ...model, lm_tie_weights: false } : model;
 }
 
 const PREFIX = "base_model.model.";
@@ -95,8 +110,11 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
   }
   const config = parseLoraConfig(value, configPath);
   using folder = await SafetensorsFolder.open(path, "adapter_model");
+  const { modules } = matchTargetModules(model, config);
   const { parts, trained } = sortTensors(folder, familyOf(model));
-  const shapes = expectedShapes(model);
+  const unties = settleTiedWeights(path, model, config, trained);
+  const whole = unties ? { ...model, lm_tie_weights: false } : model;
+  const shapes = expectedShapes(whole);
   const fail = (what: string): never => {
     throw new AdapterError(`Cannot use the adapter ${path}: ${what}; is it of another model?`);
   };
@@ -117,6 +135,9 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
       return tensor;
     };
     const [outputs, inputs] = shape;
+    if (!config.use_dora && part.has("lora_magnitude_vector")) {
+      fail(`${module}.lora_magnitude_vector is there, but use_dora is false`);
+    }
     adapters.set(module, {
       loraA: take("lora_A.weight", [r, inputs]),
       loraB: take("lora_B.weight", [outputs, r]),
@@ -125,23 +146,62 @@ export async function readAdapter(path: string, model: VLMConfig): Promise<Adapt
     });
   }
   const fileShapes = new Map(
-    weightSpecs(model).map((spec) => [
+    weightSpecs(whole).map((spec) => [
       spec.name,
-      familyOf(model).fileTensor(model, spec).shape ?? spec.shape,
+      familyOf(whole).fileTensor(whole, spec).shape ?? spec.shape,
     ]),
   );
   for (const [name, tensor] of trained) {
     const shape = fileShapes.get(name);
     if (shape === undefined) return fail(`the model has no tensor ${name}`);
+    if (!isSavedModule(config.modules_to_save, familyOf(whole).toFileName(name))) {
+      fail(`${name} is there, but modules_to_save does not name it, so that PEFT ignores it`);
+    }
     check(name, tensor, shape);
     trained.set(name, { ...tensor, shape: [...shapes.get(name) ?? shape] });
   }
-  const { modules } = matchTargetModules(model, config);
   const missing = modules.find((module) => !adapters.has(module));
   if (missing !== undefined) {
     fail(`target_modules matches ${missing}, but the file has nothing for it`);
   }
-  return { config, adapters, trained };
+  const unmatched = [...adapters.keys()].find((module) => !modules.includes(module));
+  if (unmatched !== undefined) {
+    fail(`it has ${unmatched}, which target_modules does not match, so that PEFT ignores it`);
+  }
+  return { config, adapters, trained, unties };
+}
+
+const HEAD = "decoder.head.weight", TABLE = "decoder.token_embedding.weight";
+
+/**
+ * Saved weights of a model whose head and embedding are one tensor. PEFT copies a saved module: a
+ * head or an embedding alone is untied by that; a saved decoder keeps the two tied within itself.
+ *
+ * @param trained changed: without the second name of a tied tensor
+ * @returns whether the adapter unties the model
+ * @throws {AdapterError} if a saved decoder has two different tensors
+ */
+function settleTiedWeights(
+  path: string,
+  model: VLMConfig,
+  config: LoraConfig,
+  trained: Map<string, FloatTensor>,
+): boolean {
+  const head = trained.get(HEAD), table = trained.get(TABLE);
+  if (!model.lm_tie_weights || (head === undefined && table === undefined)) return false;
+  const { toFileName } = familyOf(model);
+  const keepsTie = config.modules_to_save?.some((end) => toFileName("decoder").endsWith(end));
+  if (!keepsTie) return true;
+  const one = head ?? table!, other = table ?? head!;
+  if (one.data.some((value, i) => value !== other.data[i])) {
+    throw new AdapterError(
+      `Cannot use the adapter ${path}: modules_to_save holds the whole decoder, whose head and ` +
+        "token embedding are tied in this model, but the file has two different tensors for them",
+    );
+  }
+  trained.set(HEAD, one);
+  trained.delete(TABLE);
+  return false;
 }
 
 /** A fresh adapter, and warnings about its `target_modules`. */

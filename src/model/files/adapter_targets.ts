@@ -6,6 +6,7 @@
 
 import type { VLMConfig } from "../../vlm_config.ts";
 import { familyOf } from "../families/families.ts";
+import { pythonRegExp, PythonRegExpError } from "./python_regexp.ts";
 import { linearModules, weightSpecs } from "../weight_shapes.ts";
 
 /** An adapter cannot be made, read or merged. */
@@ -39,16 +40,12 @@ export interface MatchedTargets {
 }
 
 function fullMatch(pattern: string, key: string): boolean {
-  let expression: RegExp;
   try {
-    expression = new RegExp(`^(?:${pattern})$`);
+    return pythonRegExp(pattern).test(key);
   } catch (error) {
-    throw new AdapterError(
-      `Cannot use target_modules ${JSON.stringify(pattern)}: it is not a regular expression ` +
-        `(${error instanceof Error ? error.message : error}); give a list of names`,
-    );
+    if (error instanceof PythonRegExpError) throw new AdapterError(error.message);
+    throw error;
   }
-  return expression.test(key);
 }
 
 /** PEFT's rule for a list or a regular expression. */
@@ -62,6 +59,14 @@ function asList<Item>(value: readonly Item[] | Item | null | undefined): readonl
   return Array.isArray(value) ? value : [value as Item];
 }
 
+/** The block's number after `pattern` in a name, as PEFT finds it. */
+function blockNumber(pattern: string, key: string): RegExpExecArray | null {
+  for (const match of key.matchAll(/(?<=\.)(\d+)(?=\.)/g)) {
+    if (fullMatch(`(?:.*\\.)?(?:${pattern})\\.`, key.slice(0, match.index))) return match;
+  }
+  return null;
+}
+
 /** PEFT takes the number after the second-last name before it, or after `layers_pattern`. */
 function isWantedLayer(targets: AdapterTargets, key: string): boolean {
   const wanted = asList<number>(targets.layers_to_transform);
@@ -69,8 +74,7 @@ function isWantedLayer(targets: AdapterTargets, key: string): boolean {
   const patterns = asList<string>(targets.layers_pattern);
   const found = patterns.length === 0
     ? /^.*\.[^.]*\.(\d+)\./.exec(key)
-    : patterns.map((pattern) => new RegExp(`^.*\\.${pattern}\\.(\\d+)\\.`).exec(key))
-      .find((match) => match !== null);
+    : patterns.map((pattern) => blockNumber(pattern, key)).find((match) => match !== null);
   return found !== null && found !== undefined && wanted.includes(Number(found[1]));
 }
 
@@ -104,12 +108,17 @@ export function matchTargetModules(config: VLMConfig, targets: AdapterTargets): 
   const toModel = (keys: readonly string[]) => keys.map((key) => family.toModelName(key));
   const { target_modules: wanted } = targets;
   if (typeof wanted === "string" && wanted.toLowerCase() === "all-linear") {
-    return { modules: toModel(linear.filter((key) => !isExcluded(targets, key))), warnings: [] };
+    // PEFT leaves the head of a Transformers model out; nanoVLM's models are plain modules.
+    const all = family.name === "nanoVLM"
+      ? linear
+      : linear.filter((key) => family.toModelName(key) !== "decoder.head");
+    return { modules: toModel(all.filter((key) => !isExcluded(targets, key))), warnings: [] };
   }
   const isMatch = (key: string): boolean =>
     !isExcluded(targets, key) && matches(wanted, key) &&
     (Array.isArray(wanted) && wanted.includes(key) || isWantedLayer(targets, key));
-  const others = weightSpecs(config)
+  // The embedding of a tied model is a module too.
+  const others = weightSpecs({ ...config, lm_tie_weights: false })
     .map(({ name }) => family.toFileName(name))
     .map((name) => name.slice(0, name.lastIndexOf(".")))
     .filter((name) => !linear.includes(name) && isMatch(name));
@@ -130,6 +139,17 @@ export function matchTargetModules(config: VLMConfig, targets: AdapterTargets): 
     );
   }
   return { modules: toModel(modules), warnings };
+}
+
+/**
+ * Whether PEFT stores a tensor of these `modules_to_save`: a module counts if its name ends with one
+ * of them.
+ *
+ * @param name of the tensor in the files of the model's family
+ */
+export function isSavedModule(saved: readonly string[] | null | undefined, name: string): boolean {
+  const path = name.split(".");
+  return path.some((_, i) => saved?.some((end) => path.slice(0, i + 1).join(".").endsWith(end)));
 }
 
 /**
@@ -181,6 +201,13 @@ export function modulesToSave(
     modules.set(module, [...modules.get(module) ?? [], name]);
   }
   const saved: string[] = [];
+  const isTied = config.lm_tie_weights && !wholeParts.has("decoder");
+  if (isTied && trained.has("decoder.head.weight")) {
+    throw new AdapterError(
+      "Cannot save decoder.head.weight beside the adapter: it is tied to the token embedding, and " +
+        "PEFT would load it as a head of its own; train it with lm_tie_weights false",
+    );
+  }
   for (const [module, tensors] of modules) {
     const some = tensors.filter((name) => trained.has(name));
     if (some.length === 0) continue;

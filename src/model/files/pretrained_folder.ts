@@ -5,13 +5,14 @@
  * @module
  */
 import { resolveModelFolder } from "../../hub/model_folder.ts";
-import { type AdapterWeights, readAdapter } from "./adapter_files.ts";
+import { type AdapterWeights, readAdapter, untiedConfig } from "./adapter_files.ts";
 import { readConfig } from "./config_file.ts";
 import { familyOf } from "../families/families.ts";
 import type { Processing } from "../families/model_family.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import type { PackedFormat } from "../../ops/half/packed_weight.ts";
 import { type HostWeights, isPackable, type PackedHostWeights } from "../packed_weights.ts";
+import { weightSpecs } from "../weight_shapes.ts";
 import { openWeights } from "./weights.ts";
 
 /** Pairs of nanoVLM's name and the tensor, one at a time. */
@@ -73,20 +74,27 @@ export async function openPretrained(
     const adapter = adapterFolder === undefined
       ? null
       : await readAdapter(await resolveModelFolder(adapterFolder), config);
+    const whole = untiedConfig(config, adapter);
     return {
       ...processing,
       folder,
-      config,
+      config: whole,
       adapter,
       weights() {
         const { keepPacked, onTheWay = (read) => read } = options;
-        const read = (name: string, shape: readonly number[]) => {
+        // A tied file has the embedding under the head's name.
+        const nameInFile = (name: string) =>
+          adapter?.unties && name === "decoder.token_embedding.weight"
+            ? "decoder.head.weight"
+            : name;
+        const read = (given: string, shape: readonly number[]) => {
+          const name = nameInFile(given);
           const found = keepPacked && isPackable(shape) ? weights.readPacked(name) : null;
           const taken = found === null || !("bits" in found) || keepPacked?.(name, found.format);
           return found !== null && taken ? found : weights.read(name);
         };
         return onTheWay(function* (): Generator<[string, HostWeights | PackedHostWeights]> {
-          for (const { name, shape } of weights.specs) {
+          for (const { name, shape } of weightSpecs(whole)) {
             yield [name, adapter?.trained.get(name) ?? read(name, shape)];
           }
         }());

@@ -70,6 +70,7 @@ export async function openWeights(
     const specs = weightSpecs(config, options.parts);
     const source = matchNames(folder, config, specs, options.parts);
     checkShapes(folder, config, specs, source);
+    checkTiedTensors(folder, config, specs);
     const shapes = new Map(specs.map(({ name, shape }) => [name, shape]));
     // A file may have other dims for the same elements.
     const shaped = <T extends { shape: readonly number[] }>(name: string, tensor: T): T => ({
@@ -97,6 +98,27 @@ function readPacked(folder: SafetensorsFolder, name: string): FloatTensor | Pack
   }
   const floats = folder.readFloats(name);
   return packExactly(floats) ?? floats;
+}
+
+/** A tied tensor may be stored under both of its names, but then it is the same one. */
+function checkTiedTensors(
+  folder: SafetensorsFolder,
+  config: VLMConfig,
+  specs: readonly WeightSpec[],
+): void {
+  const family = familyOf(config);
+  for (const spec of specs) {
+    const { name, aliases = [] } = family.fileTensor(config, spec);
+    const [first, second] = [name, ...aliases].filter((each) => folder.has(each));
+    if (second === undefined) continue;
+    const a = folder.readRaw(first).bytes, b = folder.readRaw(second).bytes;
+    if (a.length === b.length && a.every((byte, i) => byte === b[i])) continue;
+    throw new WeightsError(
+      `Cannot load the weights in ${folder.path}: lm_tie_weights is true, so that ${first} and ` +
+        `${second} are one tensor, but the file has two different ones; set lm_tie_weights to ` +
+        `false to keep both, or remove one of them`,
+    );
+  }
 }
 
 /** Names in the file by the model's names. */

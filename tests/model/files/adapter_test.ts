@@ -11,7 +11,7 @@ import {
 } from "../../../src/model/files/adapter_files.ts";
 import { modulesToSave } from "../../../src/model/files/adapter_targets.ts";
 import { initializeWeights } from "../../../src/model/initialize.ts";
-import { mergedReader, mergeWeight } from "../../../src/model/convert/merge.ts";
+import { mergedConfig, mergedReader, mergeWeight } from "../../../src/model/convert/merge.ts";
 import { type HostTensor, readSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 import { openWeights, readConfig, weightSpecs } from "../../../src/model/files/weights.ts";
 import { fixtureTest } from "../../parity/shared_fixtures.ts";
@@ -106,7 +106,7 @@ Deno.test("matchTargetModules() follows PEFT's rules for lists, strings and excl
   fail(["o_proj"], "nanoVLM calls its attention output out_proj");
   fail(["roj"], "the linear layers here are qkv_proj");
   fail(["q_proj", "norm1"], "Cannot adapt decoder.blocks.0.norm1");
-  fail("(", "not a regular expression");
+  fail("(", "a group without an end");
 });
 
 Deno.test("loraScaling() knows rsLoRA and the patterns of single layers", () => {
@@ -244,17 +244,81 @@ Deno.test("readAdapter() refuses adapters that do not fit, each with its reason"
   await assertRejects(() => readAdapter(root, tinyConfig), AdapterError, "no such file");
 });
 
-Deno.test("mergedReader() refuses an adapted head that is tied", async () => {
-  const config = { ...defaultLoraConfig(), target_modules: ["head"] };
-  const adapter = await initializeAdapter(tinyConfig, config, 5, readBase);
-  assertThrows(
-    () =>
-      mergedReader(
-        tinyConfig,
-        adapter,
-        () => ({ shape: [], dtype: "F32", data: new Float32Array() }),
-      ),
-    AdapterError,
-    "tied to the token embedding",
+Deno.test("readAdapter() refuses by name what would change the numbers", async () => {
+  const lora = { ...defaultLoraConfig(), r: 2 };
+  const out = `${root}/keys`;
+  await saveAdapterFolder(out, tinyConfig, await initializeAdapter(tinyConfig, lora, 5, readBase));
+  const configPath = `${out}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(configPath));
+  const write = (change: Record<string, unknown>) =>
+    Deno.writeTextFile(configPath, JSON.stringify({ ...config, ...change }));
+  const refuse = async (change: Record<string, unknown>, message: string): Promise<void> => {
+    await write(change);
+    await assertRejects(() => readAdapter(out, tinyConfig), AdapterError, message);
+  };
+  for (const start of ["pissa", "pissa_niter_16", "olora", "loftq", "corda", "new_thing"]) {
+    await refuse({ init_lora_weights: start }, `init_lora_weights is "${start}"`);
+  }
+  await refuse({ new_branch: "wide" }, 'it has the key new_branch with the value "wide"');
+  await refuse({ kasa_config: { beta: 1 } }, "kasa_config is");
+  await refuse({ velora_config: { scale: 1 } }, "velora_config is");
+  await refuse({ use_bdlora: { match_strict: true } }, "use_bdlora is");
+  await refuse({ ensure_weight_tying: true }, "ensure_weight_tying is true");
+  await refuse({ trainable_token_indices: [1] }, "trainable_token_indices is [1]");
+  await refuse({ target_parameters: ["q_proj.weight"] }, "target_parameters is");
+  await refuse({ target_modules: ["token_embedding"] }, "Cannot adapt decoder.token_embedding");
+  await refuse({ target_modules: ["conv"] }, "Cannot adapt vision_encoder.patch_embedding.conv");
+  await refuse({ target_modules: ["q_proj"] }, "which target_modules does not match");
+  await refuse({ target_modules: "(?<name>decoder).*q_proj" }, "which Python writes (?P<name>");
+  await refuse(
+    { target_modules: ".*_proj", layers_to_transform: [0] },
+    "layers_to_transform stands beside",
   );
+  for (const start of [true, false, "gaussian", "orthogonal", "eva"]) {
+    await write({ init_lora_weights: start, new_branch: null, other: false, loftq_config: {} });
+    assertEquals((await readAdapter(out, tinyConfig)).adapters.size, 12);
+  }
+});
+
+Deno.test("readAdapter() refuses tensors that PEFT ignores", async () => {
+  const lora = { ...defaultLoraConfig(), r: 2 };
+  const adapter = await initializeAdapter(tinyConfig, lora, 5, readBase);
+  const out = `${root}/ignored`;
+  const trained = new Map([["MP.proj.weight", base.get("MP.proj.weight")!]]);
+  await saveAdapterFolder(out, tinyConfig, { ...adapter, trained });
+  const configPath = `${out}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(configPath));
+  assertEquals((await readAdapter(out, tinyConfig)).trained.size, 1);
+  await Deno.writeTextFile(configPath, JSON.stringify({ ...config, modules_to_save: null }));
+  await assertRejects(() => readAdapter(out, tinyConfig), AdapterError, "modules_to_save does not");
+});
+
+Deno.test("a saved head or embedding unties a tied model, and a saved decoder does not", async () => {
+  const lora = { ...defaultLoraConfig(), r: 2, target_modules: ["fc1"] };
+  const untied = { ...tinyConfig, lm_tie_weights: false };
+  const tensors = new Map(initializeWeights(untied, 8));
+  const head = "decoder.head.weight", table = "decoder.token_embedding.weight";
+  for (const names of [[head], [table], [head, table]]) {
+    const out = `${root}/unties_${names.length}_${names[0]}`;
+    const fresh = await initializeAdapter(tinyConfig, lora, 5, readBase);
+    const trained = new Map(names.map((name) => [name, tensors.get(name)!]));
+    await saveAdapterFolder(out, untied, { ...fresh, trained });
+    const adapter = await readAdapter(out, tinyConfig);
+    assertEquals(adapter.unties, true);
+    const read = mergedReader(tinyConfig, adapter, (name) => base.get(name)!);
+    for (const name of [head, table]) {
+      const want = names.includes(name) ? tensors.get(name)! : base.get(head)!;
+      assertEquals(read(name).data, want.data, name);
+    }
+    assertEquals(mergedConfig(tinyConfig, adapter).lm_tie_weights, false);
+  }
+  const fresh = await initializeAdapter(tinyConfig, lora, 5, readBase);
+  const decoder = [...base].filter(([name]) => name.startsWith("decoder."));
+  const out = `${root}/whole_decoder`;
+  await saveAdapterFolder(out, tinyConfig, { ...fresh, trained: new Map(decoder) });
+  const adapter = await readAdapter(out, tinyConfig);
+  assertEquals(adapter.unties, false);
+  assertEquals(mergedConfig(tinyConfig, adapter).lm_tie_weights, true);
+  const headAlone = new Map([[head, base.get(head)!]]);
+  assertThrows(() => modulesToSave(tinyConfig, headAlone.keys(), []), AdapterError, "is tied");
 });

@@ -171,7 +171,17 @@ Deno.test("openWeights() names tensor, got, wanted and the keys that decide", as
   await assertRejects(() => openWeights(path, tiny), WeightsError, "9 tensors are missing");
   await write(fresh({ ...tiny, vit_n_blocks: 2 }));
   await assertRejects(() => openWeights(path, tiny), WeightsError, "12 have no place");
-  await write(fresh({ ...tiny, lm_tie_weights: false }));
+  const untied = fresh({ ...tiny, lm_tie_weights: false });
+  await write(untied);
+  await assertRejects(
+    () => openWeights(path, tiny),
+    WeightsError,
+    "lm_tie_weights is true, so that decoder.head.weight and decoder.token_embedding.weight are",
+  );
+  const head = untied.find(({ name }) => name === "decoder.head.weight")!;
+  await write(
+    untied.map((t) => t.name === "decoder.token_embedding.weight" ? { ...head, name: t.name } : t),
+  );
   (await openWeights(path, tiny)).close();
   await write(fresh(tiny));
   await assertRejects(
