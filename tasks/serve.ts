@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { basename, resolve } from "node:path";
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
-import type { PassOptions } from "../src/model/vlm.ts";
+import { initBackend } from "../src/device/backend.ts";
+import { readsPackedFast } from "../src/ops/half/packed_weight.ts";
+import { openServedModels, type ServedModels } from "../src/serve/served_models.ts";
+import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkNamedPaths, namedModel } from "./named_paths.ts";
-import { openModel } from "./open_model.ts";
 import { required } from "./required.ts";
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
@@ -17,7 +18,8 @@ const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 /** What `serve` was asked for. */
 export interface ServeOptions {
   readonly model: string;
-  readonly adapter: string | undefined;
+  /** Each is a model of its own. */
+  readonly adapters: readonly string[];
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -33,9 +35,9 @@ const options: readonly OptionSpec[] = [
   { name: "model", kind: "text", value: "DIR", summary: "a model's folder or Hub id" },
   {
     name: "adapter",
-    kind: "text",
+    kind: "list",
     value: "DIR",
-    summary: "a PEFT adapter; it is a model of its own",
+    summary: "a PEFT adapter, which is a model of its own; again for more",
   },
   { name: "host", kind: "text", value: "H", summary: "the address to listen on (127.0.0.1)" },
   {
@@ -84,7 +86,7 @@ export function parseServeArguments(args: readonly string[]): ServeOptions {
   const parsed = parseOptions(args, options);
   return {
     model: required(parsed, "model"),
-    adapter: parsed.text("adapter"),
+    adapters: parsed.list("adapter"),
     host: parsed.text("host") ?? "127.0.0.1",
     port: parsed.number("port") ?? 8000,
     apiKey: parsed.text("api-key"),
@@ -96,20 +98,32 @@ export function parseServeArguments(args: readonly string[]): ServeOptions {
   };
 }
 
-/** Names of the models: the last parts of their paths. The adapter comes first. */
-function modelsOf(asked: ServeOptions): Map<string, PassOptions> {
-  const nameOf = (path: string) => basename(resolve(path));
-  const base = nameOf(asked.model);
-  if (asked.adapter === undefined) return new Map([[base, {}]]);
-  const adapter = nameOf(asked.adapter);
-  const baseName = adapter === base ? `${base}-base` : base;
-  return new Map<string, PassOptions>([[adapter, {}], [baseName, { withoutAdapters: true }]]);
+/** The backend and the models that the command line names. */
+async function openModels(
+  asked: ServeOptions,
+  signal: AbortSignal,
+): Promise<Disposable & { readonly served: ServedModels }> {
+  const backend = await initBackend({ backend: asked.backend });
+  console.error(`backend ${backend.reason}`);
+  const loading = openServedModels(asked.model, asked.adapters, {
+    onWarning: (text) => console.error(`warning: ${text}`),
+    keepPacked: (_, format) => readsPackedFast(format),
+    signal,
+  });
+  const served = await untilAborted(loading, signal, (late) => late[Symbol.dispose]());
+  return {
+    served,
+    [Symbol.dispose]() {
+      served[Symbol.dispose]();
+      backend.dispose();
+    },
+  };
 }
 
 async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
   const { ChatServer } = await import("../src/serve/chat_server.ts");
-  using opened = await openModel(asked, signal);
-  const models = modelsOf(asked);
+  using opened = await openModels(asked, signal);
+  const { models } = opened.served;
   const isLoopback = LOOPBACK.includes(asked.host) || asked.host === "::1";
   const limits = {
     ...(asked.running === undefined ? {} : { running: asked.running }),
@@ -117,7 +131,7 @@ async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
   };
   const { apiKey, allowImageUrls, allowOrigin } = asked;
   const chat = new ChatServer({
-    loaded: opened.loaded,
+    loaded: opened.served.loaded,
     models,
     ...{ apiKey, allowImageUrls, allowOrigin, limits },
     hosts: isLoopback ? LOOPBACK : undefined,
@@ -148,14 +162,14 @@ async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
 export const command: Command = {
   name: "serve",
   summary: "answer the OpenAI chat API with a model",
-  usage: "--model DIR [--adapter DIR] [options]",
+  usage: "--model DIR [--adapter DIR]… [options]",
   options,
   onInterrupt: "finishing the answers under way",
   async run(args, { signal }) {
     const asked = parseServeArguments(args);
     await checkNamedPaths([
       ["--model", "model", asked.model],
-      ...namedModel("--adapter", asked.adapter),
+      ...asked.adapters.flatMap((path) => namedModel("--adapter", path)),
     ]);
     await serve(asked, signal);
     return 130;

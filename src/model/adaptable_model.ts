@@ -89,11 +89,12 @@ export class AdaptableModel {
   protected context(
     options: Partial<Pick<ForwardContext, "dropoutKeys" | "checkpointing">> & {
       readonly withoutAdapters?: boolean;
+      readonly adapters?: ReadonlyMap<string, Adapter>;
     },
   ): ForwardContext {
     return {
       ...this.#tensors,
-      adapters: options.withoutAdapters ? new Map() : this.#adapters,
+      adapters: options.withoutAdapters ? new Map() : options.adapters ?? this.#adapters,
       dropoutKeys: options.dropoutKeys ?? null,
       checkpointing: options.checkpointing ?? false,
     };

@@ -22,6 +22,7 @@ import {
   rotaryOptions,
 } from "./language_model.ts";
 import { modalityProjector } from "./modality_projector.ts";
+import type { Adapter } from "./weights_map.ts";
 import { visionTransformer } from "./vision_transformer.ts";
 
 // B batch, T tokens, C channels, V vocabulary, N images, L image tokens an image, S image side
@@ -34,6 +35,8 @@ export interface PassOptions {
   checkpointing?: boolean;
   /** Run without the adapters: the reference model of DPO and GRPO under LoRA. */
   withoutAdapters?: boolean;
+  /** Run with these adapters instead of the model's own, by the name of their layer. */
+  adapters?: ReadonlyMap<string, Adapter>;
   /** Called with the name and output of each part. */
   observe?: (name: string, output: tf.Tensor) => void;
   /** Called with the hidden states of the labelled tokens, [M, C]. */
