@@ -109,15 +109,25 @@ export class ModuleGraph {
     return graph;
   }
 
-  /** `sha256-…` over the names and bytes of all modules; it does not depend on their folder. */
+  /**
+   * `sha256-…` over the names and bytes of all modules; it does not depend on their folder. If any
+   * module is remote, what each import means counts too: a server could answer two addresses with each
+   * other's module.
+   */
   async integrity(): Promise<string> {
+    const folder = this.#showPaths ? this.#folder : SHOWN_FOLDER;
+    const short = (url: string): string => url.startsWith(folder) ? url.slice(folder.length) : url;
     const lines = await Promise.all(this.sources.map(async ({ url, kind, source }) => {
       const bytes = typeof source === "string" ? new TextEncoder().encode(source) : source;
       const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-      const folder = this.#showPaths ? this.#folder : SHOWN_FOLDER;
-      const name = url.startsWith(folder) ? url.slice(folder.length) : url;
-      return `${name} ${kind} ${new Uint8Array(digest).toHex()}\n`;
+      return `${short(url)} ${kind} ${new Uint8Array(digest).toHex()}\n`;
     }));
+    if (this.hasRemote) {
+      lines.push(`entry ${short(this.entry)}\n`);
+      for (const [key, url] of Object.entries(this.resolutions)) {
+        lines.push(`${JSON.stringify(key.split("\n").map(short))} is ${short(url)}\n`);
+      }
+    }
     const all = new TextEncoder().encode(lines.sort().join(""));
     const digest = await crypto.subtle.digest("SHA-256", all);
     return `sha256-${new Uint8Array(digest).toBase64()}`;

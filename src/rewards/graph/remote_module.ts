@@ -1,33 +1,47 @@
 // deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Fetches the remote parts of a module graph, once, into a cache folder. */
+import { isLoopback, refusePrivateHost } from "./address_rules.ts";
 import type { Fetched } from "./fetched.ts";
 import { moduleSource } from "./local_module.ts";
 import { RemotePackages } from "./remote_package.ts";
 import type { ModuleSource } from "../child/protocol.ts";
 
 const MAX_FILE_BYTES = 16 << 20;
-const TIMEOUT_MS = 30_000;
-const LOOPBACK = /^(127(\.\d+){3}|localhost|\[::1\])$/;
+/** Time limit of one request, and of all requests of a graph, in milliseconds. */
+const TIMEOUT_MS = 30_000, GRAPH_TIMEOUT_MS = 60_000;
+/** Bytes and requests of a graph, registries included. */
+const MAX_GRAPH_BYTES = 256 << 20, MAX_REQUESTS = 1024;
 
 /**
  * Reads `https:`, `jsr:` and `npm:` modules. Plain `http:` is read from this machine alone, and only
- * for a module that is itself here: what comes over the internet cannot make the host call in.
+ * if the user named its address: what comes over the network cannot make the host call this machine,
+ * nor a private network.
  */
 export class RemoteModules {
   /** Whether anything came out of the cache. */
   usedCache = false;
   readonly #folder: string | undefined;
   readonly #useCache: boolean;
-  readonly #mayCallHere: boolean;
+  /** Origins that the user named: in the config, in a file of their own, or as a registry. */
+  readonly #named = new Set<string>();
+  /** When all of the graph must be there, by `performance.now()`. */
+  readonly #deadline: number;
+  #bytes = 0;
+  #requests = 0;
   readonly #fetched = new Map<string, Promise<Fetched>>();
   readonly #packages: RemotePackages;
 
   /** `entry` is the graph's entry; without `useCache` everything is fetched again. */
-  constructor(cacheDir: string | undefined, entry: URL, useCache: boolean) {
+  constructor(
+    cacheDir: string | undefined,
+    entry: URL,
+    useCache: boolean,
+    timeoutMs = GRAPH_TIMEOUT_MS,
+  ) {
     this.#folder = cacheDir ?? defaultCacheDir();
     this.#useCache = useCache;
-    this.#mayCallHere = entry.protocol === "file:" ||
-      (entry.protocol === "http:" && LOOPBACK.test(entry.hostname));
+    this.#deadline = performance.now() + timeoutMs;
+    if (/^https?:$/.test(entry.protocol)) this.#named.add(entry.origin);
     this.#packages = new RemotePackages((url) => this.#fetch(url, true));
   }
 
@@ -44,12 +58,14 @@ export class RemoteModules {
     }
     if (specifier.startsWith("jsr:")) {
       specifier = await this.#packages.jsr(specifier);
-      return await this.#module(await this.#fetch(specifier, true), type);
+      return this.#module(await this.#fetch(specifier, true), type);
     }
+    // What a file of the user names, the user names.
+    if (from.startsWith("file:")) this.#named.add(new URL(specifier).origin);
     // Files of a package that came from the user's own registry come from there too.
     const registry = `${this.#packages.jsrRegistry}/`;
     const configured = specifier.startsWith(registry) && from.startsWith(registry);
-    return await this.#module(await this.#fetch(specifier, configured), type);
+    return this.#module(await this.#fetch(specifier, configured), type);
   }
 
   /** Writes what was fetched to the cache folder, now that its integrity is known to hold. */
@@ -82,7 +98,9 @@ export class RemoteModules {
   #fetch(url: string, configured: boolean): Promise<Fetched> {
     let fetching = this.#fetched.get(url);
     if (fetching === undefined) {
-      fetching = this.#cached(url).then((found) => found ?? this.#get(new URL(url), configured));
+      fetching = this.#cached(url).then((found) =>
+        found ?? this.#get(new URL(url), configured ? new URL(url).origin : null)
+      );
       this.#fetched.set(url, fetching);
     }
     return fetching;
@@ -105,22 +123,33 @@ export class RemoteModules {
     }
   }
 
-  /** `configured`: the user's own registry, which may be anywhere. */
-  async #get(url: URL, configured: boolean, redirects = 0): Promise<Fetched> {
-    const here = url.protocol === "http:" && LOOPBACK.test(url.hostname) && this.#mayCallHere;
-    if (url.protocol !== "https:" && !here && !configured) {
+  /** @throws {Error} if the host may not be called for a module that came over the network */
+  async #refuseAddress(url: URL, registry: string | null): Promise<void> {
+    const web = url.protocol === "https:" || url.protocol === "http:";
+    if (web && url.origin === registry) return;
+    const here = url.protocol === "http:" && isLoopback(url.hostname);
+    if (url.protocol !== "https:" && !(here && this.#named.has(url.origin))) {
       throw new Error("remote modules come over https");
     }
+    if (!this.#named.has(url.origin)) await refusePrivateHost(url.hostname);
+  }
+
+  /** `registry` is the origin of the user's own registry, which may be anywhere. */
+  async #get(url: URL, registry: string | null, redirects = 0): Promise<Fetched> {
+    await this.#refuseAddress(url, registry);
+    if (++this.#requests > MAX_REQUESTS) throw new Error(`it needs over ${MAX_REQUESTS} requests`);
+    const leftMs = Math.floor(this.#deadline - performance.now());
+    if (leftMs <= 0) throw new Error("fetching it and what it imports takes too long");
     const response = await fetch(url, {
       redirect: "manual",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(Math.min(TIMEOUT_MS, leftMs)),
       headers: { accept: "*/*" },
     });
     const location = response.headers.get("location");
     if (response.status >= 300 && response.status < 400 && location !== null) {
       await response.body?.cancel();
       if (redirects >= 5) throw new Error("it redirects more than five times");
-      return await this.#get(new URL(location, url), configured, redirects + 1);
+      return await this.#get(new URL(location, url), registry, redirects + 1);
     }
     if (!response.ok) {
       await response.body?.cancel();
@@ -130,7 +159,11 @@ export class RemoteModules {
     let length = 0;
     for await (const chunk of response.body ?? []) {
       length += chunk.length;
+      this.#bytes += chunk.length;
       if (length > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES >> 20} MB`);
+      if (this.#bytes > MAX_GRAPH_BYTES) {
+        throw new Error(`it and what it imports have more than ${MAX_GRAPH_BYTES >> 20} MB`);
+      }
       chunks.push(chunk);
     }
     return {

@@ -25,14 +25,17 @@ export class RemotePackages {
     if (name === undefined) throw new Error("want jsr:@scope/name@version");
     const base = `${this.jsrRegistry}/${name}`;
     const { versions } = await this.#json(`${base}/meta.json`) as { versions: object };
-    const version = newestMatch(Object.keys(versions), range);
-    if (version === undefined) throw new Error(`${name} has no version ${range}`);
+    const version = plainVersion(name, newestMatch(Object.keys(versions), range), range);
     const meta = await this.#json(`${base}/${version}_meta.json`) as {
       exports: Record<string, string>;
     };
-    const file = meta.exports[`.${path ?? ""}`];
+    const key = `.${path ?? ""}`;
+    const file = Object.hasOwn(meta.exports, key) ? meta.exports[key] : undefined;
     if (file === undefined) throw new Error(`${name} exports no ${path ?? "main module"}`);
-    return new URL(file, `${base}/${version}/`).href;
+    const folder = `${base}/${version}/`;
+    const url = new URL(file, folder).href;
+    if (!url.startsWith(folder)) throw new Error(`${name} exports a file outside of the package`);
+    return url;
   }
 
   /** File of an `npm:` specifier, of a dependency of `from`, or of a path within a package. */
@@ -55,8 +58,7 @@ export class RemotePackages {
     const listed = await this.#json(
       `${npmRegistry()}/${name.replace("/", "%2f")}`,
     ) as { versions: object };
-    const version = newestMatch(Object.keys(listed.versions), range);
-    if (version === undefined) throw new Error(`${name} has no version ${range}`);
+    const version = plainVersion(name, newestMatch(Object.keys(listed.versions), range), range);
     const files = await this.#package(name, version);
     const manifest = manifestOf(files);
     const file = exportedFile(manifest, `.${path ?? ""}`)?.replace(/^\.\//, "");
@@ -74,8 +76,8 @@ export class RemotePackages {
     const [, parent, version] = /^npm:\/((?:@[^/]+\/)?[^/@]+)@([^/]+)\//.exec(from) ?? [];
     if (parent === undefined) throw new Error("a bare name has no meaning here");
     const { dependencies } = manifestOf(await this.#package(parent, version));
-    const range = dependencies?.[name];
-    if (range === undefined) throw new Error(`${parent} does not depend on ${name}`);
+    const range = dependencies && Object.hasOwn(dependencies, name) ? dependencies[name] : null;
+    if (typeof range !== "string") throw new Error(`${parent} does not depend on ${name}`);
     return range;
   }
 
@@ -93,7 +95,7 @@ export class RemotePackages {
     const file = `${name.replace(/^@[^/]+\//, "")}-${version}.tgz`;
     const { bytes } = await this.#fetch(`${npmRegistry()}/${name}/-/${file}`);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return untar(await new Response(stream).bytes());
+    return untar(await readBounded(stream, MAX_UNPACKED_BYTES));
   }
 
   async #json(url: string): Promise<unknown> {
@@ -113,6 +115,35 @@ function npmRegistry(): string {
   const host = /\/npm\/([\w-]+(?:\.[\w-]+)+)\//.exec(import.meta.resolve("yaml"))?.[1];
   if (host !== undefined) return `https://${host}`;
   throw new Error("the npm registry is not known; set NPM_CONFIG_REGISTRY to its address");
+}
+
+/** Bytes of an unpacked package. */
+const MAX_UNPACKED_BYTES = 64 << 20;
+
+/** A version as part of an address. @throws {Error} if there is none, or it is no version */
+function plainVersion(
+  name: string,
+  version: string | undefined,
+  range: string | undefined,
+): string {
+  if (version === undefined) throw new Error(`${name} has no version ${range}`);
+  if (!/^[\w.+-]+$/.test(version)) throw new Error(`${name} has a version that is no version`);
+  return version;
+}
+
+/** All bytes of a stream. @throws {Error} if it has more than `most` */
+async function readBounded(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  most: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    length += chunk.length;
+    if (length > most) throw new Error(`the package unpacks to more than ${most >> 20} MB`);
+    chunks.push(chunk);
+  }
+  return await new Blob(chunks).bytes();
 }
 
 interface Manifest {

@@ -1,38 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RewardModuleError, SandboxedFunctions } from "../../../src/rewards/mod.ts";
-import { SandboxedModule } from "../../../src/rewards/host/sandboxed_module.ts";
 import { newestMatch } from "../../../src/rewards/graph/version_range.ts";
 import { TempModules } from "../temp_modules.ts";
-
-/** A server of modules on the loopback that counts what is asked of it. */
-class ModuleServer implements AsyncDisposable {
-  readonly asked: string[] = [];
-  readonly files: Record<string, string | Uint8Array<ArrayBuffer>>;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
-
-  constructor(files: Record<string, string | Uint8Array<ArrayBuffer>>) {
-    this.files = files;
-    this.#server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
-      const path = decodeURIComponent(new URL(request.url).pathname.replaceAll("%2f", "/"));
-      this.asked.push(path);
-      const file = this.files[path];
-      if (typeof file === "string" && file.startsWith("->")) {
-        return Response.redirect(file.slice(2), 302);
-      }
-      if (file === undefined) return new Response("none", { status: 404 });
-      const type = path.endsWith(".ts") ? "text/typescript" : "text/javascript";
-      return new Response(file, { headers: { "content-type": type } });
-    });
-  }
-
-  get origin(): string {
-    return `http://127.0.0.1:${this.#server.addr.port}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.shutdown();
-  }
-}
+import { integrityOf, ModuleServer, tarball } from "./module_server.ts";
 
 const FILES = {
   "/reward.ts": `import { two } from "./lib/two.ts";
@@ -40,11 +10,6 @@ const FILES = {
     export const score = (n: number): number => n * two;`,
   "/lib/two.ts": "export const two: number = 2;",
 };
-
-async function integrityOf(specifier: string, cacheDir: string): Promise<string> {
-  await using module = await SandboxedModule.start(specifier, { cacheDir }, { anyIntegrity: true });
-  return module.integrity;
-}
 
 Deno.test("a remote module without integrity is not evaluated, and the error has the line", async () => {
   await using server = new ModuleServer({ ...FILES });
@@ -248,19 +213,3 @@ Deno.test("newestMatch() reads version ranges", () => {
   ];
   for (const [range, want] of cases) assertEquals(newestMatch(versions, range), want, range);
 });
-
-/** A gzipped tar archive of a package. */
-async function tarball(files: Record<string, string>): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  for (const [name, text] of Object.entries(files)) {
-    const body = new TextEncoder().encode(text);
-    const head = new Uint8Array(512);
-    head.set(new TextEncoder().encode(`package/${name}`));
-    head.set(new TextEncoder().encode(body.length.toString(8).padStart(11, "0")), 124);
-    head[156] = 48;
-    parts.push(head, body, new Uint8Array((512 - body.length % 512) % 512));
-  }
-  parts.push(new Uint8Array(1024));
-  const stream = new Blob(parts).stream().pipeThrough(new CompressionStream("gzip"));
-  return await new Response(stream).bytes();
-}
