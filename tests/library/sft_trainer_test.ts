@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { addLora, ConfigError, loadDataset, SFTTrainer, VisionLanguageModel } from "../../mod.ts";
 import { redQuestions, tinyModel } from "./tiny_model.ts";
@@ -148,6 +154,11 @@ Deno.test("SFTTrainer computes in the run's precision, and gives the model back 
     await trainer.train();
     assertEquals(seen, ["bf16", "bf16"]);
     assertEquals(model.precision, "float32");
+    // The report of the library has what that of the command line has.
+    const report = await Deno.readTextFile(`${folder}/run/report.html`);
+    for (const wanted of ["<dt>parameters</dt>", "training.bf16: values are rounded", "decoder"]) {
+      assertStringIncludes(report.slice(report.indexOf("<body>")), wanted);
+    }
     await trainer[Symbol.asyncDispose]();
     assert(Number.isFinite(inBf16?.eval_loss));
     model.dispose();

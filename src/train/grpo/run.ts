@@ -4,18 +4,17 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
-import { initBackend } from "../../device/backend.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { Concern } from "../../report/watch/concern.ts";
 import { CompletionScorer } from "./scoring.ts";
-import { completionsToPrint, grpoGroups, grpoMethod } from "./setup.ts";
+import { completionsToPrint, grpoFacts, grpoGroups, grpoMethod } from "./setup.ts";
+import { withStarter } from "../sft/starter.ts";
 import { grpoStarterFolder } from "./starter.ts";
-import { picturesText } from "../../data/data_notes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
-import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
+import { askCommand, dataFacts } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -62,7 +61,7 @@ async function setUpGRPO(
   reporter: Reporter,
   signal: AbortSignal | undefined,
 ): Promise<RunSetup> {
-  const { dataset, grpo, save } = config;
+  const { dataset, grpo } = config;
   const data = await prepareData(config, "grpo", signal);
   const groups = grpoGroups(prepared, config);
   const scorer = await CompletionScorer.start(config, (line) => reporter.onModuleLine(line));
@@ -82,29 +81,15 @@ async function setUpGRPO(
       groups,
       warnings: data.warnings,
       title: `GRPO (${grpo.loss_type}) on ${dataset.train_data_path}`,
-      facts: [{
-        title: "Data",
-        facts: [
-          ["training", `${dataset.train_data_path} (${dataset.train_split})`],
-          ["prompts", data.train.length ?? "not known (streamed)"],
-          ["with pictures", picturesText(data.train)],
-          ["held out", data.evaluation?.length ?? "none"],
-          ["completions a prompt", grpo.num_generations],
-          ["rewards", scorer.names.join(", ")],
-        ],
-      }],
+      facts: [dataFacts(config, data, "prompts"), grpoFacts(config, scorer)],
       completionsToPrint: completionsToPrint(config),
       async closing(_, signal) {
         const after = before && await method.evaluate(signal);
         const concern = before && after && rewardConcern(before.metrics, after.metrics);
-        const ask = `deno task generate --model ${save.save_model_path}`;
         return {
           concerns: concern ? [concern] : [],
           tables: before && after ? [rewardTable(before.metrics, after.metrics)] : [],
-          next: [{
-            label: "ask it about a picture of yours",
-            command: `${ask} --image PICTURE.png --prompt "QUESTION"`,
-          }],
+          next: [askCommand(config)],
         };
       },
       async dispose() {
@@ -126,20 +111,7 @@ async function setUpGRPO(
  * @returns how it ended
  */
 export async function runGRPO(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
-  let started = config;
-  if (config.model.model_name_or_path === BUILTIN_SHAPES) {
-    await initBackend({ backend: options.backend });
-    const folder = await grpoStarterFolder(
-      config.training.output_dir,
-      (step, steps) => {
-        if (step % 20 === 0 || step === steps) {
-          console.error(`making a model to start from: SFT step ${step} of ${steps}`);
-        }
-      },
-      options.signal,
-    );
-    started = { ...config, model: { ...config.model, model_name_or_path: folder } };
-  }
+  const started = await withStarter(config, options, grpoStarterFolder);
   return await runTraining(
     started,
     options,

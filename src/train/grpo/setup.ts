@@ -5,6 +5,7 @@
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { GRPOLossOptions } from "../../losses/grpo.ts";
+import type { FactGroup } from "../../report/page/report_contents.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import { exampleParts } from "../batches/example_parts.ts";
@@ -54,6 +55,18 @@ export function grpoLossOptions({ grpo }: ResolvedConfig): GRPOLossOptions {
     maxCompletionLength: grpo.max_completion_length,
     topEntropyQuantile: grpo.top_entropy_quantile,
     offPolicyMaskThreshold: grpo.off_policy_mask_threshold,
+  };
+}
+
+/** For the report. */
+export function grpoFacts({ grpo }: ResolvedConfig, { names }: Scorer): FactGroup {
+  return {
+    title: "GRPO",
+    facts: [
+      ["loss", grpo.loss_type],
+      ["completions a prompt", grpo.num_generations],
+      ["rewards", names.join(", ")],
+    ],
   };
 }
 

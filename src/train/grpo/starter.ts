@@ -7,7 +7,7 @@
 import { embeddedShapes, shapesVqaRows } from "../../data/embedded/embedded_shapes.ts";
 import { datasetFromRows } from "../../data/load_dataset.ts";
 import type { Row } from "../../data/rows/row.ts";
-import { starterFolder } from "../sft/starter.ts";
+import { starterFolder, type StarterOptions } from "../sft/starter.ts";
 
 /** Optimizer steps of SFT. */
 export const GRPO_STARTER_STEPS = 350;
@@ -32,14 +32,13 @@ function partlyTaggedRows(): Row[] {
  * The starter model on disk, beside the output folder: made if it does not exist yet.
  *
  * @param outputDir `training.output_dir`
- * @param onProgress called after each step of SFT
- * @param signal ends it, with its reason as the error
+ * @param options `onProgress`, called after each step of SFT; `signal` ends it, with its reason as the
+ *   error
  * @returns the model's folder
  */
 export async function grpoStarterFolder(
   outputDir: string,
-  onProgress?: (step: number, steps: number) => void,
-  signal?: AbortSignal,
+  { onProgress, signal }: Pick<StarterOptions, "onProgress" | "signal"> = {},
 ): Promise<string> {
   const train = await datasetFromRows(partlyTaggedRows(), {
     format: "vqa",

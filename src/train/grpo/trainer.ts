@@ -7,7 +7,7 @@
 import type { GRPOSection, RewardOptions } from "../../config/types/config_types.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
 import { CompletionScorer } from "./scoring.ts";
-import { completionsToPrint, grpoGroups, grpoMethod } from "./setup.ts";
+import { completionsToPrint, grpoFacts, grpoGroups, grpoMethod } from "./setup.ts";
 import {
   givenModel,
   libraryConfig,
@@ -90,14 +90,7 @@ export class GRPOTrainer extends LibraryTrainer {
           method,
           groups,
           title: `GRPO (${config.grpo.loss_type}) on ${train.name}`,
-          facts: [{
-            title: "GRPO",
-            facts: [
-              ["loss", config.grpo.loss_type],
-              ["completions a prompt", config.grpo.num_generations],
-              ["rewards", scorer.names.join(", ")],
-            ],
-          }],
+          facts: [grpoFacts(config, scorer)],
           completionsToPrint: completionsToPrint(config),
           async dispose() {
             dispose();

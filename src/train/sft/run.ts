@@ -4,10 +4,10 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
-import { picturesText } from "../../data/data_notes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
+import { askCommand, dataFacts, measureCommand } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
@@ -34,30 +34,14 @@ async function setUpSFT(
     groups: sftGroups(prepared, config),
     warnings: data.warnings,
     title: `SFT on ${dataset.train_data_path}`,
-    facts: [{
-      title: "Data",
-      facts: [
-        ["training", `${dataset.train_data_path} (${dataset.train_split})`],
-        ["examples", train.length ?? "not known (streamed)"],
-        ["with pictures", picturesText(train)],
-        ["held out", data.evaluation?.length ?? "none"],
-      ],
-    }],
+    facts: [dataFacts(config, data, "examples")],
     async closing(_, signal) {
-      const saved = config.save.save_model_path;
       const measurable = heldOut !== null && await hasShortAnswers(heldOut);
-      const data = dataset.eval_data_path ?? dataset.train_data_path;
       const measured = measurable ? await exactMatchTable(prepared, train, heldOut, signal) : null;
       return {
         tables: measured ? [measured.table] : [],
         concerns: measured?.concern ? [measured.concern] : [],
-        next: [
-          {
-            label: "ask it about a picture of yours",
-            command: `deno task generate --model ${saved} --image PICTURE.png --prompt "QUESTION"`,
-          },
-          { label: "measure it", command: `deno task eval --model ${saved} --data ${data}` },
-        ],
+        next: [askCommand(config), measureCommand(config)],
       };
     },
   };

@@ -7,8 +7,11 @@
  */
 import { dirname } from "node:path";
 import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
-import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { ResolvedConfig, TrainingSection } from "../../config/types/config_types.ts";
 import { parseConfig } from "../../config/load_config.ts";
+import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
+import { type BackendChoice, initBackend } from "../../device/backend.ts";
+import { preparationProgress } from "../run/preparation_progress.ts";
 import { writeFolderAtomically } from "../../atomic_write.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
 import { Optimizer } from "../optimizer/optimizer.ts";
@@ -85,6 +88,32 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     optimizer.dispose();
   }
   return { ...prepared, origin: `${steps} steps of SFT on the drawn shapes` };
+}
+
+/**
+ * The config of a run; if it asks for the starter (`builtin:shapes`), with the starter's folder as
+ * its model.
+ *
+ * @param makeFolder makes the starter unless it exists
+ */
+export async function withStarter(
+  config: ResolvedConfig,
+  { backend, signal }: { readonly backend: BackendChoice; readonly signal?: AbortSignal },
+  makeFolder: (
+    outputDir: string,
+    options: Pick<StarterOptions, "onProgress" | "signal">,
+  ) => Promise<string>,
+): Promise<ResolvedConfig> {
+  if (config.model.model_name_or_path !== BUILTIN_SHAPES) return config;
+  await initBackend({ backend });
+  const progress = preparationProgress(
+    "starter",
+    (steps) => `a starter model, made now: ${steps} steps of SFT on the drawn shapes`,
+  );
+  const onProgress = progress.update;
+  const folder = await makeFolder(config.training.output_dir, { onProgress, signal })
+    .finally(progress.finish);
+  return { ...config, model: { ...config.model, model_name_or_path: folder } };
 }
 
 /** Whether a folder holds a model. */

@@ -1,0 +1,66 @@
+/**
+ * What every run says of its data at its start, and which commands it offers at its end.
+ *
+ * @module
+ */
+import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { picturesText } from "../../data/data_notes.ts";
+import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
+import type { DatasetFormat } from "../../data/rows/formats.ts";
+import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
+import type { FactGroup, NextCommand } from "../../report/page/report_contents.ts";
+
+/**
+ * The report's facts about the data.
+ *
+ * @param examples what they are called: examples, pairs, prompts
+ */
+export function dataFacts(
+  { dataset }: ResolvedConfig,
+  { train, evaluation }: Pick<TrainEvalDatasets<DatasetFormat>, "train" | "evaluation">,
+  examples: string,
+): FactGroup {
+  return {
+    title: "Data",
+    facts: [
+      ["training", `${dataset.train_data_path} (${dataset.train_split})`],
+      [examples, train.length ?? "not known (streamed)"],
+      ["with pictures", picturesText(train)],
+      ["held out", evaluation?.length ?? "none"],
+    ],
+  };
+}
+
+/** The command that asks the final model a question. */
+export function askCommand({ save }: ResolvedConfig): NextCommand {
+  return {
+    label: "ask it about a picture of yours",
+    command:
+      `deno task generate --model ${save.save_model_path} --image PICTURE.png --prompt "QUESTION"`,
+  };
+}
+
+/**
+ * The command that measures the final model, on the split that the run held out. Held-out rows that
+ * are a part of the training rows have no split of their own.
+ *
+ * @param format of the data, if it is not vqa
+ */
+export function measureCommand(
+  { save, dataset }: ResolvedConfig,
+  format?: DatasetFormat,
+): NextCommand {
+  const evaluate = `deno task eval --model ${save.save_model_path}`;
+  const ending = format === undefined ? "" : ` --format ${format}`;
+  const path = dataset.eval_data_path ??
+    (dataset.train_data_path === BUILTIN_SHAPES ? BUILTIN_SHAPES : null);
+  return path === null
+    ? {
+      label: "measure it on data that it did not train on",
+      command: `${evaluate} --data DATA${ending}`,
+    }
+    : {
+      label: `measure it on the held-out split, ${dataset.eval_split}`,
+      command: `${evaluate} --data ${path} --split ${dataset.eval_split}${ending}`,
+    };
+}
