@@ -30,6 +30,10 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "answer the OpenAI chat API with a model",
     load: async () => (await import("./serve.ts")).command,
   }],
+  ["runs", {
+    summary: "show the runs below a folder, any two beside each other",
+    load: async () => (await import("./runs.ts")).command,
+  }],
   ["merge", {
     summary: "fold an adapter into its model's weights",
     load: async () => (await import("./merge.ts")).command,

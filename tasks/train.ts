@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { parse } from "@std/yaml";
 import type { ResolvedConfig, TrainingType } from "../src/config/types/config_types.ts";
 import {
@@ -16,6 +16,7 @@ import { loadConfig, parseConfig } from "../src/config/load_config.ts";
 import { BUILTIN_SHAPES } from "../src/data/embedded/embedded_dataset.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { listenOnLoopback } from "./listen.ts";
 import { checkNamedPaths, namesOfConfig } from "./named_paths.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -33,7 +34,12 @@ export interface TrainOptions {
   /** undefined: what the config's `training.device` asks for. */
   readonly backend: BackendChoice | undefined;
   readonly dryRun: boolean;
+  /** Port of the page to watch the run at; 0: any free one; undefined: no page. */
+  readonly watchPort: number | undefined;
 }
+
+/** Port of the page if `--watch` names none. */
+const WATCH_PORT = 8001;
 
 /** The file of a run that holds its filled-in config. */
 const RESOLVED_CONFIG = "config.resolved.yaml";
@@ -76,7 +82,21 @@ const options: readonly OptionSpec[] = [
     kind: "flag",
     summary: "resolve everything, run the longest batch once, train nothing",
   },
+  {
+    name: "watch",
+    kind: "optional",
+    value: "PORT",
+    summary: "show the run's page while it trains (8001); 0 takes a free port",
+  },
 ];
+
+/** @throws {UsageError} if it is no port */
+function watchPortOf(given: string | true | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  const port = given === true ? WATCH_PORT : Number(given);
+  if (Number.isInteger(port) && port >= 0 && port <= 65535) return port;
+  throw new UsageError(`--watch is ${JSON.stringify(given)}; want a port from 0 to 65535`);
+}
 
 /**
  * Parses the arguments of `train`.
@@ -109,6 +129,7 @@ export function parseTrainArguments(args: readonly string[]): TrainOptions {
     resumeAnyway,
     backend: parsed.text("backend") as BackendChoice | undefined,
     dryRun: parsed.flag("dry-run"),
+    watchPort: watchPortOf(parsed.optional("watch")),
   };
 }
 
@@ -229,6 +250,21 @@ async function checkResumedRun({ resume }: TrainOptions, config: ResolvedConfig)
   await checkResumedType(resume, config.training.output_dir, config.training_type);
 }
 
+/** A page over the output folder's neighbours, this run among them. */
+async function watchRun(
+  { watchPort }: TrainOptions,
+  { training }: ResolvedConfig,
+): Promise<AsyncDisposable | undefined> {
+  if (watchPort === undefined) return undefined;
+  const { RunsServer } = await import("../src/serve/runs_server.ts");
+  const folder = resolve(training.output_dir);
+  const runs = new RunsServer(dirname(folder));
+  const listening = listenOnLoopback(watchPort, (request) => runs.handle(request));
+  const query = new URLSearchParams({ run: basename(folder) });
+  console.error(`watch it: ${listening.url}report?${query}, all runs: ${listening.url}`);
+  return listening;
+}
+
 /** The command. */
 export const command: Command = {
   name: "train",
@@ -244,6 +280,7 @@ export const command: Command = {
     if (train.dryRun) return await dryRun(train, config, signal);
     await checkResumedRun(train, config);
     const run = await runnerOf(config.training_type);
+    await using _page = await watchRun(train, config);
     const { status } = await run(await withSplitOfRun(config, train.resume), {
       backend: backendOf(train, config),
       resume: train.resume,

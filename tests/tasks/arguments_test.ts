@@ -92,6 +92,7 @@ Deno.test("parseTrainArguments() reads every option", () => {
     resumeAnyway: true,
     backend: "wasm",
     dryRun: true,
+    watchPort: undefined,
   });
   assertEquals(
     parseTrainArguments(["dpo", "--resume", "out/checkpoint-5"]).resume,

@@ -5,7 +5,7 @@
  */
 import type { ChartLibrary } from "./chart_library.ts";
 import { escapeHtml, jsonForScript } from "./escape.ts";
-import { metricCharts } from "./metric_charts.ts";
+import { type MetricChart, metricCharts } from "./metric_charts.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import type { ReportContents } from "./report_contents.ts";
@@ -21,11 +21,79 @@ import {
   renderWarnings,
 } from "./run_sections.ts";
 
+/** A page with charts: what is shown before them and after them. */
+export interface ChartPage {
+  readonly title: string;
+  /** HTML above the page's main part. */
+  readonly header: string;
+  /** HTML before the charts. */
+  readonly before?: string;
+  readonly charts: readonly MetricChart[];
+  /** Whether the run goes on, so that the page can reload itself. */
+  readonly isRunning?: boolean;
+  /** HTML after the charts. */
+  readonly main: string;
+  /** HTML at the end. */
+  readonly footer?: string;
+  /** Where forms may lead, as the policy writes it; nowhere by default. */
+  readonly formAction?: string;
+}
+
 /**
- * Renders the page.
+ * Renders a page with charts.
  *
- * The Content-Security-Policy names our scripts and styles by their SHA-256: whatever text a
- * data set or a model contains, no other script runs and nothing is loaded.
+ * The Content-Security-Policy names our scripts and styles by their SHA-256: whatever a data set
+ * or a model says, nothing else on the page runs, and nothing is loaded.
+ *
+ * @param page what to show
+ * @param library uPlot's text
+ * @returns HTML
+ */
+export async function renderChartPage(page: ChartPage, library: ChartLibrary): Promise<string> {
+  const { charts, formAction = "'none'" } = page;
+  const points = Math.max(0, ...charts.flatMap((c) => c.series.map((s) => s.values.length)));
+  const data = { charts, smoothing: points >= 60 ? 0.6 : 0 };
+  const [librarySum, scriptSum, libraryStyleSum, styleSum] = await Promise.all(
+    [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sha256),
+  );
+  const policy = `default-src 'none'; img-src data:; script-src ${librarySum} ${scriptSum}; ` +
+    `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action ${formAction}`;
+  const shown = page.before === undefined && charts.length === 0
+    ? ""
+    : renderCharts(charts, page.isRunning ?? false, points);
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(page.title)}</title>
+<!-- The curves are drawn by uPlot:
+${library.licence.replaceAll("--", "––").trim()}
+-->
+<style>${library.style}</style>
+<style>${PAGE_STYLE}</style>
+</head>
+<body>
+${page.header}
+<main>
+${page.before ?? ""}
+${shown}
+${page.main}
+</main>
+<footer>${page.footer ?? "This page loads nothing from anywhere."}</footer>
+<script type="application/json" id="report-data">${jsonForScript(data)}</script>
+<script>${library.script}</script>
+<script>${PAGE_SCRIPT}</script>
+</body>
+</html>
+`;
+}
+
+/**
+ * Renders the page of a run.
  *
  * @param contents what to show
  * @param library uPlot's text
@@ -35,56 +103,32 @@ export async function renderReport(
   contents: ReportContents,
   library: ChartLibrary,
 ): Promise<string> {
-  const charts = metricCharts(contents.records);
-  const points = Math.max(0, ...charts.flatMap((c) => c.series.map((s) => s.values.length)));
-  const data = { charts, smoothing: points >= 60 ? 0.6 : 0 };
-  const [librarySum, scriptSum, libraryStyleSum, styleSum] = await Promise.all(
-    [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sha256),
-  );
-  const policy = `default-src 'none'; img-src data:; script-src ${librarySum} ${scriptSum}; ` +
-    `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action 'none'`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<link rel="icon" href="data:,">
-<title>${escapeHtml(contents.title)}</title>
-<!-- The curves are drawn by uPlot:
-${library.licence.replaceAll("--", "––").trim()}
--->
-<style>${library.style}</style>
-<style>${PAGE_STYLE}</style>
-</head>
-<body>
-${renderHeader(contents)}
-<main>
-${renderWarnings(contents)}
-${renderModuleLines(contents)}
-${renderTables(contents)}
-${renderCharts(charts, contents.status === "running", points)}
-${renderSamples(contents)}
-${renderCompletions(contents)}
-${renderNext(contents)}
-${renderFacts(contents)}
-${renderSkipped(contents)}
-${renderLastValues(contents)}
-</main>
-<footer>Written ${
-    timeElement(contents.updatedAt)
-  } by @nanovlm/lab. The numbers are in metrics.jsonl beside this page; it loads nothing from anywhere.</footer>
-<script type="application/json" id="report-data">${jsonForScript(data)}</script>
-<script>${library.script}</script>
-<script>${PAGE_SCRIPT}</script>
-</body>
-</html>
-`;
+  return await renderChartPage({
+    title: contents.title,
+    header: renderHeader(contents),
+    before: [
+      renderWarnings(contents),
+      renderModuleLines(contents),
+      renderTables(contents),
+    ].join("\n"),
+    charts: metricCharts(contents.records),
+    isRunning: contents.status === "running",
+    main: [
+      renderSamples(contents),
+      renderCompletions(contents),
+      renderNext(contents),
+      renderFacts(contents),
+      renderSkipped(contents),
+      renderLastValues(contents),
+    ].join("\n"),
+    footer: `Written ${
+      timeElement(contents.updatedAt)
+    } by @nanovlm/lab. The numbers are in metrics.jsonl beside this page; it loads nothing from anywhere.`,
+  }, library);
 }
 
 function renderCharts(
-  charts: ReturnType<typeof metricCharts>,
+  charts: readonly MetricChart[],
   running: boolean,
   points: number,
 ): string {
