@@ -8,6 +8,7 @@
  */
 import { kernelSourceHash, kernelSources } from "./source_hash.ts";
 import { foreignSections } from "./check_module.ts";
+import { kernelParameters } from "./signatures.ts";
 
 const BASE_FEATURES = "mvp+simd128+bulk_memory+sign_ext+nontrapping_fptoint+mutable_globals";
 
@@ -81,9 +82,10 @@ async function main(): Promise<void> {
     }
     console.error(`${name}: ${bytes.length} bytes`);
   }
-  const target = new URL("../src/ops/wasm/runtime/kernels_binary.ts", import.meta.url);
+  const folder = new URL("../src/ops/wasm/runtime/", import.meta.url);
+  await Deno.writeTextFile(new URL("kernel_parameters.ts", folder), await parametersModule());
   await Deno.writeTextFile(
-    target,
+    new URL("kernels_binary.ts", folder),
     `// Made by \`deno task build-kernels\` from kernels/src; not edited by hand.
 // deno-fmt-ignore-file
 
@@ -97,6 +99,23 @@ export const RELAXED_KERNELS = "${base64Lines(relaxed)}";
 export const PLAIN_KERNELS = "${base64Lines(plain)}";
 `,
   );
+}
+
+/** The table of parameters as a TypeScript module. */
+async function parametersModule(): Promise<string> {
+  const paths = (await kernelSources()).filter((path) => path.endsWith(".c"));
+  const texts = await Promise.all(paths.map((path) => Deno.readTextFile(path)));
+  const lines = Object.entries(kernelParameters(texts)).map(([name, parameters]) =>
+    `  ${name}: [${parameters.map((parameter) => `"${parameter}"`).join(", ")}],`
+  );
+  return `// Made by \`deno task build-kernels\` from kernels/src; not edited by hand.
+// deno-fmt-ignore-file
+
+/** The parameters of every kernel, in the order in which it takes them, as its C source names them. */
+export const KERNEL_PARAMETERS = {
+${lines.join("\n")}
+} as const;
+`;
 }
 
 if (import.meta.main) await main();

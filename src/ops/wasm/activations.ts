@@ -4,41 +4,52 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { launch, launchAll, launchOn, sharedGradients } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/kernel_module.ts";
+import type { KernelArguments, KernelModule, KernelName } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
-/** Runs `kernel(size, ...options, ...addresses)`, whose values do not depend on each other. */
-export function runElements(
+/**
+ * Runs a kernel over `n` elements that do not depend on each other.
+ *
+ * @param addresses of its arrays, by the names of the kernel's parameters
+ * @param options its other arguments
+ */
+export function runElements<Name extends KernelName>(
   module: KernelModule,
-  kernel: string,
-  size: number,
-  at: readonly number[],
-  options: readonly number[] = [],
+  kernel: Name,
+  n: number,
+  addresses: Readonly<Record<string, number>>,
+  options: Readonly<Record<string, number>> = {},
 ): void {
-  const parameters = (start: number, size: number) => [
-    ...[size, ...options],
-    ...at.map((x) => x + 4 * start),
-  ];
-  runRange(module, kernel, size, 1, parameters);
+  const arrays = Object.entries(addresses);
+  runRange(module, kernel, n, 1, (start, size) => {
+    const from = Object.fromEntries(arrays.map(([name, at]) => [name, at + 4 * start]));
+    return { n: size, ...options, ...from } as unknown as KernelArguments<Name>;
+  });
 }
 
 /**
- * An op of `kernel(size, ...options, ...addresses of inputs, address of output)`, the output shaped
- * as the first input. No gradient.
+ * An op of such a kernel, the output shaped as the first input. No gradient.
+ *
+ * @param inputs tensors, by the names of the kernel's parameters
+ * @param output name of the parameter that takes the output's address
  */
 export function elementwise(
   module: KernelModule,
   name: string,
-  kernel: string,
-  inputs: readonly tf.Tensor[],
-  options: readonly number[] = [],
+  kernel: KernelName,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  output: string,
+  options: Readonly<Record<string, number>> = {},
 ): tf.Tensor {
   return launch(module, {
     name,
-    inputs: Object.fromEntries(inputs.map((tensor, i) => [`x${i}`, tensor])),
+    inputs: { ...inputs },
     run: (l) => {
-      const out = l.output(inputs[0].shape);
-      runElements(module, kernel, inputs[0].size, [...inputs, out].map(l.address), options);
+      const [first] = Object.values(inputs);
+      const out = l.output(first.shape);
+      const tensors = Object.entries({ ...inputs, [output]: out });
+      const addresses = Object.fromEntries(tensors.map(([key, x]) => [key, l.address(x)]));
+      runElements(module, kernel, first.size, addresses, options);
       return [out];
     },
   });
@@ -46,7 +57,8 @@ export function elementwise(
 
 /** sum += x, of one shape. */
 export function addTo(module: KernelModule, sum: tf.Tensor, x: tf.Tensor): void {
-  runElements(module, "nano_add_to", x.size, [x, sum].map(launchOn(module).address));
+  const { address } = launchOn(module);
+  runElements(module, "nano_add_to", x.size, { x: address(x), y: address(sum) });
 }
 
 /**
@@ -66,7 +78,7 @@ export function gelu(
     run: (l) => {
       if (activated !== undefined) return [activated];
       const y = l.output(x.shape);
-      runElements(module, "nano_gelu", x.size, [x, y].map(l.address));
+      runElements(module, "nano_gelu", x.size, { x: l.address(x), y: l.address(y) });
       return [y];
     },
     gradient: (dy, [x]) => ({
@@ -77,7 +89,7 @@ export function gelu(
 
 /** The gradient of tanh-GELU by x. */
 export function geluGradient(module: KernelModule, x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
-  return elementwise(module, "NanoGeluDx", "nano_gelu_dx", [x, dy]);
+  return elementwise(module, "NanoGeluDx", "nano_gelu_dx", { x, dy }, "dx");
 }
 
 /** silu(gate) · up, any shape. */
@@ -88,7 +100,8 @@ export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf
     saveInputs: ["gate", "up"],
     run: (l) => {
       const y = l.output(gate.shape);
-      runElements(module, "nano_swiglu", gate.size, [gate, up, y].map(l.address));
+      const at = { gate: l.address(gate), up: l.address(up), y: l.address(y) };
+      runElements(module, "nano_swiglu", gate.size, at);
       return [y];
     },
     gradient: (dy, [gate, up]) => {
@@ -97,10 +110,12 @@ export function swiglu(module: KernelModule, gate: tf.Tensor, up: tf.Tensor): tf
           name: "NanoSwigluBackward",
           inputs: { gate, up, dy },
           run: (l) => {
-            const gradients = [gate, up].map(({ shape }) => l.output(shape));
-            const at = [gate, up, dy, ...gradients].map(l.address);
-            runElements(module, "nano_swiglu_backward", gate.size, at);
-            return gradients;
+            const dgate = l.output(gate.shape), dup = l.output(up.shape);
+            runElements(module, "nano_swiglu_backward", gate.size, {
+              ...{ gate: l.address(gate), up: l.address(up), dy: l.address(dy) },
+              ...{ dgate: l.address(dgate), dup: l.address(dup) },
+            });
+            return [dgate, dup];
           },
         })
       );
@@ -121,11 +136,14 @@ export function dropout(
     inputs: { x },
     run: (l) => {
       const y = l.output(x.shape);
-      // deno-fmt-ignore
-      module.kernel("nano_dropout")(
-        x.size, l.address(x), key, Math.ceil(rate * 2 ** 32), Math.fround(1 / (1 - rate)),
-        l.address(y),
-      );
+      module.call("nano_dropout", {
+        n: x.size,
+        x: l.address(x),
+        key,
+        threshold: Math.ceil(rate * 2 ** 32),
+        keep: Math.fround(1 / (1 - rate)),
+        y: l.address(y),
+      });
       return [y];
     },
     gradient: (dy) => ({ x: () => dropout(module, dy, rate, key) }),

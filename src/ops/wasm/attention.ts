@@ -10,7 +10,7 @@ import {
 } from "../attention/attention_layout.ts";
 import type { Rotation } from "../attention/rotary_angles.ts";
 import { type Launch, launch, launchAll, sharedGradients } from "./runtime/launch.ts";
-import type { KernelModule } from "./runtime/kernel_module.ts";
+import type { KernelModule, PartArguments } from "./runtime/kernel_module.ts";
 import { type AttentionPart, attentionParts } from "./runtime/parts.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
@@ -36,21 +36,37 @@ function scratchFloats(
   const rows = blockRows(dims);
   const scores = rows * Math.ceil(dims.Tk / 4) * 4;
   const turned = turns ? (rows + dims.Tk) * dims.D : 0;
-  return module.kernel("nano_gemm_scratch_floats")() + matrices * scores + turned;
+  return module.call("nano_gemm_scratch_floats", {}) + matrices * scores + turned;
 }
 
-/** Runs `use` with the addresses of the layout's five arrays, 0 for one that there is not. */
-function withLayout<T>(
+/** Addresses of the layout's arrays by the names of the kernels' parameters; 0: there is none. */
+type LayoutAddresses = Record<
+  "starts" | "prefix_ends" | "branch_starts" | "ends" | "offsets",
+  number
+>;
+
+/** Runs `use` with the layout's arrays on the heap. */
+function withLayout(
   l: Launch,
   layout: AttentionLayout | null,
-  use: (addresses: number[]) => T,
-): T {
-  if (layout === null) return use([0, 0, 0, 0, 0]);
+  use: (addresses: LayoutAddresses) => void,
+): void {
+  if (layout === null) {
+    return use({ starts: 0, prefix_ends: 0, branch_starts: 0, ends: 0, offsets: 0 });
+  }
   const { starts, prefixEnds, branchStarts, ends, rowOffsets } = layout;
-  const arrays = [starts, prefixEnds, branchStarts, ends];
-  return rowOffsets === null
-    ? l.withIntegers(arrays, (addresses) => use([...addresses, 0]))
-    : l.withIntegers([...arrays, rowOffsets], use);
+  const arrays = [
+    starts,
+    prefixEnds,
+    branchStarts,
+    ends,
+    ...rowOffsets === null ? [] : [rowOffsets],
+  ];
+  l.withIntegers(
+    arrays,
+    ([starts, prefix_ends, branch_starts, ends, offsets = 0]) =>
+      use({ starts, prefix_ends, branch_starts, ends, offsets }),
+  );
 }
 
 /** Calls that together do all of it: one, or several for several threads. */
@@ -70,37 +86,52 @@ interface Turning {
   readonly keys: boolean;
 }
 
+/** What both kernels take, but for the part of the work. */
+interface KernelInputs {
+  readonly q: tf.TensorInfo;
+  readonly k: tf.TensorInfo;
+  readonly v: tf.TensorInfo;
+  readonly out: tf.TensorInfo;
+  readonly lse: tf.TensorInfo;
+}
+
+/** The arguments of the forward kernel, which the backward kernel takes too. */
+type CommonArguments = PartArguments<"nano_attention">;
+
 /**
- * Runs a kernel on each part.
+ * Runs `run` with the arguments of each part of the work.
  *
- * @param turning null where nothing is turned
- * @param others tensors whose addresses follow that of lse
- * @param matrices blocks of scores that it works in
+ * @param turning null if nothing is rotated
+ * @param matrices blocks of scores that the kernel works in
  */
-function runKernel(
+function withParts(
   l: Launch,
-  kernel: string,
   dims: AttentionDims,
   layout: AttentionLayout | null,
   turning: Turning | null,
-  { q, k, v, out, lse }: Record<"q" | "k" | "v" | "out" | "lse", tf.TensorInfo>,
-  others: readonly tf.TensorInfo[],
+  inputs: KernelInputs,
   matrices: number,
+  run: (calls: CommonArguments[], scratchFloats: number) => void,
 ): void {
   const { module } = l;
   const { Tq, Tk, H, K, D } = dims;
-  const at = (x: tf.TensorInfo): number => l.address(x);
-  withLayout(l, layout, (layoutAddresses) => {
-    const calls = partsOf(module, dims, layout).map(({ row, rows, head, heads }) => // deno-fmt-ignore
-    [
-        row, row + rows, Tq, Tk, H, K, D, at(q), at(k), at(v),
-        ...layoutAddresses,
-        ...(turning ? [at(turning.cos), at(turning.sin), Number(turning.keys)] : [0, 0, 0]),
-        1 / Math.sqrt(D), at(out), at(lse), ...others.map(at),
-        head, head + heads, blockRows(dims), 0,
-      ]);
-    const floats = scratchFloats(module, dims, matrices, turning !== null);
-    module.runParts(kernel, calls, { parameter: calls[0].length - 1, floats });
+  withLayout(l, layout, (arrays) => {
+    const common = {
+      ...{ Tq, Tk, H, K, D, ...arrays, scale: 1 / Math.sqrt(D), block: blockRows(dims) },
+      q: l.address(inputs.q),
+      k: l.address(inputs.k),
+      v: l.address(inputs.v),
+      cos: turning === null ? 0 : l.address(turning.cos),
+      sin: turning === null ? 0 : l.address(turning.sin),
+      turn_keys: Number(turning?.keys ?? false),
+      out: l.address(inputs.out),
+      lse: l.address(inputs.lse),
+    };
+    const calls = partsOf(module, dims, layout).map(({ row, rows, head, heads }) => ({
+      ...common,
+      ...{ b0: row, b1: row + rows, k0: head, k1: head + heads },
+    }));
+    run(calls, scratchFloats(module, dims, matrices, turning !== null));
   });
 }
 
@@ -121,10 +152,13 @@ function attentionGradients(
     inputs: { dy, q, k, v, out, lse, ...angles },
     run: (l) => {
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
-      const tensors = { q, k, v, out, lse };
       const turning = cos === undefined ? null : { cos, sin, keys };
-      const others = [dy, dq, dk, dv];
-      runKernel(l, "nano_attention_backward", dims, layout, turning, tensors, others, 2);
+      const [dout, ...others] = [dy, dq, dk, dv].map(l.address);
+      const gradients = { dout, dq: others[0], dk: others[1], dv: others[2] };
+      withParts(l, dims, layout, turning, { q, k, v, out, lse }, 2, (calls, floats) => {
+        const all = calls.map((call) => ({ ...call, ...gradients }));
+        module.runParts("nano_attention_backward", all, floats);
+      });
       return [dq, dk, dv];
     },
   });
@@ -151,7 +185,15 @@ export function attention(
     run: (l) => {
       const out = l.output([...ofQueries, H * D]);
       const lse = l.output([H * N]);
-      runKernel(l, "nano_attention", dims, layout, turning, { q, k, v, out, lse }, [], 1);
+      withParts(
+        l,
+        dims,
+        layout,
+        turning,
+        { q, k, v, out, lse },
+        1,
+        (calls, floats) => module.runParts("nano_attention", calls, floats),
+      );
       return [out, lse];
     },
     gradient: (dy, saved) => {

@@ -17,8 +17,8 @@ export function swigluHalf(
   up: tf.Tensor,
   format: HalfFormat,
 ): tf.Tensor {
-  const options = [roundingCode(format)];
-  return elementwise(module, "NanoSwigluHalf", "nano_swiglu_half", [gate, up], options);
+  const options = { format: roundingCode(format) };
+  return elementwise(module, "NanoSwigluHalf", "nano_swiglu_half", { gate, up }, "y", options);
 }
 
 /** The gradients of {@linkcode swigluHalf}, from its inputs packed and dy, which is rounded. */
@@ -32,10 +32,15 @@ export function swigluHalfGradients(
   const wide = (words: tf.Tensor) => unpack(module, words, PACKED_FORMATS[format], dy.shape);
   const R = () => roundHalf(module, dy, format);
   return {
-    gate: () => {
-      const inputs = [wide(gate), wide(up), R()], options = [roundingCode(format)];
-      return elementwise(module, "NanoSwigluHalfDgate", "nano_swiglu_half_dgate", inputs, options);
-    },
+    gate: () =>
+      elementwise(
+        module,
+        "NanoSwigluHalfDgate",
+        "nano_swiglu_half_dgate",
+        { gate: wide(gate), up: wide(up), dy: R() },
+        "dgate",
+        { format: roundingCode(format) },
+      ),
     up: () => swigluHalf(module, wide(gate), R(), format), // R(R(silu(gate)) · R(dy))
   };
 }

@@ -22,10 +22,8 @@ export function patches(
       inputs: { from },
       run: (l) => {
         const to = l.output(shape);
-        // deno-fmt-ignore
-        module.kernel("nano_patches")(
-          N, channels, S, patchSize, l.address(from), l.address(to), inverse,
-        );
+        const at = { from: l.address(from), to: l.address(to) };
+        module.call("nano_patches", { N, channels, S, p: patchSize, ...at, inverse });
         return [to];
       },
       gradient: (dy) => ({ from: () => move(dy, from.shape, inverse === 0 ? 1 : 0) }),
@@ -43,10 +41,8 @@ export function pixelShuffle(module: KernelModule, x: tf.Tensor3D, factor: numbe
       inputs: { from },
       run: (l) => {
         const to = l.output(shape);
-        // deno-fmt-ignore
-        module.kernel("nano_pixel_shuffle")(
-          N, out, factor, C, l.address(from), l.address(to), inverse,
-        );
+        const at = { from: l.address(from), to: l.address(to) };
+        module.call("nano_pixel_shuffle", { N, out, s: factor, C, ...at, inverse });
         return [to];
       },
       gradient: (dy) => ({ from: () => move(dy, from.shape, inverse === 0 ? 1 : 0) }),
@@ -69,10 +65,8 @@ export function rope(
     saveInputs: ["cos", "sin"],
     run: (l) => {
       const y = l.output(x.shape);
-      // deno-fmt-ignore
-      module.kernel("nano_rope")(
-        B * T, H, D, l.address(x), l.address(cos), l.address(sin), sign, l.address(y),
-      );
+      const at = { x: l.address(x), cos: l.address(cos), sin: l.address(sin), y: l.address(y) };
+      module.call("nano_rope", { tokens: B * T, H, D, ...at, sign });
       return [y];
     },
     gradient: (dy, [cos, sin]) => ({

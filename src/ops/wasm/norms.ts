@@ -3,12 +3,17 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { launch } from "./runtime/launch.ts";
+import { type Launch, launch } from "./runtime/launch.ts";
 import { columnSum } from "./product/linear.ts";
 import type { KernelModule } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
 // C channels
+
+/** Addresses of row `row` of tensors with C columns. */
+function rowAt(l: Launch, C: number, row: number): (tensor: tf.TensorInfo) => number {
+  return (tensor) => l.address(tensor) + 4 * C * row;
+}
 
 /** RMSNorm: x [..., C], weight [C] → [..., C]. */
 export function rmsNorm(
@@ -28,8 +33,11 @@ export function rmsNorm(
       const y = l.output(x.shape);
       const rstd = l.output([rows]);
       runRange(module, "nano_rms_norm", rows, C, (row, count) => {
-        const [xs, ys] = [x, y].map((t) => l.address(t) + 4 * C * row);
-        return [count, C, xs, l.address(weight), eps, ys, l.address(rstd) + 4 * row];
+        const at = rowAt(l, C, row);
+        return {
+          ...{ rows: count, C, x: at(x), gamma: l.address(weight), eps, y: at(y) },
+          rstd: l.address(rstd) + 4 * row,
+        };
       });
       return [y, rstd];
     },
@@ -42,8 +50,11 @@ export function rmsNorm(
             const dx = l.target(x.shape, sums?.x);
             const adds = sums?.x === undefined ? 0 : 1;
             runRange(module, "nano_rms_norm_dx", rows, C, (row, count) => {
-              const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
-              return [count, C, xs, l.address(weight), l.address(rstd) + 4 * row, dys, adds, dxs];
+              const at = rowAt(l, C, row);
+              return {
+                ...{ rows: count, C, x: at(x), gamma: l.address(weight), dy: at(dy) },
+                ...{ rstd: l.address(rstd) + 4 * row, adds, dx: at(dx) },
+              };
             });
             return [dx];
           },
@@ -54,10 +65,10 @@ export function rmsNorm(
           inputs: { dy, x, rstd },
           run: (l) => {
             const dw = l.output([C]);
-            // deno-fmt-ignore
-            module.kernel("nano_rms_norm_dgamma")(
-              rows, C, l.address(x), l.address(rstd), l.address(dy), l.address(dw),
-            );
+            module.call("nano_rms_norm_dgamma", {
+              ...{ rows, C, x: l.address(x), rstd: l.address(rstd) },
+              ...{ dy: l.address(dy), dgamma: l.address(dw) },
+            });
             return [dw];
           },
         }),
@@ -85,9 +96,11 @@ export function layerNorm(
       const mean = l.output([rows]);
       const rstd = l.output([rows]);
       runRange(module, "nano_layer_norm", rows, C, (row, count) => {
-        const [xs, ys] = [x, y].map((t) => l.address(t) + 4 * C * row);
-        const [means, rstds] = [mean, rstd].map((t) => l.address(t) + 4 * row);
-        return [count, C, xs, l.address(weight), l.address(bias), eps, ys, means, rstds];
+        const at = rowAt(l, C, row);
+        return {
+          ...{ rows: count, C, x: at(x), gamma: l.address(weight), beta: l.address(bias), eps },
+          ...{ y: at(y), mean: l.address(mean) + 4 * row, rstd: l.address(rstd) + 4 * row },
+        };
       });
       return [y, mean, rstd];
     },
@@ -100,9 +113,12 @@ export function layerNorm(
             const dx = l.target(x.shape, sums?.x);
             const adds = sums?.x === undefined ? 0 : 1;
             runRange(module, "nano_layer_norm_dx", rows, C, (row, count) => {
-              const [xs, dys, dxs] = [x, dy, dx].map((t) => l.address(t) + 4 * C * row);
-              const [means, rstds] = [mean, rstd].map((t) => l.address(t) + 4 * row);
-              return [count, C, xs, l.address(weight), means, rstds, dys, adds, dxs];
+              const at = rowAt(l, C, row);
+              return {
+                ...{ rows: count, C, x: at(x), gamma: l.address(weight), dy: at(dy) },
+                ...{ mean: l.address(mean) + 4 * row, rstd: l.address(rstd) + 4 * row },
+                ...{ adds, dx: at(dx) },
+              };
             });
             return [dx];
           },
@@ -113,11 +129,10 @@ export function layerNorm(
           inputs: { dy, x, mean, rstd },
           run: (l) => {
             const dw = l.output([C]);
-            // deno-fmt-ignore
-            module.kernel("nano_layer_norm_dgamma")(
-              rows, C, l.address(x), l.address(mean), l.address(rstd), l.address(dy),
-              l.address(dw),
-            );
+            module.call("nano_layer_norm_dgamma", {
+              ...{ rows, C, x: l.address(x), mean: l.address(mean), rstd: l.address(rstd) },
+              ...{ dy: l.address(dy), dgamma: l.address(dw) },
+            });
             return [dw];
           },
         }),

@@ -13,29 +13,35 @@ function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {
   return module.heap.backend.dataIdMap.get(tensor.dataId).refCount === 1;
 }
 
-/** Runs the kernel on `size` values of parameter, gradient, first and second moment. */
+/** Addresses of parameter, gradient, first and second moment. */
+type SlotAddresses = readonly [w: number, gradient: number, m: number, v: number];
+
+/** Runs the kernel on `size` values of each. */
 function update(
   module: KernelModule,
   size: number,
-  addresses: readonly number[],
+  [w, gradient, m, v]: SlotAddresses,
   numbers: AdamWStep,
 ): void {
   const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
   const rate = learningRate / (1 - beta1 ** step);
   const inverseRoot = 1 / Math.sqrt(1 - beta2 ** step);
-  runRange(module, "nano_adamw", size, 1, (start, count) => [
-    count,
-    ...addresses.map((address) => address + 4 * start),
-    1 - learningRate * weightDecay,
+  runRange(module, "nano_adamw", size, 1, (start, count) => ({
+    n: count,
+    w: w + 4 * start,
+    gradient: gradient + 4 * start,
+    m: m + 4 * start,
+    v: v + 4 * start,
+    keep: 1 - learningRate * weightDecay,
     rate,
     beta1,
     beta2,
-    1 - beta1,
-    1 - beta2,
-    inverseRoot,
+    fresh1: 1 - beta1,
+    fresh2: 1 - beta2,
+    inverse_root: inverseRoot,
     eps,
-    gradientScale,
-  ]);
+    scale: gradientScale,
+  }));
 }
 
 /**
@@ -47,10 +53,11 @@ export function adamW(
   module: KernelModule,
   { parameter, gradient, firstMoment, secondMoment, numbers }: AdamWTensors,
 ): boolean {
-  const tensors = [parameter, gradient, firstMoment, secondMoment];
   const written = [parameter, firstMoment, secondMoment];
   if (!written.every((tensor) => ownsValues(module, tensor))) return false;
-  update(module, parameter.size, tensors.map(launchOn(module).address), numbers);
+  const { address } = launchOn(module);
+  const [w, g, m, v] = [parameter, gradient, firstMoment, secondMoment].map(address);
+  update(module, parameter.size, [w, g, m, v], numbers);
   return true;
 }
 
@@ -81,8 +88,8 @@ export function adamWHost(
     const onHeap = (at: number): Float32Array => new Float32Array(buffer, at, end - start);
     onHeap(first).set(firstMoment.subarray(start, end));
     onHeap(second).set(secondMoment.subarray(start, end));
-    const addresses = [weights + start * 4, slopes + start * 4, first, second];
-    update(module, end - start, addresses, numbers);
+    const at: SlotAddresses = [weights + start * 4, slopes + start * 4, first, second];
+    update(module, end - start, at, numbers);
     firstMoment.set(onHeap(first), start);
     secondMoment.set(onHeap(second), start);
   }
@@ -92,8 +99,9 @@ export function adamWHost(
 /** √Σ g² over all tensors, summed in double precision, as a scalar tensor. */
 export function gradientNorm(module: KernelModule, gradients: readonly tf.Tensor[]): tf.Scalar {
   const { address } = launchOn(module);
-  const kernel = module.kernel("nano_sum_squares");
   let sum = 0;
-  for (const gradient of gradients) sum += kernel(gradient.size, address(gradient));
+  for (const gradient of gradients) {
+    sum += module.call("nano_sum_squares", { n: gradient.size, x: address(gradient) });
+  }
   return tf.scalar(Math.sqrt(sum));
 }

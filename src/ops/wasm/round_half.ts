@@ -21,7 +21,8 @@ export function roundingCode(format: HalfFormat | null): number {
 
 /** The values of x in a 16-bit format. No gradient. */
 export function roundHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat): tf.Tensor {
-  return elementwise(module, "NanoRoundHalf", "nano_round_half", [x], [roundingCode(format)]);
+  const options = { format: roundingCode(format) };
+  return elementwise(module, "NanoRoundHalf", "nano_round_half", { x }, "y", options);
 }
 
 /** The same in 16 bits each: int32 [⌈size / 2⌉]. No gradient. */
@@ -33,9 +34,12 @@ export function packHalf(module: KernelModule, x: tf.Tensor, format: HalfFormat)
     run: (l) => {
       const words = l.output([Math.ceil(x.size / 2)], "int32");
       // Pieces begin at multiples of four numbers, so that none shares a word.
-      runRange(module, "nano_pack_half", x.size, 1, (start, size) => [
-        ...[size, code, l.address(x) + 4 * start, l.address(words) + 2 * start],
-      ]);
+      runRange(module, "nano_pack_half", x.size, 1, (start, size) => ({
+        n: size,
+        format: code,
+        x: l.address(x) + 4 * start,
+        bits: l.address(words) + 2 * start,
+      }));
       return [words];
     },
   });
@@ -53,9 +57,13 @@ export function unpack(
     inputs: { words },
     run: (l) => {
       const out = l.output(shape);
-      runRange(module, "nano_unpack", elementCount(shape), 1, (start, size) => [
-        ...[FORMAT_CODES[format], start, size, l.address(words), l.address(out) + 4 * start],
-      ]);
+      runRange(module, "nano_unpack", elementCount(shape), 1, (start, size) => ({
+        format: FORMAT_CODES[format],
+        first: start,
+        count: size,
+        values: l.address(words),
+        out: l.address(out) + 4 * start,
+      }));
       return [out];
     },
   });

@@ -25,12 +25,14 @@ function scatterAddRows(
     run: (l) => {
       const width = values.shape[values.rank - 1];
       const out = l.target([rows, width], sum);
-      if (sum === undefined) module.kernel("nano_fill")(rows * width, l.address(out), 0);
+      if (sum === undefined) {
+        module.call("nano_fill", { n: rows * width, x: l.address(out), value: 0 });
+      }
       l.withIntegers([ids], ([address]) =>
-        // deno-fmt-ignore
-        module.kernel("nano_scatter_add_rows")(
-          ids.length, C, l.address(values), address, l.address(out),
-        ));
+        module.call("nano_scatter_add_rows", {
+          ...{ n: ids.length, C, ids: address },
+          ...{ rows: l.address(values), out: l.address(out) },
+        }));
       return [out];
     },
   });
@@ -50,10 +52,10 @@ export function gatherRows(
     run: (l) => {
       const out = l.output([ids.length, C]);
       l.withIntegers([ids], ([address]) =>
-        // deno-fmt-ignore
-        module.kernel("nano_gather_rows")(
-          ids.length, C, l.address(table), address, l.address(out),
-        ));
+        module.call("nano_gather_rows", {
+          ...{ n: ids.length, C, ids: address },
+          ...{ table: l.address(table), out: l.address(out) },
+        }));
       return [out];
     },
     gradient: (dy) => ({ table: (sums) => scatterAddRows(module, dy, ids, V, sums?.table) }),
@@ -76,15 +78,15 @@ export function replaceRows(
       inputs: values === undefined ? { x: from } : { x: from, rows: values },
       run: (l) => {
         const out = l.output([N, C]);
-        module.kernel("nano_copy")(N * C, l.address(from), l.address(out));
+        module.call("nano_copy", { n: N * C, x: l.address(from), y: l.address(out) });
         l.withIntegers([ids], ([address]) => {
           if (values === undefined) {
-            module.kernel("nano_zero_rows")(ids.length, C, address, l.address(out));
+            module.call("nano_zero_rows", { n: ids.length, C, ids: address, out: l.address(out) });
           } else {
-            // deno-fmt-ignore
-            module.kernel("nano_scatter_rows")(
-              ids.length, C, l.address(values), address, l.address(out),
-            );
+            module.call("nano_scatter_rows", {
+              ...{ n: ids.length, C, ids: address },
+              ...{ rows: l.address(values), out: l.address(out) },
+            });
           }
         });
         return [out];

@@ -11,6 +11,7 @@ import {
   type RoundingKernels,
   type WordKernels,
 } from "../kernels.ts";
+import { isTraced, traceShaders } from "../trace_kernels.ts";
 import { addTo, dropout, gelu, swiglu } from "./activations.ts";
 import { attention, halfAttention } from "./attention/attention.ts";
 import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
@@ -65,6 +66,7 @@ let installed = false;
 onBackendReady(({ device, adapterInfo }) => {
   if (device === null) return;
   describeDevice(device, adapterInfo?.isFallback === true);
+  if (isTraced("wgsl")) traceShaders(device);
   if (!installed) {
     installMatMulKernel();
     installGpuCopyKernels();

@@ -270,7 +270,11 @@ Deno.test("threads reach what the heap has grown by since they started", async (
   if (heap === null) return;
   const module = loadKernelModule(heap, { threads: 3 });
   const small = heap.malloc(1024);
-  module.runParts("nano_fill", [[128, small, 1], [128, small + 512, 1]]);
+  module.runParts("nano_fill", [{ n: 128, x: small, value: 1 }, {
+    n: 128,
+    x: small + 512,
+    value: 1,
+  }]);
   await threadsAreUp();
   for (let round = 0; round < 4; round++) {
     const before = heap.memory.buffer.byteLength;
@@ -278,7 +282,10 @@ Deno.test("threads reach what the heap has grown by since they started", async (
     const large = heap.malloc(4 * size);
     assert(heap.memory.buffer.byteLength > before);
     const cuts = pieces(size, Math.ceil(size / 16));
-    module.runParts("nano_fill", cuts.map(([start, count]) => [count, large + start * 4, round]));
+    module.runParts(
+      "nano_fill",
+      cuts.map(([start, n]) => ({ n, x: large + start * 4, value: round })),
+    );
     const values = new Float32Array(heap.memory.buffer, large, size);
     for (let i = 0; i < size; i += 1000) assertEquals(values[i], round);
     assertEquals(values[size - 1], round);
@@ -296,11 +303,12 @@ Deno.test("a kernel that fails in some thread throws, and the next one runs", as
   const at = heap.malloc(1024);
   const beyond = 2 ** 32 - 1024;
   assertThrows(
-    () => module.runParts("nano_fill", [[128, beyond, 1], [128, at, 1]]),
+    () =>
+      module.runParts("nano_fill", [{ n: 128, x: beyond, value: 1 }, { n: 128, x: at, value: 1 }]),
     Error,
     "failed",
   );
-  module.runParts("nano_fill", [[128, at, 2], [128, at + 512, 3]]);
+  module.runParts("nano_fill", [{ n: 128, x: at, value: 2 }, { n: 128, x: at + 512, value: 3 }]);
   assertEquals([...new Float32Array(heap.memory.buffer, at + 508, 2)], [2, 3]);
   module.stopThreads();
   heap.free(at);
@@ -353,9 +361,9 @@ Deno.test("work runs on our own thread once the others have been stopped", async
   if (heap === null) return;
   const module: KernelModule = loadKernelModule(heap, { threads: 3 });
   const at = heap.malloc(1024);
-  module.runParts("nano_fill", [[128, at, 1], [128, at + 512, 1]]);
+  module.runParts("nano_fill", [{ n: 128, x: at, value: 1 }, { n: 128, x: at + 512, value: 1 }]);
   module.stopThreads();
-  module.runParts("nano_fill", [[128, at, 4], [128, at + 512, 5]]);
+  module.runParts("nano_fill", [{ n: 128, x: at, value: 4 }, { n: 128, x: at + 512, value: 5 }]);
   assertEquals([...new Float32Array(heap.memory.buffer, at + 508, 2)], [4, 5]);
   heap.free(at);
 });

@@ -29,14 +29,15 @@ export type GemmFunction = (product: Gemm) => void;
 
 /** The module's own product. */
 export function wasmGemm(module: KernelModule): GemmFunction {
-  const kernel = module.kernel("nano_gemm");
-  const scratchFloats = module.kernel("nano_gemm_scratch_floats")();
+  const scratchFloats = module.call("nano_gemm_scratch_floats", {});
   return (p) => {
-    const scratch = module.scratch(scratchFloats);
-    // deno-fmt-ignore
-    kernel(
-      p.batch, p.m, p.n, p.k, p.a, p.aRow, p.aColumn, p.aBatch, p.b, p.bRow, p.bColumn, p.bBatch,
-      p.c, p.cRow, p.cBatch, p.accumulate ? 1 : 0, scratch,
-    );
+    module.call("nano_gemm", {
+      ...{ batch: p.batch, m: p.m, n: p.n, k: p.k },
+      ...{ a: p.a, a_row: p.aRow, a_col: p.aColumn, a_batch: p.aBatch },
+      ...{ b: p.b, b_row: p.bRow, b_col: p.bColumn, b_batch: p.bBatch },
+      ...{ c: p.c, ldc: p.cRow, c_batch: p.cBatch },
+      accumulate: p.accumulate ? 1 : 0,
+      scratch: module.scratch(scratchFloats),
+    });
   };
 }

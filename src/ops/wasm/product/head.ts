@@ -26,7 +26,7 @@ export function headLogProbs(
   const V = weight.shape[0];
   const format = formatCode(weight);
   const head = weight instanceof PackedWeight ? weight.words : weight;
-  const scratchFloats = module.kernel("nano_head_scratch_floats")(format, C);
+  const scratchFloats = module.call("nano_head_scratch_floats", { format, C });
   const headIsTrained = rounded?.headIsTrained ?? wantsGradient(head);
   const rounding = roundingCode(rounded?.format ?? null);
   return launch(module, {
@@ -39,11 +39,11 @@ export function headLogProbs(
       const lse = l.output([N]);
       const scratch = module.scratch(scratchFloats);
       l.withIntegers([targets], ([ids]) =>
-        // deno-fmt-ignore
-        module.kernel("nano_head_log_probs")(
-          N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
-          l.address(logProbs), l.address(lse), 0, rounding, scratch,
-        ));
+        module.call("nano_head_log_probs", {
+          ...{ N, C, V, hidden: l.address(hidden), format, W: l.address(head), targets: ids },
+          ...{ inverse_temperature: 1 / temperature, rounding, scratch },
+          ...{ log_probs: l.address(logProbs), lse: l.address(lse), entropy: 0 },
+        }));
       return [logProbs, lse];
     },
     gradient: (dy, [hidden, head, lse]) => {
@@ -64,11 +64,12 @@ export function headLogProbs(
             const dHead = wantsHead ? l.address(outputs[outputs.length - 1]) : 0;
             const scratch = module.scratch(scratchFloats);
             l.withIntegers([targets], ([ids]) =>
-              // deno-fmt-ignore
-              module.kernel("nano_head_backward")(
-                N, C, V, l.address(hidden), format, l.address(head), ids, 1 / temperature,
-                l.address(lse), 0, l.address(dy), 0, dHidden, dHead, adds, rounding, scratch,
-              ));
+              module.call("nano_head_backward", {
+                ...{ N, C, V, hidden: l.address(hidden), format, W: l.address(head), targets: ids },
+                ...{ inverse_temperature: 1 / temperature, rounding, scratch },
+                ...{ lse: l.address(lse), entropy: 0, d_log_probs: l.address(dy), d_entropy: 0 },
+                ...{ d_hidden: dHidden, dW: dHead, accumulate: adds },
+              }));
             return outputs;
           },
         });

@@ -32,13 +32,26 @@ export function headEntropy(
     inputs: { hidden, head },
     run: (l) => {
       const [entropies, logProbs, lse] = [l.output([N]), l.output([N]), l.output([N])];
-      const scratch = module.scratch(module.kernel("nano_head_scratch_floats")(code, C));
-      l.withIntegers([new Int32Array(N).fill(NO_TARGET)], ([ids]) =>
-        // deno-fmt-ignore
-        module.kernel("nano_head_log_probs")(
-          N, C, V, l.address(hidden), code, l.address(head), ids, 1 / temperature,
-          l.address(logProbs), l.address(lse), l.address(entropies), roundingCode(format), scratch,
-        ));
+      const scratch = module.scratch(module.call("nano_head_scratch_floats", { format: code, C }));
+      l.withIntegers(
+        [new Int32Array(N).fill(NO_TARGET)],
+        ([ids]) =>
+          module.call("nano_head_log_probs", {
+            ...{
+              N,
+              C,
+              V,
+              hidden: l.address(hidden),
+              format: code,
+              W: l.address(head),
+              targets: ids,
+            },
+            ...{ inverse_temperature: 1 / temperature, rounding: roundingCode(format), scratch },
+            log_probs: l.address(logProbs),
+            lse: l.address(lse),
+            entropy: l.address(entropies),
+          }),
+      );
       return [entropies, logProbs, lse];
     },
   });

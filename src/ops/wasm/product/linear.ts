@@ -20,7 +20,8 @@ export function columnSum(module: KernelModule, x: tf.Tensor): tf.Tensor {
     inputs: { x },
     run: (l) => {
       const out = l.output([C]);
-      module.kernel("nano_column_sum")(x.size / C, C, l.address(x), l.address(out));
+      const at = { x: l.address(x), out: l.address(out) };
+      module.call("nano_column_sum", { rows: x.size / C, C, ...at });
       return [out];
     },
   });
@@ -34,14 +35,16 @@ function finish(l: Launch, { M, N, c, scale = 1, bias, activated }: LinearProduc
   const { module } = l;
   const at = l.address(c);
   if (scale !== 1) {
-    runRange(module, "nano_scale", M * N, 1, (start, size) => [size, scale, at + 4 * start]);
+    runElements(module, "nano_scale", M * N, { x: at }, { factor: scale });
   }
   if (bias !== undefined) {
     const row = l.address(bias);
-    runRange(module, "nano_add_bias", M, N, (first, rows) => [rows, N, at + 4 * N * first, row]);
+    runRange(module, "nano_add_bias", M, N, (first, rows) => ({
+      ...{ rows, columns: N, x: at + 4 * N * first, bias: row },
+    }));
   }
   if (activated !== undefined) {
-    runElements(module, "nano_gelu", M * N, [at, l.address(activated)]);
+    runElements(module, "nano_gelu", M * N, { x: at, y: l.address(activated) });
   }
 }
 

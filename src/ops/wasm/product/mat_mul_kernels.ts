@@ -150,7 +150,6 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
       );
     },
   });
-  const addBias = module.kernel("nano_add_bias");
   replaceKernel({
     kernelName: "_FusedMatMul",
     backendName: "wasm",
@@ -173,7 +172,9 @@ export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): 
         { info: b, transpose: transposeB },
       );
       if (bias !== undefined && n !== undefined && n > 0) {
-        addBias(elementCount(output.shape) / n, n, tools.address(output), tools.address(bias));
+        const rows = elementCount(output.shape) / n;
+        const at = { x: tools.address(output), bias: tools.address(bias) };
+        module.call("nano_add_bias", { rows, columns: n, ...at });
       }
       return output;
     },

@@ -49,7 +49,9 @@ function eachBlock(
 ): void {
   for (let first = 0; first < O; first += block.rows) {
     const rows = Math.min(block.rows, O - first);
-    module.kernel("nano_unpack")(format, first * I, rows * I, words, block.address);
+    module.call("nano_unpack", {
+      ...{ format, first: first * I, count: rows * I, values: words, out: block.address },
+    });
     use(first, rows);
   }
 }
@@ -80,10 +82,8 @@ export function multiplyPacked(
   const { module } = l;
   const format = formatCode(weight);
   if (kind === "nt" && M <= FEW_ROWS && !accumulate) {
-    // deno-fmt-ignore
-    module.kernel("nano_packed_rows")(
-      format, M, N, K, l.address(a), l.address(weight.words), l.address(c),
-    );
+    const at = { x: l.address(a), w: l.address(weight.words), y: l.address(c) };
+    module.call("nano_packed_rows", { format, m: M, n: N, k: K, ...at });
     return;
   }
   const block = blockOf(module, weight.shape);
@@ -118,10 +118,10 @@ export function gatherPackedRows(
     run: (l) => {
       const out = l.output([ids.length, C]);
       l.withIntegers([ids], ([address]) =>
-        // deno-fmt-ignore
-        module.kernel("nano_gather_packed_rows")(
-          formatCode(table), ids.length, C, l.address(words), address, l.address(out),
-        ));
+        module.call("nano_gather_packed_rows", {
+          ...{ format: formatCode(table), n: ids.length, C },
+          ...{ table: l.address(words), ids: address, out: l.address(out) },
+        }));
       return [out];
     },
   });

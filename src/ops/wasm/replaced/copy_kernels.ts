@@ -16,14 +16,14 @@ export function installWasmCopyKernels(module: KernelModule): void {
       if (rows * width === 0) return;
       const source = address(from.tensor) + 4 * from.offset;
       const target = address(to.tensor) + 4 * to.offset;
-      runRange(module, "nano_copy_rows", rows, width, (row, count) => [
-        count,
+      runRange(module, "nano_copy_rows", rows, width, (row, count) => ({
+        rows: count,
         width,
-        source + 4 * from.stride * row,
-        from.stride,
-        target + 4 * to.stride * row,
-        to.stride,
-      ]);
+        from: source + 4 * from.stride * row,
+        from_row: from.stride,
+        to: target + 4 * to.stride * row,
+        to_row: to.stride,
+      }));
     },
   };
   installCopyKernels("wasm", () => tools);

@@ -25,11 +25,11 @@ export function installSegmentSumKernel(module: KernelModule): void {
       checkRowIds(values.filter((id) => id >= 0), numSegments);
       const out = tools.output([numSegments, ...rest]);
       const columns = elementCount(rest);
-      module.kernel("nano_fill")(numSegments * columns, tools.address(out), 0);
-      // deno-fmt-ignore
-      module.kernel("nano_scatter_add_rows")(
-        count, columns, tools.address(x), tools.address(ids), tools.address(out),
-      );
+      module.call("nano_fill", { n: numSegments * columns, x: tools.address(out), value: 0 });
+      module.call("nano_scatter_add_rows", {
+        ...{ n: count, C: columns, ids: tools.address(ids) },
+        ...{ rows: tools.address(x), out: tools.address(out) },
+      });
       return out;
     },
   });

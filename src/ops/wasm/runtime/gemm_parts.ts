@@ -3,6 +3,7 @@
  * never along what it sums over.
  * @module
  */
+import type { PartArguments } from "./kernel_module.ts";
 import { pieces } from "./pieces.ts";
 
 /** Multiplications below which waking another thread costs more than it saves. */
@@ -16,7 +17,7 @@ function pieceSize(length: number, threads: number, tile: number, thin: number):
 }
 
 /**
- * The parameters of `nano_gemm` for each piece of a product; null where it is too small. Our own
+ * The arguments of `nano_gemm` for each piece of a product; null where it is too small. Our own
  * product gives the same bits in pieces as whole; a BLAS gives near ones, the same every time.
  *
  * @param product m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate: addresses in
@@ -27,7 +28,7 @@ export function cutGemm(
   product: readonly number[],
   threads: number,
   blas: boolean,
-): number[][] | null {
+): PartArguments<"nano_gemm">[] | null {
   const [m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate] = product;
   if (threads < 2 || m * n * k < (blas ? THREADED_BLAS_WORK : THREADED_WORK)) return null;
   const byRows = m >= n;
@@ -40,23 +41,22 @@ export function cutGemm(
   // Eight rows or fewer go another way, where sums are taken in another order.
   const cuts = pieces(length, step, 16);
   if (cuts.length < 2) return null;
-  return cuts.map(([start, size]) => [
-    1,
-    byRows ? size : m,
-    byRows ? n : size,
+  return cuts.map(([start, size]) => ({
+    batch: 1,
+    m: byRows ? size : m,
+    n: byRows ? n : size,
     k,
-    (a >>> 0) + (byRows ? start * aRow * 4 : 0),
-    aRow,
-    aColumn,
-    0,
-    (b >>> 0) + (byRows ? 0 : start * bColumn * 4),
-    bRow,
-    bColumn,
-    0,
-    (c >>> 0) + start * (byRows ? cRow : 1) * 4,
-    cRow,
-    0,
+    a: (a >>> 0) + (byRows ? start * aRow * 4 : 0),
+    a_row: aRow,
+    a_col: aColumn,
+    a_batch: 0,
+    b: (b >>> 0) + (byRows ? 0 : start * bColumn * 4),
+    b_row: bRow,
+    b_col: bColumn,
+    b_batch: 0,
+    c: (c >>> 0) + start * (byRows ? cRow : 1) * 4,
+    ldc: cRow,
+    c_batch: 0,
     accumulate,
-    0, // The scratch.
-  ]);
+  }));
 }

@@ -10,7 +10,9 @@ import { withSharedMemory } from "../../../device/shared_wasm_memory.ts";
 import type { WasmHeap } from "../../../device/wasm_heap.ts";
 import { cutGemm } from "./gemm_parts.ts";
 import { GrowingBlock } from "./growing_block.ts";
-import type { Kernel, KernelModule } from "./kernel_module.ts";
+import { isTraced, traceWasm } from "../../trace_kernels.ts";
+import { argumentList, type Kernel, type KernelModule, type KernelName } from "./kernel_module.ts";
+import { KERNEL_PARAMETERS } from "./kernel_parameters.ts";
 import { type KernelThreads, startKernelThreads } from "./kernel_threads.ts";
 import { PLAIN_KERNELS, RELAXED_KERNELS } from "./kernels_binary.ts";
 
@@ -59,7 +61,7 @@ export function loadKernelModule(
     if (threads === 1 || pool?.busy) return blasGemm(...product);
     const calls = cutGemm(product, pool?.count ?? threads, blas !== undefined);
     if (calls === null) return blasGemm(...product);
-    runParts("nano_gemm", calls, { parameter: calls[0].length - 1, floats: gemmScratch() });
+    runParts("nano_gemm", calls, call("nano_gemm_scratch_floats", {}));
     return 1;
   };
   const instance = new WebAssembly.Instance(code, {
@@ -74,12 +76,12 @@ export function loadKernelModule(
   for (const [name, value] of Object.entries(instance.exports)) {
     if (typeof value === "function") kernels[name] = value as Kernel;
   }
-  const kernel = (name: string): Kernel => {
-    const found = kernels[name];
-    if (found === undefined) throw new Error(`No kernel named ${name}.`);
-    return found;
+  const traced = isTraced("wasm");
+  const listOf = (name: KernelName, named: Readonly<Record<string, number>>): number[] => {
+    if (traced) traceWasm(name, named);
+    return argumentList(name, named);
   };
-  const gemmScratch = kernel("nano_gemm_scratch_floats");
+  const call: KernelModule["call"] = (name, named) => kernels[name](...listOf(name, named));
   const scratch = new GrowingBlock(heap);
   const callScratch = new GrowingBlock(heap);
   const threads = heap.shared ? Math.max(1, wantedThreads) : 1;
@@ -91,30 +93,31 @@ export function loadKernelModule(
       stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
       blas: blas === undefined ? null : { library: blas.library, base: memoryAddress(heap.memory) },
     });
-  const runParts: KernelModule["runParts"] = (name, calls, room) => {
-    const floats = Math.ceil((room?.floats ?? 0) / 16) * 16;
+  const runParts: KernelModule["runParts"] = (name, calls, scratchFloats) => {
+    const floats = Math.ceil((scratchFloats ?? 0) / 16) * 16;
     if (threads === 1 || calls.length === 1) {
       // What such a call hands on to largeGemm may be cut, and then has the other block.
-      const run = kernel(name);
-      for (const call of calls) {
-        const parameters = [...call];
-        if (room !== undefined) parameters[room.parameter] = scratch.address(floats);
-        run(...parameters);
+      for (const part of calls) {
+        const own = scratchFloats === undefined ? {} : { scratch: scratch.address(floats) };
+        kernels[name](...listOf(name, { ...part, ...own }));
       }
       return;
     }
     pool ??= startPool();
-    const callRoom = room === undefined ? undefined : {
-      parameter: room.parameter,
+    const filled = scratchFloats === undefined ? {} : { scratch: 0 };
+    const lists = calls.map((part) => listOf(name, { ...part, ...filled }));
+    const names: readonly string[] = KERNEL_PARAMETERS[name];
+    const room = scratchFloats === undefined ? undefined : {
+      parameter: names.indexOf("scratch"),
       address: callScratch.address(floats * threads),
       stride: floats * 4,
     };
-    pool.run(name, calls, callRoom);
+    pool.run(name, lists, room);
   };
   return {
     heap,
     relaxed,
-    kernel,
+    call,
     threads,
     get startedThreads() {
       return pool === null ? 0 : pool.count - 1;

@@ -2,7 +2,7 @@
  * Cutting loops into calls for several threads.
  * @module
  */
-import type { KernelModule } from "./kernel_module.ts";
+import type { KernelArguments, KernelModule, KernelName } from "./kernel_module.ts";
 import { pieces } from "./pieces.ts";
 
 /** Pieces a thread: more than one evens out what the system gives each. */
@@ -17,22 +17,22 @@ const THREADED_VALUES = 1 << 16;
  *
  * @param length elements of the range
  * @param width values of an element
- * @param parameters the call's for `size` elements from `start` on
+ * @param named the arguments for `size` elements from `start` on
  */
-export function runRange(
+export function runRange<Name extends KernelName>(
   module: KernelModule,
-  kernel: string,
+  kernel: Name,
   length: number,
   width: number,
-  parameters: (start: number, size: number) => number[],
+  named: (start: number, size: number) => KernelArguments<Name>,
 ): void {
   if (module.threads === 1 || length * width < THREADED_VALUES) {
-    module.kernel(kernel)(...parameters(0, length));
+    module.call(kernel, named(0, length));
     return;
   }
   // Fours, where elements are single values: whole vectors.
   const step = Math.ceil(length / (PIECES_EACH * module.threads) / 4) * 4;
-  module.runParts(kernel, pieces(length, step).map(([start, size]) => parameters(start, size)));
+  module.runParts(kernel, pieces(length, step).map(([start, size]) => named(start, size)));
 }
 
 /** Rows and key/value heads of an attention, for one call. */
