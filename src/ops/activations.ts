@@ -88,7 +88,7 @@ export class DropoutKeys {
     return this.#next;
   }
 
-  /** Keys that go on from where these are. */
+  /** A copy that gives the same keys from here on. */
   copy(): DropoutKeys {
     const copy = new DropoutKeys(0, 0);
     copy.#next = this.#next;

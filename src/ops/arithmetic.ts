@@ -23,7 +23,7 @@ export function add<T extends tf.Tensor>(a: T, b: tf.Tensor): T {
 }
 
 /**
- * x · factor; x itself where the factor is 1.
+ * x · factor; x itself if the factor is 1.
  *
  * @param x any shape
  */

@@ -1,9 +1,9 @@
 /**
- * A fully connected layer as one op, written once for the backends that have a product of their own:
+ * A fully connected layer as one op, written once for all backends that have their own matrix product:
  * y = x Wᵀ + s · (x Aᵀ) Bᵀ + b, and its tanh-GELU, without a tensor of [N, O] beside the result.
  *
- * The side branch is LoRA's (Hu et al., 2021, eq. 3). Its second product adds to the first one's
- * result; h = s · x Aᵀ is kept for the way back:
+ * The branch is LoRA's (Hu et al., 2021, eq. 3). Its second product adds to the result of the base
+ * product; h = s · x Aᵀ is kept for the backward pass:
  *
  * - dx = dy W + g A with g = s · dy B, added the same way
  * - dA = gᵀ x, dB = dyᵀ h, dW = dyᵀ x, db = Σ dy
@@ -22,7 +22,7 @@ import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 
 // N rows, I input features, O output features, r rank
 
-/** LoRA's side branch: scaling · (input Aᵀ) Bᵀ. */
+/** The LoRA branch: scaling · (input Aᵀ) Bᵀ. */
 export interface LowRankBranch {
   /** A, [r, I]. */
   readonly loraA: tf.Tensor;
@@ -30,13 +30,13 @@ export interface LowRankBranch {
   readonly loraB: tf.Tensor;
   /** α / r, or α / √r. */
   readonly scaling: number;
-  /** What the branch reads where that is not x itself, as with dropout: shaped as x. */
+  /** What the branch reads if it is not x itself, as with dropout; shaped as x. */
   readonly input?: tf.Tensor;
-  /** Makes `input` again from x, so that x alone is kept for the way back. */
+  /** Computes `input` from x again, so that only x is kept for the backward pass. */
   readonly remakeInput?: (x: tf.Tensor) => tf.Tensor;
 }
 
-/** A product C = scale · op(A) op(B), with what follows in the same pass over C. */
+/** A product C = scale · op(A) op(B), and what is done to C afterwards. */
 export interface LinearProduct {
   /** `nt`: A [M, K], B [N, K]; `nn`: A [M, K], B [K, N]; `tn`: A [K, M], B [K, N]. */
   readonly kind: "nt" | "nn" | "tn";
@@ -52,13 +52,13 @@ export interface LinearProduct {
   readonly scale?: number;
   /** [N], added to every row. */
   readonly bias?: tf.TensorInfo;
-  /** Where GELU(C) goes. */
+  /** The tensor that GELU(C) is written to. */
   readonly activated?: tf.TensorInfo;
 }
 
-/** What a backend has for the op. */
+/** What a backend provides for the op. */
 export interface LinearKernels<Tools> {
-  /** Of its kernels' names. */
+  /** Of the names of its kernels. */
   readonly prefix: string;
   launchAll(op: FusedOp<Tools>): tf.Tensor[];
   /** A new tensor, its values undefined; or the sum that a product adds to. */
@@ -66,11 +66,11 @@ export interface LinearKernels<Tools> {
   multiply(tools: Tools, product: LinearProduct): void;
   /** [..., C] → [C]. */
   columnSum(x: tf.Tensor): tf.Tensor;
-  /** The op GELU of `x` whose value is there already. */
+  /** The GELU op of `x` whose value has been computed already. */
   gelu(x: tf.Tensor, activated: tf.TensorInfo): tf.Tensor;
 }
 
-/** What else the layer does. */
+/** Options of the layer. */
 export interface LinearExtras {
   readonly branch?: LowRankBranch;
   /** Whether to return GELU(y). */
@@ -88,18 +88,18 @@ function checkShapes(x: tf.Tensor, weight: Weight, branch: LowRankBranch | undef
   const { loraA: { shape: a }, loraB: { shape: b }, input } = branch;
   if (a[1] !== I || b[0] !== O || a[0] !== b[1]) {
     throw new Error(
-      `Cannot add a side branch of A [${a}] and B [${b}] to a linear layer [${weight.shape}]: ` +
+      `Cannot add a LoRA branch of A [${a}] and B [${b}] to a linear layer [${weight.shape}]: ` +
         `they must be [r, ${I}] and [${O}, r]`,
     );
   }
   if (input !== undefined && input.shape.join() !== x.shape.join()) {
     throw new Error(
-      `Cannot add a side branch: its input is [${input.shape}], the layer's is [${x.shape}]`,
+      `Cannot add a LoRA branch: its input is [${input.shape}], the layer's is [${x.shape}]`,
     );
   }
 }
 
-/** op(A) op(B) as an op without a gradient, added to `sum` where there is one. */
+/** op(A) op(B) as an op without a gradient, added to `sum` if given. */
 function productOp<Tools>(
   kernels: LinearKernels<Tools>,
   shape: readonly number[],
@@ -118,8 +118,8 @@ function productOp<Tools>(
   }));
 }
 
-/** g A, with dy W where there is a weight, added to `sum` if there is one, and g: [..., I], [N, r]. */
-function branchBack<Tools>(
+/** g A, plus dy W if a weight is given, added to `sum` if given; and g: [..., I], [N, r]. */
+function branchGradients<Tools>(
   kernels: LinearKernels<Tools>,
   dy: tf.Tensor,
   weight: Weight | null,
@@ -131,7 +131,7 @@ function branchBack<Tools>(
   const N = dy.size / O;
   const words = weight instanceof PackedWeight ? weight.words : weight;
   return kernels.launchAll({
-    name: `${kernels.prefix}LinearBranchBack`,
+    name: `${kernels.prefix}LinearBranchGradients`,
     inputs: { dy, loraA, loraB, ...(words === null ? {} : { weight: words }) },
     run: (tools) => {
       const dx = kernels.target(tools, [...dy.shape.slice(0, -1), I], sum);
@@ -157,7 +157,7 @@ function branchBack<Tools>(
  * @param weight [O, I]; a packed one is frozen
  * @param bias [O], if there is one
  * @returns [..., O]
- * @throws {Error} where shapes disagree
+ * @throws {Error} if shapes do not match
  */
 export function fusedLinear<Tools>(
   kernels: LinearKernels<Tools>,
@@ -193,7 +193,7 @@ export function fusedLinear<Tools>(
     return [c, h];
   };
 
-  // Gradients are asked for in this order.
+  // The backward pass asks for gradients in this order.
   const inputs = {
     x,
     ...(packed ? { words: weight.words } : { weight }),
@@ -231,11 +231,11 @@ export function fusedLinear<Tools>(
       const apart = branch.input !== undefined;
       const own = { loraA, loraB, scaling: branch.scaling };
       const both = sharedGradients((sums) =>
-        branchBack(kernels, dy, apart ? null : W, own, apart ? sums.input : sums.x)
+        branchGradients(kernels, dy, apart ? null : W, own, apart ? sums.input : sums.x)
       );
-      let wentBack = false;
+      let ranBefore = false;
       const ofBranch: GradientFunction = (sums) => {
-        wentBack = true;
+        ranBefore = true;
         return both(0)(sums);
       };
       return {
@@ -243,7 +243,7 @@ export function fusedLinear<Tools>(
         ...(apart ? { x: dx, input: ofBranch } : { x: ofBranch }),
         loraA: (sums) => {
           const scale = branch.scaling;
-          const g = wentBack // [N, r]
+          const g = ranBefore // [N, r]
             ? both(1)()
             : productOp(kernels, [N, r], { kind: "nn", M: N, N: r, K: O, a: dy, b: loraB, scale });
           const b = kept.input ?? branch.remakeInput?.(kept.x) ?? kept.x;
@@ -259,7 +259,7 @@ export function fusedLinear<Tools>(
     },
   }));
   if (activated === undefined) return z;
-  // One pass made both; on the tape they are two ops, so that the gradient of z is there but once.
+  // One pass computed both. On the tape they are two ops, so that the gradient of z is computed once.
   const y = kernels.gelu(z, activated);
   z.dispose();
   return y;

@@ -116,7 +116,7 @@ export function headLogProbsComposite(
             dHead = sum;
           }
         }
-        // tfjs wants one for each input, and nobody reads that of a head which is not trained.
+        // tfjs wants a gradient for each input; that of a frozen head is never read.
         return [tf.concat(dHidden), dHead ?? tf.scalar(0)];
       },
     };

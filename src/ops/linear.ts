@@ -1,6 +1,6 @@
 /**
  * Fully connected layer, y = x Wᵀ + b, with W in PyTorch's layout [out, in]
- * (torch.nn.functional.linear), LoRA's side branch (Hu et al., 2021) and tanh-GELU.
+ * (torch.nn.functional.linear), the LoRA branch (Hu et al., 2021) and tanh-GELU.
  *
  * @module
  */
@@ -36,8 +36,8 @@ export function linearComposite(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tenso
 }
 
 /**
- * The plain composite of {@linkcode linear} for a packed weight: it is widened for the product,
- * and again on the way back, and not kept in between.
+ * The plain composite of {@linkcode linear} for a packed weight. It is widened for the product and
+ * again in the backward pass; the wide copy is not kept.
  */
 export function packedLinearComposite(
   x: tf.Tensor,
@@ -56,14 +56,14 @@ export function packedLinearComposite(
   }));
 }
 
-/** f(x) where nothing else reads x, which is freed unless the way back needs it. */
+/** f(x). Nothing else may read x, which is freed unless the backward pass needs it. */
 function after(x: tf.Tensor, f: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
   const y = f(x);
   if (y !== x) x.dispose();
   return y;
 }
 
-/** y + s · (x Aᵀ) Bᵀ, 16 bits wide where its terms are; y is freed. */
+/** y + s · (x Aᵀ) Bᵀ, rounded to 16 bits in a 16-bit pass; y is freed. */
 function addBranch(
   y: tf.Tensor,
   x: tf.Tensor,
@@ -75,7 +75,7 @@ function addBranch(
   return after(sum, (sum) => castHalf(sum, halfFormat()));
 }
 
-/** The layer with its branch in a 16-bit pass where products round; else null. */
+/** The layer with its branch in a 16-bit pass, if the backend's products round; else null. */
 function branchOfRounding(
   x: tf.Tensor,
   weight: Weight,
@@ -92,8 +92,8 @@ function branchOfRounding(
 }
 
 /**
- * The layer of separate ops: what runs in 16-bit passes, where the branch is part of the layer if
- * products round, and on backends without kernels of ours.
+ * The layer as separate ops, for 16-bit passes and for backends without kernels of ours. In a 16-bit
+ * pass the branch is part of the layer if the backend's products round.
  *
  * @param x [..., I]
  * @param weight [O, I]
@@ -113,12 +113,12 @@ export function separateLinear(
 }
 
 /**
- * y = x Wᵀ + b, with LoRA's side branch y = x Wᵀ + b + s · (x Aᵀ) Bᵀ, and its tanh-GELU.
+ * y = x Wᵀ + b, or with a LoRA branch y = x Wᵀ + b + s · (x Aᵀ) Bᵀ; optionally its tanh-GELU.
  *
  * @param x [..., I]
  * @param weight [O, I]; a packed one is frozen
  * @param bias [O], if there is one
- * @param extras the side branch and the activation, if there are any
+ * @param extras the LoRA branch and the activation, if any
  * @returns [..., O]
  */
 export function linear(

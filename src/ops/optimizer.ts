@@ -13,7 +13,7 @@ import type { AdamWStep, AdamWTensors } from "./kernels.ts";
 export type { AdamWStep };
 
 /**
- * A running mean of the parameter's shape. On the wasm backend it lives outside the heap, whose 4 GiB
+ * A running mean, shaped as the parameter. On the wasm backend it lies outside the heap, whose 4 GiB
  * would not hold the weights, gradients and both moments of a 230M model.
  */
 export type Moment = tf.Variable | Float32Array;
@@ -25,14 +25,14 @@ export interface AdamWSlot {
   secondMoment: Moment;
 }
 
-/** One parameter's update: what changes, by what. */
+/** The update of one parameter. */
 export interface AdamWUpdate extends AdamWSlot {
   /** Of the parameter's shape. */
   gradient: tf.Tensor;
   numbers: AdamWStep;
 }
 
-/** A moment of zeros for a parameter, where the current backend wants it. */
+/** A moment of zeros for a parameter, in the memory that the current backend wants it in. */
 export function createMoment(parameter: tf.Variable): Moment {
   if (fusedKernels()?.adamWHost !== undefined) return new Float32Array(parameter.size);
   return tf.tidy(() => tf.variable(tf.zeros(parameter.shape), false));
@@ -54,7 +54,7 @@ function hasTensors(update: AdamWUpdate): update is AdamWUpdate & AdamWTensors {
   return !(firstMoment instanceof Float32Array) && !(secondMoment instanceof Float32Array);
 }
 
-/** An update whose moments lie outside the wasm heap; false, with nothing done, where it cannot. */
+/** Runs an update whose moments lie outside the wasm heap; false, with nothing done, if it cannot. */
 function updateOnHost(update: AdamWUpdate): boolean {
   const { parameter, gradient, firstMoment, secondMoment, numbers } = update;
   return firstMoment instanceof Float32Array && secondMoment instanceof Float32Array &&

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** @throws {RangeError} where an id is not a row of a table with that many */
+/** @throws {RangeError} if an id is not a row of a table with `rows` rows */
 export function checkRowIds(ids: Int32Array, rows: number): void {
   for (const id of ids) {
     if (id < 0 || id >= rows) {

@@ -60,7 +60,7 @@ export function embeddingComposite(table: tf.Tensor, ids: Int32Array): tf.Tensor
 
 /**
  * The plain composite of {@linkcode embedding} for a packed table. Its words are gathered as they
- * are where each row has its own, else all of it is widened first.
+ * are if each row has words of its own; otherwise all of it is widened first.
  *
  * @param ids int32 [N]
  */

@@ -54,7 +54,7 @@ function thresholdOf(
       const thresholds = low.add(steps.mul(width)).expandDims(2); // [S, n, 1]
       const above = rows.greaterEqual(thresholds).cast("float32"); // [S, n, V]
       const held = (mass ? above.mul(mass.expandDims(1)) : above).sum(2); // [S, n]
-      // Lower thresholds hold more: how many suffice says where to go on.
+      // Lower thresholds hold more: the number that suffices tells where to search next.
       const suffice = held.greaterEqual(wanted).cast("float32").sum(1, true); // [S, 1]
       return low.add(suffice.mul(width)); // [S, 1]
     });
@@ -66,7 +66,7 @@ function thresholdOf(
  * Unnormalised probabilities after the filters.
  *
  * @param scaled logits / temperature, forbidden ones at {@linkcode FORBIDDEN}, [S, V]
- * @returns exp(scaled − max) where kept, else 0, [S, V]
+ * @returns exp(scaled − max) for tokens that are kept, 0 for others, [S, V]
  */
 export function filteredWeights(
   scaled: tf.Tensor2D,

@@ -1,7 +1,7 @@
 /**
  * Scaled dot-product attention with grouped queries, softmax(q kᵀ / √D + mask) v (Vaswani et al.,
- * 2017; Ainslie et al., 2023), over tokens-major tensors as the projections give them. Rotary
- * embedding (`rope.ts`) is part of it: kernels turn queries and keys as they read them.
+ * 2017; Ainslie et al., 2023), over token-major tensors as the projections give them. Rotary
+ * embedding (`../layouts.ts`) is part of it: kernels rotate queries and keys as they read them.
  *
  * @module
  */
@@ -22,8 +22,8 @@ import type { Rotation } from "./rotary_angles.ts";
  * @param q [B, Tq, H, D]
  * @param k [B, Tk, K, D]
  * @param v [B, Tk, K, D]
- * @param layout who sees whom; null: every query sees every key
- * @param rotation turns queries, and keys, by their positions
+ * @param layout which keys each query sees; null: every query sees every key
+ * @param rotation rotates queries, and keys, by their positions
  * @returns [B, Tq, H·D]
  */
 export function attentionComposite(
@@ -34,7 +34,7 @@ export function attentionComposite(
   rotation?: Rotation,
 ): tf.Tensor3D {
   const dims = attentionDims(q, k, layout, rotation);
-  if (rotation !== undefined) [q, k] = turned(ropeComposite, q, k, rotation);
+  if (rotation !== undefined) [q, k] = rotated(ropeComposite, q, k, rotation);
   if (layout !== null && layout.rowOffsets !== null) return attentionByRows(q, k, v, layout);
   const { B, Tq, Tk, H, K, D } = dims;
   const G = H / K;
@@ -49,7 +49,7 @@ export function attentionComposite(
     .reshape([B, K, G, Tq, D]).transpose([0, 3, 1, 2, 4]).reshape([B, Tq, H * D]);
 }
 
-/** The composite of joined rows, each for itself: q, k, v [1, N, …] → [1, N, H·D]. */
+/** The composite for joined rows, one row at a time: q, k, v [1, N, …] → [1, N, H·D]. */
 function attentionByRows(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
@@ -67,25 +67,25 @@ function attentionByRows(
   return tf.concat(rows, 1);
 }
 
-/** Queries, and keys, turned by an op of its own. */
-function turned(
-  turn: typeof rope,
+/** Queries, and keys, rotated by a separate op. */
+function rotated(
+  rotate: typeof rope,
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   { angles, keys }: Rotation,
 ): [tf.Tensor4D, tf.Tensor4D] {
-  return [turn(q, angles), keys ? turn(k, angles) : k];
+  return [rotate(q, angles), keys ? rotate(k, angles) : k];
 }
 
 /**
- * Scaled dot-product attention with grouped queries. In a 16-bit pass queries and keys are turned
+ * Scaled dot-product attention with grouped queries. In a 16-bit pass queries and keys are rotated
  * in float32 first.
  *
  * @param q [B, Tq, H, D]
  * @param k [B, Tk, K, D], K a divisor of H
  * @param v [B, Tk, K, D]
- * @param layout who sees whom; null: every query sees every key
- * @param rotation turns queries, and keys, by their positions
+ * @param layout which keys each query sees; null: every query sees every key
+ * @param rotation rotates queries, and keys, by their positions
  * @returns [B, Tq, H·D]
  */
 export function attention(
@@ -97,7 +97,7 @@ export function attention(
 ): tf.Tensor3D {
   const half = halfFormat();
   if (half !== null) {
-    if (rotation !== undefined) [q, k] = turned(rope, q, k, rotation);
+    if (rotation !== undefined) [q, k] = rotated(rope, q, k, rotation);
     return halfAttention(half, q, k, v, layout, attention);
   }
   return fusedKernels()?.attention(q, k, v, layout, rotation) ??

@@ -15,10 +15,10 @@ import type { Rotation } from "./rotary_angles.ts";
  * `starts[b] ≤ j < min(prefixEnds[b], ends[b, i])` or
  * `max(branchStarts[b, i], prefixEnds[b]) ≤ j < ends[b, i]`: two ranges that never overlap.
  * A row without branches has an empty prefix (`prefixEnds[b] = starts[b]`).
- * What a query that sees nothing gives (padding) is finite and means nothing.
+ * The result of a query that sees nothing (padding) is finite and has no meaning.
  *
  * Rows are equally long, [B, T], or joined: one behind the other without padding, [1, N], so that
- * only attention knows of rows. Queries and keys of a row are numbered from 0 either way.
+ * only attention needs to know the rows. Queries and keys of a row are numbered from 0 either way.
  */
 export class AttentionLayout {
   #mask: tf.Tensor4D | null = null;
@@ -29,7 +29,7 @@ export class AttentionLayout {
    * @param batch B
    * @param queries Tq; of joined rows, of the longest
    * @param keys Tk; of joined rows, of the longest
-   * @param starts [B] first key that is no padding
+   * @param starts [B] first key that is not padding
    * @param prefixEnds [B] end of the keys that all branches of the row see
    * @param branchStarts [N] first key of the query's own branch
    * @param ends [N] one past the last key of the query's own branch that it sees
@@ -134,7 +134,7 @@ export class AttentionLayout {
     return this.rowOffsets === null ? this.keys : this.queriesOf(b);
   }
 
-  /** The two ranges of keys, [first, end), that query i of row b sees; empty where end ≤ first. */
+  /** The two ranges of keys, [first, end), that query i of row b sees; empty if end ≤ first. */
   ranges(b: number, i: number): [[number, number], [number, number]] {
     const at = this.firstQuery(b) + i;
     const end = this.ends[at];
@@ -159,7 +159,7 @@ export class AttentionLayout {
     );
   }
 
-  /** How many pairs of a query and a key that it sees there are. */
+  /** The number of pairs of a query and a key that it sees. */
   get pairs(): number {
     if (this.#pairs === null) {
       this.#pairs = 0;
@@ -173,9 +173,9 @@ export class AttentionLayout {
   }
 
   /**
-   * The additive mask of the composite, 0 where seen and −1e30 elsewhere: [B, 1, Tq, Tk].
+   * The additive mask of the composite, 0 for keys that are seen and −1e30 for others: [B, 1, Tq, Tk].
    *
-   * @throws {Error} where rows are joined: then each has its own
+   * @throws {Error} if rows are joined: then each has its own mask
    */
   mask(): tf.Tensor4D {
     if (this.rowOffsets !== null) {
@@ -197,7 +197,7 @@ export class AttentionLayout {
     return this.#mask;
   }
 
-  /** @throws {Error} where the layout was made for tensors of other dims */
+  /** @throws {Error} if the layout was made for tensors of other dims */
   assertFits(batch: number, queries: number, keys: number): void {
     const N = this.totalQueries;
     const wanted = this.rowOffsets === null ? [this.batch, this.queries, this.keys] : [1, N, N];
@@ -247,7 +247,7 @@ export interface AttentionDims {
 /**
  * The dims of q [B, Tq, H, D] and k [B, Tk, K, D], or of joined rows [1, N, …].
  *
- * @throws {Error} where the layout or the angles were made for others
+ * @throws {Error} if the layout or the angles were made for other dims
  */
 export function attentionDims(
   q: tf.Tensor4D,

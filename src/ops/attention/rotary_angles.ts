@@ -1,5 +1,5 @@
 /**
- * The angles by which rotary position embedding (`rope.ts`) turns queries and keys.
+ * The angles by which rotary position embedding (`../layouts.ts`) rotates queries and keys.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 
 // B batch, T tokens, D head dim
 
-/** Cosines and sines of a batch's positions, the attention scaling already in them. */
+/** Cosines and sines of a batch's positions, multiplied by the attention scaling already. */
 export interface RotaryAngles {
   /** [B, T, 1, D/2] */
   cos: tf.Tensor4D;
@@ -15,15 +15,15 @@ export interface RotaryAngles {
   sin: tf.Tensor4D;
 }
 
-/** How attention turns queries and keys as it reads them. */
+/** How attention rotates queries and keys as it reads them. */
 export interface Rotation {
   /** Of the queries' positions. */
   readonly angles: RotaryAngles;
-  /** Whether it turns the keys too, which then stand at the same positions; a cache's are turned. */
+  /** Whether it rotates the keys too, which then have the same positions; cached keys are rotated already. */
   readonly keys: boolean;
 }
 
-/** What {@linkcode rotaryAngles} needs to know of a model. */
+/** The constants of a model that {@linkcode rotaryAngles} needs. */
 export interface RotaryOptions {
   /** D, even. */
   headDim: number;
@@ -37,7 +37,7 @@ export interface RotaryOptions {
 
 /**
  * The angles of a chunk of positions, as nanoVLM's RotaryEmbedding computes them: float32, and
- * where the largest position of the chunk passes `maxPositions`, slowed down by the ratio.
+ * if the largest position of the chunk exceeds `maxPositions`, divided by the ratio.
  *
  * @param positions [B·T], row by row
  * @param batch B

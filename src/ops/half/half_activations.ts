@@ -1,7 +1,7 @@
 /**
- * tanh-GELU and SwiGLU of a 16-bit pass (`precision.ts`). What they read is rounded already, so that
- * it is kept in 16 bits for the way back and nothing is lost; there the value is computed again
- * where no kernel knows its gradient.
+ * tanh-GELU and SwiGLU of a 16-bit pass (`precision.ts`). Their inputs are rounded already, so
+ * that they are kept in 16 bits for the backward pass without loss. If there is no kernel for the
+ * gradient, the backward pass computes the value again.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { type HalfFormat, withPrecision } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
 
-/** What is kept of rounded values: nothing where nobody goes back. */
+/** What is kept of rounded values for the backward pass, if there will be one. */
 function kept(values: readonly tf.Tensor[], format: HalfFormat): tf.Tensor[] {
   if (!isRecording()) return [];
   return values.map((value) => packHalf(value, format));
@@ -60,7 +60,7 @@ function halfProduct(format: HalfFormat, x: tf.Tensor, y: tf.Tensor): tf.Tensor 
   return tf.tidy(() => roundHalf(x.mul(y), format));
 }
 
-/** The plain composite of {@linkcode halfSwiglu}, which frees each value once it is used. */
+/** The plain composite of {@linkcode halfSwiglu}, which frees each value after its last use. */
 function halfSwigluComposite(
   format: HalfFormat,
   gate: tf.Tensor,
@@ -81,8 +81,8 @@ function halfSiluGradient(format: HalfFormat, gate: tf.Tensor, d: tf.Tensor): tf
 }
 
 /**
- * R(R(silu(gate)) · up) of rounded gate and up, with gradients rounded where those values are.
- * Written.
+ * R(R(silu(gate)) · up) of rounded gate and up, with gradients rounded at the same
+ * places. Written.
  *
  * @param format to round to
  * @param gate any shape

@@ -1,7 +1,7 @@
 /**
  * Attention of a 16-bit pass (`precision.ts`): queries, keys, values and the result are rounded;
- * scores, softmax and sums are float32. Queries, keys and values are kept in 16 bits; the way back
- * computes the result again from them.
+ * scores, softmax and sums are float32. Queries, keys and values are kept in 16 bits; the backward
+ * pass computes the result again from them.
  *
  * @module
  */
@@ -32,7 +32,7 @@ type Attention = (
  * @param q [B, Tq, H, D]
  * @param k [B, Tk, K, D]
  * @param v [B, Tk, K, D]
- * @param layout who sees whom; null: every query sees every key
+ * @param layout which keys each query sees; null: every query sees every key
  * @param attention the op; it is called in float32
  * @returns [B, Tq, H·D]
  */

@@ -1,5 +1,5 @@
 /**
- * A fully connected layer with LoRA's branch in a 16-bit pass (`precision.ts`), on the backend whose
+ * A fully connected layer with a LoRA branch in a 16-bit pass (`precision.ts`), on a backend whose
  * products round: R(y + s · side) with y = R(R(x) R(W)ᵀ + R(b)) and side = R(R(narrow) R(B)ᵀ).
  *
  * @module
@@ -17,7 +17,7 @@ import type { RoundingKernels } from "../kernels.ts";
 
 // N rows, I input features, O output features, r rank
 
-/** What a branch adds. */
+/** The second half of a LoRA branch. */
 export interface NarrowBranch {
   /** The branch's input times Aᵀ, [..., r]. */
   readonly narrow: tf.Tensor;
@@ -28,8 +28,8 @@ export interface NarrowBranch {
 
 /**
  * The layer. With D = R(dy): its gradients by x, W and b are those of `halfLinear` of D; with
- * g = R(s · D), those by narrow and B are R(g R(B)) and R(gᵀ R(narrow)). Written, but for those that
- * can be added to what there is of them.
+ * g = R(s · D), those by narrow and B are R(g R(B)) and R(gᵀ R(narrow)). Written, except those that
+ * can be added to the sums so far.
  *
  * @param x [..., I]
  * @param weight [O, I]

@@ -1,7 +1,7 @@
 /**
  * A fully connected layer of a 16-bit pass (`precision.ts`): R(R(x) R(W)ᵀ + R(b)), the sum in
- * float32. Keeps R(x) in 16 bits, once for all layers that read x, and W as it is, which it rounds
- * again on the way back.
+ * float32. R(x) is kept in 16 bits, once for all layers that read x; W is kept as it is and rounded
+ * again in the backward pass.
  *
  * @module
  */
@@ -28,9 +28,9 @@ function halfColumnSum(dy: tf.Tensor, format: HalfFormat): tf.Tensor {
   return roundHalf(kernels?.columnSum(rows) ?? rows.sum(0), format);
 }
 
-/** What a layer reads and keeps. */
+/** The input of a layer and what it keeps. */
 export interface KeptInput {
-  /** x, or what it was packed to where that is kept. */
+  /** x, or its 16-bit words if they are kept. */
   readonly input: HalfMatrix;
   /** The weight, if it is float32, and the words, if they are kept. */
   readonly save: readonly tf.Tensor[];
@@ -38,7 +38,7 @@ export interface KeptInput {
   readonly shape: readonly number[];
 }
 
-/** The input of a layer, packed where the weight's gradient will be asked for. */
+/** The input of a layer, in 16 bits if the gradient of the weight will be computed. */
 export function keptInput(format: HalfFormat, x: tf.Tensor, weight: Weight): KeptInput {
   const { shape } = x;
   if (weight instanceof PackedWeight) return { input: x, save: [], shape };
@@ -52,8 +52,8 @@ function packed(words: tf.Tensor, format: HalfFormat, shape: readonly number[]):
 }
 
 /**
- * R(R(dy) R(W)), R(R(dy)ᵀ R(x)) and R(Σ R(dy)), the first two added to what there is of them where a
- * kernel can.
+ * R(R(dy) R(W)), R(R(dy)ᵀ R(x)) and R(Σ R(dy)); the first two are added to the sums so far if a kernel
+ * can.
  *
  * @param shape of x
  * @param saved what {@linkcode keptInput} named

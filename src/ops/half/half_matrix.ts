@@ -1,5 +1,5 @@
 /**
- * Matrices of a 16-bit pass, and what a product of them is.
+ * Matrices of a 16-bit pass, and products of them.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { PackedFormat, PackedWeight } from "./packed_weight.ts";
 
 // M rows of the result, N its columns, K the inner dimension
 
-/** A matrix as `packHalf` makes it of a tensor. */
+/** A matrix in 16 bits, as `packHalf` makes it from a tensor. */
 export interface PackedMatrix {
   readonly words: tf.Tensor;
   readonly format: PackedFormat;
@@ -31,7 +31,7 @@ export interface HalfProduct {
   readonly shape: readonly number[];
 }
 
-/** LoRA's branch beside a product: scaling · R(R(A) R(B)ᵀ), added to it and rounded. */
+/** The LoRA branch of a layer: scaling · R(R(A) R(B)ᵀ), added to it and rounded. */
 export interface HalfSide {
   /** [M, r]. */
   readonly a: HalfMatrix;

@@ -14,7 +14,7 @@ import { unpackWeight } from "./unpack_weight.ts";
 
 // M rows of the result, N its columns
 
-/** A weight with its values rounded; a packed one that has the format already, as it is. */
+/** A weight with its values rounded; a packed weight that has the format already is returned as it is. */
 export function roundWeight(weight: Weight, format: HalfFormat): Weight {
   if (!(weight instanceof PackedWeight)) return roundHalf(weight, format);
   return weight.format === PACKED_FORMATS[format]
@@ -48,11 +48,11 @@ function halfProductComposite(
 }
 
 /**
- * R(op(R(A)) op(R(B)) + R(b)), written or, where it can be, added to `sum` in place. No gradient.
+ * R(op(R(A)) op(R(B)) + R(b)), written or, if possible, added to `sum` in place. No gradient.
  *
  * @param format to round to
  * @param product what is multiplied
- * @param sum values of its own, shaped as the result
+ * @param sum shaped as the result; no other tensor may share its values
  */
 export function halfProduct(
   format: HalfFormat,

@@ -1,6 +1,6 @@
 /**
- * Values of a 16-bit pass in 16 bits each: how such a pass keeps them for its way back, in half of
- * what float32 takes. What is rounded before use loses nothing by being kept so.
+ * Values of a 16-bit pass in 16 bits each: how such a pass keeps them for its backward pass, in
+ * half the memory of float32. Values that are rounded before use lose nothing.
  *
  * Two numbers share an int32 word, the first in the lower half, as in `packed_weight.ts`.
  *
@@ -44,16 +44,16 @@ export function unpackHalf(
   return unpackWords(words, PACKED_FORMATS[format], shape);
 }
 
-/** Of a tensor's data, what they were packed to last. */
+/** The words that the data of a tensor were packed to last. */
 const packed = new WeakMap<tf.DataId, { readonly format: HalfFormat; readonly words: tf.Tensor }>();
 
 /**
- * `packHalf()` of a tensor that several ops read, packed once for all of them: the words belong to
- * the scope of the first op that asked (its caller's `tf.tidy`), where they are freed unless an op
- * has saved them.
+ * `packHalf()` of a tensor that several ops read, packed once for all of them. The words belong to
+ * the `tf.tidy` scope of the first op that calls this and are freed with it unless an op has saved
+ * them.
  *
- * @param x float32, any shape; nothing writes into it while the scope lasts
- * @returns int32 [⌈size / 2⌉]; not the caller's to free
+ * @param x float32, any shape; must not change while the scope lasts
+ * @returns int32 [⌈size / 2⌉]; the caller must not free them
  */
 export function sharedPackedHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   const before = packed.get(x.dataId);

@@ -1,7 +1,7 @@
 /**
- * A frozen weight in the 16 bits that its file has (float16 or bfloat16), half of what float32
- * takes. Products, the embedding and the head widen it on their way; nothing is rounded, and no
- * gradient reaches it.
+ * A frozen weight in the 16-bit format of its file (float16 or bfloat16), in half the memory of
+ * float32. Products, the embedding and the head widen it as they read it; nothing is rounded. It has
+ * no gradient.
  *
  * Two numbers share an int32 word, the first in the lower half: the bytes of the file.
  *
@@ -12,7 +12,7 @@ import { elementCount } from "../../element_count.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
 import type { HalfFormat } from "./precision.ts";
 
-/** How the 16 bits are to be read, by safetensors' names. */
+/** The 16-bit formats by safetensors' names. */
 export type PackedFormat = "BF16" | "F16";
 
 /** Formats of 16-bit passes by their names in files. */
@@ -36,7 +36,7 @@ export class PackedWeight {
    * @param bits row-major, as the file has them
    * @param format how to read them
    * @param shape dims of the weight
-   * @throws {Error} where bits and shape disagree
+   * @throws {Error} if the number of bits does not match the shape
    */
   constructor(
     bits: Uint16Array,
@@ -46,7 +46,7 @@ export class PackedWeight {
     const size = elementCount(shape);
     if (bits.length !== size) {
       throw new Error(
-        `Cannot pack a weight [${shape}]: it has ${bits.length} numbers, the shape wants ${size}`,
+        `Cannot pack a weight [${shape}]: it has ${bits.length} numbers, the shape needs ${size}.`,
       );
     }
     // A variable that is not trained: kept, and no backward pass asks for its gradient.
@@ -94,9 +94,9 @@ export function widenBits(bits: Uint16Array, format: PackedFormat): Float32Array
 }
 
 /**
- * Whether weights that are only read are best kept in that format on the current backend: where a
- * kernel multiplies with bfloat16 as fast as with float32. Elsewhere they would be widened for each
- * product, which costs a decoding model more than it saves.
+ * Whether weights that are only read should stay in that format on the current backend: if a kernel
+ * multiplies with it as fast as with float32. Otherwise they would be widened for each product,
+ * which costs more than it saves when a model decodes.
  */
 export function readsPackedFast(format: PackedFormat): boolean {
   return format === "BF16" && tf.getBackend() === "wasm";

@@ -1,13 +1,13 @@
 /**
  * Mixed precision: which values of a pass are rounded to 16 bits. It follows `torch.autocast`
- * around nanoVLM's forward and loss, and the gradients that come of it. Values flow from op to op as
+ * around nanoVLM's forward pass and loss, and the gradients that result. Values flow from op to op as
  * float32; a rounded one is a float32 that the 16-bit format has too, so that every backend computes
- * the same thing, and a kernel that really computes in 16 bits has something to be held to. What ops
- * keep of rounded values for the way back they keep in 16 bits (`pack_half.ts`), which loses nothing.
+ * the same values, and a kernel that really computes in 16 bits can be compared with them. Ops keep
+ * rounded values for the backward pass in 16 bits (`pack_half.ts`), which loses nothing.
  *
- * What is rounded (R), with R(dy) wherever a 16-bit value's gradient goes back:
+ * What is rounded (R); the gradient of every 16-bit value is rounded too, R(dy):
  *
- * | where                            | forward                                    | backward                                |
+ * | op                               | forward                                    | backward                                |
  * | -------------------------------- | ------------------------------------------ | --------------------------------------- |
  * | linear layers, patch convolution | R(R(x) R(W)ᵀ + R(b)), the sum in float32   | R(R(dy) R(W)), R(R(dy)ᵀ R(x)), R(Σ R(dy)) |
  * | attention                        | R(attention(R(q), R(k), R(v)))             | R of each gradient, from R(dy)          |
@@ -21,11 +21,11 @@
  * position embeddings, softmax, log-probabilities, losses; master weights, their gradients once R has
  * been applied, moments and updates.
  *
- * Where this is finer than a GPU's kernels: attention keeps its scores and probabilities in float32
+ * Two things are more exact than in a GPU's kernels. Attention keeps its scores and probabilities in float32
  * through both products. Flash attention has scores, softmax and sums in float32 too, but feeds the
  * probabilities to the second product in 16 bits; the plain one of `torch.autocast` rounds the scores
- * as well. Keys and values that several query heads share get one rounding of their summed gradient,
- * where nanoVLM's repeated heads get one each.
+ * as well. Keys and values that several query heads share get one rounding of their summed gradient;
+ * nanoVLM's repeated heads get one each.
  *
  * @module
  */
@@ -52,7 +52,7 @@ export function currentPrecision(): Precision {
  * Runs `f` with the products of its ops in a precision. Ops remember it for their backward pass.
  *
  * @param precision for the ops that `f` calls
- * @param f not asynchronous: what it awaits would run after the precision is back
+ * @param f must not be asynchronous: code after an `await` would run in the old precision
  */
 export function withPrecision<T>(precision: Precision, f: () => T): T {
   const before = current;

@@ -1,6 +1,5 @@
 /**
- * A packed weight as a float32 tensor: what ops without a kernel for packed weights compute with,
- * for as long as they need it.
+ * A packed weight as a float32 tensor, for ops without a kernel for packed weights.
  *
  * @module
  */
@@ -27,7 +26,7 @@ export function unpackWords(
   return tf.tensor(widenBits(bits, format), [...shape]);
 }
 
-/** A packed weight as float32, of the weight's shape; the caller's to free. No gradient. */
+/** A packed weight as float32, of the weight's shape; the caller frees it. No gradient. */
 export function unpackWeight(weight: PackedWeight): tf.Tensor {
   return unpackWords(weight.words, weight.format, weight.shape);
 }

@@ -1,10 +1,10 @@
 /**
- * Reverse-mode differentiation over tfjs's tape, with the memory given back on the way.
+ * Reverse-mode differentiation over tfjs's tape that frees memory as it goes.
  *
  * tfjs's own `grads` keeps every saved activation and every intermediate gradient until the end,
- * which is twice the memory of the activations; here each is freed once its node has gone back. A
- * gradient of a tensor that has one already is added to it in place, by the kernel that computes it
- * where that can.
+ * which is twice the memory of the activations; here each is freed once the gradients of its node
+ * are computed. If a tensor has a gradient already, a further one is added to it in place, by the
+ * kernel that computes it if that kernel can.
  *
  * @module
  */
@@ -21,7 +21,7 @@ interface TapeNode {
   readonly kernelName: string;
 }
 
-/** The parts of tfjs's engine that record. */
+/** The parts of tfjs's engine that record the tape. */
 interface TapeEngine {
   readonly state: { activeTape: TapeNode[] | null };
   startTape(): void;
@@ -31,7 +31,7 @@ interface TapeEngine {
 /** What {@linkcode valueAndGradients} returns; all tensors are the caller's. */
 export interface ValueAndGradients<T extends tf.Tensor> {
   value: T;
-  /** In the order of the inputs; null where the value does not depend on one. */
+  /** In the order of the inputs; null for an input that the value does not depend on. */
   gradients: (tf.Tensor | null)[];
 }
 
@@ -50,7 +50,7 @@ function record<T extends tf.Tensor>(f: () => T): { value: T; tape: TapeNode[] }
   }
 }
 
-/** For each node, the names of its inputs that lead from `inputs` to `value`; none: not needed. */
+/** For each node, the names of its inputs that lie between `inputs` and `value`; empty: not needed. */
 function neededInputs(tape: readonly TapeNode[], inputs: readonly tf.Tensor[], value: tf.Tensor) {
   const fromInputs = new Set(inputs.map((tensor) => tensor.id));
   const names = tape.map((node) => {
@@ -72,7 +72,7 @@ class GradientMap {
   readonly #gradients = new Map<number, tf.Tensor>();
   readonly #owned = new Set<number>();
 
-  /** Takes a gradient over; one that something else holds already is cloned. */
+  /** Takes ownership of a gradient; one that the map holds for another tensor is cloned. */
   add(id: number, gradient: tf.Tensor): void {
     const before = this.#gradients.get(id);
     if (before === gradient) return; // It was added in place.
@@ -87,7 +87,7 @@ class GradientMap {
     own.dispose();
   }
 
-  /** A gradient that may be added to in place: no other tensor has its values. */
+  /** The gradient if it may be added to in place: no other tensor shares its values. */
   sum(id: number): tf.Tensor | undefined {
     const gradient = this.#gradients.get(id);
     return gradient && tf.backend().refCount(gradient.dataId) === 1 ? gradient : undefined;
@@ -121,13 +121,13 @@ class GradientMap {
   }
 }
 
-function goBack(node: TapeNode, names: readonly string[], map: GradientMap): void {
+function propagate(node: TapeNode, names: readonly string[], map: GradientMap): void {
   if (node.gradient === undefined) {
-    throw new Error(`Cannot go back through ${node.kernelName}: it has no gradient`);
+    throw new Error(`Cannot run the backward pass of ${node.kernelName}: it has no gradient`);
   }
   const gradients = node.gradient(node.outputs.map((output) => map.get(output.id)));
   const ids = names.map((name) => node.inputs[name].id);
-  // An input that has two names has one sum, which cannot be two outputs of a kernel.
+  // An input with two names has one sum, which cannot be two outputs of one kernel.
   const sums: GradientSums = new Set(ids).size < ids.length
     ? {}
     : Object.fromEntries(names.map((name, i) => [name, map.sum(ids[i])]));
@@ -136,8 +136,8 @@ function goBack(node: TapeNode, names: readonly string[], map: GradientMap): voi
     const gradient = tf.tidy(() => gradients[name](sums));
     if (!tf.util.arraysEqual(gradient.shape, input.shape)) {
       throw new Error(
-        `Cannot go back through ${node.kernelName}: the gradient of ${name} is [${gradient.shape}], ` +
-          `the input [${input.shape}]`,
+        `Cannot run the backward pass of ${node.kernelName}: the gradient of ${name} is ` +
+          `[${gradient.shape}], the input is [${input.shape}]`,
       );
     }
     map.add(input.id, gradient);
@@ -147,12 +147,12 @@ function goBack(node: TapeNode, names: readonly string[], map: GradientMap): voi
 /**
  * The value of `f` and its gradients.
  *
- * @param f runs once; what it makes and does not return is freed
+ * @param f runs once; tensors that it makes and does not return are freed
  * @param inputs the tensors to differentiate by; `f` must use these very objects
  * @param dy gradient of the value; default: ones
- * @param sums what the gradient of each input is added to, if anything; taken over, and void where
- *   this throws. Each input is there but once then.
- * @throws {Error} where an op on the way has no gradient
+ * @param sums for each input the tensor that its gradient is added to, if any. This function takes
+ *   ownership of them; they are freed if it throws. An input must not be named twice then.
+ * @throws {Error} if an op between inputs and value has no gradient
  */
 export function valueAndGradients<T extends tf.Tensor>(
   f: () => T,
@@ -176,7 +176,7 @@ export function valueAndGradients<T extends tf.Tensor>(
       for (let i = tape.length - 1; i >= 0; i--) {
         const node = tape[i];
         if (names[i].length === 0) continue;
-        goBack(node, names[i], map);
+        propagate(node, names[i], map);
         tf.dispose(node.saved);
         for (const output of node.outputs) if (!wanted.has(output.id)) map.remove(output.id);
       }

@@ -1,13 +1,13 @@
 /**
- * tfjs's SplitV and Concat as copies of rows, for backends whose own are slow: stock tfjs copies a
- * last dimension value by value.
+ * tfjs's SplitV and Concat as copies of rows, for backends whose own kernels are slow: stock tfjs
+ * copies the last dimension value by value.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../element_count.ts";
 import { replaceKernel } from "./replace_kernel.ts";
 
-/** A tensor seen as rows of the dims from some axis on. */
+/** A tensor seen as a matrix: the dims before an axis are its rows. */
 export interface Rows {
   readonly rows: number;
   /** Values of a row. */
@@ -75,10 +75,10 @@ function concat(tools: CopyTools, parts: readonly tf.TensorInfo[], axis: number)
 }
 
 /**
- * Puts our copies in the place of tfjs's; other types than float32 stay with tfjs.
+ * Replaces tfjs's kernels by our copies; types other than float32 stay with tfjs.
  *
  * @param backendName of tfjs
- * @param tools asked for at every call; null: the stock kernel runs
+ * @param tools called at every call; null: the stock kernel runs
  */
 export function installCopyKernels(backendName: string, tools: () => CopyTools | null): void {
   const stockSplit = tf.getKernel("SplitV", backendName);

@@ -1,12 +1,12 @@
 /**
- * Runs a kernel of ours as a tfjs kernel, so that tfjs counts and frees what it makes, puts it on
- * the tape, and asks for the gradients that somebody wants, and no others.
+ * Runs a kernel of ours as a tfjs kernel, so that tfjs counts and frees its tensors, records it on
+ * the tape, and asks only for the gradients that are needed.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { freeingOnFailure } from "./kernel_outputs.ts";
 
-/** What gradients have summed up to so far, by the name of the input; each has values of its own. */
+/** The sums of gradients so far, by the name of the input; no other tensor shares their values. */
 export type GradientSums = Readonly<Record<string, tf.Tensor | undefined>>;
 
 /**
@@ -15,10 +15,10 @@ export type GradientSums = Readonly<Record<string, tf.Tensor | undefined>>;
  */
 export type GradientFunction = (sums?: GradientSums) => tf.Tensor;
 
-/** Gradients by the name of the input, each computed only where it is needed. */
+/** Gradients by the name of the input, each computed only if it is needed. */
 export type Gradients = Record<string, GradientFunction>;
 
-/** One op: how it runs, what it keeps, how it goes back. `Tools` is what its backend works with. */
+/** One op: its forward function, what it keeps, its gradients. `Tools` is what its backend works with. */
 export interface FusedOp<Tools> {
   /** Of the kernel, one for each backend; the same name always has the same saved tensors. */
   readonly name: string;
@@ -34,7 +34,7 @@ export interface FusedOp<Tools> {
   gradient?(dy: tf.Tensor, saved: tf.Tensor[]): Gradients;
 }
 
-/** tfjs types attributes as plain values, yet hands on what it is given. */
+/** tfjs types attributes as plain values, but passes any object on. */
 interface FusedAttributes<Tools> {
   readonly op: FusedOp<Tools>;
   readonly tools: () => Tools;
@@ -88,32 +88,32 @@ export function runOp<Tools>(
   return Array.isArray(outputs) ? outputs : [outputs];
 }
 
-/** The first of an op's outputs; the others live on only where the backward pass reads them. */
+/** The first of an op's outputs; the others are kept only if the backward pass reads them. */
 export function firstOutput<T extends tf.Tensor>([first, ...others]: tf.Tensor[]): T {
   for (const tensor of others) tensor.dispose();
   return first as T;
 }
 
-/** Whether anybody may want this tensor's gradient: false for a variable that is not trained. */
+/** Whether this tensor's gradient may be needed: false for a variable that is not trained. */
 export function wantsGradient(tensor: tf.Tensor): boolean {
   return !(tensor instanceof tf.Variable) || tensor.trainable;
 }
 
-/** Gradients that were computed beside a wanted one and that nobody has asked for yet. */
+/** Gradients that a kernel computed together with a needed one and that are not claimed yet. */
 const unclaimed = new Set<tf.Tensor>();
 
-/** Frees the gradients that were computed beside a wanted one and that nobody asked for. */
+/** Frees gradients that were computed together with a needed one and never claimed. */
 export function freeUnclaimedGradients(): void {
   for (const tensor of unclaimed) tensor.dispose();
   unclaimed.clear();
 }
 
 /**
- * Gradients that one kernel computes together, as tfjs asks for them one by one: `compute` runs
- * when the first is asked for, the others wait. Those that nobody asked for are freed when the
- * next op goes back.
+ * Gradients that one kernel computes together, while tfjs asks for them one by one: `compute` runs
+ * at the first request and the others are kept. Those that are never requested are freed when the
+ * gradients of the next op are computed.
  *
- * @param compute all of them, each a new tensor or the sum that it was added to
+ * @param compute returns all of them, each a new tensor or the sum that it was added to
  */
 export function sharedGradients(
   compute: (sums: GradientSums) => tf.Tensor[],
@@ -141,10 +141,10 @@ export function sharedGradients(
 }
 
 /**
- * Gradients of two inputs that cost less together, of which tfjs asks for the first before the
- * second, if for both.
+ * Gradients of two inputs that cost less if computed together. If tfjs asks for both, it asks for the
+ * first one first.
  *
- * @param compute those of the two that are wanted
+ * @param compute returns those of the two that are wanted
  * @param both whether the second will be asked for once the first has been
  */
 export function pairedGradients(

@@ -1,5 +1,5 @@
 /**
- * Gradient checkpointing (Chen et al., 2016): keeps a block's inputs alone and computes the rest
+ * Gradient checkpointing (Chen et al., 2016): keeps only the inputs of a block and computes the rest
  * again in the backward pass.
  *
  * @module
@@ -10,12 +10,12 @@ import { currentPrecision, withPrecision } from "../half/precision.ts";
 import { withGradient } from "./with_gradient.ts";
 
 /**
- * Runs `block` without keeping what it computes inside.
+ * Runs `block` without keeping its intermediate tensors.
  *
- * @param block a pure function of its inputs and constants; run once forward and once more on the
- *   way back, when every other tensor of the pass may be gone
- * @param inputs everything that gets a gradient, parameters included
- * @param constants what else it needs
+ * @param block a pure function of its inputs and constants; run once in the forward pass and once
+ *   more in the backward pass, when every other tensor of the forward pass may be freed
+ * @param inputs all tensors that get a gradient, parameters included
+ * @param constants other tensors that it reads
  * @returns the block's output
  */
 export function gradientCheckpoint<T extends tf.Tensor>(
@@ -23,7 +23,7 @@ export function gradientCheckpoint<T extends tf.Tensor>(
   inputs: tf.Tensor[],
   constants: tf.Tensor[] = [],
 ): T {
-  // Weights that are not trained need no gradient; tfjs asks for all, so they get a stand-in.
+  // Frozen weights need no gradient. tfjs asks for all gradients, so they get a placeholder.
   const trained = inputs.map((input) => !(input instanceof tf.Variable) || input.trainable);
   const precision = currentPrecision();
   return withGradient<T>(inputs, (save) => {

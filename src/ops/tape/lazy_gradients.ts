@@ -1,6 +1,6 @@
 /**
- * An op of several tfjs ops with a backward pass of its own, in which each gradient is computed
- * only where somebody wants it: `tf.customGrad` always computes all.
+ * An op made of several tfjs ops, with its own backward pass, in which each gradient is computed
+ * only if it is needed: `tf.customGrad` always computes all of them.
  *
  * @module
  */
@@ -20,13 +20,13 @@ interface RecordingEngine {
 export interface LazyOp {
   /** What gets gradients, by name. */
   readonly inputs: tf.NamedTensorMap;
-  /** Computes the value; what else it makes is freed. */
+  /** Computes the value; other tensors that it makes are freed. */
   readonly forward: () => tf.Tensor;
-  /** Kept for the way back. */
+  /** Kept for the backward pass. */
   readonly save: readonly tf.Tensor[];
   /**
-   * From the value's gradient and what was kept: the gradient of each input, if asked. Written, or
-   * added to what there is of it.
+   * Computes the gradient of each input from the value's gradient and the kept tensors. A gradient is
+   * written, or added to the sum that is passed in.
    */
   readonly gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => Gradients;
 }
@@ -38,7 +38,7 @@ export function withLazyGradients<T extends tf.Tensor>(op: LazyOp): T {
     inputs: op.inputs,
     forwardFunc: (_backend, save) => {
       const value = op.forward();
-      save([...op.save]); // Only now: tfjs frees what was saved by an op that fails nowhere.
+      save([...op.save]); // Not before: tfjs never frees what a failed op has saved.
       return value;
     },
     backwardsFunc: op.gradient,

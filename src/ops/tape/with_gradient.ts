@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 
-/** Keeps tensors of the forward pass, which live to its end, for the backward pass. */
+/** Keeps tensors for the backward pass. They must live until the end of the forward function. */
 export type Save = (tensors: tf.Tensor[]) => void;
 
 /** What {@linkcode withGradient}'s forward function returns. */
@@ -20,11 +20,11 @@ export interface ForwardResult {
 }
 
 /**
- * Runs `forward` as one op of tfjs's tape, with the gradient that it returns. What `forward` makes
- * and neither returns nor saves is freed at once; ops inside are not recorded.
+ * Runs `forward` as one op of tfjs's tape, with the gradient that it returns. Tensors that
+ * `forward` makes and neither returns nor saves are freed at once; ops inside are not recorded.
  *
  * @param inputs the tensors that get gradients
- * @param forward computes the output and says how to go back
+ * @param forward computes the output and returns it with its gradient function
  */
 export function withGradient<T extends tf.Tensor>(
   inputs: tf.Tensor[],

@@ -64,7 +64,7 @@ export function addTo(module: KernelModule, sum: tf.Tensor, x: tf.Tensor): void 
 /**
  * tanh-GELU of any shape.
  *
- * @param activated its value, where a product has computed it already
+ * @param activated its value, if a product has computed it already
  */
 export function gelu(
   module: KernelModule,

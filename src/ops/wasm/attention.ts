@@ -15,10 +15,10 @@ import { type AttentionPart, attentionParts } from "./runtime/parts.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
-/** Floats that a block of scores may take: half a MiB, which stays in a core's own cache. */
+/** Floats of a block of scores, at most: half a MiB, which fits in a core's own cache. */
 const SCORE_FLOATS = 128 * 1024;
 
-/** Multiplications below which another thread does not pay. */
+/** Multiplications below which a second thread is not faster. */
 const THREADED_WORK = 1e6;
 
 /** Queries at a time: a multiple of the product's four rows. */
@@ -31,12 +31,12 @@ function scratchFloats(
   module: KernelModule,
   dims: AttentionDims,
   matrices: number,
-  turns: boolean,
+  rotates: boolean,
 ): number {
   const rows = blockRows(dims);
   const scores = rows * Math.ceil(dims.Tk / 4) * 4;
-  const turned = turns ? (rows + dims.Tk) * dims.D : 0;
-  return module.call("nano_gemm_scratch_floats", {}) + matrices * scores + turned;
+  const rotated = rotates ? (rows + dims.Tk) * dims.D : 0;
+  return module.call("nano_gemm_scratch_floats", {}) + matrices * scores + rotated;
 }
 
 /** Addresses of the layout's arrays by the names of the kernels' parameters; 0: there is none. */
@@ -69,7 +69,7 @@ function withLayout(
   );
 }
 
-/** Calls that together do all of it: one, or several for several threads. */
+/** The parts of the work: one, or several for several threads. */
 function partsOf(
   module: KernelModule,
   { B, N, Tk, H, K, D }: AttentionDims,
@@ -79,8 +79,8 @@ function partsOf(
   return attentionParts(B, K, small ? 1 : module.threads, layout?.rowOffsets);
 }
 
-/** How queries, and keys, are turned: cosines and sines on the heap. */
-interface Turning {
+/** How queries, and keys, are rotated: cosines and sines on the heap. */
+interface Rotating {
   readonly cos: tf.TensorInfo;
   readonly sin: tf.TensorInfo;
   readonly keys: boolean;
@@ -101,14 +101,14 @@ type CommonArguments = PartArguments<"nano_attention">;
 /**
  * Runs `run` with the arguments of each part of the work.
  *
- * @param turning null if nothing is rotated
+ * @param rotating null if nothing is rotated
  * @param matrices blocks of scores that the kernel works in
  */
 function withParts(
   l: Launch,
   dims: AttentionDims,
   layout: AttentionLayout | null,
-  turning: Turning | null,
+  rotating: Rotating | null,
   inputs: KernelInputs,
   matrices: number,
   run: (calls: CommonArguments[], scratchFloats: number) => void,
@@ -121,9 +121,9 @@ function withParts(
       q: l.address(inputs.q),
       k: l.address(inputs.k),
       v: l.address(inputs.v),
-      cos: turning === null ? 0 : l.address(turning.cos),
-      sin: turning === null ? 0 : l.address(turning.sin),
-      turn_keys: Number(turning?.keys ?? false),
+      cos: rotating === null ? 0 : l.address(rotating.cos),
+      sin: rotating === null ? 0 : l.address(rotating.sin),
+      turn_keys: Number(rotating?.keys ?? false),
       out: l.address(inputs.out),
       lse: l.address(inputs.lse),
     };
@@ -131,7 +131,7 @@ function withParts(
       ...common,
       ...{ b0: row, b1: row + rows, k0: head, k1: head + heads },
     }));
-    run(calls, scratchFloats(module, dims, matrices, turning !== null));
+    run(calls, scratchFloats(module, dims, matrices, rotating !== null));
   });
 }
 
@@ -152,10 +152,10 @@ function attentionGradients(
     inputs: { dy, q, k, v, out, lse, ...angles },
     run: (l) => {
       const [dq, dk, dv] = [q, k, v].map((x) => l.output(x.shape));
-      const turning = cos === undefined ? null : { cos, sin, keys };
+      const rotating = cos === undefined ? null : { cos, sin, keys };
       const [dout, ...others] = [dy, dq, dk, dv].map(l.address);
       const gradients = { dout, dq: others[0], dk: others[1], dv: others[2] };
-      withParts(l, dims, layout, turning, { q, k, v, out, lse }, 2, (calls, floats) => {
+      withParts(l, dims, layout, rotating, { q, k, v, out, lse }, 2, (calls, floats) => {
         const all = calls.map((call) => ({ ...call, ...gradients }));
         module.runParts("nano_attention_backward", all, floats);
       });
@@ -164,7 +164,7 @@ function attentionGradients(
   });
 }
 
-/** Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], turned by `rotation` → [B, Tq, H·D]. */
+/** Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], rotated by `rotation` → [B, Tq, H·D]. */
 export function attention(
   module: KernelModule,
   q: tf.Tensor4D,
@@ -175,10 +175,10 @@ export function attention(
 ): tf.Tensor3D {
   const dims = attentionDims(q, k, layout, rotation);
   const { N, ofQueries, H, D } = dims;
-  const turning = rotation === undefined ? null : { ...rotation.angles, keys: rotation.keys };
+  const rotating = rotation === undefined ? null : { ...rotation.angles, keys: rotation.keys };
   const angles: tf.NamedTensorMap = rotation === undefined ? {} : { ...rotation.angles };
   return launch(module, {
-    name: turning === null ? "NanoAttention" : "NanoRotaryAttention",
+    name: rotating === null ? "NanoAttention" : "NanoRotaryAttention",
     inputs: { q, k, v, ...angles },
     saveInputs: ["q", "k", "v", ...Object.keys(angles)],
     saveOutputs: [true, true],
@@ -189,7 +189,7 @@ export function attention(
         l,
         dims,
         layout,
-        turning,
+        rotating,
         { q, k, v, out, lse },
         1,
         (calls, floats) => module.runParts("nano_attention", calls, floats),
@@ -197,7 +197,7 @@ export function attention(
       return [out, lse];
     },
     gradient: (dy, saved) => {
-      const keys = turning?.keys === true;
+      const keys = rotating?.keys === true;
       const get = sharedGradients(() => attentionGradients(module, dims, layout, keys, dy, saved));
       return { q: get(0), k: get(1), v: get(2) };
     },

@@ -8,7 +8,7 @@ import { launchOn } from "./runtime/launch.ts";
 import type { KernelModule } from "./runtime/kernel_module.ts";
 import { runRange } from "./runtime/parts.ts";
 
-/** Whether a tensor's values are its own: no clone, no tensor it was assigned from, shares them. */
+/** Whether no other tensor shares the values: no clone, and no tensor that it was assigned from. */
 function ownsValues(module: KernelModule, tensor: tf.Tensor): boolean {
   return module.heap.backend.dataIdMap.get(tensor.dataId).refCount === 1;
 }
@@ -47,7 +47,7 @@ function update(
 /**
  * Updates parameter, first and second moment in place; all four tensors have one shape.
  *
- * @returns false, with nothing done, where one of the three shares its values with another tensor
+ * @returns false, with nothing done, if one of the three shares its values with another tensor
  */
 export function adamW(
   module: KernelModule,
@@ -61,13 +61,13 @@ export function adamW(
   return true;
 }
 
-/** Values of each moment that pass through the heap at a time: 256 KiB. */
+/** Values of each moment that are on the heap at a time: 256 KiB. */
 const CHUNK = 64 * 1024;
 
 /**
- * The same with moments outside the heap: they pass through it in chunks.
+ * The same with moments outside the heap, which are copied through it in chunks.
  *
- * @returns false, with nothing done, where the parameter shares its values with another tensor
+ * @returns false, with nothing done, if the parameter shares its values with another tensor
  */
 export function adamWHost(
   module: KernelModule,

@@ -1,5 +1,5 @@
 /**
- * Entropies behind the language-model head on the wasm heap.
+ * Entropies of the language-model head's distributions on the wasm heap.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -15,7 +15,7 @@ import { formatCode } from "./packed.ts";
 /** No token: the kernel computes log-probabilities of targets too, and these have none. */
 const NO_TARGET = -1;
 
-/** Entropies: hidden [N, C], head [V, C] → [N]. `format`: what logits are rounded to. No gradient. */
+/** Entropies: hidden [N, C], head [V, C] → [N]. `format`: what logits are rounded to, if anything. No gradient. */
 export function headEntropy(
   module: KernelModule,
   hidden: tf.Tensor2D,

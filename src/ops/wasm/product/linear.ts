@@ -1,5 +1,5 @@
 /**
- * What fully connected layers (`../../fused_linear.ts`) are made of on the wasm heap.
+ * The products of fully connected layers (`../../fused_linear.ts`) on the wasm heap.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -28,8 +28,8 @@ export function columnSum(module: KernelModule, x: tf.Tensor): tf.Tensor {
 }
 
 /**
- * What follows the product: scale, bias and GELU, a kernel each. In one pass bias and GELU were not
- * faster: the exponential is what they cost.
+ * What follows the product: scale, bias and GELU, one kernel each. Bias and GELU in one pass were not
+ * faster: the exponential dominates.
  */
 function finish(l: Launch, { M, N, c, scale = 1, bias, activated }: LinearProduct): void {
   const { module } = l;
@@ -48,7 +48,7 @@ function finish(l: Launch, { M, N, c, scale = 1, bias, activated }: LinearProduc
   }
 }
 
-/** The kernels that layers run on. */
+/** The kernels of fully connected layers. */
 export function linearKernels(module: KernelModule, gemm: GemmFunction): LinearKernels<Launch> {
   return {
     prefix: "Nano",

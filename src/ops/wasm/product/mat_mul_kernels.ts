@@ -42,7 +42,7 @@ function batchIndices(outer: readonly number[], full: readonly number[]): number
   return indices;
 }
 
-/** The common step of an index sequence, or null where it has none. */
+/** The common step of an index sequence; null if it has none. */
 function regularStep(indices: readonly number[]): number | null {
   if (indices.length < 2) return 0;
   const step = indices[1] - indices[0];
@@ -124,12 +124,12 @@ interface FusedAttributes extends MatMulAttributes {
   readonly leakyreluAlpha?: number;
 }
 
-/** Ours multiply float32; what tfjs's kernels say of other types is theirs to say. */
+/** Ours multiply float32; tfjs's kernels handle other types. */
 function areFloats(...operands: readonly tf.TensorInfo[]): boolean {
   return operands.every(({ dtype }) => dtype === "float32");
 }
 
-/** Puts our products in the place of tfjs's, for the wasm backend. */
+/** Replaces tfjs's products on the wasm backend by ours. */
 export function installMatMulKernels(module: KernelModule, gemm: GemmFunction): void {
   const tools = launchOn(module);
   const stock = tf.getKernel("BatchMatMul", "wasm");

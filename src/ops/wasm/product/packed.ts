@@ -1,6 +1,6 @@
 /**
  * Frozen weights in 16 bits on the wasm heap. A product widens the weight, or a large block of it,
- * into scratch and multiplies it there; for a handful of rows it is widened in registers.
+ * into scratch memory and multiplies it there; for a few rows it is widened in registers.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -15,7 +15,7 @@ import type { KernelModule } from "../runtime/kernel_module.ts";
 
 // O output features, I input features, V rows of a table, C channels
 
-/** How kernels are told of a weight's format; 0 is float32. */
+/** A kernel's code of the weight's format; 0: float32. */
 export function formatCode(weight: Weight): number {
   return weight instanceof PackedWeight ? FORMAT_CODES[weight.format] : 0;
 }
@@ -24,8 +24,9 @@ export function formatCode(weight: Weight): number {
 const FEW_ROWS = 4;
 
 /**
- * Floats of a widened block, at most: 16 MiB, which is all of most weights. Blocks that stay in a
- * core's cache make the BLAS up to 1.5 times slower, which packs its left side anew for each.
+ * Floats of a widened block, at most: 16 MiB, which holds most weights whole. Blocks that fit in a
+ * core's cache make the BLAS up to 1.5 times slower, because it copies its left operand again for
+ * each block.
  */
 const BLOCK_FLOATS = 2 ** 22;
 
@@ -38,7 +39,7 @@ function blockAddress(module: KernelModule, floats: number): number {
   return block.address(floats);
 }
 
-/** Widens W [O, I] a block of rows at a time: `use` gets the first row, how many, and where. */
+/** Widens W [O, I] a block of rows at a time: `use` gets the first row and the number of rows. */
 function eachBlock(
   module: KernelModule,
   format: number,
@@ -56,7 +57,7 @@ function eachBlock(
   }
 }
 
-/** A block for rows of `I`; call before addresses of outputs are taken. */
+/** A block for rows of `I` values; call it before taking addresses of outputs: the heap may grow. */
 function blockOf(
   module: KernelModule,
   [O, I]: readonly number[],
@@ -66,8 +67,8 @@ function blockOf(
 }
 
 /**
- * C (=|+=) A op(W): `nt`, A [M, K] and packed W [N, K]; `nn`, A [M, K] and packed W [K, N]. Neither
- * scale nor bias nor activation.
+ * C (=|+=) A op(W): `nt`, A [M, K] and packed W [N, K]; `nn`, A [M, K] and packed W [K, N]. No
+ * scale, bias or activation.
  *
  * @throws {Error} for another kind
  */

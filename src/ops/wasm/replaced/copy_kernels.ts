@@ -7,7 +7,7 @@ import { launchOn } from "../runtime/launch.ts";
 import type { KernelModule } from "../runtime/kernel_module.ts";
 import { runRange } from "../runtime/parts.ts";
 
-/** Puts our copies in the place of tfjs's. */
+/** Replaces tfjs's SplitV and Concat. */
 export function installWasmCopyKernels(module: KernelModule): void {
   const { address, output } = launchOn(module);
   const tools: CopyTools = {

@@ -8,7 +8,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { replaceKernel } from "../../tape/replace_kernel.ts";
 
-/** Puts the sharing Identity in the place of tfjs's copying one. */
+/** Replaces tfjs's copying Identity by one that shares the values. */
 export function installIdentityKernel(): void {
   replaceKernel({
     kernelName: "Identity",

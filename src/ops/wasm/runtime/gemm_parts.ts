@@ -1,6 +1,6 @@
 /**
- * How a large product is cut for several threads: along the rows or the columns of what it writes,
- * never along what it sums over.
+ * How a large product is cut for several threads: along the rows or the columns of the result, never
+ * along the sum.
  * @module
  */
 import type { PartArguments } from "./kernel_module.ts";
@@ -10,15 +10,15 @@ import { pieces } from "./pieces.ts";
 const THREADED_WORK = 2e6;
 const THREADED_BLAS_WORK = 4e6;
 
-/** Rows or columns of a piece: whole tiles, two pieces a thread where those are not too thin. */
+/** Rows or columns of a piece: whole tiles, two pieces a thread unless those are too thin. */
 function pieceSize(length: number, threads: number, tile: number, thin: number): number {
   const even = Math.ceil(length / threads);
   return Math.ceil(Math.max(Math.min(thin, even), even / 2) / tile) * tile;
 }
 
 /**
- * The arguments of `nano_gemm` for each piece of a product; null where it is too small. Our own
- * product gives the same bits in pieces as whole; a BLAS gives near ones, the same every time.
+ * The arguments of `nano_gemm` for each piece of a product; null if it is too small. Our own
+ * product gives the same bits in pieces as whole; a BLAS gives similar ones, the same every time.
  *
  * @param product m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate: addresses in
  *   bytes, strides in floats
@@ -38,7 +38,7 @@ export function cutGemm(
   const step = blas
     ? pieceSize(length, threads, byRows ? 24 : 64, 0)
     : pieceSize(length, threads, 32, 96);
-  // Eight rows or fewer go another way, where sums are taken in another order.
+  // Eight rows or fewer use another kernel, which sums in another order.
   const cuts = pieces(length, step, 16);
   if (cuts.length < 2) return null;
   return cuts.map(([start, size]) => ({

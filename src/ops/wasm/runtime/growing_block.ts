@@ -1,17 +1,17 @@
 /**
- * Scratch on the wasm heap that is kept from one kernel to the next.
+ * Scratch memory on the wasm heap that is kept from one kernel to the next.
  * @module
  */
 import type { WasmHeap } from "../../../device/wasm_heap.ts";
 
-/** A block on the heap that grows to what is asked for; what it held is lost then. */
+/** A block on the heap that grows when needed; its content is lost then. */
 export class GrowingBlock {
   #address = 0;
   #floats = 0;
 
   constructor(readonly heap: WasmHeap) {}
 
-  /** Its address, 16-byte aligned, with room for so many floats. */
+  /** Its address, 16-byte aligned, with room for at least `floats` floats. */
   address(floats: number): number {
     if (floats > this.#floats) {
       if (this.#address !== 0) this.heap.free(this.#address);

@@ -1,5 +1,5 @@
 /**
- * Puts our kernels on the wasm backend whenever it starts. Imported for its effect.
+ * Loads our kernels whenever the wasm backend starts.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -16,7 +16,7 @@ import type { KernelModule } from "./kernel_module.ts";
 import { loadKernelModule } from "./module.ts";
 import { installSegmentSumKernel } from "../replaced/segment_sum_kernel.ts";
 
-/** No kernel of this backend, tfjs's own included, leaves outputs behind where memory runs out. */
+/** No kernel of this backend, tfjs's own included, leaks outputs if memory runs out. */
 function freeOutputsOnFailure(backend: WasmBackend): void {
   const { makeOutput, incRef, disposeData } = backend;
   backend.makeOutput = (...parameters) => {
@@ -38,7 +38,7 @@ function freeOutputsOnFailure(backend: WasmBackend): void {
 let loaded: KernelModule | null = null;
 let gemm: GemmFunction | null = null;
 
-/** Our module, once the wasm backend has been started, else null. */
+/** Our module; null before the wasm backend has been started. */
 export function kernelModule(): KernelModule | null {
   return loaded;
 }
@@ -46,7 +46,7 @@ export function kernelModule(): KernelModule | null {
 /**
  * The product that runs now.
  *
- * @throws {Error} before the wasm backend has been started
+ * @throws {Error} if the wasm backend has not been started
  */
 export function kernelGemm(product: Gemm): void {
   if (gemm === null) throw new Error("Cannot multiply: start the wasm backend first");

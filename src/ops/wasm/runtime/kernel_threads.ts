@@ -2,9 +2,9 @@
  * Other threads that take parts of a kernel's work. Each has its own instance of our module on the
  * shared wasm heap, with a stack of its own, and sleeps on a shared word in between.
  *
- * Work is cut into calls that write different places and whose bits do not depend on where they are
- * cut; each thread, ours included, takes the next call that is free. So the bits are those of one
- * thread, and a thread which the system does not run holds up nobody.
+ * Work is cut into calls that write different places and whose bits do not depend on the cuts. Each
+ * thread, ours included, takes the next free call. So the bits are those of one thread, and a thread
+ * that the system does not run delays no other.
  * @module
  */
 import { Worker } from "node:worker_threads";
@@ -22,18 +22,18 @@ export interface ThreadBlas {
 export interface KernelThreadOptions {
   readonly memory: WebAssembly.Memory;
   readonly code: WebAssembly.Module;
-  /** For each thread beside our own, where its stack starts (they grow down). */
+  /** The start of the stack of each thread beside our own (they grow down). */
   readonly stacks: readonly number[];
   readonly blas: ThreadBlas | null;
-  /** For how long to wait for a thread that does nothing. Default a minute. */
+  /** How long to wait for a thread that does not answer. Default: a minute. */
   readonly patienceMs?: number;
 }
 
-/** Room that each call needs to itself. */
+/** Scratch memory that each call needs for itself. */
 export interface CallScratch {
   /** Which parameter takes its address. */
   readonly parameter: number;
-  /** Where the room starts, and how many bytes each thread's is. */
+  /** Where it starts, and its bytes for each thread. */
   readonly address: number;
   readonly stride: number;
 }
@@ -42,34 +42,34 @@ export interface CallScratch {
 export interface KernelThreads {
   /** Threads, ours included. */
   readonly count: number;
-  /** Whether our own thread is inside a call, which then must not be cut again. */
+  /** Whether our own thread runs a call, which then must not be cut again. */
   readonly busy: boolean;
   /**
    * Runs calls of one kernel, none of which reads or writes what another writes.
-   * @throws {Error} where a thread has died in a call; later calls all run on our own thread
+   * @throws {Error} if a thread has died in a call; later calls all run on our own thread
    */
   run(kernel: string, calls: readonly (readonly number[])[], scratch?: CallScratch): void;
   /** Ends the other threads. Calls then all run on our own. */
   stop(): void;
 }
 
-/** Words of the shared block; what runs in the threads has them as plain numbers. */
+/** Words of the shared block; the code of the threads uses the plain numbers. */
 const WORD = { job: 0, claim: 1, done: 2, failed: 3, spec: 4 } as const;
 /** Calls of a job; `claim` holds the job's number times this, plus the next free call. */
 const MOST_CALLS = 64;
 const MOST_PARAMETERS = 32;
 const BLOCK_BYTES = 64 + 8 * MOST_CALLS * MOST_PARAMETERS;
 /**
- * Polls before sleeping, some 300 µs: longer than the host takes from one call to the next, since to
- * wake a thread costs as much as a small call. `Atomics.pause` leaves the core to its other thread.
+ * Polls before sleeping, some 300 µs: longer than the host takes from one call to the next, because
+ * waking a thread costs as much as a small call. `Atomics.pause` leaves the core to its other thread.
  */
 const SPINS = 12_000;
 const PATIENCE_MS = 60_000;
 
 /**
  * Takes calls of the current job until none is left. `claim` is −1 while a job is being written,
- * which only happens once all calls of the one before are done. Runs in the threads too, as source
- * text: it uses nothing but its parameters.
+ * which only happens once all calls of the one before are done. It runs in the threads too, as
+ * source text, so it must use only its parameters.
  */
 function takeCalls(
   words: Int32Array,
@@ -121,13 +121,13 @@ for (;;) {
 }
 `;
 
-/** Waits until all calls are done; false where nothing was done for as long as `patienceMs`. */
+/** Waits until all calls are done; false if no call has finished for `patienceMs`. */
 function waitForCalls(words: Int32Array, calls: number, patienceMs: number): boolean {
   for (let i = 0; i < SPINS; i++) {
     if (Atomics.load(words, WORD.done) === calls) return true;
     Atomics.pause?.();
   }
-  // Counted in short waits and not by the clock, which a sleeping machine turns on by hours.
+  // Counted in short waits and not by the clock, which jumps by hours if the machine sleeps.
   const waitMs = Math.min(1000, patienceMs);
   let left = Math.ceil(patienceMs / waitMs);
   for (;;) {
@@ -138,8 +138,8 @@ function waitForCalls(words: Int32Array, calls: number, patienceMs: number): boo
 }
 
 /**
- * Starts threads beside our own, one for each stack; none where there is no stack. Nobody waits for
- * them: until one is up, and where one cannot start, the others take its calls.
+ * Starts threads beside our own, one for each stack. Nothing waits for them to start: until one is
+ * up, and if one cannot start, the others take its calls.
  *
  * @param kernels our own thread's instance
  */

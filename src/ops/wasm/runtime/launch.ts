@@ -8,20 +8,20 @@ import type { KernelModule } from "./kernel_module.ts";
 
 export { pairedGradients, sharedGradients, wantsGradient } from "../../tape/fused_op.ts";
 
-/** What the body of a kernel works with. */
+/** What the forward function of an op works with. */
 export interface Launch {
   readonly module: KernelModule;
   /** Address of a tensor's first value. */
   address(tensor: tf.TensorInfo): number;
   /** A new tensor, its values undefined. */
   output(shape: readonly number[], dtype?: "float32" | "int32"): tf.TensorInfo;
-  /** The sum that a kernel adds to; where there is none, a new tensor. */
+  /** The sum that a kernel adds to; a new tensor if there is none. */
   target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo;
   /** Puts integers on the heap while `use` runs, and gives it their addresses. */
   withIntegers<T>(arrays: readonly Int32Array[], use: (addresses: number[]) => T): T;
 }
 
-/** The tools a kernel body gets, on the module's own backend. */
+/** These tools, on the module's own backend. */
 export function launchOn(module: KernelModule): Launch {
   const { backend, memory } = module.heap;
   return {
@@ -49,7 +49,7 @@ export function launchOn(module: KernelModule): Launch {
 }
 
 /**
- * Runs an op and returns its first output; the others live on only where the backward pass reads
+ * Runs an op and returns its first output; the others are kept only if the backward pass reads
  * them.
  */
 export function launch<T extends tf.Tensor>(module: KernelModule, op: FusedOp<Launch>): T {

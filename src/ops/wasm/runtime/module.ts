@@ -1,8 +1,8 @@
 /**
  * Our wasm module on the tfjs wasm backend's heap.
  *
- * The module has no memory, data or globals of its own: it is given a stack and scratch that the
- * host's malloc hands out (`kernels/check_module.ts` checks the binary).
+ * The module has no memory, data or globals of its own: it gets a stack and scratch memory from the
+ * host's malloc (`kernels/check_module.ts` checks the binary).
  * @module
  */
 import { type Blas, memoryAddress } from "../../../device/blas.ts";
@@ -26,7 +26,7 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Compiles the fused binary where this engine validates it, else the plain one. */
+/** Compiles the binary with relaxed SIMD if this engine validates it, else the plain one. */
 function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean } {
   const fused = decodeBase64(RELAXED_KERNELS);
   const relaxed = WebAssembly.validate(fused);
@@ -37,16 +37,16 @@ function compile(shared: boolean): { code: WebAssembly.Module; relaxed: boolean 
   };
 }
 
-/** Where a stack starts that is put on the heap: they grow down, from a 16-byte boundary. */
+/** Allocates a stack on the heap and returns its start: stacks grow down, from a 16-byte boundary. */
 function newStack(heap: WasmHeap): number {
   return Math.floor((heap.malloc(STACK_BYTES) + STACK_BYTES) / 16) * 16;
 }
 
 /** How the kernels run. */
 export interface KernelModuleOptions {
-  /** Takes the large products, where there is one. */
+  /** Computes the large products, if there is one. */
   readonly blas?: Blas;
-  /** Threads that share large work, ours included; 1 where the heap is not shared. Default 1. */
+  /** Threads that share large work, ours included; 1 if the heap is not shared. Default 1. */
   readonly threads?: number;
 }
 
@@ -96,7 +96,7 @@ export function loadKernelModule(
   const runParts: KernelModule["runParts"] = (name, calls, scratchFloats) => {
     const floats = Math.ceil((scratchFloats ?? 0) / 16) * 16;
     if (threads === 1 || calls.length === 1) {
-      // What such a call hands on to largeGemm may be cut, and then has the other block.
+      // A product inside of such a call may be cut by largeGemm, which then uses the other block.
       for (const part of calls) {
         const own = scratchFloats === undefined ? {} : { scratch: scratch.address(floats) };
         kernels[name](...listOf(name, { ...part, ...own }));

@@ -5,7 +5,7 @@
 import type { KernelArguments, KernelModule, KernelName } from "./kernel_module.ts";
 import { pieces } from "./pieces.ts";
 
-/** Pieces a thread: more than one evens out what the system gives each. */
+/** Pieces for each thread: more than one balances the work if the system runs threads unevenly. */
 const PIECES_EACH = 2;
 
 /** Values below which waking another thread costs more than it saves. */
@@ -13,7 +13,7 @@ const THREADED_VALUES = 1 << 16;
 
 /**
  * Runs a kernel over a range whose elements do not depend on each other: in one call, or in one for
- * each piece where that pays.
+ * each piece if that is faster.
  *
  * @param length elements of the range
  * @param width values of an element
@@ -30,7 +30,7 @@ export function runRange<Name extends KernelName>(
     module.call(kernel, named(0, length));
     return;
   }
-  // Fours, where elements are single values: whole vectors.
+  // A multiple of four: whole vectors if elements are single values.
   const step = Math.ceil(length / (PIECES_EACH * module.threads) / 4) * 4;
   module.runParts(kernel, pieces(length, step).map(([start, size]) => named(start, size)));
 }
@@ -44,7 +44,7 @@ export interface AttentionPart {
 }
 
 /**
- * Cuts B rows with K key/value heads each: by rows where there are enough, else by heads too.
+ * Cuts B rows with K key/value heads each: by rows if there are enough, else by heads too.
  *
  * @param offsets [B + 1] where rows begin; null: all are equally long
  */
@@ -65,7 +65,7 @@ export function attentionParts(
   );
 }
 
-/** At most so many runs of rows, with about as many tokens each. */
+/** At most `wanted` runs of rows, with about the same number of tokens each. */
 function evenRuns(offsets: Int32Array, wanted: number): [row: number, rows: number][] {
   const rows = offsets.length - 1, tokens = offsets[rows];
   const runs: [row: number, rows: number][] = [];
