@@ -24,26 +24,26 @@ import { packHalf } from "../round_half.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
-/** What the gradients of keys and values bind, the most of all: operands, layout and results. */
+/** The bindings of the gradients of keys and values, which have the most: operands, layout, results. */
 const BINDINGS = { operands: 5, buffers: 3 };
 
-/** And the angles with them. */
-const TURNING_BINDINGS = { operands: 4, buffers: 5 };
+/** The same with angles. */
+const ROTATION_BINDINGS = { operands: 4, buffers: 5 };
 
 /** Larger heads would not stay in registers. */
 const MAX_HEAD_DIM = 128;
 
-/** Whether the programs fit dims and adapter. */
+/** Whether the programs support the dims and the adapter. */
 function fits({ Tq, Tk, H, K, D }: Work["dims"], l: GpuLaunch): boolean {
   return D % 4 === 0 && D <= MAX_HEAD_DIM && Math.max(Tk, Tq * H / K) <= MAX_ITERATIONS &&
     l.canBind(BINDINGS);
 }
 
 /**
- * Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], turned by `rotation` → [B, Tq, H·D].
+ * Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], rotated by `rotation` → [B, Tq, H·D].
  *
- * @returns null where the head dim is no multiple of 4 or too large, a row too long for a loop, or the
- * adapter binds too little: the composite's business
+ * @returns null if the head dim is not a multiple of 4 or is too large, a row is too long for a loop, or
+ * the adapter binds too few buffers; the op then runs its composite
  */
 export function attention(
   q: tf.Tensor4D,
@@ -56,20 +56,20 @@ export function attention(
   const current = currentLaunch();
   if (!fits(dims, current)) return null;
   let angles: RotaryAngles | null = rotation?.angles ?? null;
-  let turnsKeys = rotation?.keys === true;
-  // An op of its own turns what the kernels do not: keys where no memory of a workgroup holds them
-  // turned, all where the halves of a head are no whole vectors or angles cannot be bound.
-  const turnsHere = dims.D % 8 === 0 && current.canBind(TURNING_BINDINGS);
-  if (angles !== null && turnsKeys && (current.isFallback || !turnsHere)) {
+  let rotatesKeys = rotation?.keys === true;
+  // A separate op rotates what the kernels cannot: keys if no workgroup memory keeps them rotated, and
+  // queries too if the halves of a head are not whole vectors or the angles cannot be bound.
+  const rotatesHere = dims.D % 8 === 0 && current.canBind(ROTATION_BINDINGS);
+  if (angles !== null && rotatesKeys && (current.isFallback || !rotatesHere)) {
     k = rope(k, angles.cos, angles.sin);
-    turnsKeys = false;
+    rotatesKeys = false;
   }
-  if (angles !== null && !turnsHere) {
+  if (angles !== null && !rotatesHere) {
     q = rope(q, angles.cos, angles.sin);
     angles = null;
   }
-  const turns = angles === null ? "nothing" : turnsKeys ? "queries and keys" : "queries";
-  const work: Work = { dims, layout, turns, half: null };
+  const rotates = angles === null ? "nothing" : rotatesKeys ? "queries and keys" : "queries";
+  const work: Work = { dims, layout, rotates, half: null };
   const named: tf.NamedTensorMap = angles === null ? {} : { cos: angles.cos, sin: angles.sin };
   const inputs = (tensors: tf.Tensor[]) =>
     tensors.map((tensor) => ({ tensor })) as unknown as AttentionInputs;
@@ -101,11 +101,11 @@ export function attention(
 }
 
 /**
- * Attention of a 16-bit pass, R(attention(R(q), R(k), R(v))), its gradients rounded: what
- * `../../half/half_attention.ts` says, without a pass for any rounding. Queries, keys and values are kept in
- * 16 bits and read so; the way back computes the result again, before it was rounded.
+ * Attention of a 16-bit pass, R(attention(R(q), R(k), R(v))) with rounded gradients, as
+ * `../../half/half_attention.ts` defines it, without dispatches that only round. Queries, keys and
+ * values are kept and read in 16 bits; the backward pass computes the result, not rounded, again.
  *
- * @returns null where `attention` would
+ * @returns null if `attention` would return null
  */
 export function halfAttention(
   half: HalfFormat,
@@ -116,7 +116,7 @@ export function halfAttention(
 ): tf.Tensor3D | null {
   const dims = attentionDims(q, k, layout);
   if (!fits(dims, currentLaunch())) return null;
-  const work: Work = { dims, layout, turns: "nothing", half };
+  const work: Work = { dims, layout, rotates: "nothing", half };
   const given = [q, k, v];
   const shapes = given.map(({ shape }) => shape);
   const words = isRecording() ? given.map((x) => packHalf(x, half)) : null;

@@ -1,13 +1,14 @@
 /**
- * How the programs of attention are dispatched.
+ * Dispatches the programs of attention.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { AttentionDims, AttentionLayout } from "../../attention/attention_layout.ts";
 import type { HalfFormat } from "../../half/precision.ts";
-import { dkvProgram, dqProgram, forwardProgram, recordProgram } from "./program.ts";
-import { packLayout } from "./windows.ts";
-import { type AttentionVariant, queryRecord } from "./wgsl.ts";
+import { forwardProgram } from "./forward.ts";
+import { dkvProgram, dqProgram, recordProgram } from "./gradients.ts";
+import { layoutTable } from "./windows.ts";
+import { type AttentionVariant, queryRecord } from "./variant.ts";
 import type { GpuLaunch, Resource } from "../runtime/launch.ts";
 import {
   bindOperand,
@@ -18,36 +19,36 @@ import {
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
-/** Dims of the keys that a workgroup of a hardware adapter holds: 4 KiB, and as much of the values. */
+/** Numbers of keys that a workgroup holds on hardware: 4 KiB, and as much for values. */
 const TILE_DIMS = 1024;
 
-/** What attention works on. */
+/** One attention. */
 export interface Work {
   readonly dims: AttentionDims;
   readonly layout: AttentionLayout | null;
-  readonly turns: AttentionVariant["turns"];
-  /** In a 16-bit pass: what is rounded, q, k, v and dy as they are read. */
+  readonly rotates: AttentionVariant["rotates"];
+  /** In a 16-bit pass: the format that q, k, v and dy are rounded to as they are read. */
   readonly half: HalfFormat | null;
 }
 
 /** Queries, keys or values. */
 export interface AttentionInput {
-  /** Their numbers or words. */
+  /** The numbers or their words. */
   readonly tensor: tf.TensorInfo;
   readonly packed?: PackedNumbers;
 }
 
-/** Queries, keys and values, all of them in one form. */
+/** Queries, keys and values, all in the same form. */
 export type AttentionInputs = readonly [q: AttentionInput, k: AttentionInput, v: AttentionInput];
 
-/** Them as they are bound, once for all programs of an op. */
+/** Queries, keys and values as bound, once for all programs of an op. */
 export interface BoundInputs {
   readonly type: OperandType;
   readonly queries: tf.TensorInfo;
   bind(slot: "q" | "k" | "v"): Resource;
 }
 
-/** Binds inputs as programs ask for them. */
+/** Binds each input when a program first needs it. */
 export function bindInputs(
   l: GpuLaunch,
   { half }: Work,
@@ -56,7 +57,7 @@ export function bindInputs(
   const inputs = { q, k, v };
   const bound = new Map<string, Resource>();
   return {
-    // A texture has been rounded when it was filled.
+    // A texture was rounded when it was filled.
     type: l.isFallback
       ? { type: "texture", rounded: false }
       : { type: q.packed?.format ?? "vec4<f32>", rounded: isUnrounded(q.packed, half) },
@@ -75,7 +76,7 @@ export function bindInputs(
 
 function variantOf(
   l: GpuLaunch,
-  { dims: { D }, layout, turns, half }: Work,
+  { dims: { D }, layout, rotates, half }: Work,
   inputs: OperandType,
   roundsResult: boolean,
 ): AttentionVariant {
@@ -88,7 +89,7 @@ function variantOf(
     lanes: l.isFallback ? 8 : 64,
     tile: l.isFallback ? 0 : Math.min(16, Math.floor(TILE_DIMS / D)),
     layout: layout === null ? "none" : layout.rowOffsets === null ? "even" : "joined",
-    ...{ turns, half, roundsResult },
+    ...{ rotates, half, roundsResult },
   };
 }
 
@@ -97,8 +98,8 @@ function sumFlops({ dims: { N, Tk, H, D }, layout }: Work): number {
   return 2 * H * D * (layout?.pairs ?? N * Tk);
 }
 
-/** Operations of turning each of so many values. */
-const turningFlops = (values: number): number => 3 * values;
+/** Operations of rotating that many values. */
+const rotationFlops = (values: number): number => 3 * values;
 
 function parametersOf({ dims: { B, Tq, Tk, N, H, K, D } }: Work): Record<string, number> {
   return { B, Tq, Tk, N, H, K, scale: 1 / Math.sqrt(D) };
@@ -106,18 +107,18 @@ function parametersOf({ dims: { B, Tq, Tk, N, H, K, D } }: Work): Record<string,
 
 function layoutBuffer(l: GpuLaunch, { layout }: Work, lanes: number): Resource[] {
   if (layout === null) return [];
-  return [l.integersOf(layout, `layout for ${lanes}`, () => packLayout(layout, lanes))];
+  return [l.integersOf(layout, `layout for ${lanes}`, () => layoutTable(layout, lanes))];
 }
 
-/** Operations of turning the keys once for `lanes` queries that see them. */
-function keysTurned(work: Work, lanes: number): number {
-  return work.turns === "queries and keys" ? turningFlops(sumFlops(work) / 2 / lanes) : 0;
+/** Operations of rotating the keys once for every `lanes` queries that see them. */
+function keysRotated(work: Work, lanes: number): number {
+  return work.rotates === "queries and keys" ? rotationFlops(sumFlops(work) / 2 / lanes) : 0;
 }
 
 /**
  * Records the forward pass.
  *
- * @param angles cosines and sines, where something is turned
+ * @param angles cosines and sines, if something is rotated
  * @param roundsResult whether what is stored is rounded
  * @returns the result [B, Tq, H·D] and the log of the sum of exponentials [N, H]
  */
@@ -144,15 +145,15 @@ export function recordAttention(
     parametersOf(work),
     [Math.ceil(Tq / lanes), H, B],
     {
-      flops: 2 * sumFlops(work) + (angles.length === 0 ? 0 : turningFlops(N * H * D)) +
-        keysTurned(work, lanes),
+      flops: 2 * sumFlops(work) + (angles.length === 0 ? 0 : rotationFlops(N * H * D)) +
+        keysRotated(work, lanes),
     },
   );
   return [out, lse];
 }
 
 /**
- * Records the way back, of what {@linkcode recordAttention} gave before it was rounded.
+ * Records the backward pass of what {@linkcode recordAttention} gave before it was rounded.
  *
  * @returns the gradients of queries, keys and values, rounded in a 16-bit pass
  */
@@ -177,10 +178,10 @@ export function recordAttentionGradients(
   const overQueries: [number, number, number] = [Math.ceil(Tq / lanes), H, B];
   const inLayout = layoutBuffer(l, work, lanes);
   const buffers = (tensors: readonly tf.TensorInfo[]) => tensors.map((x) => l.buffer(x));
-  const turnsKeys = work.turns === "queries and keys";
+  const rotatesKeys = work.rotates === "queries and keys";
   const queries = N * H * D;
-  const queriesTurned = angles.length > 0 ? turningFlops(queries) : 0;
-  const keysTurnedOnce = turnsKeys ? turningFlops(ofKeys[0] * ofKeys[1] * K * D) : 0;
+  const queriesRotated = angles.length > 0 ? rotationFlops(queries) : 0;
+  const keysRotatedOnce = rotatesKeys ? rotationFlops(ofKeys[0] * ofKeys[1] * K * D) : 0;
   l.dispatch(
     recordProgram(variant),
     [
@@ -191,7 +192,7 @@ export function recordAttentionGradients(
     ],
     parameters,
     overQueries,
-    { flops: 2 * queries + queriesTurned },
+    { flops: 2 * queries + queriesRotated },
   );
   const operands = [
     ...names.map((name) => name === "q" ? inputs.bind(name) : l.operand(record, name)),
@@ -205,14 +206,14 @@ export function recordAttentionGradients(
     [...operands, ...inLayout, ...buffers(angles), l.buffer(dq)],
     parameters,
     overQueries,
-    { flops: 3 * flops + queriesTurned + keysTurned(work, lanes) },
+    { flops: 3 * flops + queriesRotated + keysRotated(work, lanes) },
   );
   l.dispatch(
     dkvProgram(variant),
-    [...operands, ...inLayout, ...buffers(turnsKeys ? angles : []), ...buffers([dk, dv])],
+    [...operands, ...inLayout, ...buffers(rotatesKeys ? angles : []), ...buffers([dk, dv])],
     parameters,
     [Math.ceil(Tk / lanes), K, B],
-    { flops: 4 * flops + 2 * keysTurnedOnce },
+    { flops: 4 * flops + 2 * keysRotatedOnce },
   );
   l.backend.disposeData(record.dataId);
   return [dq, dk, dv];

@@ -1,12 +1,12 @@
 /**
- * What the kernels of attention are told of a layout.
+ * A layout's integers as the attention kernels read them.
  * @module
  */
 import type { AttentionLayout } from "../../attention/attention_layout.ts";
 
 /**
- * For each run of `lanes` queries, where the keys that any of them sees begin and end, of the
- * prefix and of the branches: [B, ⌈Tq / lanes⌉, 4].
+ * For each run of `lanes` queries, the first key and one past the last that any of them sees, in the
+ * prefix and in the branches: [B, ⌈Tq / lanes⌉, 4].
  */
 export function keyRanges(layout: AttentionLayout, lanes: number): Int32Array {
   const { batch, queries } = layout;
@@ -51,10 +51,10 @@ export function queryRanges(layout: AttentionLayout, lanes: number): Int32Array 
 }
 
 /**
- * A layout's arrays in one: starts, prefix ends, branch starts, ends, where joined rows begin, and
- * behind them the ranges of keys and of queries for workgroups of `lanes`.
+ * A layout's arrays in one: starts, prefix ends, branch starts, ends, offsets of joined rows, then the
+ * ranges of keys and of queries for workgroups of `lanes`.
  */
-export function packLayout(layout: AttentionLayout, lanes: number): Int32Array {
+export function layoutTable(layout: AttentionLayout, lanes: number): Int32Array {
   const { starts, prefixEnds, branchStarts, ends, rowOffsets } = layout;
   const arrays = [
     ...[starts, prefixEnds, branchStarts, ends],
@@ -62,11 +62,11 @@ export function packLayout(layout: AttentionLayout, lanes: number): Int32Array {
     keyRanges(layout, lanes),
     queryRanges(layout, lanes),
   ];
-  const packed = new Int32Array(arrays.reduce((size, array) => size + array.length, 0));
+  const table = new Int32Array(arrays.reduce((size, array) => size + array.length, 0));
   let at = 0;
   for (const array of arrays) {
-    packed.set(array, at);
+    table.set(array, at);
     at += array.length;
   }
-  return packed;
+  return table;
 }
