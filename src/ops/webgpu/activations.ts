@@ -1,5 +1,5 @@
 /**
- * Ops in WGSL that compute each value from the values at the same place.
+ * Elementwise ops in WGSL: each value is computed from the values at the same index.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -13,7 +13,7 @@ import { recordUnpacking } from "./product/unpacking.ts";
 
 const WORKGROUP = 256;
 
-/** Output values from the input values of their place. */
+/** An op whose output values each depend on the input values at the same index. */
 export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly name: string;
   readonly inputs: readonly Input[];
@@ -26,11 +26,11 @@ export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly rounds?: HalfFormat;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
   readonly values?: Readonly<Record<string, number>>;
-  /** Operations of `body` for a value, for the count. */
+  /** Operations of `body` for each value, for the count. */
   readonly flops: number;
 }
 
-/** Records it into `outs`, on four values a lane where the size allows. */
+/** Records it into `outs`, with four values a lane if the size allows. */
 export function recordInto(
   l: GpuLaunch,
   op: Elementwise<tf.TensorInfo>,
@@ -110,7 +110,7 @@ export function addTo(sum: tf.Tensor, x: tf.Tensor): void {
   });
 }
 
-/** Of GELU, for values of type V: √(2/π), and the cube's factor. */
+/** WGSL of GELU's tanh, for values of type V. */
 export const GELU = `
 fn gelu_tanh(x: V) -> V {
   let inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
@@ -132,7 +132,7 @@ export function recordGelu(
 /**
  * tanh-GELU of any shape.
  *
- * @param activated its value, where a product has computed it already
+ * @param activated its value, if a product has computed it already
  */
 export function gelu(x: tf.Tensor, activated?: tf.TensorInfo): tf.Tensor {
   return launch({
@@ -162,7 +162,7 @@ function geluGradient(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
   });
 }
 
-/** Of SwiGLU, for values of type V. */
+/** WGSL of the sigmoid, for values of type V. */
 export const SIGMOID = `
 fn sigmoid(x: V) -> V { return 1.0 / (1.0 + exp(clamp(-x, V(-80.0), V(80.0)))); }`;
 
@@ -202,7 +202,7 @@ export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
   });
 }
 
-/** The mask of `src/ops/dropout.ts`: a place's counter, mixed, against a threshold. */
+/** The mask of `../activations.ts`: the mixed counter of a value against a threshold. */
 const MIX = `
 fn mix_word(word: u32) -> u32 {
   let state = word * 747796405u + 2891336453u;

@@ -1,6 +1,6 @@
 /**
- * tanh-GELU and SwiGLU of 16-bit passes in WGSL (`../half/half_activations.ts`). What the way back reads of
- * their inputs it reads in 16 bits.
+ * tanh-GELU and SwiGLU of 16-bit passes in WGSL (`../half/half_activations.ts`). The backward pass
+ * reads their inputs in 16 bits.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -31,7 +31,7 @@ export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): 
 }
 
 /**
- * The gradients of {@linkcode swigluHalf}, rounded where its values are.
+ * The gradients of {@linkcode swigluHalf}, rounded where its values are rounded.
  *
  * @param gate as `packHalf` gives it
  * @param up as `packHalf` gives it

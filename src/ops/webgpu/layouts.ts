@@ -1,5 +1,5 @@
 /**
- * Ops in WGSL that put values elsewhere or turn them: patches, pixel shuffle, rotary embedding.
+ * Patches, pixel shuffle and rotary embedding in WGSL.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -8,14 +8,14 @@ import { cachedProgram, grid } from "./runtime/program.ts";
 
 const WORKGROUP = 64;
 
-/** A permutation: `place` is WGSL from `index` in the result to `i` in the source. */
+/** A permutation: `place` is WGSL that computes `i` in the source from `index` in the result. */
 interface Permutation {
   readonly name: string;
   readonly place: string;
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Moves values by a permutation, or back. */
+/** Permutes values, or inverts a permutation. */
 function permute(
   { name, place, values }: Permutation,
   x: tf.Tensor,
@@ -99,7 +99,7 @@ export function pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D {
 }
 
 /**
- * Rotary embedding: x [B, T, H, D], cos and sin [B, T, 1, D/2] → [B, T, H, D]. The gradient turns
+ * Rotary embedding: x [B, T, H, D], cos and sin [B, T, 1, D/2] → [B, T, H, D]. The gradient rotates
  * back.
  */
 export function rope(
@@ -126,7 +126,7 @@ export function rope(
         ],
         parameters: { count: "u32", H: "u32", half: "u32", direction: "f32" },
         workgroup: WORKGROUP,
-        // A lane turns a value of the first half of a head with its partner of the second.
+        // A lane rotates a value of the first half of a head with its partner of the second.
         body: `
       if (index >= p.count) { return; }
       let d = index % p.half;

@@ -54,7 +54,7 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
   }));
 }
 
-/** `adds`: to what dx holds. */
+/** `adds`: adds to dx. */
 function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boolean): Program {
   const kind = `${centred ? "layer" : "rms"} norm dx${adds ? " add" : ""}`;
   const name = `${kind} ${value} ${rows.workgroup}`;
@@ -89,7 +89,7 @@ function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boo
   }));
 }
 
-/** Chunks of rows whose gradients of the weight are summed by themselves. */
+/** Chunks of rows for which the weight's gradient is summed separately. */
 const CHUNKS = 32;
 
 /** [R, C] → [S, C]: sums of dy · x̂ over the rows s, s + S, … */

@@ -1,7 +1,7 @@
 /**
- * AdamW in place and the gradient norm in WGSL, each launch over as many parameters as the adapter
- * binds buffers for: a launch takes some µs however small its matrices are, and a step with adapters
- * trains hundreds of small ones. A workgroup finds its parameter by where its number falls.
+ * AdamW in place and the gradient norm in WGSL. A dispatch takes as many parameters as the adapter can
+ * bind buffers for: it costs some µs however small its matrices are, and a step with LoRA trains
+ * hundreds of small ones. A workgroup finds its parameter by its number.
  *
  * @module
  */
@@ -20,10 +20,10 @@ import { rowReduction } from "./runtime/row_reduction.ts";
 
 const WORKGROUP = 256;
 
-/** What AdamW binds for a parameter: gradient, weights, both moments. */
+/** The buffers that AdamW binds for a parameter: gradient, weights, both moments. */
 const BUFFERS_PER_UPDATE = 4;
 
-/** `items` in runs of at most `most`, those of a lane value together. */
+/** Groups of at most `most` items that have the same lane value. */
 function* launches<T>(
   items: readonly T[],
   sizeOf: (item: T) => number,
@@ -45,7 +45,7 @@ const UPDATE_NUMBERS: Readonly<Record<string, ParameterType>> = {
   rate: "f32",
   beta1_: "f32",
   beta2_: "f32",
-  /** 1 − β, which float32 would not take from the rounded β without loss. */
+  /** 1 − β: computed from β rounded to float32 it would lose precision. */
   fresh1_: "f32",
   fresh2_: "f32",
   correction: "f32",
@@ -53,7 +53,7 @@ const UPDATE_NUMBERS: Readonly<Record<string, ParameterType>> = {
   scale: "f32",
 };
 
-/** Each name with the number of its item behind it. */
+/** Each name with the number of its item appended. */
 function numbered<T>(i: number, named: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(named).map(([name, value]) => [name + i, value]));
 }
@@ -111,7 +111,8 @@ export function adamW<Update extends AdamWTensors>(updates: readonly Update[]): 
       written(update).every(({ dataId }) => l.backend.refCount(dataId) === 1) === owns
     )
   );
-  // llvmpipe runs every branch, masked: there one by one is no slower, and for large ones faster.
+  // llvmpipe runs every branch, masked: one parameter at a time is not slower there, and is faster
+  // for large ones.
   const most = l.isFallback ? 1 : Math.floor(l.bindableBuffers / BUFFERS_PER_UPDATE);
   for (const { value, run } of launches(own, ({ parameter }) => parameter.size, most)) {
     let end = 0;
@@ -137,17 +138,17 @@ export function adamW<Update extends AdamWTensors>(updates: readonly Update[]): 
     );
     l.submitIfDue();
   }
-  // What the host remembers of an earlier reading is no longer true.
+  // The host's copy of an earlier reading is no longer valid.
   for (const tensor of own.flatMap(written)) l.forgetHostCopy(tensor);
   return shared;
 }
 
 /** Columns of the rows that gradients are cut into; a row's squares are summed by a workgroup. */
 const ROW = 2048;
-/** The same where a lane sums a row. */
+/** The same if one lane sums a row. */
 const FALLBACK_ROW = 256;
 
-/** Gradients → Σ x² of each of their rows, at `at` and behind it. */
+/** Gradients → Σ x² of each of their rows, from index `at` on. */
 function sumsOfSquares(
   isFallback: boolean,
   columns: number,
@@ -186,7 +187,7 @@ fn squares${i}(row: u32, first: u32, step: u32) -> f32 {
   });
 }
 
-/** √Σ x over `count` sums: one row, a whole workgroup's work on any adapter. */
+/** √Σ x over `count` sums: one row, summed by one workgroup on any adapter. */
 function rootOfSum(): Program {
   const rows = rowReduction(false, 0);
   return cachedProgram(`root of the sum ${rows.workgroup}`, () => ({

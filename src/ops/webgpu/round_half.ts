@@ -9,7 +9,7 @@ import { launch } from "./runtime/launch.ts";
 import { laneValue } from "./runtime/lane_value.ts";
 import { cachedProgram, grid } from "./runtime/program.ts";
 
-/** Of `narrow`: the 16 bits of a float32 that is rounded, as bits, and no NaN. */
+/** Body of `narrow`: the 16 bits of a rounded float32 that is not NaN. */
 const NARROWED: Record<HalfFormat, string> = {
   bf16: "return bits >> 16u;",
   // Below 2^-14 the bits count multiples of 2^-24.
@@ -21,7 +21,7 @@ const NARROWED: Record<HalfFormat, string> = {
     return sign | u32(bitcast<f32>(size) * 16777216.0);`,
 };
 
-/** Bits of the NaN that every NaN becomes, of each format. */
+/** Bits of the NaN that every NaN becomes, by format. */
 const NAN: Record<HalfFormat, string> = { bf16: "0x7fc0u", fp16: "0x7e00u" };
 
 /** The values of `x` in a 16-bit format, as float32. No gradient. */
@@ -33,7 +33,7 @@ export function roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
 /**
  * The same in 16 bits each, two in a word. No gradient.
  *
- * @param scale times what is rounded, which is rounded again then
+ * @param scale the rounded value is multiplied by it and rounded again
  * @returns int32 [⌈size / 2⌉]
  */
 export function packHalf(x: tf.Tensor, format: HalfFormat, scale = 1): tf.Tensor {

@@ -12,8 +12,8 @@ import { cachedProgram, grid } from "./runtime/program.ts";
 
 const WORKGROUP = 64;
 
-/** Positions of each distinct id: they lie at `offsets[u]` … `offsets[u + 1]` of `positions`. */
-function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
+/** Groups the positions by id: those of the u-th distinct id are `offsets[u]` … `offsets[u + 1]` − 1. */
+function groupById(ids: Int32Array): { ids: number[]; table: Int32Array } {
   const places = new Map<number, number[]>();
   ids.forEach((id, i) => {
     const found = places.get(id);
@@ -22,17 +22,17 @@ function groupById(ids: Int32Array): { ids: number[]; packed: Int32Array } {
   });
   const U = places.size;
   // [ids U | offsets U + 1 | positions N]
-  const packed = new Int32Array(2 * U + 1 + ids.length);
+  const table = new Int32Array(2 * U + 1 + ids.length);
   let u = 0, at = 0;
   for (const [id, positions] of places) {
-    packed[u] = id;
-    packed[U + u] = at;
-    packed.set(positions, 2 * U + 1 + at);
+    table[u] = id;
+    table[U + u] = at;
+    table.set(positions, 2 * U + 1 + at);
     at += positions.length;
     u++;
   }
-  packed[2 * U] = at;
-  return { ids: [...places.keys()], packed };
+  table[2 * U] = at;
+  return { ids: [...places.keys()], table };
 }
 
 /** `sum`, or zeros [rows, C], with the rows of `values` [n, C] added at `ids` [n]; ids may repeat. */
@@ -75,10 +75,10 @@ function scatterAddRows(
       const columns = C / width;
       l.dispatch(
         program,
-        [l.buffer(values), l.integers(groups.packed), l.buffer(out)],
+        [l.buffer(values), l.integers(groups.table), l.buffer(out)],
         { columns, U },
         grid(U * columns, WORKGROUP),
-        { flops: ids.length * C, bytes: 4 * ((ids.length + 2 * U) * C + groups.packed.length) },
+        { flops: ids.length * C, bytes: 4 * ((ids.length + 2 * U) * C + groups.table.length) },
       );
       return [out];
     },

@@ -22,10 +22,10 @@ const LANES = 256;
 /** Rounds of the search for a threshold: 32 bits, three a round. */
 const ROUNDS = 11;
 
-/** Times that a lane passes over its columns at most. */
+/** Passes of a lane over its columns, at most. */
 const PASSES = 2 * ROUNDS + 5;
 
-/** What a program is made for. */
+/** How the programs differ. */
 interface Variant {
   readonly greedy: boolean;
   readonly seen: boolean;
@@ -35,7 +35,7 @@ interface Variant {
 }
 
 /**
- * Floats as integers of the same order, and the sums of two times four numbers over a workgroup.
+ * Maps floats to integers of the same order, and sums two times four numbers over a workgroup.
  * Zeros of both signs are equal.
  */
 const SEARCHING = `
@@ -59,9 +59,9 @@ fn add_up(a: vec4<f32>, b: vec4<f32>, lane: u32) {
 }`;
 
 /**
- * WGSL that raises \`low\` to the largest key such that what is at or above it holds \`wanted\`.
- * Eight keys a round: sums over fewer tokens are never larger, so how many suffice says where to go
- * on.
+ * WGSL that raises `low` to the largest key such that the tokens at or above it have mass `wanted`.
+ * Eight keys a round: sums over fewer tokens are never larger, so the number of keys that suffice
+ * tells where to search next.
  */
 function search(mass: string, wanted: string): string {
   return `{
@@ -88,7 +88,7 @@ function search(mass: string, wanted: string): string {
       }`;
 }
 
-/** WGSL that draws: a lane sums a stretch of the vocabulary, the first lane finds the token in it. */
+/** WGSL that draws: each lane sums a range of the vocabulary, the first lane finds the token. */
 const DRAW = `
       storageBarrier();
       let stretch = (p.V + ${LANES - 1}u) / ${LANES}u;
@@ -213,7 +213,7 @@ function samplingProgram(variant: Variant): Program {
 /**
  * Draws a token from each row; changes `seen` in place.
  *
- * @returns null where `seen` shares its values with another tensor or the vocabulary is too large
+ * @returns null if `seen` shares its values with another tensor or the vocabulary is too large
  */
 export function sampleRows(
   { logits, forbidden, seen, uniforms }: SampledLogits,

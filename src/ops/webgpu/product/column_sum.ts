@@ -1,5 +1,5 @@
 /**
- * Sums over rows in WGSL, in two stages: every chunk of rows is summed by itself.
+ * Sums over rows in WGSL, in two stages: first each chunk of rows, then the chunks.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -10,11 +10,11 @@ import { cachedProgram, grid, type Program } from "../runtime/program.ts";
 
 // R rows, C columns, S chunks of rows
 
-/** Chunks of rows at most. */
+/** Chunks of rows, at most. */
 const CHUNKS = 32;
 const WORKGROUP = 32;
 
-/** What a stage rounds. */
+/** The rounding of a stage. */
 interface Stage {
   readonly half?: HalfFormat;
   readonly roundsTerms: boolean;
@@ -45,7 +45,7 @@ function partialSums(
 /**
  * Records the sum over the rows of `x` [R, C] and returns it, [C].
  *
- * @param half rounds what is summed, and the sum
+ * @param half the format that terms and sum are rounded to
  */
 export function sumRows(
   l: GpuLaunch,

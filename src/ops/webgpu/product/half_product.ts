@@ -1,6 +1,6 @@
 /**
- * Products of 16-bit passes in WGSL (`../../half/half_product.ts`, `../../half/half_branch.ts`): one dispatch each, which
- * rounds.
+ * Products of 16-bit passes in WGSL (`../../half/half_product.ts`, `../../half/half_branch.ts`). One
+ * dispatch multiplies and rounds.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -15,13 +15,13 @@ import { launch } from "../runtime/launch.ts";
 import { isOneRun, multiply } from "./product.ts";
 import type { PackedNumbers } from "./product_operands.ts";
 
-/** What holds the numbers, and what it holds where it is words. */
+/** The tensor of a matrix, and the numbers in it if it holds 16-bit words. */
 function held(matrix: HalfMatrix): [tensor: tf.Tensor, packed: PackedNumbers | undefined] {
   if (matrix instanceof tf.Tensor) return [matrix, undefined];
   return [matrix.words, { format: matrix.format, shape: matrix.shape }];
 }
 
-/** Names, dims and operands of a product for {@linkcode multiply}. */
+/** Kind, dims and operands of a product for {@linkcode multiply}. */
 function described({ kind, a, b }: Pick<HalfProduct, "kind" | "a" | "b">) {
   const [rows, columns] = matrixDims(a);
   const [M, K] = kind === "tn" ? [columns, rows] : [rows, columns];
@@ -31,7 +31,7 @@ function described({ kind, a, b }: Pick<HalfProduct, "kind" | "a" | "b">) {
   return { kind, M, N, K, a: tensorA, aPacked, b: tensorB, bPacked };
 }
 
-/** R(op(R(A)) op(R(B)) + R(b)), added to `sum` where that takes no more than a store. */
+/** R(op(R(A)) op(R(B)) + R(b)), added to `sum` if the product is computed in one run. */
 export function halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor {
   const { bias, shape } = product;
   const base = described(product);
@@ -47,7 +47,7 @@ export function halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Ten
   });
 }
 
-/** R(R(op(R(A)) op(R(B)) + R(b)) + s · R(R(A′) R(B′)ᵀ)): a layer with LoRA's branch. */
+/** R(R(op(R(A)) op(R(B)) + R(b)) + s · R(R(A′) R(B′)ᵀ)): a layer with a LoRA branch. */
 export function halfProductWithSide(
   half: HalfFormat,
   product: HalfProduct,

@@ -1,5 +1,5 @@
 /**
- * The language-model head and the log-probabilities of given tokens in WGSL, some rows at a time.
+ * The language-model head and the log-probabilities of given tokens in WGSL, a chunk of rows at a time.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -13,7 +13,7 @@ import { type RowReduction, rowReduction } from "../runtime/row_reduction.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
-/** Logits that exist at a time: 32 MiB of them. */
+/** Logits that exist at a time, at most: 32 MiB. */
 const CHUNK_FLOATS = 8 * 2 ** 20;
 
 const PARAMETERS = {
@@ -92,12 +92,12 @@ function gradientProgram(rows: RowReduction, half?: HalfFormat): Program {
   }));
 }
 
-/** The head as products read it, and what is done with it. */
+/** The operands of the head's products. */
 interface Head {
   readonly hidden: tf.TensorInfo;
   readonly V: number;
   readonly operand: Pick<Product, "b" | "bPacked">;
-  /** What hidden, head and logits are rounded to. */
+  /** The format that hidden, head and logits are rounded to. */
   readonly half?: HalfFormat;
 }
 
@@ -106,7 +106,7 @@ function chunkRows(N: number, V: number): number {
   return Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / (Math.ceil(V / 4) * 4))));
 }
 
-/** Computes logits chunk by chunk and gives each to `use`: its first row and how many rows. */
+/** Computes logits chunk by chunk and gives each to `use`, with its first row and number of rows. */
 function overChunks(
   l: GpuLaunch,
   { hidden, V, operand, half }: Head,
@@ -176,7 +176,7 @@ export function headLogProbs(
           inputs: { dy, hidden, weight, lse },
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
-            // What is summed over chunks is rounded in the end, and can be added to nothing by then.
+            // A sum over chunks is rounded at the end, and cannot be added to another sum then.
             const inOne = chunkRows(N, V) === N && isOneRun({ K: N });
             const sum = half === undefined || inOne ? sums.weight : undefined;
             const dHead = wantsHead ? l.target([V, C], sum) : null;

@@ -1,5 +1,5 @@
 /**
- * What fully connected layers (`../../fused_linear.ts`) are made of in WGSL.
+ * The products of fully connected layers (`../../fused_linear.ts`) in WGSL.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -15,7 +15,7 @@ const KERNELS: LinearKernels<GpuLaunch> = {
   launchAll,
   target: (l, shape, sum) => l.target(shape, sum),
   multiply: (l, { b, activated, ...product }) => {
-    // A CPU that plays the GPU holds so many sums in a lane that GELU is faster by itself.
+    // On a software adapter a lane holds so many sums that a separate GELU is faster.
     const inStore = l.isFallback ? undefined : activated;
     multiply(l, { ...product, ...operandB(b), activated: inStore });
     if (activated !== undefined && inStore === undefined) recordGelu(l, product.c, activated);

@@ -1,5 +1,5 @@
 /**
- * Frozen weights in 16 bits in WGSL: products read the words and widen them on the way.
+ * Frozen weights in 16 bits in WGSL: products read the words and widen them.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";

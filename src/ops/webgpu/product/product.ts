@@ -1,5 +1,5 @@
 /**
- * Matrix products in WGSL: which shader computes one, and on what.
+ * Matrix products in WGSL: chooses a shader and dispatches it.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -23,7 +23,7 @@ import { recordUnpacking } from "./unpacking.ts";
 
 // M rows of the result, N its columns, K the inner dimension
 
-/** A product C = A B of matrices that lie in tensors. */
+/** A product C = A B of matrices in tensors. */
 export interface Product {
   readonly kind: ProductKind;
   readonly M: number;
@@ -31,40 +31,40 @@ export interface Product {
   readonly K: number;
   readonly a: tf.TensorInfo;
   readonly b: tf.TensorInfo;
-  /** Where A's numbers are in 16 bits: `a` are the words, and this is what they stand for. */
+  /** If A's numbers are in 16 bits: `a` holds the words, and this describes the numbers. */
   readonly aPacked?: PackedNumbers;
-  /** The same of B. */
+  /** The same for B. */
   readonly bPacked?: PackedNumbers;
   readonly c: tf.TensorInfo;
   /** [N], added to every row. */
   readonly bias?: tf.TensorInfo;
-  /** In a 16-bit pass: what A, B and the bias are rounded to, and what follows says. */
+  /** In a 16-bit pass: the format that A, B and the bias are rounded to. */
   readonly half?: HalfFormat;
-  /** Rounds A B, with its bias, before it is scaled and C added, which takes one run then. */
+  /** Rounds A B with its bias before it is scaled and C is added; the sum must fit in one run then. */
   readonly roundsSum?: boolean;
-  /** Rounds what C holds in the end. */
+  /** Rounds the final value of C. */
   readonly roundsResult?: boolean;
-  /** Adds to what C holds. */
+  /** Adds to C. */
   readonly accumulate?: boolean;
   /** Times A B, before C is added. */
   readonly scale?: number;
-  /** Where GELU(C) goes: shaped as C. */
+  /** The tensor that GELU(C) is written to, shaped as C. */
   readonly activated?: tf.TensorInfo;
   /** First row of A (`tn`: of its K rows) that takes part. */
   readonly aRow?: number;
   /** First row of B that takes part. */
   readonly bRow?: number;
-  /** First column of A (not `tn`) that takes part, where `aColumns` says how many there are. */
+  /** First column of A (not `tn`) that takes part; needs `aColumns`. */
   readonly aColumn?: number;
-  /** First column of B (`nt`) that takes part, where `bColumns` says how many there are. */
+  /** First column of B (`nt`) that takes part; needs `bColumns`. */
   readonly bColumn?: number;
   /** First row of C that is written. */
   readonly cRow?: number;
-  /** Columns of C in memory, where they are more than N; what lies beyond N is overwritten. */
+  /** Columns of C in memory, if more than N; those beyond N are overwritten. */
   readonly cColumns?: number;
-  /** Columns of A in memory, where they are more than K (`tn`: than M). */
+  /** Columns of A in memory, if more than K (`tn`: than M). */
   readonly aColumns?: number;
-  /** `nt`: columns of B in memory, where they are more than K. */
+  /** `nt`: columns of B in memory, if more than K. */
   readonly bColumns?: number;
 }
 
@@ -112,17 +112,17 @@ function square(
   return [program, [Math.ceil(N / COLUMNS), Math.ceil(M / (shape * LANES)), 1]];
 }
 
-/** Whether a product is computed at once, so that its sum can be rounded and then added to C. */
+/** Whether a product is computed in one run, so that its sum can be rounded and then added to C. */
 export function isOneRun({ K }: Pick<Product, "K">): boolean {
   return K <= MAX_ITERATIONS;
 }
 
-/** The product as sums over runs of K that a loop may have, one after the other. */
+/** The product cut into runs of K that are short enough for one loop. */
 function inRuns(product: Product): Product[] {
   const { kind, K, bias, accumulate, activated, roundsSum, roundsResult } = product;
   const { aRow = 0, bRow = 0, aColumn = 0, bColumn = 0, aColumns, bColumns } = product;
   if (roundsSum && accumulate) {
-    throw new Error(`Cannot round a sum of ${K} terms before it is added: it comes in runs`);
+    throw new Error(`Cannot round a sum of ${K} terms before it is added: it is computed in runs`);
   }
   const starts = Array.from(
     { length: Math.ceil(K / MAX_ITERATIONS) },
@@ -163,7 +163,7 @@ function workOf(
   };
 }
 
-/** Runs `use` on the product with words of that operand widened into a tensor. */
+/** Runs `use` on the product with that operand widened into a tensor if it is in 16 bits. */
 function withWide(
   l: GpuLaunch,
   product: Product,
@@ -200,7 +200,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const results = epilogueResources(l, c, bias, activated);
   const work = workOf(product, bSize);
   if (!isVectorised(product, [aColumns, bColumns, cColumns])) {
-    // Rows that are no multiples of four are read one by one, which words are not.
+    // If a row is not a multiple of four, values are read one by one, which words cannot be.
     if (aPacked ?? bPacked) {
       withWide(
         l,
@@ -227,7 +227,7 @@ export function multiply(l: GpuLaunch, product: Product): void {
     return;
   }
   const rowsOfA = kind === "tn" ? K : M;
-  // A texture holds the rows that take part and no others.
+  // A texture holds only the rows that take part.
   const [inA, typeA] = bindOperand(l, "a", a, aPacked, half, aRow * aColumns, rowsOfA * aColumns);
   const [inB, typeB] = bindOperand(l, "b", b, bPacked, half);
   const operands: Operands = { a: typeA, b: typeB, half };

@@ -1,6 +1,6 @@
 /**
- * How shaders of products read their operands: float32 or 16-bit words, rounded on the way where the
- * pass is one of 16 bits and they are not rounded yet.
+ * How shaders of products read their operands: float32 or 16-bit words; in a 16-bit pass, operands that
+ * are not rounded yet are rounded as they are read.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -18,7 +18,7 @@ import {
 } from "../runtime/program.ts";
 import type { Rounding } from "../runtime/rounding.ts";
 
-/** What 16-bit words stand for. */
+/** The numbers in 16-bit words. */
 export interface PackedNumbers {
   readonly format: PackedFormat;
   readonly shape: readonly number[];
@@ -30,7 +30,7 @@ export interface OperandType {
   readonly rounded: boolean;
 }
 
-/** How it reads both, and what it rounds them to. */
+/** How it reads both operands, and the format that it rounds them to. */
 export interface Operands {
   readonly a: OperandType;
   readonly b: OperandType;
@@ -56,7 +56,7 @@ export function productBindings(
   ];
 }
 
-/** What its shader rounds. */
+/** The rounding of its shader. */
 export function productRounding(
   { half }: Operands,
   type: LaneValue["type"],
@@ -64,7 +64,7 @@ export function productRounding(
   return half === null ? undefined : { format: half, type };
 }
 
-/** Whether numbers have yet to be rounded. */
+/** Whether numbers are not rounded yet. */
 export function isUnrounded(packed: PackedNumbers | undefined, half: HalfFormat | null): boolean {
   return half !== null && packed?.format !== PACKED_FORMATS[half];
 }
@@ -83,13 +83,13 @@ function widenProgram({ type, rounded }: OperandType, half: HalfFormat | null): 
 }
 
 /**
- * A matrix as a shader reads it: its buffer or, where a CPU plays the GPU, the texture of that slot.
- * There a shader widens and rounds into a buffer that is copied: llvmpipe takes three times as long to
+ * A matrix as a shader reads it: its buffer or, on a software adapter, the texture of that slot. There
+ * a shader widens and rounds into a buffer, which is copied: llvmpipe takes three times as long to
  * store texels.
  *
  * @param tensor its numbers or words; a multiple of four numbers
  * @param half what they are rounded to
- * @param first number that takes part, a multiple of four; only where a CPU plays the GPU
+ * @param first number that takes part, a multiple of four; only on a software adapter
  * @param count of numbers that take part, a multiple of four; only there
  */
 export function bindOperand(

@@ -1,7 +1,7 @@
 /**
- * Shaders of matrix products. On a hardware adapter: square tiles in workgroup memory. Where a CPU
- * plays the GPU: no workgroup memory and no barriers; operands are textures, which that kind of
- * adapter reads ten times faster than buffers, and every lane keeps a block of the result.
+ * Shaders of matrix products. On hardware: square tiles in workgroup memory. On a software adapter:
+ * no workgroup memory and no barriers; operands are textures, which such an adapter reads ten times
+ * faster than buffers, and every lane keeps a block of the result.
  * @module
  */
 import type { HalfFormat } from "../../half/precision.ts";
@@ -22,7 +22,7 @@ import { cachedProgram, type Program } from "../runtime/program.ts";
  */
 export type ProductKind = "nt" | "nn" | "tn";
 
-/** Of every product. */
+/** The parameters of every product. */
 export const PARAMETERS = {
   M: "u32",
   N: "u32",
@@ -39,15 +39,15 @@ export const PARAMETERS = {
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** What follows the sums: `value(row, column4)` for each block of four columns that a lane holds. */
+/** Stores a block of four columns of a row. */
 function store(row: string, column: string, value: string, epilogue: Epilogue): string {
   const at = `p.cOffset + ${row} * p.cStride + ${column}`;
   return `if (${row} < p.M && ${column} * 4u < p.N) { ${storeSum(epilogue, at, column, value)} }`;
 }
 
-/** Columns of the result that a lane keeps, where a CPU plays the GPU. */
+/** Columns of the result that a lane keeps on a software adapter. */
 export const COLUMNS = 16;
-/** Lanes of a workgroup there: one vector of that CPU. */
+/** Lanes of a workgroup there: one vector of the CPU. */
 export const LANES = 8;
 
 /** Which shader computes a product of many rows. */
@@ -55,11 +55,11 @@ export interface Variant {
   readonly kind: ProductKind;
   readonly operands: Operands;
   readonly epilogue: Epilogue;
-  /** Tiles in workgroup memory, or how many rows of the result a lane keeps in registers. */
+  /** Tiles in workgroup memory, or the rows of the result that a lane keeps in registers. */
   readonly shape: "tiles" | 8 | 16;
-  /** Whether tiles keep their values in float16, which they are rounded to. */
+  /** Whether tiles keep their values, which are rounded to float16, in float16. */
   readonly narrow: boolean;
-  /** `tn` with registers: how many of the K rows a turn of the loop takes. */
+  /** `tn` with registers: how many of the K rows an iteration takes. */
   readonly depth: 1 | 4;
 }
 

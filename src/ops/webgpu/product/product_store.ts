@@ -1,5 +1,5 @@
 /**
- * How shaders of products store what they have summed.
+ * How shaders of products store their sums.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -8,19 +8,19 @@ import type { GpuLaunch, Resource } from "../runtime/launch.ts";
 import type { LaneValue } from "../runtime/lane_value.ts";
 import type { Binding } from "../runtime/program.ts";
 
-/** What happens to a sum. */
+/** What is done to a sum before it is stored. */
 export interface Epilogue {
-  /** Times `p.scale`. */
+  /** Multiplied by `p.scale`. */
   readonly scaled: boolean;
-  /** A row is added. */
+  /** The bias is added. */
   readonly bias: boolean;
-  /** What C holds is added. */
+  /** C is added. */
   readonly add: boolean;
   /** GELU of the result goes to a second matrix. */
   readonly gelu: boolean;
-  /** The sum is rounded with its bias, before it is scaled and C is added. */
+  /** The sum with its bias is rounded, before it is scaled and C is added. */
   readonly roundsSum: boolean;
-  /** What goes to C is rounded. */
+  /** The result is rounded. */
   readonly roundsResult: boolean;
 }
 
@@ -43,7 +43,7 @@ export function epilogueBindings(
   ];
 }
 
-/** What is bound to them. */
+/** The resources of these bindings. */
 export function epilogueResources(
   l: GpuLaunch,
   c: tf.TensorInfo,
@@ -54,7 +54,7 @@ export function epilogueResources(
   return bound.map((tensor) => l.buffer(tensor));
 }
 
-/** What the statement of {@linkcode storeSum} calls. */
+/** The functions that the statement of {@linkcode storeSum} calls. */
 export function epilogueDeclarations({ gelu }: Epilogue, type: LaneValue["type"]): string {
   return gelu ? `alias V = ${type};\n${GELU}` : "";
 }

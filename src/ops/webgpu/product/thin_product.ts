@@ -1,6 +1,6 @@
 /**
  * Products with few rows, as decoding has them: C = A Bᵀ with A [M, K], B [N, K] and M at most 8.
- * Most lanes of a product by tiles would compute rows that there are not.
+ * With tiles, most lanes would compute rows that do not exist.
  * @module
  */
 import {
@@ -17,17 +17,17 @@ export const THIN_ROWS = 8;
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** What the programs differ by. */
+/** How the programs differ. */
 export interface ThinVariant {
-  /** Rows that are kept: M, or the next power of two. */
+  /** M, rounded up to a power of two. */
   readonly rows: number;
   readonly operands: Operands;
   readonly epilogue: Epilogue;
-  /** Whether a CPU plays the GPU. */
+  /** Whether the adapter is software. */
   readonly isFallback: boolean;
 }
 
-/** Where a CPU plays the GPU: a lane has four columns of every row. */
+/** On a software adapter: a lane has four columns of every row. */
 function laneBody({ rows }: ThinVariant, store: (r: number, sum: string) => string): string {
   return `
       let column = index;

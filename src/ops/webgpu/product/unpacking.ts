@@ -1,5 +1,5 @@
 /**
- * Widens packed numbers into a tensor, in WGSL.
+ * Widens 16-bit numbers into a float32 tensor, in WGSL.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -52,7 +52,7 @@ export function recordUnpacking(
   return out;
 }
 
-/** The same as an op; the tensor is the caller's to free. No gradient. */
+/** The same as an op; the caller frees the tensor. No gradient. */
 export function unpack(
   words: tf.Tensor,
   format: PackedFormat,

@@ -48,7 +48,7 @@ function copyRows(l: GpuLaunch, { rows, width }: Rows, from: RowPlace, to: RowPl
   );
 }
 
-/** Puts our copies in the place of tfjs's. */
+/** Replaces tfjs's SplitV and Concat. */
 export function installGpuCopyKernels(): void {
   installCopyKernels("webgpu", () => {
     if (!areGpuKernelsOn()) return null;

@@ -1,6 +1,6 @@
 /**
- * tfjs's BatchMatMul on webgpu, where it multiplies single matrices: by our products. What the
- * composites multiply thereby runs as fast as what the fused ops do.
+ * tfjs's BatchMatMul on webgpu: single matrices are multiplied by our products, so that the products
+ * of composites run as fast as those of fused ops.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -14,7 +14,7 @@ interface MatMulAttributes {
   readonly transposeB: boolean;
 }
 
-/** Puts it in the place of tfjs's kernel, which keeps what ours leaves. */
+/** Replaces tfjs's kernel, which still runs for what ours does not support. */
 export function installMatMulKernel(): void {
   const stock = tf.getKernel("BatchMatMul", "webgpu");
   if (stock === undefined) return;

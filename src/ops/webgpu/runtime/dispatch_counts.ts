@@ -1,5 +1,5 @@
 /**
- * What a stretch of work dispatches: kernels, the bytes that they move, the arithmetic that they do.
+ * Counts what a piece of work dispatches: kernels, the bytes that they move, their arithmetic.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -10,22 +10,22 @@ import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 export interface CountedDispatch {
   /** The program's name; tfjs's own begin with `tfjs `. */
   readonly kernel: string;
-  /** Read and written, each operand once: what caches hold is read again for nothing. */
+  /** Read and written, each operand once: reading it again from a cache is not counted. */
   readonly bytes: number;
-  /** Operations on floats, a multiplication and an addition being two; 0 where nobody says. */
+  /** Operations on floats, a multiplication and an addition being two; 0 if unknown. */
   readonly flops: number;
 }
 
 /** How to count. */
 export interface CountingOptions {
   /**
-   * Count the kernels of hardware adapters and run none of the work: what is computed meanwhile has
-   * no meaning. Buffers are made as ever.
+   * Count the kernels of hardware adapters and run none of them: results have no meaning meanwhile.
+   * Buffers are allocated as usual.
    */
   readonly asHardware?: boolean;
 }
 
-/** The dispatches since it was made. */
+/** The dispatches since its construction. */
 export class DispatchCounts {
   readonly dispatches: CountedDispatch[] = [];
   readonly asHardware: boolean;
@@ -50,7 +50,7 @@ export class DispatchCounts {
     this.dispatches.push(dispatch);
   }
 
-  /** Leaves tfjs's backend as it was. */
+  /** Restores tfjs's backend. */
   end(): void {
     Reflect.deleteProperty(this.#backend, "recordAndSubmit");
   }

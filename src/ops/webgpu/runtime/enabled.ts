@@ -1,16 +1,16 @@
 /**
- * Whether the WGSL kernels run, or the composites of tfjs ops that they are measured against.
+ * Switches the WGSL kernels off, to compare with the composites of tfjs ops.
  * @module
  */
 
 let enabled = true;
 
-/** True but within {@linkcode withoutGpuKernels}. */
+/** False inside {@linkcode withoutGpuKernels}. */
 export function areGpuKernelsOn(): boolean {
   return enabled;
 }
 
-/** Runs `f` on stock tfjs alone. */
+/** Runs `f` with tfjs's own kernels only. */
 export async function withoutGpuKernels<T>(f: () => Promise<T>): Promise<T> {
   enabled = false;
   try {

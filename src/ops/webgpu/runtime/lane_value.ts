@@ -9,7 +9,7 @@ export interface LaneValue {
   readonly type: "f32" | "vec4<f32>";
 }
 
-/** Four values at a time where `count` is a multiple of four. */
+/** Four values at a time if `count` is a multiple of four. */
 export function laneValue(count: number): LaneValue {
   return count % 4 === 0 ? { width: 4, type: "vec4<f32>" } : { width: 1, type: "f32" };
 }

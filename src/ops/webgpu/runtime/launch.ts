@@ -10,41 +10,41 @@ import { OperandTextures } from "./operand_textures.ts";
 import { packParameters, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 
-/** What is bound: a tensor's buffer, or a texture with its values. */
+/** A bound resource: a tensor's buffer, or a texture with its values. */
 export type Resource = GPUBuffer | GPUTexture;
 
-/** Dispatches of a submission, or some more: enough to cost little, few enough to feed the queue. */
+/** Dispatches of a submission, or a few more: enough to cost little, few enough to keep the GPU busy. */
 const DISPATCHES_PER_SUBMISSION = 64;
 
-/** Recorded bind groups and uniform buffers beyond this are forgotten, all at once. */
+/** If there are more recorded bind groups or uniform buffers, all of them are dropped. */
 const MAX_RECORDED = 16384;
 
 /**
- * Buffers that a shader binds at most: some adapters offer a million, and a shader that chooses
+ * Buffers that a shader binds, at most: some adapters offer a million, and a shader that chooses
  * among them grows with each.
  */
 const MOST_BUFFERS = 64;
 
 const BYTES_PER_TEXTURE_ROW = TEXTURE_WIDTH * 16;
 
-/** A pipeline with its number, by which bind groups are remembered. */
+/** A pipeline with its number, which is part of the key of recorded bind groups. */
 interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   readonly number: number;
 }
 
-/** What {@linkcode GpuLaunch.dispatch} may be told beside its work. */
+/** Options of {@linkcode GpuLaunch.dispatch}. */
 export interface DispatchOptions {
-  /** The parameters differ from step to step, so they are not remembered. */
+  /** The parameters differ from step to step, so they are not recorded. */
   readonly changing?: boolean;
-  /** What it computes, for the count: a multiplication and an addition are two. Default 0. */
+  /** Its arithmetic, for the count: a multiplication and an addition are two. Default 0. */
   readonly flops?: number;
-  /** What it moves, for the count. Default: everything bound, once. */
+  /** The bytes that it moves, for the count. Default: everything bound, once. */
   readonly bytes?: number;
 }
 
-/** Something whose integers are kept on the device, and that says when it needs them no more. */
+/** An object whose integers are kept on the device until it is disposed. */
 export interface IntegerOwner {
   onDispose(free: () => void): void;
 }
@@ -53,8 +53,8 @@ export interface IntegerOwner {
 export class GpuLaunch {
   readonly backend: TfjsWebgpuBackend;
   /**
-   * True where a CPU plays the GPU. Then textures are read several times faster than buffers, lanes
-   * are few and workgroup memory with its barriers is dear.
+   * Whether the adapter is software. Textures are then read several times faster than buffers, there
+   * are few lanes, and workgroup memory with its barriers is expensive.
    */
   get isFallback(): boolean {
     return this.#isFallback && !this.#counts?.asHardware;
@@ -69,12 +69,12 @@ export class GpuLaunch {
   readonly #numbers = new WeakMap<Resource, number>();
   readonly #textures: OperandTextures;
   readonly #owned = new WeakMap<IntegerOwner, Map<string, GPUBuffer>>();
-  /** What commands that wait may still read; destroyed after the next submission. */
+  /** Resources that recorded commands may still read; destroyed after the next submission. */
   #retired: Resource[] = [];
   #nextNumber = 0;
-  /** Bytes of the operand that a texture holds. */
+  /** Bytes of the operand in a texture. */
   readonly #held = new WeakMap<GPUTexture, number>();
-  /** Buffers that hold a sum which the op that runs now adds to. */
+  /** Buffers of sums that the current op adds to. */
   readonly #sums = new WeakSet<GPUBuffer>();
   #counts: DispatchCounts | null = null;
 
@@ -95,7 +95,7 @@ export class GpuLaunch {
     return this.#device.features.has("shader-f16");
   }
 
-  /** Whether a shader may bind so many operands, and buffers beside them. */
+  /** Whether a shader may bind `operands` operands and `buffers` other buffers. */
   canBind({ operands, buffers }: { operands: number; buffers: number }): boolean {
     return this.isFallback
       ? operands <= this.#device.limits.maxStorageTexturesPerShaderStage &&
@@ -117,7 +117,7 @@ export class GpuLaunch {
     return info;
   }
 
-  /** The sum that a kernel adds to; where there is none, a new tensor. */
+  /** The sum that a kernel adds to; a new tensor if there is none. */
   target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo {
     if (sum === undefined) return this.output(shape);
     this.forgetHostCopy(sum);
@@ -125,7 +125,7 @@ export class GpuLaunch {
     return sum;
   }
 
-  /** To be called where a kernel writes into a tensor that there is already. */
+  /** Call it if a kernel writes into an existing tensor. */
   forgetHostCopy(tensor: tf.TensorInfo): void {
     this.backend.uploadToGPU(tensor.dataId);
     this.backend.tensorMap.get(tensor.dataId).values = null;
@@ -156,13 +156,13 @@ export class GpuLaunch {
   }
 
   /**
-   * The values of a tensor, or of a part of it, as products read them: copied into the texture of
-   * that slot where the adapter is a CPU, else the buffer itself. A slot holds one operand at a time.
+   * The values of a tensor, or of a part of it, as products read them: on a software adapter a copy in
+   * the texture of that slot, else the buffer itself. A slot holds one operand at a time.
    *
    * @param tensor of a multiple of 4 values
    * @param slot names the texture
-   * @param first value, a multiple of 4; only where `isFallback`
-   * @param count of values, a multiple of 4; only where `isFallback`
+   * @param first value, a multiple of 4; only if `isFallback`
+   * @param count of values, a multiple of 4; only if `isFallback`
    */
   operand(tensor: tf.TensorInfo, slot: string, first = 0, count?: number): Resource {
     const buffer = this.buffer(tensor);
@@ -193,7 +193,7 @@ export class GpuLaunch {
     return texture;
   }
 
-  /** Integers on the device for the commands that are recorded next. */
+  /** Integers on the device for the next recorded commands. */
   integers(values: Int32Array): GPUBuffer {
     const { backend } = this;
     const info = backend.makeTensorInfo([Math.max(1, values.length)], "int32", nonEmpty(values));
@@ -212,7 +212,7 @@ export class GpuLaunch {
       const { backend } = this;
       const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
       const made = backend.bufferManager.acquireBuffer(array.byteLength, usage);
-      // A pooled buffer may still be read by commands that wait: its new values go the same way.
+      // Recorded commands may still read a pooled buffer, so its new values are recorded too.
       const staging = this.integers(array);
       this.#endPass();
       backend.commandEncoder.copyBufferToBuffer(staging, 0, made, 0, array.byteLength);
@@ -226,10 +226,10 @@ export class GpuLaunch {
   }
 
   /**
-   * Records one dispatch. One that reads or writes an empty tensor, which WebGPU does not bind, has
-   * nothing to add up: sums stay as they are, other results are zeros.
+   * Records one dispatch. WebGPU cannot bind an empty tensor: a dispatch that reads or writes one does
+   * not run; sums stay as they are, other results are zeros.
    *
-   * @param program what runs
+   * @param program to run
    * @param resources in the order of the program's bindings
    * @param parameters by name; numbers
    * @param groups workgroups along x, y, z
@@ -269,8 +269,8 @@ export class GpuLaunch {
   }
 
   /**
-   * Submits what has been recorded once there is enough of it. Called after each op and never within
-   * one: what an op holds for a while (integers, scratch) goes back to the pool at a submission.
+   * Submits the recorded commands if there are enough. Called after each op and never inside one:
+   * temporary buffers of an op (integers, scratch) return to the pool at a submission.
    */
   submitIfDue(): void {
     const { backend } = this;
@@ -346,9 +346,9 @@ export class GpuLaunch {
   }
 
   /**
-   * Drops what was recorded, uniforms with the bind groups that hold them. They are left to the
-   * garbage collector as those are, some dozen bytes each: destroyed, every one of them left a
-   * kilobyte behind on the host (Deno 2.9.6), which added up where each batch has another shape.
+   * Drops recorded bind groups and their uniform buffers. The buffers, some dozen bytes each, are left
+   * to the garbage collector: each destroyed one leaked a kilobyte on the host (Deno 2.9.6), which
+   * added up if each batch had another shape.
    */
   #forget(): void {
     this.#bindGroups.clear();
@@ -388,14 +388,14 @@ export class GpuLaunch {
   }
 }
 
-/** Bindings cannot be empty. */
+/** A binding must not be empty. */
 function nonEmpty(values: Int32Array): Int32Array<ArrayBuffer> {
   return values.length === 0 ? new Int32Array(1) : new Int32Array(values);
 }
 
 const launches = new WeakMap<TfjsWebgpuBackend, GpuLaunch>();
 
-/** How kernels run on tfjs's current backend, which is webgpu. */
+/** The launch of tfjs's current backend, which must be webgpu. */
 export function currentLaunch(): GpuLaunch {
   const backend = tf.backend() as unknown as TfjsWebgpuBackend;
   let found = launches.get(backend);
@@ -409,10 +409,10 @@ export function currentLaunch(): GpuLaunch {
 const described = new WeakMap<GPUDevice, readonly [isFallback: boolean, buffers: number]>();
 
 /**
- * Tells how a device's adapter wants to be used; without it, as a hardware adapter.
+ * Describes a device's adapter; without it, the adapter counts as hardware.
  *
- * @param isFallback whether a CPU plays the GPU
- * @param buffers that a shader may bind at most, if the device offers them
+ * @param isFallback whether the adapter is software
+ * @param buffers the most that a shader may bind, if the device offers them
  */
 export function describeDevice(
   device: GPUDevice,
@@ -422,7 +422,7 @@ export function describeDevice(
   described.set(device, [isFallback, buffers]);
 }
 
-/** Runs an op and returns its first output; the others live on only where they are saved. */
+/** Runs an op and returns its first output; the others are kept only if they are saved. */
 export function launch<T extends tf.Tensor>(op: FusedOp<GpuLaunch>): T {
   return firstOutput(launchAll(op));
 }

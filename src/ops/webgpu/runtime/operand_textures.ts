@@ -1,5 +1,5 @@
 /**
- * The textures through which products read their operands where a CPU plays the GPU.
+ * The textures from which products read their operands on a software adapter.
  * @module
  */
 import { countGpuBytes } from "../../../device/memory.ts";
@@ -10,20 +10,20 @@ function bytesOf({ width, height }: GPUTexture): number {
   return width * height * 16;
 }
 
-/** A texture for each slot, which grows to what it is asked to hold. */
+/** A texture for each slot, which grows when needed. */
 export class OperandTextures {
   readonly #textures = new Map<string, GPUTexture>();
 
   /**
-   * @param device on which they are
-   * @param retire takes a texture that has been replaced, which commands that wait may still read
+   * @param device of the textures
+   * @param retire takes a texture that has been replaced; recorded commands may still read it
    */
   constructor(readonly device: GPUDevice, readonly retire: (texture: GPUTexture) => void) {}
 
   /**
-   * The texture of a slot, with so many rows at least.
+   * The texture of a slot, with at least `rows` rows.
    *
-   * @throws {RangeError} where the adapter has none that large; the slot keeps what it had
+   * @throws {RangeError} if the adapter allows none that large; the slot keeps its texture
    */
   take(slot: string, rows: number): GPUTexture {
     const before = this.#textures.get(slot);

@@ -1,5 +1,5 @@
 /**
- * WGSL programs: bindings, parameters and a body, put together into one compute shader.
+ * WGSL programs: a compute shader built from bindings, parameters and a body.
  * @module
  */
 
@@ -8,8 +8,8 @@ import { type Rounding, roundingDeclarations } from "./rounding.ts";
 import { WIDEN } from "./widen.ts";
 
 /**
- * What a binding is read as. `texture`: a tensor's values as rows of rgba32float texels; a packed
- * format: numbers in 16 bits, four of them at a time, as float32.
+ * How a binding is read. `texture`: a tensor's values as rows of rgba32float texels; a packed format:
+ * 16-bit numbers, four at a time, as float32.
  */
 export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture" | PackedFormat;
 
@@ -26,7 +26,7 @@ export interface Binding {
 /** A parameter is 32 bits of a uniform buffer. */
 export type ParameterType = "u32" | "f32";
 
-/** What {@linkcode program} puts together. */
+/** The parts of a program. */
 export interface ProgramSource {
   readonly name: string;
   readonly bindings: readonly Binding[];
@@ -46,14 +46,14 @@ export interface ProgramSource {
   readonly body: string;
 }
 
-/** A shader with what it takes to bind it. */
+/** A program with its WGSL. */
 export interface Program extends ProgramSource {
   readonly code: string;
 }
 
 /**
- * Iterations that the loops of one invocation may take together: llvmpipe ends them after 65,535,
- * in silence.
+ * Iterations that the loops of one invocation may take together: llvmpipe silently ends them after
+ * 65,535.
  */
 export const MAX_ITERATIONS = 32768;
 
@@ -85,7 +85,7 @@ ${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${w
   }`;
 }
 
-/** Puts a shader together. Each readable binding `x` has a function `load_x(i)`. */
+/** Builds the WGSL. Each readable binding `x` has a function `load_x(i)`. */
 export function program(source: ProgramSource): Program {
   const { bindings, parameters, workgroup, usesF16, rounds, declarations = "", body } = source;
   const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
@@ -111,7 +111,7 @@ ${body}
 
 const programs = new Map<string, Program>();
 
-/** The program of that name, put together once. A name stands for one source. */
+/** The program of that name, built once: the same name must always have the same source. */
 export function cachedProgram(name: string, source: () => Omit<ProgramSource, "name">): Program {
   let found = programs.get(name);
   if (found === undefined) {
@@ -121,7 +121,7 @@ export function cachedProgram(name: string, source: () => Omit<ProgramSource, "n
   return found;
 }
 
-/** The parameters as the uniform buffer has them. @throws {Error} where one is missing */
+/** The parameters as the uniform buffer has them. @throws {Error} if one is missing */
 export function packParameters(
   { name, parameters: types }: Program,
   values: Readonly<Record<string, number>>,
@@ -139,7 +139,7 @@ export function packParameters(
   return words;
 }
 
-/** Workgroups for `count` invocations, in a grid that no adapter's limit on a dimension refuses. */
+/** A grid of workgroups for `count` invocations, within every adapter's limit for a dimension. */
 export function grid(count: number, workgroup: number): [number, number, number] {
   const groups = Math.max(1, Math.ceil(count / workgroup));
   const x = Math.min(groups, 32768);

@@ -1,5 +1,5 @@
 /**
- * Rounding to 16-bit formats in WGSL, for whichever shader wants it.
+ * Rounding to 16-bit formats in WGSL, for any shader.
  * @module
  */
 import type { HalfFormat } from "../../half/precision.ts";
@@ -12,8 +12,8 @@ export interface Rounding {
 }
 
 /**
- * The bits of float32s that are no NaN, rounded, with `U` for u32 or a vector of them: integer
- * arithmetic, for how a GPU converts to float16 is its own affair.
+ * The bits of float32 numbers other than NaN, rounded, with `U` for u32 or a vector of them: integer
+ * arithmetic, because a GPU's conversion to float16 may round in another way.
  */
 const ROUNDED: Record<HalfFormat, string> = {
   bf16: "return (bits + U(0x7fffu) + ((bits >> U(16u)) & U(1u))) & U(0xffff0000u);",

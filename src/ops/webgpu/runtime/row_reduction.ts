@@ -1,26 +1,26 @@
 /**
- * What kernels share that reduce rows: on hardware a workgroup takes a row, where a CPU plays the
- * GPU a lane does, because barriers are dear there.
+ * Reductions over rows. On hardware a workgroup takes a row; on a software adapter a lane takes one,
+ * because barriers are expensive there.
  * @module
  */
 import { grid, MAX_ITERATIONS } from "./program.ts";
 
-/** How rows meet workgroups. */
+/** How rows are distributed over workgroups. */
 export interface RowReduction {
   readonly workgroup: number;
   /** Functions `total(v, lane)` and `largest(v, lane)`, over the lanes of a row. */
   readonly declarations: string;
   /** Defines `row`, and `first` and `step` for a loop over the row's columns. Needs `p.R`. */
   readonly begin: string;
-  /** True for the lane that writes what belongs to the row. */
+  /** A condition: true for the lane that writes the row's results. */
   readonly writes: string;
-  /** Workgroups for that many rows. */
+  /** Workgroups for `rows` rows. */
   groups(rows: number): [number, number, number];
 }
 
 const HARDWARE_LANES = 64;
 
-/** WGSL of `total(v, lane)` and `largest(v, lane)` over a workgroup of so many lanes: 2^n. */
+/** WGSL of `total(v, lane)` and `largest(v, lane)` over a workgroup of `lanes` lanes, a power of two. */
 export function reductions(lanes: number): string {
   const reduction = (name: string, combine: string): string => `
 fn ${name}(v: f32, lane: u32) -> f32 {
@@ -64,7 +64,7 @@ fn largest(v: f32, lane: u32) -> f32 { return v; }`,
   groups: (rows) => grid(rows, 8),
 };
 
-/** The way for this kind of adapter and rows of that many columns. */
+/** The reduction for this kind of adapter and rows with that many columns. */
 export function rowReduction(isFallback: boolean, columns: number): RowReduction {
   // Two loops over a row, see MAX_ITERATIONS.
   return isFallback && columns <= MAX_ITERATIONS / 2 ? FALLBACK : HARDWARE;

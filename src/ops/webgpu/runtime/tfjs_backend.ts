@@ -1,15 +1,15 @@
 /**
  * The parts of tfjs's WebGPU backend (4.22) that our kernels work with: its buffers and its command
- * encoder, so that our dispatches and its own run in the order in which they were asked for.
+ * encoder, so that our dispatches and tfjs's run in the order of the calls.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
 
-/** What tfjs knows of a tensor on the device. */
+/** tfjs's record of a tensor on the device. */
 interface TensorData {
   resource: GPUBuffer | null;
   refCount: number;
-  /** A copy on the host, of the last reading. */
+  /** The host's copy of the last reading. */
   values: Float32Array | Int32Array | null;
 }
 
@@ -25,7 +25,7 @@ interface BufferManager {
   readonly numBytesAllocated: number;
 }
 
-/** tfjs's WebGPU backend, as far as it is used. */
+/** The parts of tfjs's WebGPU backend that are used. */
 export interface TfjsWebgpuBackend {
   readonly device: GPUDevice;
   readonly tensorMap: { get(dataId: tf.DataId): TensorData };

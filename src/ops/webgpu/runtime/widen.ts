@@ -6,7 +6,7 @@ import type { PackedFormat } from "../../half/packed_weight.ts";
 
 /**
  * Bodies of `fn widen(half: u32) -> u32`, from the bits of a number in 16 bits to those of the same
- * number as float32: in integers, for a GPU may not keep small or special floats.
+ * number as float32, in integer arithmetic, because a GPU may not keep small or special floats.
  */
 export const WIDEN: Record<PackedFormat, string> = {
   BF16: "return half << 16u;",
