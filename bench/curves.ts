@@ -1,7 +1,7 @@
 /**
  * `train sft` with its embedded default, the same seed, on each path: webgpu, wasm with our own
  * products, wasm with the BLAS. Prints the losses of every step side by side and the largest
- * difference; fails where that is more than 1e-3.
+ * difference; fails if that is more than 1e-3.
  *
  * deno run -A bench/curves.ts [--steps 50] > docs/runs/curves.log
  *
@@ -47,7 +47,7 @@ function runArguments({ backend }: CurvePath, settings: readonly string[]): stri
  * Trains in a process of its own.
  *
  * @param settings of the config, `key.path=value`
- * @throws {Error} where the run fails
+ * @throws {Error} if the run fails
  */
 export async function trainCurve(path: CurvePath, settings: readonly string[]): Promise<Curve> {
   const folder = await Deno.makeTempDir({ prefix: "curve " });

@@ -1,7 +1,7 @@
 /**
  * A long training run of a small model with batches of many shapes, and the memory it holds: every
  * 100 steps the resident memory of the process, JavaScript's heap and array buffers after a
- * collection, the wasm heap, tfjs's tensors, and the GPU's bytes in use and allocated. It fails where
+ * collection, the wasm heap, tfjs's tensors, and the GPU's bytes in use and allocated. It fails if
  * one of them still grows after the first steps.
  *
  * deno run -A --v8-flags=--expose-gc bench/soak.ts [--backend wasm|webgpu] [--steps 2000]
@@ -86,7 +86,7 @@ function level(step: number): Level {
 
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
-/** What is still growing at the end; empty where all is level. */
+/** What is still growing at the end; empty if nothing is. */
 function growing(levels: readonly Level[]): string[] {
   const late = levels.filter(({ step }) => step >= GROWING);
   const third = Math.ceil(late.length / 3);

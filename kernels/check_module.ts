@@ -11,8 +11,8 @@ const FORBIDDEN: Record<number, string> = {
 };
 
 /**
- * What in `bytes` would touch memory that it was not given: sections that write at instantiation, and
- * imports other than `env.memory` and `env.large_gemm`. Empty where there is nothing.
+ * The parts of a module that could touch memory that it was not given: sections that write at
+ * instantiation, and imports other than `env.memory` and `env.large_gemm`. Empty if there are none.
  */
 export function foreignSections(bytes: Uint8Array): string[] {
   const found: string[] = [];

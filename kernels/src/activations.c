@@ -69,7 +69,7 @@ INLINE u32 mix(u32 word) {
   return (product >> 22) ^ product;
 }
 
-// y[i] = x[i] * keep where the random word of i is at least threshold, else 0.
+// y[i] = x[i] * keep if the random word of i is at least threshold, else 0.
 EXPORT(nano_dropout)
 void nano_dropout(i32 n, const float *x, u32 key, u32 threshold, float keep, float *y) {
   for (i32 i = 0; i < n; i++) y[i] = mix((u32)i ^ key) < threshold ? 0.0f : x[i] * keep;

@@ -4,12 +4,12 @@
 // q, out [B, Tq, H, D]; k, v [B, Tk, K, D] with K a divisor of H; lse [B, H, Tq]. Where offsets [B + 1] are
 // given, the rows lie one behind the other instead, row b being the tokens offsets[b] .. offsets[b + 1] of N,
 // and Tq = Tk is the longest row's length.
-// Query i of row b sees key j of the row where j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
+// Query i of row b sees key j of the row if j < ends[b, i] and (starts[b] <= j < prefix_ends[b] or
 // branch_starts[b, i] <= j). All four addresses 0: every query sees every key. A query that sees nothing
 // gives zeros.
 //
-// Where cos and sin [B, Tq, D/2] are given, queries are turned by them (rope.h) as a block of them is read, and
-// with turn_keys (Tq = Tk) keys are, once for each key/value head; their gradients are turned back where they
+// If cos and sin [B, Tq, D/2] are given, queries are rotated by them (rope.h) as a block of them is read. With
+// rotate_keys (Tq = Tk) keys are too, once for each key/value head; their gradients are rotated back where they
 // are stored.
 #include "gemm.h"
 #include "rope.h"
@@ -179,7 +179,7 @@ static void window_scores(const Run *runs, i32 n, i32 D, const float *q, i32 q_r
   }
 }
 
-// out [rows, D] (=) weights [rows, window] x keys or values [window, D]; zeros where a window is empty.
+// out [rows, D] (=) weights [rows, window] x keys or values [window, D]; zeros if a window is empty.
 static void window_product(const Run *runs, i32 n, i32 D, const float *weights, i32 ld, const float *v, i32 v_row,
                            float *out, i32 out_row, float *scratch) {
   i32 prefix = runs->window.first_count, rows = runs[n - 1].row + runs[n - 1].rows;
@@ -210,23 +210,23 @@ static void window_transposed(const Run *runs, i32 n, i32 D, const float *weight
   }
 }
 
-// to [rows, D] = the rows of x, each turned by its angles; `angle_row` apart, 0 where all have the same.
-static void turn_rows(i32 rows, i32 D, const float *x, i32 x_row, const float *cos, const float *sin, i32 angle_row,
+// to [rows, D] = the rows of x, each rotated by its angles, which lie `angle_row` apart; 0: all have the same.
+static void rotate_rows(i32 rows, i32 D, const float *x, i32 x_row, const float *cos, const float *sin, i32 angle_row,
                       float sign, float *to, i32 to_row) {
   for (i32 r = 0; r < rows; r++)
-    turn(D, x + r * x_row, cos + r * angle_row, sin + r * angle_row, sign, to + r * to_row);
+    rotate(D, x + r * x_row, cos + r * angle_row, sin + r * angle_row, sign, to + r * to_row);
 }
 
 // Of the rows b0 .. b1 the key/value heads k0 .. k1, with the query heads that share them: what one thread
-// takes. Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4), and where something is turned
-// (block + Tk) * D; block: queries at a time, at least H / K where Tq is 1.
+// takes. Scratch in floats: GEMM_SCRATCH_FLOATS + block * (Tk rounded up to 4), and if something is rotated
+// (block + Tk) * D; block: queries at a time, at least H / K if Tq is 1.
 EXPORT(nano_attention)
 void nano_attention(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k, const float *v,
                     const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts, const i32 *ends, const i32 *offsets,
-                    const float *cos, const float *sin, i32 turn_keys, float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
+                    const float *cos, const float *sin, i32 rotate_keys, float scale, float *out, float *lse, i32 k0, i32 k1, i32 block, float *scratch) {
   i32 G = H / K, k_row = K * D, most_keys = (Tk + 3) & ~3, half = D / 2;
-  float *scores = scratch + GEMM_SCRATCH_FLOATS, *turned = scores + block * most_keys;
-  float *turned_keys = turned + block * D;
+  float *scores = scratch + GEMM_SCRATCH_FLOATS, *rotated = scores + block * most_keys;
+  float *rotated_keys = rotated + block * D;
   Run runs[MOST_RUNS];
   for (i32 b = b0; b < b1; b++) {
     Row row = row_of(offsets, b, Tq, Tk);
@@ -240,9 +240,9 @@ void nano_attention(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
       const float *keys = k + row.key * k_row + (first_head / G) * D;
       const float *values = v + row.key * k_row + (first_head / G) * D;
       i32 key_row = k_row;
-      if (turn_keys) {
-        if (h % shared == 0) turn_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
-        keys = turned_keys, key_row = D;
+      if (rotate_keys) {
+        if (h % shared == 0) rotate_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, rotated_keys, D);
+        keys = rotated_keys, key_row = D;
       }
       for (i32 i0 = 0, rows; i0 < count; i0 += rows) {
         rows = least(block, count - i0);
@@ -251,8 +251,8 @@ void nano_attention(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
         i32 query_row = q_row;
         if (cos != 0) {
           i32 angle = (row.query + (grouped ? 0 : i0)) * half;
-          turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, grouped ? 0 : half, 1.0f, turned, D);
-          queries = turned, query_row = D;
+          rotate_rows(rows, D, queries, q_row, cos + angle, sin + angle, grouped ? 0 : half, 1.0f, rotated, D);
+          queries = rotated, query_row = D;
         }
         i32 n = runs_of(&mask, grouped ? 0 : i0, grouped ? 1 : rows, runs);
         if (grouped) runs->rows = rows;
@@ -285,16 +285,16 @@ void nano_attention(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const f
 }
 
 // dq, dk, dv are written (=), shaped as q, k, v, for the rows b0 .. b1 and the key/value heads k0 .. k1. Scratch
-// in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk rounded up to 4), and where something is turned
+// in floats: GEMM_SCRATCH_FLOATS + 2 * block * (Tk rounded up to 4), and if something is rotated
 // (block + Tk) * D.
 EXPORT(nano_attention_backward)
 void nano_attention_backward(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D, const float *q, const float *k,
                              const float *v, const i32 *starts, const i32 *prefix_ends, const i32 *branch_starts,
-                             const i32 *ends, const i32 *offsets, const float *cos, const float *sin, i32 turn_keys, float scale, const float *out, const float *lse, const float *dout,
+                             const i32 *ends, const i32 *offsets, const float *cos, const float *sin, i32 rotate_keys, float scale, const float *out, const float *lse, const float *dout,
                              float *dq, float *dk, float *dv, i32 k0, i32 k1, i32 block, float *scratch) {
   i32 G = H / K, k_row = K * D, q_row = H * D, most_keys = (Tk + 3) & ~3, half = D / 2;
   float *p = scratch + GEMM_SCRATCH_FLOATS, *ds = p + block * most_keys;
-  float *turned = ds + block * most_keys, *turned_keys = turned + block * D;
+  float *rotated = ds + block * most_keys, *rotated_keys = rotated + block * D;
   Run runs[MOST_RUNS];
   for (i32 b = b0; b < b1; b++) {
     Row row = row_of(offsets, b, Tq, Tk);
@@ -306,9 +306,9 @@ void nano_attention_backward(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D
     for (i32 h = k0 * G; h < k1 * G; h++) {
       i32 key_offset = row.key * k_row + (h / G) * D, key_row = k_row;
       const float *keys = k + key_offset;
-      if (turn_keys) {
-        if (h % G == 0) turn_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, turned_keys, D);
-        keys = turned_keys, key_row = D;
+      if (rotate_keys) {
+        if (h % G == 0) rotate_rows(row.keys, D, keys, k_row, key_cos, key_sin, half, 1.0f, rotated_keys, D);
+        keys = rotated_keys, key_row = D;
       }
       for (i32 i0 = 0, rows; i0 < row.queries; i0 += rows) {
         rows = least(block, row.queries - i0);
@@ -317,8 +317,8 @@ void nano_attention_backward(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D
         const float *queries = q + query_offset;
         i32 query_row = q_row, angle = (row.query + i0) * half;
         if (cos != 0) {
-          turn_rows(rows, D, queries, q_row, cos + angle, sin + angle, half, 1.0f, turned, D);
-          queries = turned, query_row = D;
+          rotate_rows(rows, D, queries, q_row, cos + angle, sin + angle, half, 1.0f, rotated, D);
+          queries = rotated, query_row = D;
         }
         window_scores(runs, n, D, queries, query_row, keys, key_row, p, ld, scratch);
         window_scores(runs, n, D, dout + query_offset, q_row, v + key_offset, k_row, ds, ld, scratch);
@@ -343,11 +343,11 @@ void nano_attention_backward(i32 b0, i32 b1, i32 Tq, i32 Tk, i32 H, i32 K, i32 D
         window_transposed(runs, n, D, ds, ld, queries, query_row, dk + key_offset, k_row, scratch);
         float *to = dq + query_offset;
         window_product(runs, n, D, ds, ld, keys, key_row, to, q_row, scratch);
-        if (cos != 0) turn_rows(rows, D, to, q_row, cos + angle, sin + angle, half, -1.0f, to, q_row);
+        if (cos != 0) rotate_rows(rows, D, to, q_row, cos + angle, sin + angle, half, -1.0f, to, q_row);
       }
-      if (turn_keys && h % G == G - 1) {
+      if (rotate_keys && h % G == G - 1) {
         float *to = dk + key_offset;
-        turn_rows(row.keys, D, to, k_row, key_cos, key_sin, half, -1.0f, to, k_row);
+        rotate_rows(row.keys, D, to, k_row, key_cos, key_sin, half, -1.0f, to, k_row);
       }
     }
   }

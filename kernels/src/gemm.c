@@ -99,7 +99,7 @@ INLINE void tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i
   }
 }
 
-// A tile that hangs over the edge of C: computed whole on the side, then copied as far as it goes.
+// A tile that reaches beyond the edge of C: computed whole in a buffer, then the part inside C is copied.
 static void edge_tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 height,
                       i32 width, i32 accumulate, float *side) {
   tile(depth, a, b, side, NR, 0);
@@ -228,7 +228,7 @@ static void few_rows_axpy(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_
   }
 }
 
-// The host's own product, where it has one that is faster (a BLAS): returns whether it ran.
+// The host's own product, if it has a faster one (a BLAS): returns whether it ran.
 __attribute__((import_module("env"), import_name("large_gemm")))
 extern i32 large_gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b, i32 b_row,
                       i32 b_col, float *c, i32 ldc, i32 accumulate);

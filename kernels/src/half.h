@@ -13,8 +13,8 @@ INLINE v4 round_bf16(v4 x) {
 }
 
 // float16: 10 bits of fraction down to 2^-14, multiples of 2^-24 below; from 65520 on infinity. Added to
-// 2^(e + 13), which has no bits below 2^(e - 10), x of exponent e loses its own; 65520 is where infinity
-// begins, and a NaN stays what it is, in a sum too.
+// 2^(e + 13), which has no bits below 2^(e - 10), x of exponent e loses its own; infinity begins at
+// 65520, and a NaN stays a NaN, in a sum too.
 INLINE v4 round_f16(v4 x) {
   v4 size = wasm_f32x4_abs(x);
   v4 exponent = wasm_u32x4_max(wasm_v128_and(size, words(0x7f800000)), words(0x38800000));

@@ -6,7 +6,7 @@ INLINE v4 silu_slope4(v4 g) {
   return mul(s, madd(g, sub(splat(1.0f), s), splat(1.0f)));
 }
 
-// SwiGLU of a 16-bit pass: silu(gate) is rounded, then the product; gradients round where those values do.
+// SwiGLU of a 16-bit pass: silu(gate) is rounded, then the product; gradients are rounded where those values are.
 EXPORT(nano_swiglu_half)
 void nano_swiglu_half(i32 n, i32 format, const float *gate, const float *up, float *y) {
   i32 i = 0;

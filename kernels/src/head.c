@@ -1,6 +1,6 @@
 // The language-model head with the log-probabilities of given tokens, in blocks of rows and of vocabulary:
 // no [N, V] array exists. Logits are z = (h W^T) * inverse_temperature. W may be packed in 16 bits (packed.h):
-// then each block of it is widened into scratch on its turn.
+// then one block of it after the other is widened into scratch.
 #include "gemm.h"
 #include "half.h"
 #include "packed.h"
@@ -76,7 +76,7 @@ void nano_head_log_probs(i32 N, i32 C, i32 V, const float *hidden, i32 format, c
 
 // From d_log_probs [N] and d_entropy [N] (0: none; then entropy may be 0 too):
 // dz = (d_log_prob * (onehot - p) - d_entropy * p * (log p + entropy)) * inverse_temperature,
-// d_hidden [N, C] (=) dz W and dW [V, C] (=, or += where accumulate) dz^T hidden; either may be 0.
+// d_hidden [N, C] (=) dz W and dW [V, C] (=, or += if accumulate) dz^T hidden; either may be 0.
 // With `rounding` to a 16-bit format the products h W^T and then dz are rounded.
 EXPORT(nano_head_backward)
 void nano_head_backward(i32 N, i32 C, i32 V, const float *hidden, i32 format, const void *W, const i32 *targets,

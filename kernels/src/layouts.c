@@ -5,11 +5,11 @@
 EXPORT(nano_rope)
 void nano_rope(i32 tokens, i32 H, i32 D, const float *x, const float *cos, const float *sin, float sign, float *y) {
   for (i32 t = 0; t < tokens; t++, cos += D / 2, sin += D / 2) {
-    for (i32 h = 0; h < H; h++, x += D, y += D) turn(D, x, cos, sin, sign, y);
+    for (i32 h = 0; h < H; h++, x += D, y += D) rotate(D, x, cos, sin, sign, y);
   }
 }
 
-// images [N, channels, S, S] to patches [N, (S/p)^2, channels * p * p], or back where `inverse`.
+// images [N, channels, S, S] to patches [N, (S/p)^2, channels * p * p], or back if `inverse`.
 EXPORT(nano_patches)
 void nano_patches(i32 N, i32 channels, i32 S, i32 p, const float *from, float *to, i32 inverse) {
   i32 side = S / p;
@@ -24,7 +24,7 @@ void nano_patches(i32 N, i32 channels, i32 S, i32 p, const float *from, float *t
           }
 }
 
-// x [N, (out * s)^2, C] to [N, out^2, s * s * C], or back where `inverse`.
+// x [N, (out * s)^2, C] to [N, out^2, s * s * C], or back if `inverse`.
 EXPORT(nano_pixel_shuffle)
 void nano_pixel_shuffle(i32 N, i32 out, i32 s, i32 C, const float *from, float *to, i32 inverse) {
   i32 row = s * C;

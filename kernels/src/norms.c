@@ -1,4 +1,4 @@
-// RMSNorm and LayerNorm over rows of C channels, forward and backward. Outputs are written (=) but where said.
+// RMSNorm and LayerNorm over rows of C channels, forward and backward. Outputs are written (=) unless a comment says otherwise.
 #include "simd.h"
 
 // y = x * rstd * gamma, rstd = 1 / sqrt(mean(x^2) + eps); rstd [rows] is kept for the backward pass.
@@ -18,7 +18,7 @@ void nano_rms_norm(i32 rows, i32 C, const float *x, const float *gamma, float ep
   }
 }
 
-// dx (=, or += where `adds`) rstd * (dy * gamma - x * rstd^2 * mean(dy * gamma * x))
+// dx (=, or += if `adds`) rstd * (dy * gamma - x * rstd^2 * mean(dy * gamma * x))
 EXPORT(nano_rms_norm_dx)
 void nano_rms_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, const float *rstd,
                       const float *dy, i32 adds, float *dx) {
@@ -79,7 +79,7 @@ void nano_layer_norm(i32 rows, i32 C, const float *x, const float *gamma, const 
   }
 }
 
-// With h = (x - mean) * rstd and g = dy * gamma: dx (=, or += where `adds`) rstd * (g - mean(g) - h * mean(g * h))
+// With h = (x - mean) * rstd and g = dy * gamma: dx (=, or += if `adds`) rstd * (g - mean(g) - h * mean(g * h))
 EXPORT(nano_layer_norm_dx)
 void nano_layer_norm_dx(i32 rows, i32 C, const float *x, const float *gamma, const float *mean,
                         const float *rstd, const float *dy, i32 adds, float *dx) {

@@ -1,5 +1,5 @@
 // Weights in 16 bits (float16 or bfloat16), widened on the way: whole blocks for the products, single rows for
-// the embedding, and in registers where there are so few rows that reading the weight is all the cost.
+// the embedding, and in registers if there are so few rows that reading the weight dominates.
 #include "packed.h"
 
 void unpack(i32 format, i32 count, const u16 *bits, float *out) {

@@ -1,9 +1,9 @@
 // Rotary embedding of one head, halves paired: y[i] = x1 cos - s x2 sin, y[i + D/2] = x2 cos + s x1 sin, with
-// x1, x2 the two halves and s = sign (1 turns, -1 turns back). cos and sin are [D/2]; y may be x.
+// x1, x2 the two halves and s = sign (1 rotates, -1 rotates back). cos and sin are [D/2]; y may be x.
 #pragma once
 #include "simd.h"
 
-INLINE void turn(i32 D, const float *x, const float *cos, const float *sin, float sign, float *y) {
+INLINE void rotate(i32 D, const float *x, const float *cos, const float *sin, float sign, float *y) {
   i32 half = D / 2, i = 0;
   v4 vs = splat(sign);
   for (; i + 4 <= half; i += 4) {

@@ -85,7 +85,7 @@ INLINE v4 exp4(v4 x) {
 
 INLINE float exp1(float x) { return wasm_f32x4_extract_lane(exp4(splat(x)), 0); }
 
-// 1 / (1 + e), which is the sigmoid of x where e is e^-x; one minus the sigmoid is e times that.
+// 1 / (1 + e), which is the sigmoid of x if e is e^-x; one minus the sigmoid is e times that.
 INLINE v4 sigmoid_of_exp4(v4 e) { return div4(splat(1.0f), add(splat(1.0f), e)); }
 
 INLINE v4 sigmoid4(v4 x) { return sigmoid_of_exp4(exp4(wasm_f32x4_neg(x))); }
@@ -114,7 +114,7 @@ INLINE float log1(float x) {
 
 INLINE float sqrt1(float x) { return __builtin_sqrtf(x); }
 
-// Loops that the compiler would turn into memset and memcpy, which need libc, so by hand.
+// Written with vectors: the compiler would turn plain loops into memset and memcpy, which need libc.
 INLINE void fill(float *p, i32 count, float value) {
   v4 v = splat(value);
   i32 i = 0;

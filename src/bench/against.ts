@@ -9,7 +9,7 @@ import { median } from "./timing.ts";
 /**
  * A command line's words; quotes hold words together.
  *
- * @throws {Error} where a quote stays open
+ * @throws {Error} if a quote is not closed
  */
 export function splitCommand(command: string): string[] {
   const words: string[] = [];
@@ -26,7 +26,7 @@ export function splitCommand(command: string): string[] {
   return words;
 }
 
-/** The numbers of the last line that is a JSON object; null where there is none. */
+/** The numbers of the last line that is a JSON object; null if there is none. */
 function lastNumbers(output: string): Measured | null {
   for (const line of output.trim().split("\n").reverse()) {
     if (!line.startsWith("{")) continue;
@@ -42,7 +42,7 @@ function lastNumbers(output: string): Measured | null {
 }
 
 /**
- * What to spawn for a program. A child begins with the memory peak of whoever spawned it, which is us
+ * The command to spawn for a program. A child begins with the memory peak of its parent, which is us
  * with a model in memory; a shell in between has a small one to pass on.
  */
 function throughShell(program: string, args: readonly string[]): [string, string[]] {
@@ -54,7 +54,7 @@ function throughShell(program: string, args: readonly string[]): [string, string
  * Runs a command and reads the JSON object that it prints.
  *
  * @param command as a user types it; words and quotes alone, no variables or pipes
- * @throws {Error} where it cannot be run, fails, or prints no JSON object
+ * @throws {Error} if it cannot be run, fails, or prints no JSON object
  */
 export async function runAgainst(command: string): Promise<Measured> {
   const [program, ...args] = splitCommand(command);

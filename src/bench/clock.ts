@@ -31,7 +31,7 @@ const cpuClock: Clock = () => {
 /**
  * A clock by its name.
  *
- * @throws {Error} where the system does not count processor time that way
+ * @throws {Error} if the system does not count processor time in that way
  */
 export function clockNamed(name: "wall" | "cpu"): Clock {
   if (name === "wall") return wallClock;

@@ -16,7 +16,7 @@ export interface DeviceFacts {
   readonly adapter: string | null;
   /** The library of the products on the wasm backend; null: our own. */
   readonly blas: string | null;
-  /** Why there is no BLAS; null where there is one, or another backend runs. */
+  /** Why there is no BLAS; null if there is one, or another backend runs. */
   readonly blas_missing: string | null;
   /** Threads of the kernels on the CPU. */
   readonly threads: number;
@@ -47,7 +47,7 @@ export function loadAverage(): number | null {
 /**
  * What the current backend is.
  *
- * @throws {Error} where none was started
+ * @throws {Error} if none was started
  */
 export function deviceFacts(): DeviceFacts {
   const backend = activeBackend();

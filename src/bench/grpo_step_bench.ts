@@ -123,7 +123,7 @@ export async function benchGrpoStep(
 
   const times: { generate: number; reference: number; train: number }[] = [];
   try {
-    // The first one warms up where there is a second.
+    // The first one warms up if there is a second.
     for (let rep = reps > 1 ? -1 : 0; rep < reps; rep++) {
       const t0 = clock();
       const group = await sample(rep + 1);

@@ -11,7 +11,7 @@ import { PackedWeight } from "../ops/half/packed_weight.ts";
 import { withPrecision } from "../ops/half/precision.ts";
 import { castHalf } from "../ops/half/round_half.ts";
 import { swiglu } from "../ops/activations.ts";
-import type { OpCase } from "./op_cases.ts";
+import type { OpCase } from "./op_case.ts";
 
 // N rows, I input features, O output features, V rows of a table, C channels
 

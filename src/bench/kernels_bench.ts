@@ -38,7 +38,7 @@ export interface KernelRow {
   readonly gflop: number;
   /** Milliseconds by the rates. */
   readonly ms: number;
-  /** What most of that time goes to. */
+  /** What takes most of that time. */
   readonly limit: Limit;
 }
 
@@ -136,7 +136,7 @@ async function countStep(
  *
  * @param lora count a step that trains LoRA adapters too
  * @param precision of the passes
- * @throws {Error} where the backend is not webgpu
+ * @throws {Error} if the backend is not webgpu
  */
 export async function benchKernels(
   dims: BenchDims,

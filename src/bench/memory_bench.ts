@@ -22,7 +22,7 @@ export interface MemoryRow {
   readonly step_mib: number;
   /** Of it, what is not gradients of weights. */
   readonly activations_mib: number;
-  /** The highest resident memory of the process so far; null where the system does not say. */
+  /** The highest resident memory of the process so far; null if the system does not tell. */
   readonly process_mib: number | null;
 }
 

@@ -41,31 +41,13 @@ import { type RotaryAngles, rotaryAngles } from "../ops/attention/rotary_angles.
 import { type RowSampling, sampleRows, sampleRowsComposite } from "../ops/sampling.ts";
 import type { BenchDims } from "./bench_work.ts";
 import { halfOpCases } from "./half_op_cases.ts";
+import type { OpCase } from "./op_case.ts";
 
 // B rows, T tokens, N all tokens, P patches, C channels, I inner channels, H heads, D head dim
 
-/** One op, fused and composed. */
-export interface OpCase {
-  readonly name: string;
-  /** Sizes, for the table. */
-  readonly shape: string;
-  readonly fused: (inputs: tf.Tensor[]) => tf.Tensor;
-  readonly composite: (inputs: tf.Tensor[]) => tf.Tensor;
-  /** Makes the tensors that get gradients; the caller's. */
-  readonly inputs: () => tf.Tensor[];
-  /** Multiplications and additions of the forward pass; null where they are not what it costs. */
-  readonly flops: number | null;
-  /** Bytes that the forward pass reads and writes at least, where they are what it costs. */
-  readonly bytes?: number;
-  /** Whether it goes back. */
-  readonly differentiable: boolean;
-  /** Frees what the case holds beside its inputs. */
-  readonly dispose?: () => void;
-}
-
 const normal = (shape: number[]) => tf.randomNormal(shape, 0, 1, "float32", 7);
 
-/** Attention with `layout`, or of every query to every key, turned by `angles`. */
+/** Attention with `layout`, or of every query to every key, rotated by `angles`. */
 function attentionCase(
   name: string,
   [B, T, H, K, D]: readonly [number, number, number, number, number],

@@ -16,7 +16,8 @@ import { valueAndGradients } from "../ops/tape/backward.ts";
 import { linear } from "../ops/linear.ts";
 import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";
 import type { BenchDims } from "./bench_work.ts";
-import { type OpCase, opCases } from "./op_cases.ts";
+import type { OpCase } from "./op_case.ts";
+import { opCases } from "./op_cases.ts";
 import { timed, type TimingOptions } from "./timing.ts";
 
 /**
@@ -28,12 +29,12 @@ export interface OpRow {
   readonly shape: string;
   readonly fused_ms: number;
   readonly composite_ms: number;
-  /** Forward and backward; null where the op does not go back. */
+  /** Forward and backward; null if the op has no gradient. */
   readonly fused_both_ms: number | null;
   readonly composite_both_ms: number | null;
-  /** Composite over fused, of forward and backward where there is one: how often faster. */
+  /** Composite over fused, of forward and backward if there is one: the factor of speed. */
   readonly speedup: number;
-  /** Of the fused forward pass; null where products are not what it costs. */
+  /** Of the fused forward pass; null if products do not determine its time. */
   readonly gflops: number | null;
   /** Of the machine's rate, that of the fused forward pass: see {@linkcode MachineRates}. */
   readonly share: number | null;
@@ -114,7 +115,7 @@ async function measureOp(
   };
 }
 
-/** An update of one matrix, moments where the backend wants them against moments beside it. */
+/** An update of one matrix, moments in the memory that the backend wants against moments on the device. */
 async function measureAdamW(
   [rows, columns]: readonly [number, number],
   rates: MachineRates,

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Mebibytes at the highest point since the start or {@linkcode resetPeak}; null where unknown. */
+/** Mebibytes at the highest point since the start or {@linkcode resetPeak}; null if unknown. */
 export function peakMebibytes(): number | null {
   try {
     const status = Deno.readTextFileSync("/proc/self/status");
@@ -15,7 +15,7 @@ export function peakMebibytes(): number | null {
   }
 }
 
-/** Starts the highest point anew from what is held now, where the system lets us. */
+/** Resets the highest point to what is in use now, if the system allows it. */
 export function resetPeak(): void {
   try {
     Deno.writeTextFileSync("/proc/self/clear_refs", "5");

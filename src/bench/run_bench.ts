@@ -1,5 +1,5 @@
 /**
- * `bench`: runs what was asked for on the current backend.
+ * `bench`: runs the requested benchmarks on the current backend.
  *
  * @module
  */
@@ -43,7 +43,7 @@ export interface BenchRequest {
   readonly model: BenchModelName;
   /** Samples of each time. */
   readonly reps: number;
-  /** Times that ours and the other program take turns. */
+  /** How many times ours and the other program alternate. */
   readonly rounds: number;
   /** Seconds that pass, or processor seconds of all threads. */
   readonly clock: "wall" | "cpu";
@@ -75,7 +75,7 @@ export interface WorkResult {
 /** What was found, as `--json` prints it. */
 export interface BenchReport {
   readonly device: DeviceFacts;
-  /** Running processes over the last minute before and after, where the system says. */
+  /** Running processes over the last minute before and after, if the system tells. */
   readonly load: { readonly before: number | null; readonly after: number | null };
   readonly model: BenchModelName;
   readonly parameters: number;
@@ -100,7 +100,7 @@ export interface BenchReport {
 /** How a report names what `stock` compares with. */
 const STOCK = "stock tfjs on the same adapter, in the same process";
 
-/** @throws {Error} where our kernels cannot be left out */
+/** @throws {Error} if our kernels cannot be switched off */
 function assertStock(): void {
   if (tf.getBackend() === "webgpu") return;
   throw new Error(
@@ -109,7 +109,7 @@ function assertStock(): void {
   );
 }
 
-/** Ours and the other's in turns. */
+/** Runs ours and the other program alternately. */
 async function inTurns(
   request: BenchRequest,
   name: string,
@@ -189,7 +189,7 @@ async function decodeResult(
 /**
  * Runs benchmarks on the current backend.
  *
- * @throws {Error} where none was started, or the other program cannot be run
+ * @throws {Error} if no backend was started, or the other program cannot be run
  */
 export async function runBench(request: BenchRequest): Promise<BenchReport> {
   const { what, reps, sharePrefix, clock, precision = "float32" } = request;

@@ -27,7 +27,7 @@ export async function addBenchLora(model: VisionLanguageModel): Promise<void> {
   await addLora(model, { ...defaultLoraConfig(), lora_dropout: 0, init_lora_weights: "gaussian" });
 }
 
-/** AdamW over everything that trains: all weights, or the adapters where there are some. */
+/** AdamW over everything that is trained: all weights, or the adapters if there are any. */
 export function benchOptimizer(model: VisionLanguageModel): Optimizer {
   const rate = model.adapters.size > 0 ? 0 : LEARNING_RATE;
   const rates = {
@@ -59,7 +59,7 @@ export class StepWork {
     return tf.tidy(() => this.#loss());
   }
 
-  /** Loss and gradients; pictures outside the tape where nothing of the vision encoder trains. */
+  /** Loss and gradients; pictures outside the tape if the vision encoder is frozen. */
   gradients(): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
     const { parameters } = this.#optimizer;
     const features = this.model.adapters.size > 0

@@ -14,7 +14,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Waits until the device has computed `tensor`; at once where it has when it returns. */
+/** Waits until the device has computed `tensor`; not at all if ops are synchronous. */
 export async function waitFor(tensor: tf.Tensor): Promise<void> {
   if (tf.getBackend() !== "webgpu" || tensor.size === 0) return;
   const one = tf.tidy(() => tensor.reshape([tensor.size]).slice(0, 1));
@@ -43,7 +43,7 @@ const MOST_REPEATS = 1000;
 /**
  * Times `run` after one warm-up.
  *
- * @param run does it once, and returns what it waits for; the tensor is freed here
+ * @param run does the work once and returns the tensor to wait for, which is freed here
  * @returns seconds of one run
  */
 export async function timed(

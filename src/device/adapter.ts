@@ -1,26 +1,26 @@
 /**
- * The only place that asks for a GPU adapter.
+ * The only place that requests a GPU adapter.
  * @module
  */
 import { watchDevice } from "./gpu_errors.ts";
 
 /** What is known about the adapter behind a device. */
 export interface GpuAdapterInfo {
-  /** As the driver names itself, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  /** The driver's own name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
   readonly description: string;
   readonly vendor: string;
   readonly architecture: string;
-  /** True where a CPU plays the GPU (lavapipe, SwiftShader, WARP). */
+  /** Whether the adapter is software (lavapipe, SwiftShader, WARP). */
   readonly software: boolean;
-  /** What WebGPU itself says of that: it decides which kernels run. */
+  /** WebGPU's own flag for a software adapter; it decides which kernels run. */
   readonly isFallback: boolean;
-  /** Those of the features below that the adapter has and the device was made with. */
+  /** The features below that the adapter has; the device was created with them. */
   readonly features: readonly string[];
   /** The device's limits, which are the adapter's. */
   readonly limits: Readonly<Record<string, number>>;
 }
 
-/** A device of ours. Whoever made it calls {@link Gpu.destroy}. */
+/** A device of ours. Its creator calls {@link Gpu.destroy}. */
 export interface Gpu {
   readonly device: GPUDevice;
   readonly info: GpuAdapterInfo;
@@ -28,7 +28,7 @@ export interface Gpu {
   destroy(): void;
 }
 
-/** Why there is no GPU, in words for the user. */
+/** Why there is no GPU, as a text for the user. */
 export interface NoGpu {
   readonly reason: string;
 }
@@ -36,7 +36,7 @@ export interface NoGpu {
 /** Features that some kernel of ours uses. */
 export const WANTED_FEATURES = ["shader-f16"] as const;
 
-/** Limits in which more is better and which kernels or tfjs reach for. */
+/** Limits that kernels or tfjs use and that should be as large as the adapter allows. */
 export const WANTED_LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -56,7 +56,7 @@ export const WANTED_LIMITS = [
 ] as const;
 
 /**
- * Sets XDG_RUNTIME_DIR where it is missing, so that the Vulkan/EGL loaders do not print
+ * Sets XDG_RUNTIME_DIR if it is missing, so that the Vulkan/EGL loaders do not print
  * "XDG_RUNTIME_DIR is invalid" on headless machines. Quietly does nothing without the permission.
  */
 function quietDriverLoaders(): void {
@@ -70,7 +70,7 @@ function quietDriverLoaders(): void {
   }
 }
 
-/** What makes an adapter software: the flag, or the names its drivers give themselves. */
+/** Whether an adapter is software, by its flag or by the name of its driver. */
 export function isSoftwareAdapter(
   info: { isFallbackAdapter?: boolean; description: string; architecture?: string },
 ): boolean {
@@ -113,8 +113,8 @@ function describe(
 }
 
 /**
- * Asks for the fastest adapter and makes a device with the adapter's own limits and every wanted
- * feature it has. Errors that the device reports go to `gpuErrors()`.
+ * Requests the fastest adapter and creates a device with the adapter's limits and every wanted feature
+ * that it has. Errors that the device reports go to `gpuErrors()`.
  *
  * @returns the device, or the reason why there is none.
  */

@@ -10,22 +10,22 @@ import { type GuardableBackend, guardBackend } from "./guarded_backend.ts";
 import { countGpuPool } from "./memory.ts";
 import { startWasmBackend, wasmThreads } from "./wasm_heap.ts";
 
-/** What a user may ask for. */
+/** The backends that a user can choose. */
 export type BackendChoice = "auto" | "webgpu" | "wasm" | "cpu";
 
 /** The names of {@link BackendChoice}. */
 export const BACKEND_CHOICES: readonly BackendChoice[] = ["auto", "webgpu", "wasm", "cpu"];
 
-/** The backend that runs, and why it was taken. */
+/** The backend that runs, and why it was chosen. */
 export interface ActiveBackend {
   readonly name: "webgpu" | "wasm" | "cpu";
   /** A sentence for the user. */
   readonly reason: string;
-  /** Of the adapter where the name is `webgpu`, else null. */
+  /** The adapter if the name is `webgpu`, else null. */
   readonly adapterInfo: GpuAdapterInfo | null;
-  /** The device where the name is `webgpu`, else null. */
+  /** The device if the name is `webgpu`, else null. */
   readonly device: GPUDevice | null;
-  /** Frees the device and the tensors on it. The wasm heap stays: it goes with the process. */
+  /** Frees the device and the tensors on it. The wasm heap stays until the process ends. */
   dispose(): void;
 }
 
@@ -36,9 +36,9 @@ export interface InitBackendOptions {
 }
 
 let active: ActiveBackend | null = null;
-/** The active one, where its device is gone. */
+/** The active backend, if its device is lost. */
 let lostBackend: ActiveBackend | null = null;
-/** The one that `auto` chose last. */
+/** The backend that `auto` chose last. */
 let chosenByAuto: ActiveBackend | null = null;
 const readyHooks: ((backend: ActiveBackend) => void)[] = [];
 
@@ -48,8 +48,8 @@ export function activeBackend(): ActiveBackend | null {
 }
 
 /**
- * Calls `hook` with the backend, at once if one is up, and again whenever one is started: how
- * `src/ops` puts its kernels on a backend without being imported from here.
+ * Calls `hook` with the backend, at once if one is running, and again whenever one is started.
+ * `src/ops` installs its kernels in this way, without being imported from here.
  */
 export function onBackendReady(hook: (backend: ActiveBackend) => void): void {
   readyHooks.push(hook);
@@ -58,7 +58,7 @@ export function onBackendReady(hook: (backend: ActiveBackend) => void): void {
 
 async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
   const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
-  // tfjs registers a factory that would ask for an adapter of its own; ours takes its place.
+  // tfjs registers a factory that requests an adapter of its own; ours replaces it.
   if (tf.findBackendFactory("webgpu") !== null) tf.removeBackend("webgpu");
   tf.registerBackend("webgpu", () => {
     const backend = new WebGPUBackend(gpu.device, gpu.rawInfo);
@@ -85,13 +85,13 @@ async function startWebgpu(gpu: Gpu, reason: string): Promise<ActiveBackend> {
     },
   };
   gpu.device.lost.then(() => {
-    // Whoever asks for a backend after a loss gets a new device.
+    // The next call of `initBackend` after a loss creates a new device.
     if (active === backend) lostBackend = backend;
   });
   return backend;
 }
 
-/** tfjs's cpu backend greets whoever uses it outside a browser with an advertisement, once. */
+/** tfjs's cpu backend prints an advertisement once if it is used outside a browser. */
 function quietCpuBackend(): void {
   const cpu: object | null = tf.findBackend("cpu");
   if (cpu !== null && "firstUse" in cpu) cpu.firstUse = false;
@@ -148,7 +148,7 @@ async function start(choice: BackendChoice): Promise<ActiveBackend> {
   return await startWebgpu(gpu, `webgpu: hardware adapter ${gpu.info.description}`);
 }
 
-/** Whether the backend that is up is what a choice would start. */
+/** Whether the running backend is the one that a choice would start. */
 function fits(backend: ActiveBackend, choice: BackendChoice): boolean {
   if (backend === lostBackend) return false;
   if (choice !== "auto") return backend.name === choice;
@@ -157,10 +157,10 @@ function fits(backend: ActiveBackend, choice: BackendChoice): boolean {
 
 /**
  * Starts a backend and makes it tfjs's current one. `auto` takes a hardware adapter, else wasm.
- * A backend that is up already is kept where it fits the choice, which for `auto` is one that
- * `auto` chose before, or a hardware adapter; otherwise it is disposed first.
+ * A running backend is kept if it fits the choice; for `auto` that is one that `auto` chose before, or
+ * a hardware adapter. Otherwise it is disposed first.
  *
- * @throws {Error} where `webgpu` is asked for and there is no adapter.
+ * @throws {Error} if the choice is `webgpu` and there is no adapter
  */
 export async function initBackend(options: InitBackendOptions = {}): Promise<ActiveBackend> {
   const choice = options.backend ?? "auto";

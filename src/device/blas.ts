@@ -1,20 +1,20 @@
 /**
- * A BLAS that the machine happens to have, called in place on the wasm heap: twice as fast as
- * WebAssembly's four lanes on each core. Needs `--allow-ffi`; never required.
+ * The machine's BLAS, if it has one, called in place on the wasm heap: on each core twice as fast as
+ * WebAssembly's four lanes. Needs `--allow-ffi`; never required.
  * @module
  */
 import { environment } from "./thread_count.ts";
 
 /**
  * c (=|+=) op(a) op(b) on a heap: m, n, k, a, aRow, aColumn, b, bRow, bColumn, c, cRow, accumulate;
- * addresses in bytes, strides in floats. Returns 1 where it ran, 0 where it cannot.
+ * addresses in bytes, strides in floats. Returns 1 if it ran, 0 if it cannot.
  */
 export type LargeGemm = (...parameters: number[]) => number;
 
-/** cblas_sgemm, as Deno's FFI calls it; addresses are those of the process. */
+/** cblas_sgemm, as Deno's FFI calls it; addresses are the process's. */
 export type SgemmFunction = (...parameters: (number | bigint)[]) => void;
 
-/** A BLAS that was found. A library with threads of its own is best left with NANOVLM_THREADS=1. */
+/** A BLAS that was found. If it has threads of its own, set NANOVLM_THREADS=1. */
 export interface Blas {
   /** The library's file name. */
   readonly library: string;
@@ -22,19 +22,19 @@ export interface Blas {
   largeGemm(memory: WebAssembly.Memory): LargeGemm;
 }
 
-/** Where there is no BLAS, and what to do about it. */
+/** Why there is no BLAS, and how to get one. */
 export interface NoBlas {
   readonly reason: string;
 }
 
-/** Best first: BLIS needs libc alone and is the fastest at few rows. */
+/** Best first: BLIS needs only libc and is the fastest at few rows. */
 const LIBRARIES: Record<string, readonly string[]> = {
   linux: ["libblis.so.4", "libblis.so", "libopenblas.so.0", "libopenblas.so", "libmkl_rt.so.2"],
   darwin: ["/System/Library/Frameworks/Accelerate.framework/Accelerate", "libopenblas.dylib"],
   windows: ["libblis.dll", "libopenblas.dll", "mkl_rt.2.dll"],
 };
 
-/** What is taken from the library. */
+/** The function that is used from the library. */
 export const SGEMM_SYMBOLS = {
   cblas_sgemm: {
     // order, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
@@ -66,15 +66,15 @@ function open(): Blas | NoBlas {
   return { reason: "no BLAS library found (on Debian: apt install libblis4-serial)" };
 }
 
-/** The machine's BLAS, looked for once a process. `NANOVLM_BLAS=0` turns it off. */
+/** The machine's BLAS; searched once in a process. `NANOVLM_BLAS=0` turns it off. */
 export function findBlas(): Blas | NoBlas {
   found ??= open();
   return found;
 }
 
 /**
- * cblas_sgemm on a heap whose first byte is at `base`, as {@linkcode LargeGemm}. Runs in other
- * threads too, as source text: it uses nothing but its parameters.
+ * cblas_sgemm on a heap whose first byte is at `base`, as {@linkcode LargeGemm}. It runs in other
+ * threads too, as source text, so it must use only its parameters.
  */
 export function sgemmOnHeap(
   sgemm: SgemmFunction,
@@ -84,7 +84,7 @@ export function sgemmOnHeap(
   const transposeA = aColumn !== 1;
   const transposeB = bColumn !== 1;
   if ((transposeA && aRow !== 1) || (transposeB && bRow !== 1)) return 0;
-  // A leading dim below the row's length is refused even where there is one row alone.
+  // A leading dim below the row's length is refused even if there is only one row.
   const lda = transposeA ? Math.max(aColumn, m) : Math.max(aRow, k);
   const ldb = transposeB ? Math.max(bColumn, k) : Math.max(bRow, n);
   const address = (offset: number): bigint => base + BigInt(offset >>> 0);
@@ -106,7 +106,7 @@ function blasGemm(sgemm: SgemmFunction, memory: WebAssembly.Memory): LargeGemm {
   let buffer: ArrayBufferLike | null = null;
   let base = 0n;
   return (...parameters) => {
-    // Growing the heap makes a new buffer; the old one's address is not to be trusted.
+    // If the heap grows it has a new buffer; the address of the old one is not valid.
     if (memory.buffer !== buffer) {
       buffer = memory.buffer;
       base = memoryAddress(memory);

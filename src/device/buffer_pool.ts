@@ -9,26 +9,26 @@ interface FreeList {
   first: number;
 }
 
-/** Free bytes that are always allowed beside the peak in use. */
+/** Free bytes that are always allowed on top of the peak in use. */
 const SLACK_BYTES = 16 * 2 ** 20;
 
-/** And as a share of that peak. */
+/** The same as a share of that peak. */
 const SLACK_SHARE = 0.25;
 
-/** Acquisitions after which an older peak no longer counts; a training step has some thousands. */
+/** Acquisitions after which an older peak does not count; a training step has some thousands. */
 const WINDOW = 16384;
 
 /** Usages are less than this. */
 const USAGES = 1024;
 
 /**
- * Takes the place of tfjs's BufferManager, which keeps every buffer that was ever freed, by its exact
- * size: each new sequence length would add to the memory for ever.
+ * Replaces tfjs's BufferManager, which keeps every freed buffer by its exact size: each new sequence
+ * length would add to the memory for ever.
  *
- * A step frees its activations and the next one needs the same sizes again, so that free buffers stay
- * as long as all buffers together take little more than was in use at once lately. Beyond that, those
- * go that have been free the longest. Nothing is destroyed before {@linkcode trim}, which is to be
- * called when every recorded command has been submitted.
+ * A step frees its activations and the next step needs the same sizes again. So free buffers stay as
+ * long as all buffers together take little more than the recent peak in use. Beyond that, those that
+ * have been free the longest are destroyed, by {@linkcode trim}, which must be called when every
+ * recorded command has been submitted.
  */
 export class BufferPool {
   /** Bytes of buffers in use. */
@@ -48,7 +48,7 @@ export class BufferPool {
   #peakBefore = 0;
   #disposed = false;
 
-  /** @param device that makes the buffers */
+  /** @param device that allocates the buffers */
   constructor(device: GPUDevice) {
     this.#device = device;
   }
@@ -85,8 +85,8 @@ export class BufferPool {
   /**
    * Takes a buffer back.
    *
-   * @param reuse false: it is destroyed at once; no command that waits may use it then
-   * @throws {Error} where it is not in use
+   * @param reuse false: it is destroyed at once; no recorded command may use it then
+   * @throws {Error} if it is not in use
    */
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
     if (this.#disposed) return;
@@ -106,15 +106,15 @@ export class BufferPool {
     this.#released.set(buffer, key);
   }
 
-  /** Bytes that all buffers may take together before free ones go. */
+  /** Bytes that all buffers may take together before free ones are destroyed. */
   get boundBytes(): number {
     const peak = Math.max(this.#peak, this.#peakBefore);
     return peak + Math.max(SLACK_BYTES, peak * SLACK_SHARE);
   }
 
   /**
-   * Destroys the free buffers that are beyond the bound. No command may wait for submission. What was
-   * released by that submission stays: together with what is in use it was the peak at most.
+   * Destroys the free buffers beyond the bound. All recorded commands must have been submitted. Buffers
+   * that the last submission released stay: with those in use they are at most the peak.
    */
   trim(): void {
     const bound = this.boundBytes;
@@ -130,22 +130,22 @@ export class BufferPool {
     }
   }
 
-  /** Starts {@linkcode peakBytesUsed} anew. */
+  /** Resets {@linkcode peakBytesUsed} to what is in use now. */
   resetPeak(): void {
     this.peakBytesUsed = this.numBytesUsed;
   }
 
-  /** How many buffers are in use. */
+  /** The number of buffers in use. */
   getNumUsedBuffers(): number {
     return this.#used.size;
   }
 
-  /** How many buffers wait to be used again. */
+  /** The number of free buffers. */
   getNumFreeBuffers(): number {
     return this.#released.size;
   }
 
-  /** Destroys everything; what is released later is not missed. */
+  /** Destroys all buffers; later releases are ignored. */
   dispose(): void {
     this.#disposed = true;
     for (const buffer of [...this.#used.keys(), ...this.#released.keys()]) buffer.destroy();
@@ -156,7 +156,7 @@ export class BufferPool {
     this.numBytesAllocated = 0;
   }
 
-  /** Drops what is gone from the front of a list, and lists that are empty. */
+  /** Removes destroyed buffers from the front of a list, and empty lists. */
   #tidy(key: number): void {
     const list = this.#free.get(key);
     if (list === undefined) return;

@@ -4,9 +4,9 @@ import { runInNewContext } from "node:vm";
 let collect: (() => void) | null = null;
 
 /**
- * Has V8 collect its garbage now: what the process holds afterwards is in use. Otherwise the
- * collector comes when it likes, on a busy machine late, and what one start of a program holds
- * differs from the next by a fifth. Takes some 10 ms; for measuring, not for a step.
+ * Makes V8 collect its garbage now, so that the memory that the process holds is in use. Otherwise the
+ * collector runs at times of its own, later on a busy machine, and the memory of two runs of the same
+ * program differs by a fifth. Takes some 10 ms: for measurements, not for a training step.
  */
 export function collectGarbage(): void {
   if (collect === null) {

@@ -1,5 +1,5 @@
 /**
- * What this machine has, what is missing, what that costs, and how to get it.
+ * What this machine has and what is missing, with the cost of that and a way to get it.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -14,13 +14,13 @@ export interface DoctorLine {
   /** For example `adapter`. */
   readonly topic: string;
   readonly value: string;
-  /** Whether all is as it should be. */
+  /** Whether nothing is missing. */
   readonly good: boolean;
-  /** Where something is missing: what it costs, and how to get it. */
+  /** If something is missing: what it costs, and how to get it. */
   readonly advice?: string;
 }
 
-/** Whether this engine takes a module that uses one instruction. */
+/** Whether this engine accepts a module that uses one instruction. */
 function validates(body: readonly number[]): boolean {
   // deno-fmt-ignore
   return WebAssembly.validate(new Uint8Array([
@@ -31,12 +31,12 @@ function validates(body: readonly number[]): boolean {
 
 const ZERO = [253, 12, ...new Array<number>(16).fill(0)];
 
-/** True where WebAssembly has 128-bit vectors. */
+/** Whether WebAssembly has 128-bit vectors. */
 export function hasWasmSimd(): boolean {
   return validates(ZERO);
 }
 
-/** True where those vectors have a fused multiply-add. */
+/** Whether those vectors have a fused multiply-add. */
 export function hasWasmRelaxedSimd(): boolean {
   return validates([...ZERO, ...ZERO, ...ZERO, 253, 0x85, 2]);
 }
@@ -73,7 +73,7 @@ function adapterLines(info: GpuAdapterInfo): DoctorLine[] {
       good: !info.software,
       ...info.software && {
         advice:
-          "A CPU plays the GPU: right, and slower than the wasm backend, which `auto` takes. " +
+          "A software adapter: results are right, but it is slower than the wasm backend, which `auto` takes. " +
           "With a GPU in the machine, install its vendor's Vulkan driver.",
       },
     },
@@ -112,7 +112,7 @@ function adapterLines(info: GpuAdapterInfo): DoctorLine[] {
   return lines;
 }
 
-/** Looks at the machine; starts a device for a moment, and trains nothing. */
+/** Examines the machine; starts a device for a moment, but trains nothing. */
 export async function doctorReport(): Promise<DoctorLine[]> {
   const lines: DoctorLine[] = [
     {

@@ -1,5 +1,5 @@
 /**
- * Errors that a GPU device reports on its own: Deno drops them in silence unless someone listens.
+ * Errors that a GPU device reports asynchronously: Deno drops them silently if there is no listener.
  * @module
  */
 import { allocatedGpuBytes, gpuBytes } from "./memory.ts";
@@ -12,7 +12,7 @@ export interface GpuErrorRecord {
   readonly message: string;
 }
 
-/** The device is gone, and with it every tensor on it. */
+/** The device was lost, and with it every tensor on it. */
 export class DeviceLostError extends Error {
   override readonly name = "DeviceLostError";
 
@@ -22,7 +22,7 @@ export class DeviceLostError extends Error {
   }
 }
 
-/** Errors of a device that are neither loss nor want of memory: a command was not done. */
+/** Errors of a device other than its loss or lack of memory: a command was not executed. */
 export class GpuReportedError extends Error {
   override readonly name = "GpuReportedError";
 }
@@ -31,17 +31,17 @@ const records: GpuErrorRecord[] = [];
 const listeners = new Set<(record: GpuErrorRecord) => void>();
 let dropped = 0;
 
-/** More than this says nothing new, and a bad shader repeats its error at every dispatch. */
+/** Errors that are kept: a bad shader repeats its error at every dispatch. */
 const MAX_RECORDS = 100;
 
-/** Notes an error; the first {@link MAX_RECORDS} are kept, the rest counted. */
+/** Records an error; the first {@link MAX_RECORDS} are kept, the others counted. */
 export function recordGpuError(record: GpuErrorRecord): void {
   if (records.length < MAX_RECORDS) records.push(record);
   else dropped++;
   for (const listener of listeners) listener(record);
 }
 
-/** Everything devices have reported since the last {@link clearGpuErrors}, oldest first. */
+/** All errors that devices have reported since the last {@link clearGpuErrors}, oldest first. */
 export function gpuErrors(): readonly GpuErrorRecord[] {
   return dropped === 0
     ? [...records]
@@ -63,8 +63,8 @@ export function onGpuError(listener: (record: GpuErrorRecord) => void): () => vo
 /**
  * Throws if any device has reported an error.
  *
- * @throws {DeviceLostError} where one was lost
- * @throws {GpuOutOfMemoryError} where memory was short: what follows from it says nothing new
+ * @throws {DeviceLostError} if one was lost
+ * @throws {GpuOutOfMemoryError} if memory was short; errors that follow from it are not named
  * @throws {GpuReportedError} with the first errors in its message
  */
 export function assertNoGpuErrors(): void {
@@ -86,7 +86,7 @@ function kindOf(error: GPUError): string {
   return "internal";
 }
 
-/** Listens to a device for as long as it lives. `isWanted` tells our own `destroy()` from a loss. */
+/** Listens to a device until its end. `isWanted` distinguishes our own `destroy()` from a loss. */
 export function watchDevice(device: GPUDevice, isWanted: () => boolean): void {
   device.addEventListener("uncapturederror", (event) => {
     event.preventDefault();

@@ -1,6 +1,6 @@
 /**
- * tfjs's WebGPU backend with what it lacks: a bounded pool of buffers, refusal of tensors that the
- * adapter cannot bind, and readings that end when the device is lost.
+ * Adds to tfjs's WebGPU backend: a bounded pool of buffers, an error for tensors that the adapter
+ * cannot bind, and an end of readings when the device is lost.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
@@ -22,7 +22,7 @@ export interface GuardableBackend {
 }
 
 /**
- * Every element takes four bytes on the device, as tfjs lays tensors out.
+ * Checks the size of a tensor: in tfjs every element takes four bytes on the device.
  *
  * @throws {TensorTooLargeError}
  */
@@ -36,7 +36,7 @@ function checkSize(shape: readonly number[], { limits }: GPUDevice): void {
 /**
  * Changes a backend in place, before it holds a tensor.
  *
- * @returns the pool that its buffers come from
+ * @returns the pool of its buffers
  */
 export function guardBackend(backend: GuardableBackend): BufferPool {
   const { device } = backend;
@@ -57,7 +57,7 @@ export function guardBackend(backend: GuardableBackend): BufferPool {
     uploadToGPU(dataId);
   };
 
-  // A mapping that waits when the device goes may never be answered.
+  // A pending mapping may never be answered if the device is lost.
   const waiting = new Set<(error: Error) => void>();
   let lost: DeviceLostError | null = null;
   device.lost.then(({ reason, message }) => {

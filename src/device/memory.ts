@@ -1,5 +1,5 @@
 /**
- * Live bytes, counted by us: Deno's garbage collector does not see GPU memory.
+ * Counts live bytes: Deno's garbage collector does not see GPU memory.
  * @module
  */
 import type { BufferPool } from "./buffer_pool.ts";
@@ -7,12 +7,12 @@ import type { BufferPool } from "./buffer_pool.ts";
 let ownBytes = 0;
 let pool: BufferPool | null = null;
 
-/** Adds (or with a negative number takes away) GPU bytes that we allocated past tfjs. */
+/** Adds GPU bytes that we allocated outside tfjs; a negative number subtracts. */
 export function countGpuBytes(delta: number): void {
   ownBytes += delta;
 }
 
-/** Names the pool of the device that runs; null: there is none, and nothing of ours is on it. */
+/** Sets the pool of the running device; null: there is no device. */
 export function countGpuPool(current: BufferPool | null): void {
   pool = current;
   ownBytes = 0;
@@ -23,7 +23,7 @@ export function gpuBytes(): number {
   return (pool?.numBytesUsed ?? 0) + ownBytes;
 }
 
-/** GPU bytes that are allocated, buffers that wait to be used again included. */
+/** GPU bytes that are allocated, free buffers included. */
 export function allocatedGpuBytes(): number {
   return (pool?.numBytesAllocated ?? 0) + ownBytes;
 }
@@ -33,12 +33,12 @@ export function peakGpuBytes(): number {
   return (pool?.peakBytesUsed ?? 0) + ownBytes;
 }
 
-/** Starts {@linkcode peakGpuBytes} anew. */
+/** Resets {@linkcode peakGpuBytes} to what is in use now. */
 export function resetPeakGpuBytes(): void {
   pool?.resetPeak();
 }
 
-/** What metrics.jsonl says of the GPU's memory; nothing where no GPU computes. */
+/** The GPU memory for metrics.jsonl; empty if no GPU is used. */
 export function gpuMemoryMetrics(): Record<string, number> {
   if (pool === null) return {};
   return {

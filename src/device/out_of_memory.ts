@@ -1,23 +1,23 @@
 /**
- * Errors of memory that is not there. Callers catch {@linkcode MemoryError} to name the batch.
+ * Errors of memory that cannot be allocated. Callers catch {@linkcode MemoryError} to name the batch.
  * @module
  */
 
 const LESS = "Lower per_device_train_batch_size, max_seq_length or the image size, turn on " +
   "gradient_checkpointing, or train with LoRA.";
 
-/** Memory of a device or of the wasm heap that cannot be had. */
+/** Memory of a device or of the wasm heap cannot be allocated. */
 export class MemoryError extends Error {}
 
-/** Thrown where an allocation on the wasm heap cannot be met. */
+/** An allocation on the wasm heap has failed. */
 export class OutOfMemoryError extends MemoryError {
   override readonly name = "OutOfMemoryError";
 
   /**
    * @param where which memory, e.g. `the wasm heap`
-   * @param wantedBytes what was asked for
-   * @param usedBytes what is in use there
-   * @param limitBytes what there is in all
+   * @param wantedBytes requested
+   * @param usedBytes in use
+   * @param limitBytes in all
    */
   constructor(
     readonly where: string,
@@ -51,7 +51,7 @@ export class GpuOutOfMemoryError extends MemoryError {
   }
 }
 
-/** A tensor larger than the adapter takes in one piece. */
+/** A tensor is larger than the largest buffer or binding of the adapter. */
 export class TensorTooLargeError extends MemoryError {
   override readonly name = "TensorTooLargeError";
 
@@ -59,7 +59,7 @@ export class TensorTooLargeError extends MemoryError {
    * @param shape of the tensor
    * @param bytes it takes
    * @param limit WebGPU's name of the limit
-   * @param limitBytes what the adapter has of it
+   * @param limitBytes its value on this adapter
    */
   constructor(
     readonly shape: readonly number[],

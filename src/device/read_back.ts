@@ -1,6 +1,6 @@
 /**
- * The one place that reads tensors back. Each awaited read costs about 11 ms in Deno's WebGPU
- * however small it is, so callers gather what they need and read once.
+ * The only place that reads tensors back. Each awaited read costs about 11 ms in Deno's WebGPU,
+ * however small it is, so callers collect what they need and read once.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -16,7 +16,7 @@ function isUploaded(tensor: tf.Tensor): boolean {
   return tensor.dtype === "float32" && tensor.size > 0;
 }
 
-/** Tensors that are read together: as many as may be joined, a larger one alone. */
+/** Groups of tensors that are read together; a tensor beyond the limit is read alone. */
 function groupsOf(tensors: readonly tf.Tensor[]): tf.Tensor[][] {
   const groups: tf.Tensor[][] = [];
   let size = Infinity;
@@ -45,15 +45,15 @@ async function readJoined(tensors: readonly tf.Tensor[]): Promise<Float32Array[]
 }
 
 /**
- * Reads tensors back, all small float32 ones with a single wait. The tensors stay the caller's.
- * Signals and timers get their turn meanwhile.
+ * Reads tensors back, all small float32 ones with a single wait. The caller keeps the
+ * tensors. Signals and timers are handled meanwhile.
  *
  * @param tensors any shapes; float32, int32 or bool
  * @returns the values in the order of `tensors`, row-major
- * @throws {DeviceLostError} where the device is lost before they are there
+ * @throws {DeviceLostError} if the device is lost before the values arrive
  */
 export async function readBack(tensors: readonly tf.Tensor[]): Promise<ReadBackArray[]> {
-  // Every loop reads back now and then, and on these backends that alone would not wait.
+  // Every loop reads back now and then, but on these backends reading does not wait.
   if (tf.getBackend() !== "webgpu") {
     await turnEventLoop();
     return await Promise.all(tensors.map((t) => t.data() as Promise<ReadBackArray>));
@@ -63,7 +63,7 @@ export async function readBack(tensors: readonly tf.Tensor[]): Promise<ReadBackA
   );
   others.catch(() => {}); // Looked at below, unless a float fails before.
   const floats: Float32Array[] = [];
-  // One group after the other: all at once would take their bytes twice more on the device.
+  // One group after the other: all at once would need twice their bytes on the device.
   for (const group of groupsOf(tensors.filter(isUploaded))) {
     floats.push(...await readJoined(group));
   }

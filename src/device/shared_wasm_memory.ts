@@ -1,11 +1,11 @@
 /**
- * Makes a WebAssembly module's memory one that threads may share. Whether it is stands in the
- * module's binary alone, as two bits beside the memory's size: tfjs's single-threaded build and our
- * kernels run on such a memory as they are.
+ * Makes a WebAssembly module's memory one that threads may share. Two bits beside the memory's size in
+ * the binary decide that: tfjs's single-threaded build and our kernels run on such a memory without
+ * other changes.
  * @module
  */
 
-/** 4 GiB: what 32 bits of address reach. A shared memory must name its largest size. */
+/** 4 GiB: the range of a 32-bit address. A shared memory must declare its largest size. */
 const MOST_PAGES = 65536;
 
 const IMPORT_SECTION = 2;
@@ -13,7 +13,7 @@ const MEMORY_SECTION = 5;
 const HAS_MAXIMUM = 1;
 const SHARED = 2;
 
-/** Reads a binary from a place on. */
+/** Reads a binary from an offset on. */
 class Reader {
   constructor(readonly bytes: Uint8Array, public offset: number) {}
 
@@ -27,7 +27,7 @@ class Reader {
     }
   }
 
-  /** Passes over a memory's or table's limits. */
+  /** Skips the limits of a memory or table. */
   limits(): { flags: number; initial: number } {
     const flags = this.number();
     const initial = this.number();
@@ -35,7 +35,7 @@ class Reader {
     return { flags, initial };
   }
 
-  /** Passes over a name. */
+  /** Skips a name. */
   name(): void {
     const length = this.number();
     this.offset += length;
@@ -48,7 +48,7 @@ function leb128(value: number): number[] {
   return [...bytes, value];
 }
 
-/** Where a module's only memory has its limits: offsets from the binary's start. */
+/** The offsets of the limits of a module's only memory. */
 function memoryLimits(section: number, reader: Reader): { start: number; end: number } | null {
   const count = reader.number();
   for (let i = 0; i < count; i++) {
@@ -75,7 +75,7 @@ function memoryLimits(section: number, reader: Reader): { start: number; end: nu
 /**
  * The module with its memory, its own or an imported one, declared shared and up to 4 GiB large.
  *
- * @returns null where the bytes are no module, or one without a memory
+ * @returns null if the bytes are not a module, or the module has no memory
  */
 export function withSharedMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> | null {
   if (

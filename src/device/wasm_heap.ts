@@ -1,5 +1,5 @@
 /**
- * The wasm backend's own heap: where tfjs keeps tensors, where our kernels read and write.
+ * The heap of the wasm backend: tfjs keeps its tensors on it, our kernels read and write there.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -24,17 +24,17 @@ export interface WasmBackend extends tf.KernelBackend {
   makeOutput(shape: readonly number[], dtype: tf.DataType): tf.TensorInfo;
 }
 
-/** The heap while the wasm backend is up. */
+/** The heap while the wasm backend is running. */
 export interface WasmHeap {
   readonly memory: WebAssembly.Memory;
   /** Whether other threads may work on the memory in place. */
   readonly shared: boolean;
   readonly backend: WasmBackend;
-  /** Live bytes: tensors and what {@link WasmHeap.malloc} gave. */
+  /** Live bytes: tensors and blocks of {@link WasmHeap.malloc}. */
   usedBytes(): number;
   /**
    * Allocates bytes outside any tensor. 16-byte aligned.
-   * @throws {OutOfMemoryError} where the heap cannot grow that far.
+   * @throws {OutOfMemoryError} if the heap cannot grow that far
    */
   malloc(bytes: number): number;
   free(address: number): void;
@@ -42,7 +42,7 @@ export interface WasmHeap {
 
 let current: WasmHeap | null = null;
 
-/** The wasm backend's heap, or null while that backend is not up. */
+/** The wasm backend's heap; null if that backend is not running. */
 export function wasmHeap(): WasmHeap | null {
   return current;
 }
@@ -55,7 +55,7 @@ export function wasmThreads(): number {
 type Instantiate = typeof WebAssembly.instantiate;
 type Exports = { exports: Record<string, unknown> };
 
-/** Why tensors do not lie in memory that threads may share; null where they may. */
+/** Why threads cannot share the memory of tensors; null if they can. */
 export function unsharedReason(): string | null {
   if (threadCount() < 2) return "one thread is asked for, or there is one core";
   if (typeof SharedArrayBuffer === "undefined") return "there is no SharedArrayBuffer";
@@ -64,8 +64,8 @@ export function unsharedReason(): string | null {
 
 /**
  * Runs `start` (which makes tfjs instantiate its module) and returns the memory that the module
- * exported. tfjs keeps that memory to itself, so `WebAssembly.instantiate` is watched meanwhile;
- * where `share`, the module gets a shared memory, if this engine can give one.
+ * exported. tfjs does not expose that memory, so `WebAssembly.instantiate` is intercepted meanwhile; with
+ * `share`, the module gets a shared memory if this engine can create one.
  */
 async function captureMemory(
   start: () => Promise<void>,
@@ -117,13 +117,13 @@ async function captureMemory(
 }
 
 /**
- * Makes tfjs's malloc throw where the heap is full, and counts what it hands out. Left alone it
- * returns address 0 or traps inside the allocator, and tfjs goes on to write there.
+ * Makes tfjs's malloc throw if the heap is full, and counts its bytes. Unchanged, it returns address 0
+ * or traps inside the allocator, and tfjs writes there.
  *
  * @returns the live bytes
  */
 function guardMalloc(module: EmscriptenModule): () => number {
-  // Emscripten's exports are stubs that put the real function in their own place on the first call.
+  // Emscripten's exports are stubs that replace themselves by the real function on the first call.
   module._free(module._malloc(16));
   const malloc = module._malloc.bind(module);
   const free = module._free.bind(module);
@@ -156,9 +156,9 @@ function guardMalloc(module: EmscriptenModule): () => number {
 }
 
 /**
- * Brings up tfjs's wasm backend, once a process, and keeps its heap.
+ * Starts tfjs's wasm backend, once in a process, and keeps its heap.
  *
- * @throws {Error} where tfjs cannot start it.
+ * @throws {Error} if tfjs cannot start it
  */
 export async function startWasmBackend(): Promise<WasmHeap> {
   if (current !== null) {

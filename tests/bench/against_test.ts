@@ -55,7 +55,7 @@ Deno.test({
   },
 });
 
-Deno.test("compare() divides ours by theirs for each number that both have, round by round", () => {
+Deno.test("compare() divides ours by theirs, round by round, if both have a number", () => {
   const ratios = compare([
     { ours: { step_s: 2, own_s: 1, loss: 3 }, theirs: { step_s: 1, other_s: 1, loss: 3 } },
     { ours: { step_s: 3, own_s: 1, loss: 3 }, theirs: { step_s: 1, other_s: 1, loss: 3 } },

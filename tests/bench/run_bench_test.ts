@@ -176,7 +176,7 @@ Deno.test("memory grows with the tokens, and with the vocabulary by the table's 
   assert(many.step_mib - few.step_mib <= 3.1 * ownGradient, JSON.stringify([few, many]));
 });
 
-Deno.test("bench's command line: the same benchmarks, and --against only for those that can be compared", () => {
+Deno.test("bench's command line: the same benchmarks, and --against if there is a yardstick", () => {
   assertEquals(BENCHMARKS, RUN_BENCHMARKS);
   const options = parseBenchArguments(["step", "--clock", "cpu", "--rounds", "3"]);
   assertEquals([options.clock, options.rounds, options.reps], ["cpu", 3, 5]);

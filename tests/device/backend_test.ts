@@ -37,7 +37,7 @@ Deno.test("initBackend() with auto takes no software adapter, and says why", asy
   backend.dispose();
 });
 
-/** Runs `body` where the machine's adapter says that it is hardware. */
+/** Runs `body` with an adapter that claims to be hardware. */
 async function asHardware(body: () => Promise<void>): Promise<void> {
   const request = navigator.gpu.requestAdapter.bind(navigator.gpu);
   const info = { description: "Some Hardware", vendor: "", architecture: "", device: "" };

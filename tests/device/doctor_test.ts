@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { doctorReport, hasWasmRelaxedSimd, hasWasmSimd } from "../../src/device/doctor.ts";
 
 Deno.test({
-  name: "doctorReport() names what there is, and gives advice where something is missing",
+  name: "doctorReport() names what the machine has, and gives advice if something is missing",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {

@@ -30,7 +30,7 @@ async function withFailure(failing: number, run: () => void | Promise<void>): Pr
  * Asserts that `run` leaves no tensors and no bytes on the wasm heap, whichever of its allocations
  * fails, and then works again.
  *
- * @param run frees all that it makes, also where it fails
+ * @param run frees all its tensors, also if it fails
  * @param most allocations that are tried, spread over all of them
  */
 export async function assertFreesOnFailure(

@@ -26,7 +26,7 @@ gpuTest("requestGpu() makes a device with the adapter's own limits", async () =>
   gpu.destroy();
 });
 
-gpuTest("an error that nobody asked about is recorded, told and thrown", async () => {
+gpuTest("an asynchronous error is recorded, passed to listeners and thrown", async () => {
   clearGpuErrors();
   const gpu = await requestGpu();
   assert("device" in gpu);
@@ -91,7 +91,7 @@ gpuTest("readBack() keeps order, shapes and types, and frees what it makes", asy
   backend.dispose();
 });
 
-gpuTest("live GPU bytes return to where they were after repeated work", async () => {
+gpuTest("live GPU bytes return to their level after repeated work", async () => {
   const backend = await initBackend({ backend: "webgpu" });
   const x = tf.randomNormal([64, 64]);
   const step = async () => {

@@ -1,4 +1,4 @@
-/** Fails where a value is further from its oracle than `tolerance` · (1 + largest oracle value). */
+/** Fails if a value is further from its oracle than `tolerance` · (1 + largest oracle value). */
 export function assertClose(
   got: ArrayLike<number>,
   oracle: ArrayLike<number>,

@@ -213,7 +213,7 @@ Deno.test("the gradients of a layer with a side branch are those of finite diffe
   }
 });
 
-Deno.test("a frozen layer keeps what its side branch reads and h for the way back, no more", async () => {
+Deno.test("a frozen layer keeps only its LoRA branch's input and h for the backward pass", async () => {
   await initBackend({ backend: "wasm" });
   const [N, I, O, r] = [64, 32, 256, 4];
   const buffersKept = (branch: boolean, dropped: boolean): number => {
@@ -278,7 +278,7 @@ Deno.test("layers that drop what their side branches read keep the one input tha
   tf.dispose([weight, ...inputs]);
 });
 
-Deno.test("adapters get their gradients where nobody wants that of the input", async () => {
+Deno.test("adapters get their gradients if that of the input is not needed", async () => {
   await initBackend({ backend: "wasm" });
   const options = { bias: false, gelu: false, trainsWeight: false } as const;
   for (const packed of [null, "BF16"] as const) {

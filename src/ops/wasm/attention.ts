@@ -123,7 +123,7 @@ function withParts(
       v: l.address(inputs.v),
       cos: rotating === null ? 0 : l.address(rotating.cos),
       sin: rotating === null ? 0 : l.address(rotating.sin),
-      turn_keys: Number(rotating?.keys ?? false),
+      rotate_keys: Number(rotating?.keys ?? false),
       out: l.address(inputs.out),
       lse: l.address(inputs.lse),
     };

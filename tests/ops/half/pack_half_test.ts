@@ -100,7 +100,7 @@ onEachBackend("ops that read one tensor share its packed copy while their scope 
   return Promise.resolve();
 });
 
-/** Bytes that are kept from the way forward to the way back. */
+/** Bytes that are kept from the forward pass for the backward pass. */
 async function keptBytes(op: () => tf.Tensor, inputs: tf.Tensor[]): Promise<number> {
   let kept = 0;
   await peakTensorBytes((heldBytes) => {

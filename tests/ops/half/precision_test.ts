@@ -64,7 +64,7 @@ async function compare(
     }
   });
   tf.dispose([dy, ...all, ...oracle]);
-  // An earlier op's gradient that nobody asked for may have been freed on the way.
+  // An unclaimed gradient of an earlier op may have been freed.
   assert(tf.memory().numTensors <= before, `${name} leaves tensors behind`);
 }
 
@@ -90,7 +90,7 @@ for (const format of FORMATS) {
   });
 
   onEachBackend(
-    `a packed weight in a ${format} pass is rounded where it has another format`,
+    `a packed weight of another format is rounded in a ${format} pass`,
     async () => {
       const values = randomTensor([7, 9], 2), x = randomTensor([4, 9], 1);
       const floats = values.dataSync<"float32">();
@@ -224,7 +224,7 @@ onEachBackend("a 16-bit pass leaves float32 ops outside of it as they are", asyn
   tf.dispose([x, W, before, inside, after]);
 }, ["wasm", "cpu"] satisfies BackendChoice[]);
 
-Deno.test("withPrecision() goes back to what was before, also where its function throws", () => {
+Deno.test("withPrecision() restores the precision, also if its function throws", () => {
   withPrecision("bf16", () => {
     assertThrows(() =>
       withPrecision("fp16", () => {

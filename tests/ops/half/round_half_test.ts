@@ -112,7 +112,7 @@ for (const format of FORMATS) {
     tf.dispose([x, y]);
   });
 
-  onEachBackend(`castHalf() rounds the gradient that goes back through ${format}`, async () => {
+  onEachBackend(`castHalf() rounds the gradient to ${format}`, async () => {
     const given = [Float32Array.of(1.2345678, -3.3333333), Float32Array.of(0.1234567, 7.7777777)];
     const [x, dy] = given.map((values) => tf.tensor1d(values));
     const want = given.map((values) => roundHalfOnHost(values, format));

@@ -49,7 +49,7 @@ Deno.test("valueAndGradients() gives null for what the value does not depend on"
 Deno.test("valueAndGradients() goes through customGrad and through itself", async () => {
   await initBackend({ backend: "wasm" });
   const a = x();
-  // A block that is computed again on the way back, as gradient checkpointing does it.
+  // A block that is computed again in the backward pass, as gradient checkpointing does it.
   const block = tf.customGrad((a, save) => {
     const input = a as tf.Tensor;
     (save as tf.GradSaveFunc)([input]);
@@ -73,7 +73,7 @@ Deno.test("valueAndGradients() goes through customGrad and through itself", asyn
   a.dispose();
 });
 
-Deno.test("valueAndGradients() leaves nothing behind where the function throws", async () => {
+Deno.test("valueAndGradients() leaks nothing if the function throws", async () => {
   await initBackend({ backend: "cpu" });
   const a = x();
   const before = tf.memory().numTensors;

@@ -71,7 +71,7 @@ Deno.test("the composite's gradients by finite differences: rope, attention", as
     ...{ headDim: D, base: 100, maxPositions: 64, attentionScaling: 1 },
   });
   await assertFiniteDifferences((x) => rope(x as tf.Tensor4D, angles), [[B, T, H, D]]);
-  // Without padding: what a query that sees no key gives is nobody's business.
+  // Without padding: the result of a query that sees no key has no meaning.
   const layout = AttentionLayout.causal(new Int32Array(B), T);
   await assertFiniteDifferences(
     (q, k, v) =>

@@ -127,7 +127,7 @@ Deno.test("the head's log-probabilities stand logits of hundreds", async () => {
   });
 });
 
-Deno.test("kernels return the heap to where it was, over and over", async () => {
+Deno.test("the heap's level stays the same over many kernel runs", async () => {
   const k = await kernels();
   const heap = wasmHeap()!;
   const inputs = [[2, 17, 4, 8], [2, 17, 2, 8], [2, 17, 2, 8]].map((shape, i) =>

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { attentionParts } from "../../../src/ops/wasm/runtime/parts.ts";
 import { pieces } from "../../../src/ops/wasm/runtime/pieces.ts";
 
-Deno.test("pieces() covers a length once, and none is small but where all is", () => {
+Deno.test("pieces() covers a length once, and no piece is small unless the length is", () => {
   for (const length of [0, 1, 15, 16, 17, 31, 32, 33, 100, 2048]) {
     for (const [step, least] of [[32, 16], [8, 1], [1, 1]]) {
       const cuts = pieces(length, step, least);

@@ -31,7 +31,7 @@ async function heapOrReason(): Promise<WasmHeap | null> {
   return heap;
 }
 
-/** Fails where any bit differs. */
+/** Fails if any bit differs. */
 function assertSameBits(got: Float32Array, want: Float32Array, name: string): void {
   assertEquals(got.length, want.length, name);
   const bits = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length);
@@ -417,7 +417,7 @@ Deno.test("without SharedArrayBuffer the kernels run on one thread", async () =>
   assertEquals(await multiplyElsewhere("3", permissions, first), "1 0 300");
 });
 
-Deno.test("where no memory can be shared tfjs's module starts as it came, on one thread", async () => {
+Deno.test("if no memory can be shared, tfjs's module starts unchanged, on one thread", async () => {
   const first = `
     const instantiate = WebAssembly.instantiate;
     WebAssembly.instantiate = async (source, imports) => {

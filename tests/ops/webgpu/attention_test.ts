@@ -13,7 +13,7 @@ import { branchedLayout, joinedLayout } from "../branched_layout.ts";
 import { assertFiniteDifferences } from "../finite_differences.ts";
 import { randomRotation } from "../random_rotation.ts";
 
-/** Zeros where a query sees nothing: there the composite means nothing. */
+/** Zeros for queries that see nothing: the composite's values have no meaning there. */
 function maskRows(y: tf.Tensor, layout: AttentionLayout): tf.Tensor {
   const seen = Float32Array.from(
     { length: layout.totalQueries },

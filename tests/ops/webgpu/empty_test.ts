@@ -27,7 +27,7 @@ async function assertNothing(
 }
 
 kernelTest("no rows give no rows, and gradients of zero", async (k) => {
-  // Buffers that hold something are in the pool, for whoever forgets to write.
+  // The pool has buffers with old values, so that a missing write shows.
   tf.tidy(() => [8, 64, 96].forEach((size) => tf.fill([size], 7).add(1)));
   const none = () => tf.zeros([0, 8]);
   const weight = () => randomTensor([12, 8], 1);

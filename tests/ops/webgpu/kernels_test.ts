@@ -135,7 +135,7 @@ function headOracle(h: Float32Array, w: Float32Array, targets: Int32Array, C: nu
   return [logProbs, dHidden, dHead];
 }
 
-kernelTest("the head works chunk by chunk where the vocabulary is large", async (k) => {
+kernelTest("the head works chunk by chunk if the vocabulary is large", async (k) => {
   const [N, C, V] = [180, 4, 50_002]; // 8 Mi floats hold 167 rows
   const targets = Int32Array.from({ length: N }, (_, i) => (i * 7919) % V);
   const inputs = [randomTensor([N, C], 1), randomTensor([V, C], 2)];

@@ -19,7 +19,7 @@ Deno.test("a slot's texture grows, and the one before is retired", () => {
   assertEquals(retired, [small]);
 });
 
-Deno.test("a slot keeps its texture where a larger operand is refused", () => {
+Deno.test("a slot keeps its texture if a larger operand is refused", () => {
   const retired: GPUTexture[] = [];
   const textures = new OperandTextures(device, (texture) => void retired.push(texture));
   const held = textures.take("a", 2);

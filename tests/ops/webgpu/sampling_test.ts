@@ -41,7 +41,7 @@ interface Rows {
   readonly uniforms: readonly number[];
 }
 
-/** Logits with some ties where `grain` is above 0, every seventh token but the first never drawn, every third one seen. */
+/** Logits, with some ties if `grain` is above 0, every seventh token but the first never drawn, every third one seen. */
 function makeRows(V: number, penalised: boolean, grain = 1 / 64): Rows {
   const random = new RandomStream(V, "rows");
   const values = Float32Array.from({ length: S * V }, () => {

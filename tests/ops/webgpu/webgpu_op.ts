@@ -17,7 +17,7 @@ export type GpuKernels =
   & FusedKernels
   & Required<Pick<FusedKernels, "gatherPackedRowsAt" | "rounding" | "sampleRows">>;
 
-/** The two families of kernels: tiles in workgroup memory, and textures for a CPU as a GPU. */
+/** The two families of kernels: tiles in workgroup memory, and textures for software adapters. */
 const FAMILIES = [["textures", true], ["tiles", false]] as const;
 
 /**
