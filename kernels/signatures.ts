@@ -20,7 +20,7 @@ export function kernelParameters(sources: readonly string[]): Record<string, str
     for (const [, name, rest] of source.matchAll(/EXPORT\((\w+)\)([^{]*)\{/g)) {
       const parts = /^\s*\w+\s+(\w+)\s*\(([^)]*)\)\s*$/.exec(rest);
       if (parts === null || parts[1] !== name) {
-        throw new Error(`Cannot read the parameters of ${name}: got "${rest.trim()}".`);
+        throw new Error(`Cannot read the parameters of ${name}: got "${rest.trim()}"`);
       }
       const list = parts[2].split(",").map((text) => text.trim()).filter((text) => text !== "void");
       found.push([name, list.map((text) => /\w+$/.exec(text)![0])]);

@@ -13,7 +13,6 @@ const MOST_FILES = 20;
  * shrinks: a test refuses an entry that is no circle any more.
  */
 const KNOWN_CIRCLES: readonly (readonly string[])[] = [
-  ["src/bench/half_op_cases.ts", "src/bench/op_cases.ts"],
   ["src/text/special_tokens.ts", "src/text/tokenizer_files.ts"],
 ];
 

@@ -26,7 +26,7 @@ export function isTraced(kind: TracedKernels): boolean {
       const value = wanted;
       wanted = "";
       throw new TypeError(
-        `Cannot trace kernels: ${VARIABLE} is "${value}", want wgsl, wasm or all.`,
+        `Cannot trace kernels: ${VARIABLE} is "${value}", want wgsl, wasm or all`,
       );
     }
   }

@@ -41,7 +41,7 @@ function blockAt(
     if (mark === "#end") depth--;
     parts[parts.length - 1].push(lines[i]);
   }
-  throw new Error(`Cannot expand a template: no #end for "${lines[start - 1]?.trim()}".`);
+  throw new Error(`Cannot expand a template: no #end for "${lines[start - 1]?.trim()}"`);
 }
 
 function expandLine(line: string, vectors: number): string[] {
@@ -68,7 +68,7 @@ function expandLines(lines: readonly string[], options: TemplateOptions): string
     if (kind === "if") {
       const name = rest.trim().replace("!", "");
       if (!(name in conditions)) {
-        throw new Error(`Cannot expand a template: no condition "${name}".`);
+        throw new Error(`Cannot expand a template: no condition "${name}"`);
       }
       const holds = conditions[name] !== rest.includes("!");
       expanded.push(...expandLines(holds ? body : otherwise, options));
