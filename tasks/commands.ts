@@ -26,6 +26,10 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "ask a model about pictures",
     load: async () => (await import("./generate.ts")).command,
   }],
+  ["data", {
+    summary: "show what a model will see of a data set",
+    load: async () => (await import("./data.ts")).command,
+  }],
   ["serve", {
     summary: "answer the OpenAI chat API with a model",
     load: async () => (await import("./serve.ts")).command,

@@ -18,7 +18,7 @@ import { answerChat } from "./chat_response.ts";
 import { fetchPicture, readAtMost } from "./fetch_picture.ts";
 import { chatPage } from "./page/chat_page.ts";
 import { PictureStore } from "./picture_store.ts";
-import { seenTiles } from "./seen_tiles.ts";
+import { seenTiles } from "../inspect/seen_tiles.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 
 /** Bounds of a server. */

@@ -1,0 +1,116 @@
+/**
+ * `data show`.
+ *
+ * @module
+ */
+import { writeTextAtomically } from "../src/atomic_write.ts";
+import type { DatasetFormat } from "../src/data/rows/formats.ts";
+import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
+import { renderDataPage } from "../src/inspect/data_page.ts";
+import { lookAtData, type ModelEyes } from "../src/inspect/look_at_data.ts";
+import { summaryRows } from "../src/inspect/summary.ts";
+import { openPretrained } from "../src/model/files/pretrained_folder.ts";
+import { formatTable } from "../src/report/terminal/console_table.ts";
+import { untilAborted } from "../src/until_aborted.ts";
+import { type OptionSpec, parseOptions } from "./arguments.ts";
+import type { Command } from "./command.ts";
+import { checkNamedPaths, namedModel } from "./named_paths.ts";
+import { UsageError } from "./usage_error.ts";
+
+const FORMATS = ["vqa", "preference", "grpo"] as const;
+
+/** What `data show` was asked for. */
+export interface DataShowOptions {
+  /** A file, folder or Hub id. */
+  readonly data: string;
+  readonly split: string | undefined;
+  /** undefined: as the columns tell. */
+  readonly format: DatasetFormat | undefined;
+  /** Whose tokens and tiles are shown; undefined: none. */
+  readonly model: string | undefined;
+  /** Rows of the page. */
+  readonly rows: number;
+  /** File of the page; undefined: the table alone. */
+  readonly out: string | undefined;
+}
+
+const options: readonly OptionSpec[] = [
+  { name: "split", kind: "text", value: "S", summary: "the split, slices included: train[:100]" },
+  {
+    name: "format",
+    kind: "text",
+    choices: FORMATS,
+    summary: "what it is for; as the columns tell",
+  },
+  { name: "model", kind: "text", value: "DIR", summary: "show the tokens and tiles of this model" },
+  { name: "rows", kind: "integer", min: 1, value: "N", summary: "rows of the page (20)" },
+  { name: "out", kind: "text", value: "F.html", summary: "write a page with the rows" },
+];
+
+/**
+ * Parses the arguments of `data`.
+ *
+ * @throws {UsageError}
+ */
+export function parseDataArguments(args: readonly string[]): DataShowOptions {
+  const parsed = parseOptions(args, options, ["show", "DATA"]);
+  const [verb, data] = parsed.positionals;
+  if (verb !== "show") throw new UsageError(`got ${JSON.stringify(verb)}, want show`);
+  return {
+    data,
+    split: parsed.text("split"),
+    format: FORMATS.find((format) => format === parsed.text("format")),
+    model: parsed.text("model"),
+    rows: parsed.number("rows") ?? 20,
+    out: parsed.text("out"),
+  };
+}
+
+/** Tokenizer and image processor of a model's folder; no weight is read. */
+async function openEyes(model: string): Promise<ModelEyes> {
+  using folder = await openPretrained(model);
+  const { tokenizer, imageProcessor, config, tokenizerProblem } = folder;
+  if (tokenizer === null || imageProcessor === null) {
+    throw new Error(`Cannot show the tokens of ${model}: ${tokenizerProblem}`);
+  }
+  return { tokenizer, imageProcessor, tokensPerTile: config.mp_image_token_length };
+}
+
+/** Examples whose tokens are counted. */
+const MEASURED = 1000;
+
+async function show(asked: DataShowOptions, signal: AbortSignal): Promise<void> {
+  const format = asked.format ?? await untilAborted(formatOfData(asked.data, asked.split), signal);
+  const eyes = asked.model === undefined ? null : await untilAborted(openEyes(asked.model), signal);
+  const dataset = await untilAborted(evaluationData(asked.data, format, asked), signal);
+  const look = await lookAtData(dataset, format, {
+    eyes,
+    rows: asked.out === undefined ? 0 : asked.rows,
+    measured: MEASURED,
+    signal,
+  });
+  signal.throwIfAborted();
+  console.log(formatTable([{ header: asked.data }, { header: "" }], summaryRows(look)).trimEnd());
+  if (eyes === null) console.error("--model DIR shows tokens and tiles too");
+  if (asked.out === undefined) return;
+  await writeTextAtomically(asked.out, await renderDataPage(look));
+  console.error(`page: ${asked.out}`);
+}
+
+/** The command. */
+export const command: Command = {
+  name: "data",
+  summary: "show what a model will see of a data set",
+  usage: "show DATA [options]",
+  options,
+  onInterrupt: "ending",
+  async run(args, { signal }) {
+    const asked = parseDataArguments(args);
+    await checkNamedPaths([
+      ["DATA", "data", asked.data],
+      ...(asked.model === undefined ? [] : namedModel("--model", asked.model)),
+    ]);
+    await show(asked, signal);
+    return 0;
+  },
+};
