@@ -12,6 +12,8 @@ import { required } from "./required.ts";
 
 /** What `convert` was asked for. */
 export interface ConvertOptions {
+  /** The family of the folder. */
+  readonly family: string;
   /** A Llama or SmolLM2 folder. */
   readonly language: string;
   /** A SigLIP or SigLIP2 folder; undefined: a fresh ViT. */
@@ -25,6 +27,12 @@ export interface ConvertOptions {
 }
 
 const options: readonly OptionSpec[] = [
+  {
+    name: "family",
+    kind: "text",
+    value: "nanovlm|smolvlm",
+    summary: "whose folder it becomes (nanovlm)",
+  },
   { name: "language", kind: "text", value: "DIR", summary: "a Llama or SmolLM2 folder" },
   {
     name: "vision",
@@ -39,7 +47,7 @@ const options: readonly OptionSpec[] = [
     summary: "a key of VLMConfig, or init_position_embedding=normal",
   },
   { name: "seed", kind: "integer", min: 0, value: "N", summary: "of what is fresh (0)" },
-  { name: "out", kind: "text", value: "DIR", summary: "where the nanoVLM folder goes" },
+  { name: "out", kind: "text", value: "DIR", summary: "output folder" },
 ];
 
 /**
@@ -50,6 +58,7 @@ const options: readonly OptionSpec[] = [
 export function parseConvertArguments(args: readonly string[]): ConvertOptions {
   const parsed = parseOptions(args, options);
   return {
+    family: parsed.text("family") ?? "nanovlm",
     language: required(parsed, "language"),
     vision: parsed.text("vision"),
     ...parseModelOverrides(parsed.list("set")),
@@ -61,13 +70,14 @@ export function parseConvertArguments(args: readonly string[]): ConvertOptions {
 /** The command. */
 export const command: Command = {
   name: "convert",
-  summary: "build a nanoVLM out of SigLIP and Llama folders",
+  summary: "build a nanoVLM or a SmolVLM from SigLIP and Llama folders",
   usage: "--language DIR [--vision DIR] --out DIR [options]",
   options,
   async run(args) {
-    const { language, vision, vlmConfig, initPositionEmbedding, seed, out } = parseConvertArguments(
-      args,
-    );
+    const { family, language, vision, vlmConfig, initPositionEmbedding, seed, out } =
+      parseConvertArguments(
+        args,
+      );
     await checkNamedPaths([
       ["--language", "model", language],
       ...namedModel("--vision", vision),
@@ -75,6 +85,7 @@ export const command: Command = {
     const { resolveModelFolder } = await import("../src/hub/model_folder.ts");
     const { convert } = await import("../src/model/convert/convert_folder.ts");
     const { config, parameters, hasTokenizer } = await convert({
+      family,
       languageDir: await resolveModelFolder(language),
       visionDir: vision === undefined ? undefined : await resolveModelFolder(vision),
       vlmConfig,

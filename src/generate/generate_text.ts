@@ -66,10 +66,13 @@ export class CompletionText {
   #text = "";
   #sent = 0;
   #stopped = false;
+  /** What may come before the answer's own text and is not part of it. */
+  #prefix: string;
 
   /** @param stop texts that end it */
   constructor(tokenizer: Tokenizer, stop: readonly string[] = []) {
     this.#decoder = new StreamDecoder(tokenizer);
+    this.#prefix = tokenizer.answerPrefix;
     this.#stop = stop.filter((text) => text !== "");
   }
 
@@ -95,7 +98,7 @@ export class CompletionText {
 
   #add(piece: string, last: boolean): string {
     const before = this.#text.length;
-    this.#text += piece;
+    this.#text += this.#withoutPrefix(piece);
     for (const stop of this.#stop) {
       const at = this.#text.indexOf(stop, Math.max(0, before - stop.length + 1));
       if (at < 0) continue;
@@ -106,6 +109,14 @@ export class CompletionText {
     const sure = this.#text.slice(this.#sent, Math.max(certain, this.#sent));
     this.#sent += sure.length;
     return sure;
+  }
+
+  #withoutPrefix(piece: string): string {
+    if (this.#prefix === "" || piece === "") return piece;
+    const shared = Math.min(this.#prefix.length, piece.length);
+    const same = piece.slice(0, shared) === this.#prefix.slice(0, shared);
+    this.#prefix = same ? this.#prefix.slice(shared) : "";
+    return same ? piece.slice(shared) : piece;
   }
 
   /** How many characters at the end may be the beginning of a stop string. */

@@ -309,14 +309,16 @@ export class Tokenizer {
    * space, which a generated answer then begins with.
    */
   get answerPrefix(): string {
-    if (this.#answerPrefix === null) {
-      const question = { role: "user", content: "q" };
-      const before = this.applyChatTemplate([question], { addGenerationPrompt: true });
-      const after = this.applyChatTemplate([question, { role: "assistant", content: "xzyvd" }]);
-      const rest = after.startsWith(before) ? after.slice(before.length) : "";
-      this.#answerPrefix = rest.slice(0, Math.max(0, rest.indexOf("xzyvd")));
-    }
+    this.#answerPrefix ??= this.chatTemplate === null ? "" : this.#findAnswerPrefix();
     return this.#answerPrefix;
+  }
+
+  #findAnswerPrefix(): string {
+    const question = { role: "user", content: "q" }, answer = "xzyvd";
+    const before = this.applyChatTemplate([question], { addGenerationPrompt: true });
+    const after = this.applyChatTemplate([question, { role: "assistant", content: answer }]);
+    const rest = after.startsWith(before) ? after.slice(before.length) : "";
+    return rest.slice(0, Math.max(0, rest.indexOf(answer)));
   }
 
   /** The text of a generated answer, without special tokens and {@linkcode answerPrefix}. */

@@ -1,12 +1,16 @@
 /**
- * Writes a nanoVLM folder from backbones: weights, config, tokenizer and image processor.
+ * Writes a model folder from backbones: weights, config, tokenizer and image processor.
  *
  * @module
  */
 
-import { ImageProcessor } from "../../image/image_processor.ts";
-import { defaultVLMConfig, type VLMConfig } from "../../vlm_config.ts";
-import { convertBackbones, type ConvertBackbonesOptions } from "./convert.ts";
+import type { VLMConfig } from "../../vlm_config.ts";
+import { familyOfType } from "../families/families.ts";
+import type { ModelFamily } from "../families/model_family.ts";
+import type { FloatTensor } from "../safetensors/safetensors.ts";
+import { type WeightSpec, weightSpecs } from "../weight_shapes.ts";
+import { initializeWeight } from "../initialize.ts";
+import { convertBackbones, type ConvertBackbonesOptions, type ConvertedModel } from "./convert.ts";
 import { elementCount } from "../../element_count.ts";
 import { saveModelFolder, type SaveModelOptions } from "../files/weights.ts";
 import { Tokenizer } from "../../text/tokenizer.ts";
@@ -14,6 +18,8 @@ import { Tokenizer } from "../../text/tokenizer.ts";
 /** Inputs of {@linkcode convert}. */
 export interface ConvertOptions
   extends Omit<ConvertBackbonesOptions, "tokenizerSize">, Pick<SaveModelOptions, "dtype"> {
+  /** Model family of the folder, by its `model_type`; nanoVLM by default. */
+  family?: string;
   /** Output folder. */
   outDir: string;
   /** A folder with tokenizer.json; that of the language backbone by default. */
@@ -48,7 +54,7 @@ async function endTokenIds(folder: string): Promise<number[]> {
 }
 
 /**
- * The tokenizer of a language backbone with nanoVLM's extra tokens, or null if the folder has
+ * The tokenizer of a language backbone with the family's extra tokens, or null if the folder has
  * none. If its end token differs from the one that the model was trained to end with (folders made
  * out of GGUF files name `<|im_start|>`), the model's is taken.
  *
@@ -61,6 +67,7 @@ export async function backboneTokenizer(
   tokenizerDir: string = languageDir,
   wished: Partial<VLMConfig> = {},
   onWarning: (text: string) => void = console.warn,
+  family: Pick<ModelFamily, "extraTokens" | "chatTemplate"> = familyOfType("", "nanoVLM"),
 ): Promise<Tokenizer | null> {
   try {
     await Deno.stat(`${tokenizerDir}/tokenizer.json`);
@@ -83,15 +90,32 @@ export async function backboneTokenizer(
       config: { ...files.config, eos_token: end, eos_token_id: ids[0] },
     });
   }
-  const defaults = defaultVLMConfig();
   return tokenizer.withExtraTokens(
-    wished.vlm_extra_tokens ?? defaults.vlm_extra_tokens,
-    wished.lm_chat_template ?? defaults.lm_chat_template,
+    wished.vlm_extra_tokens ?? family.extraTokens(),
+    wished.lm_chat_template ?? family.chatTemplate,
   );
 }
 
 /**
- * Converts backbones into a nanoVLM folder, which is written as a whole or not at all.
+ * A weight of the converted model. A family with three layers for q, k and v takes the thirds of
+ * the one that backbones are converted to.
+ */
+function readWeight(
+  model: ConvertedModel,
+  spec: WeightSpec,
+  options: ConvertOptions,
+): FloatTensor {
+  const match = /^(vision_encoder\..*\.attn\.)([qkv])_proj\.(weight|bias)$/.exec(spec.name);
+  if (match === null) return model.read(spec.name);
+  if (options.visionDir === undefined) return initializeWeight(spec, options.seed, options);
+  const whole = model.read(`${match[1]}qkv_proj.${match[3]}`);
+  const size = elementCount(spec.shape);
+  const from = "qkv".indexOf(match[2]) * size;
+  return { shape: spec.shape, dtype: "F32", data: whole.data.subarray(from, from + size) };
+}
+
+/**
+ * Converts backbones into a folder of a model family, which is written as a whole or not at all.
  *
  * @throws {ConvertError} if a folder holds another architecture or the dims do not fit
  * @throws {SafetensorsError} if a weights file is missing or damaged
@@ -100,11 +124,13 @@ export async function backboneTokenizer(
 export async function convert(options: ConvertOptions): Promise<ConvertReport> {
   const warn = options.onWarning ?? ((text: string): void => console.warn(text));
   const tokenizerDir = options.tokenizerDir ?? options.languageDir;
+  const family = familyOfType(options.family ?? "", "--family");
   const tokenizer = await backboneTokenizer(
     options.languageDir,
     tokenizerDir,
     options.vlmConfig,
     warn,
+    family,
   );
   if (tokenizer === null) {
     warn(
@@ -112,19 +138,23 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
         `runs on ids, but neither trains on text nor answers before you copy one there`,
     );
   }
-  using model = await convertBackbones({ ...options, tokenizerSize: tokenizer?.vocabSize });
-  const { config, specs } = model;
+  const vlmConfig = { vlm_extra_tokens: family.extraTokens(), ...options.vlmConfig };
+  using model = await convertBackbones({
+    ...options,
+    vlmConfig,
+    tokenizerSize: tokenizer?.vocabSize,
+  });
+  const { config, writeFiles } = family.fromBackbones(model.config, tokenizer);
+  const specs = weightSpecs(config);
   await saveModelFolder(
     options.outDir,
     config,
-    specs.map(({ name, shape }) => ({ name, shape, data: () => model.read(name).data })),
-    {
-      dtype: options.dtype,
-      writeOtherFiles: async (folder) => {
-        await tokenizer?.save(folder);
-        await ImageProcessor.fromConfig(config).save(folder);
-      },
-    },
+    specs.map((spec) => ({
+      name: spec.name,
+      shape: spec.shape,
+      data: () => readWeight(model, spec, options).data,
+    })),
+    { dtype: options.dtype, writeOtherFiles: writeFiles },
   );
   return {
     config,

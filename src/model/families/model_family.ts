@@ -39,6 +39,13 @@ export interface Processing {
   readonly imageTokenId: number;
 }
 
+/** A folder that `convert` makes of backbones, its weights aside. */
+export interface BackboneFolder {
+  readonly config: VLMConfig;
+  /** Writes tokenizer and image settings. */
+  writeFiles(folder: string): Promise<void>;
+}
+
 /** One family: a folder below `src/model/families`, listed in `families.ts`. */
 export interface ModelFamily {
   /** Its name in messages, for example `nanoVLM`. */
@@ -85,6 +92,17 @@ export interface ModelFamily {
     config: VLMConfig,
     others: readonly string[],
   ): Promise<Processing>;
+  /** Special tokens by role that `convert` adds to a language backbone's tokenizer. */
+  extraTokens(): Record<string, string>;
+  /** The chat template that `convert` gives it. */
+  readonly chatTemplate: string;
+  /**
+   * What `convert` writes beside the weights.
+   *
+   * @param converted the backbones' dims
+   * @param tokenizer with the extra tokens; null: the folder gets none
+   */
+  fromBackbones(converted: VLMConfig, tokenizer: Tokenizer | null): BackboneFolder;
   /** Files other than config and weights that a copy of a model needs. */
   readonly companions: readonly string[];
 }

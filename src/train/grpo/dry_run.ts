@@ -112,7 +112,7 @@ async function tryRewards(
   prepared: PreparedModel,
 ): Promise<string[]> {
   const { tokens, logProbs } = sequence;
-  const text = prepared.tokenizer.decode(tokens, { skipSpecialTokens: true });
+  const text = prepared.tokenizer.decodeAnswer(tokens);
   const completion = {
     tokens: [...tokens],
     logProbs: [...logProbs],

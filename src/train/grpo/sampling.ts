@@ -107,7 +107,7 @@ export class CompletionSampler {
       prefill += (firstTokenAt ?? ended) - started;
       decode += ended - (firstTokenAt ?? ended);
       for (const generation of generations) {
-        const text = tokenizer.decode(generation.tokens, { skipSpecialTokens: true });
+        const text = tokenizer.decodeAnswer(generation.tokens);
         completions.push({ ...generation, text });
       }
     }

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { ImageProcessor } from "../../../image/image_processor.ts";
+import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../../vlm_config.ts";
 import { inverseFrequencies } from "../../weight_shapes.ts";
 import type { ModelFamily } from "../model_family.ts";
 import { formatConfig, parseVLMConfig } from "./config.ts";
@@ -30,6 +32,15 @@ export const nanoVLM: ModelFamily = {
   },
   metadata: ({ lm_tie_weights }) => lm_tie_weights ? { [EMBEDDING]: HEAD } : undefined,
   openProcessing,
+  extraTokens: defaultExtraTokens,
+  chatTemplate: DEFAULT_CHAT_TEMPLATE,
+  fromBackbones: (config, tokenizer) => ({
+    config,
+    async writeFiles(folder) {
+      await tokenizer?.save(folder);
+      await ImageProcessor.fromConfig(config).save(folder);
+    },
+  }),
   companions: [
     "tokenizer.json",
     "tokenizer_config.json",

@@ -6,6 +6,7 @@
  */
 import type { ModelFamily } from "../model_family.ts";
 import { formatConfig, parseConfig } from "./config.ts";
+import { CHAT_TEMPLATE, extraTokens, fromBackbones } from "./from_backbones.ts";
 import { toFileName, toModelName } from "./names.ts";
 import { IMAGE_FILES, openProcessing, TOKENIZER_FILES } from "./processing.ts";
 
@@ -35,5 +36,8 @@ export const smolVLM: ModelFamily = {
   extraTensors: () => [],
   metadata: () => ({ format: "pt" }),
   openProcessing,
+  extraTokens,
+  chatTemplate: CHAT_TEMPLATE,
+  fromBackbones,
   companions: [...TOKENIZER_FILES, ...IMAGE_FILES],
 };
