@@ -60,14 +60,16 @@ async function endTokenIds(folder: string): Promise<number[]> {
  *
  * @param languageDir the backbone, whose config says how answers end
  * @param tokenizerDir folder of tokenizer.json
- * @param onWarning called with a line if the end token differs
+ * @param family whose tokens and template it gets, unless the options have others
  */
 export async function backboneTokenizer(
   languageDir: string,
-  tokenizerDir: string = languageDir,
-  wished: Partial<VLMConfig> = {},
-  onWarning: (text: string) => void = console.warn,
-  family: Pick<ModelFamily, "extraTokens" | "chatTemplate"> = familyOfType("", "nanoVLM"),
+  tokenizerDir: string,
+  family: Pick<ModelFamily, "extraTokens" | "chatTemplate">,
+  { vlmConfig: wished = {}, onWarning = console.warn }: Pick<
+    ConvertOptions,
+    "vlmConfig" | "onWarning"
+  > = {},
 ): Promise<Tokenizer | null> {
   try {
     await Deno.stat(`${tokenizerDir}/tokenizer.json`);
@@ -128,9 +130,8 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
   const tokenizer = await backboneTokenizer(
     options.languageDir,
     tokenizerDir,
-    options.vlmConfig,
-    warn,
     family,
+    { vlmConfig: options.vlmConfig, onWarning: warn },
   );
   if (tokenizer === null) {
     warn(

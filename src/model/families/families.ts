@@ -35,3 +35,18 @@ export function familyOfType(type: unknown, source: string): ModelFamily {
       `${known}, or none for nanoVLM; "convert" makes a nanoVLM folder of Llama and SigLIP backbones`,
   );
 }
+
+/**
+ * All names that files of any family have for a weight or an adapter's tensor, the likeliest first.
+ *
+ * @param name the model's, an adapter's with PEFT's prefix `base_model.model.`
+ */
+export function fileNamesOf(name: string): string[] {
+  const [, prefix, own] = /^(base_model\.model\.)?(.*)$/.exec(name)!;
+  const names = FAMILIES.flatMap((family) => [
+    family.toFileName(own),
+    // Tied weights may have either name.
+    ...(own === "decoder.head.weight" ? [family.toFileName("decoder.token_embedding.weight")] : []),
+  ]);
+  return [...new Set([own, ...names])].map((each) => `${prefix ?? ""}${each}`);
+}

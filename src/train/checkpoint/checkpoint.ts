@@ -9,7 +9,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { readSafetensorsHeader } from "../../model/safetensors/reader.ts";
 import { readSafetensors, writeSafetensors } from "../../model/safetensors/safetensors.ts";
+import { fileNamesOf } from "../../model/families/families.ts";
 import type { Optimizer } from "../optimizer/optimizer.ts";
 import { CheckpointError } from "./checkpoint_error.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
@@ -58,7 +60,7 @@ export async function saveCheckpoint(
 
 /** Names under which a checkpoint's model files may hold a trainable tensor. */
 function candidates(name: string): string[] {
-  return [name, `base_model.model.${name}`];
+  return fileNamesOf(name).flatMap((own) => [own, `base_model.model.${own}`]);
 }
 
 /**
@@ -93,12 +95,20 @@ export async function loadWeights(
   }
   const missing = new Map(parameters);
   const assignments: (() => void)[] = [];
+  const known = new Set<string>();
+  for (const file of files) {
+    for (const name of readSafetensorsHeader(file).entries.keys()) known.add(name);
+  }
+  // A family may leave out leading dims of 1.
+  const dims = (shape: readonly number[]) => shape.join().replace(/^(1,)+/, "");
   for (const file of files.sort()) {
     const tensors = await readSafetensors(file);
     for (const [name, parameter] of missing) {
-      const found = candidates(name).map((key) => tensors.get(key)).find((tensor) => tensor);
+      // The first name that any of the files has.
+      const key = candidates(name).find((each) => known.has(each));
+      const found = key === undefined ? undefined : tensors.get(key);
       if (!found) continue;
-      if (found.shape.join() !== parameter.shape.join() || !(found.data instanceof Float32Array)) {
+      if (dims(found.shape) !== dims(parameter.shape) || !(found.data instanceof Float32Array)) {
         throw new CheckpointError(
           `Cannot resume from ${folder}: ${name} is [${found.shape}] there, the config makes it ` +
             `[${parameter.shape}]`,
