@@ -20,6 +20,7 @@ import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { printable } from "./terminal/terminal_text.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
 import { wandbNotice } from "./terminal/wandb_notice.ts";
+import type { Concern } from "./watch/concern.ts";
 import { RunWatch } from "./watch/run_watch.ts";
 
 /** What is known of a run when it starts. */
@@ -162,13 +163,15 @@ export class Reporter {
     this.#step = record.step;
     if (typeof record.loss === "number") this.#loss = record.loss;
     if (typeof record.learning_rate === "number") this.#learningRate = record.learning_rate;
-    const concerns = this.#runWatch.observe(full);
+    const warnings = [
+      ...this.#rewardWatch.observe(full),
+      ...this.#runWatch.observe(full).map(({ text }) => text),
+    ];
     this.#write(this.#withConcerns(full));
     if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
     this.#progress?.log(this.#state());
     this.#printCompletions();
-    for (const warning of this.#rewardWatch.observe(full)) this.onWarning(warning);
-    for (const { text } of concerns) this.onWarning(text);
+    for (const warning of warnings) this.onWarning(warning);
     await this.#writeReport(false);
     return full;
   }
@@ -306,12 +309,14 @@ export class Reporter {
     if (failure !== null) throw failure.error;
   }
 
+  #active(): Concern[] {
+    return [...this.#rewardWatch.active, ...this.#runWatch.active];
+  }
+
   /** A record of metrics.jsonl names what is wrong at that step. */
   #withConcerns(record: MetricsRecord): MetricsRecord {
-    const { active } = this.#runWatch;
-    return active.length === 0
-      ? record
-      : { ...record, concerns: active.map(({ name }) => name).join(", ") };
+    const names = this.#active().map(({ name }) => name);
+    return names.length === 0 ? record : { ...record, concerns: names.join(", ") };
   }
 
   /** A run that is done and went wrong is not simply done. */
@@ -322,8 +327,7 @@ export class Reporter {
     if (found.length > 0) {
       this.#write({ step: this.#step, concerns: found.map(({ name }) => name).join(", ") });
     }
-    const texts = [...this.#rewardWatch.active, ...this.#runWatch.active, ...found]
-      .map(({ text }) => text);
+    const texts = [...this.#active(), ...found].map(({ text }) => text);
     if (texts.length === 0) return summary;
     const message = [summary.message ?? [], texts].flat().join("\n");
     return { ...summary, status: "doubtful", message };

@@ -17,6 +17,7 @@ export class RewardWatch {
   readonly #recent: MetricsRecord[] = [];
   readonly #said = new Set<string>();
   #active: readonly Concern[] = [];
+  #firstReward: number | null = null;
 
   /**
    * Takes in the record of a logging step.
@@ -26,6 +27,7 @@ export class RewardWatch {
    */
   observe(record: MetricsRecord): string[] {
     if (!("reward" in record)) return [];
+    if (typeof record.reward === "number") this.#firstReward ??= record.reward;
     this.#recent.push(record);
     if (this.#recent.length > STILL_ROW) this.#recent.shift();
     const found = [...this.#overall(), ...this.#byFunction(record)];
@@ -37,9 +39,18 @@ export class RewardWatch {
     }).map(([, text]) => text);
   }
 
-  /** What is wrong now. */
+  /** What is wrong now. Equal rewards are not, if they are higher than at the beginning. */
   get active(): readonly Concern[] {
-    return this.#active;
+    const improved = this.#hasImproved();
+    return this.#active.filter(({ name }) => !improved || !/^(no_spread|still)\b/.test(name));
+  }
+
+  #hasImproved(): boolean {
+    const first = this.#firstReward;
+    const rewards = this.#recent.slice(-ROW)
+      .map(({ reward }) => reward).filter((reward) => typeof reward === "number");
+    const mean = rewards.reduce((sum, reward) => sum + reward, 0) / rewards.length;
+    return first !== null && mean > first + 0.05 * Math.abs(first) + 0.01;
   }
 
   *#overall(): Generator<readonly [string, string]> {
@@ -56,7 +67,7 @@ export class RewardWatch {
     }
     if (all("frac_reward_zero_std", (share) => share === 1)) {
       yield [
-        "no spread",
+        "no_spread",
         "Every advantage is zero: all completions of a group earn the same (frac_reward_zero_std " +
         "is 1), so nothing is learned; take prompts that are neither too easy nor too hard, raise " +
         "grpo.temperature or grpo.num_generations, or give rewards that tell answers apart",

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   type ConfigError,
   datasetFromRows,
@@ -33,6 +39,35 @@ async function withModel(
 }
 
 const options = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test(
+  "DPOTrainer with a learning rate that is far too high says that the loss explodes",
+  options,
+  () =>
+    withModel(async (model, dir) => {
+      await using trainer = new DPOTrainer({
+        model,
+        trainDataset: await pairs(),
+        training: {
+          output_dir: `${dir}/run`,
+          max_steps: 12,
+          per_device_train_batch_size: 8,
+          learning_rate: 3,
+          lr_scheduler_type: "constant",
+          max_grad_norm: 0,
+          warmup_ratio: 0,
+          logging_steps: 1,
+          eval_strategy: "no",
+          save_strategy: "no",
+        },
+      });
+      assertEquals((await trainer.train()).status, "done");
+      const records = await Deno.readTextFile(`${dir}/run/metrics.jsonl`);
+      assertStringIncludes(records, '"concerns":"loss_exploding"');
+      const report = await Deno.readTextFile(`${dir}/run/report.html`);
+      assert(report.includes("! finished, with doubts"), "the report says done");
+    }),
+);
 
 Deno.test(
   "DPOTrainer measures against the model as it was, and leaves the model to its owner",

@@ -39,6 +39,21 @@ Deno.test("RewardWatch warns once about each problem, and says what to do", () =
   }
 });
 
+Deno.test("RewardWatch finds nothing wrong with equal rewards that are higher than at first", () => {
+  const namesAfter = (reward: (step: number) => number) => {
+    const watch = new RewardWatch();
+    for (let step = 1; step <= 60; step++) {
+      const spread: Record<string, number> = step < 20
+        ? {}
+        : { frac_reward_zero_std: 1, "rewards/format/std": 0 };
+      watch.observe({ ...HEALTHY(step), reward: reward(step), ...spread });
+    }
+    return watch.active.map(({ name }) => name);
+  };
+  assertEquals(namesAfter((step) => Math.min(1, step / 20)), []);
+  assertEquals(namesAfter(() => 0.2), ["no_spread", "still format"]);
+});
+
 Deno.test("RewardWatch warns only if a problem lasts for several logging steps", () => {
   const passing = (step: number): MetricsRecord => ({
     ...HEALTHY(step),
