@@ -22,7 +22,7 @@ export interface LoadConfigOptions {
   readonly trainingType?: TrainingType;
   /** The file's name in messages. Default: the path, or `config` for text. */
   readonly file?: string;
-  /** Gets what looks doubtful and does not stop the run. Default: `console.warn`. */
+  /** Called with warnings, which do not stop the run. Default: `console.warn`. */
   readonly onWarning?: (warning: string) => void;
 }
 
@@ -93,7 +93,7 @@ export function parseConfig(yaml: string, options: LoadConfigOptions = {}): Reso
   const given = group(configTable).read(root, "", problems) ?? {};
   const type = (given as Partial<ResolvedConfig>).training_type;
   if (type === undefined) {
-    // Defaults depend on it, so that nothing more can be said.
+    // Defaults depend on it, so that nothing else can be checked.
     if (!root.entries.has("training_type")) {
       const text = "missing; want sft, dpo or grpo";
       problems.unshift({ ...root.position, key: "training_type", text });

@@ -11,15 +11,15 @@ import type { ModelSection } from "./types/config_types.ts";
 import { configTable } from "./schema/schema.ts";
 import { vlmConfigKeys } from "./schema/vlm_config.ts";
 
-/** One override, ready to be laid over a config's tree. */
+/** One override, parsed. */
 export interface Override {
   readonly path: readonly string[];
   readonly node: ConfigNode;
 }
 
 /**
- * Parses one override. The value is YAML (`5`, `5e-5`, `true`, `null`, `[a, b]`, `{r: 8}`); where
- * the key wants a string, whatever is no YAML value of the right type is taken as it stands.
+ * Parses one override. The value is YAML (`5`, `5e-5`, `true`, `null`, `[a, b]`, `{r: 8}`); if
+ * the key holds a string, text that is no YAML value of the right type is taken literally.
  *
  * @param text `training.max_steps=5`.
  * @throws {ConfigError} if there is no `=`, no such key, or the value does not suit the key.
@@ -107,7 +107,7 @@ function reposition(node: ConfigNode, position: Position): ConfigNode {
   return { ...node, position };
 }
 
-/** A tree with an override laid over it. The tree itself stays as it was. */
+/** A copy of a tree with an override applied. */
 export function applyOverride(tree: MapNode, { path, node }: Override): MapNode {
   const [head, ...rest] = path;
   const entries = new Map(tree.entries);

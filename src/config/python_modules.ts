@@ -1,5 +1,5 @@
 /**
- * What takes the place of NanoVLM-Lab's Python modules.
+ * The replacements of NanoVLM-Lab's Python modules.
  *
  * @module
  */

@@ -61,7 +61,7 @@ function groupsOf(
 ): Group[] {
   const groups: Group[] = [];
   questions.forEach(({ messages, images = [] }, place) => {
-    // Rather too many than too few: two characters a token, and a template around each message.
+    // An upper estimate: two characters a token, and a template around each message.
     const tokens = messages.reduce((sum, { content }) => sum + 8 + content.length / 2, 0);
     const last = groups.at(-1);
     if (last && last.places.length < most && sameImages(last.images, images)) {

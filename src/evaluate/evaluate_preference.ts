@@ -13,7 +13,7 @@ import { joinRows, labelledAnswer, packRows, type Sequence } from "../model/bran
 import type { LoadedModel } from "../generate/load_model.ts";
 import { chatBuilder, withPictures } from "./question_rows.ts";
 
-/** How a pair came out. */
+/** The result of a pair. */
 export interface ScoredPair {
   readonly prompt: string;
   readonly chosen: string;
@@ -31,13 +31,13 @@ export interface EvaluatePreferenceOptions {
   /** Run without the adapters. */
   readonly withoutAdapters?: boolean;
   readonly signal?: AbortSignal;
-  /** Gets each pair in the order of the data. */
+  /** Called with each pair in the order of the data. */
   readonly onPair?: (pair: ScoredPair) => void | Promise<void>;
   /** Called with the number of pairs done by now. */
   readonly onProgress?: (done: number) => void;
 }
 
-/** What was found. */
+/** The results. */
 export interface PreferenceScores {
   readonly examples: number;
   /** Share of pairs whose chosen answer is likelier. */

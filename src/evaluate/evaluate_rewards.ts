@@ -24,11 +24,11 @@ export interface ScoredAnswer {
 
 /** How to evaluate. */
 export interface EvaluateRewardsOptions extends AnswerOptions {
-  /** Gets each answer in the order of the data. */
+  /** Called with each answer in the order of the data. */
   readonly onAnswer?: (scored: ScoredAnswer) => void | Promise<void>;
 }
 
-/** What was found. */
+/** The results. */
 export interface RewardScores {
   readonly examples: number;
   /** Mean of the weighted sums over the answers that have one. */

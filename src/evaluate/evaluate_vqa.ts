@@ -32,11 +32,11 @@ export interface EvaluateVqaOptions extends AnswerOptions {
   readonly metrics?: readonly MetricRequest[];
   /** Column by whose values the metrics are grouped too; none by default. */
   readonly groupBy?: string;
-  /** Gets each question in the order of the data. */
+  /** Called with each question in the order of the data. */
   readonly onAnswer?: (answered: AnsweredQuestion, source: Question) => void | Promise<void>;
 }
 
-/** What was found. */
+/** The results. */
 export interface VqaScores extends MatchScore {
   /** Rows whose questions were asked. */
   readonly examples: number;

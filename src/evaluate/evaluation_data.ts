@@ -38,11 +38,11 @@ export async function evaluationData<F extends DatasetFormat>(
   return await embeddedDataset(options.split ?? "test", { format, maxSamples });
 }
 
-/** The formats in the order in which their columns tell them apart. */
+/** The formats in the order in which their columns are looked for. */
 const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
 
 /**
- * The format that the columns tell; vqa for the embedded drawings.
+ * The format of data by its columns; vqa for the embedded drawings.
  *
  * @throws {DataError} if the data is missing or its columns are those of no format
  */

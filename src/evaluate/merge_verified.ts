@@ -44,7 +44,7 @@ async function logitsOf(model: VisionLanguageModel): Promise<Float32Array> {
   return values as Float32Array;
 }
 
-/** Runs something on a model from a folder. */
+/** Runs `work` on a model from a folder. */
 async function withModel<T>(
   folder: string,
   adapter: string | undefined,

@@ -17,7 +17,7 @@ import type { LoadedModel } from "../generate/load_model.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import { acceptedAnswers } from "./accepted_answers.ts";
 
-/** A question with what should be answered. */
+/** A question and its expected answer. */
 export interface Question extends TextPrompt {
   readonly images: readonly PromptImage[];
   /** The last user's text. */

@@ -1,5 +1,5 @@
 /**
- * DAPO's two rules beside the loss: which groups are worth a step, and what too long an answer costs.
+ * DAPO's two rules beside the loss: which groups are trained on, and the penalty of long answers.
  * Yu et al., "DAPO", arXiv 2503.14476.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * The losses of DPO and its kin that look at one pair of answers at a time.
+ * The losses of DPO and related methods that are computed pair by pair.
  *
  * With x_w and x_l the log ratios log π_θ − log π_ref of the chosen and the rejected answer, s_w and
  * s_l their scores (equal to the log ratios under the reverse KL), δ = s_w − s_l and z = βδ. Every
@@ -44,7 +44,7 @@ export interface DPOPairSettings {
   beta: number;
   labelSmoothing: number;
   discopopTau: number;
-  /** Divide scores by completion length in `ipo`: TRL does, the seed does not. */
+  /** Divide scores by completion length in `ipo`: TRL does, NanoVLM-Lab does not. */
   ipoPerToken: boolean;
 }
 

@@ -3,7 +3,7 @@
  *
  * Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse
  * Divergence Constraints", arXiv 2309.16240, table 1: with u = π_θ / π_ref the score of an answer is
- * f′(u). Constants drop out of the difference of two scores and are left away, as in TRL.
+ * f′(u). Constants cancel in the difference of two scores and are left out, as in TRL.
  *
  * @module
  */

@@ -70,7 +70,7 @@ export interface GRPOLossOptions {
   /** Sizes of the whole accumulated batch; default: this batch is all of it. */
   wholeBatch?: WholeBatch;
   /**
-   * Only for luspo, and only to replay TRL: its mean runs over padding too (whatever the model says
+   * Only for luspo, and only to replay TRL: its mean runs over padding too (whatever the model computes
    * there) if the loss is per token. Default false.
    */
   luspoCountsPadding?: boolean;

@@ -44,7 +44,7 @@ export function logImportanceRatios(
 }
 
 /**
- * The backward of {@link logImportanceRatios}: adds d loss / d log π_θ to `gradLogProbs`.
+ * The backward pass of {@link logImportanceRatios}: adds d loss / d log π_θ to `gradLogProbs`.
  *
  * @param byLogRatio d loss / d log r of each token, [T]
  * @param gradLogProbs added to, [T]

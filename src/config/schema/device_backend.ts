@@ -11,7 +11,7 @@ export const BACKEND_CHOICES = ["auto", "webgpu", "wasm", "cpu"] as const;
 export type BackendChoice = typeof BACKEND_CHOICES[number];
 
 /**
- * The backend that a config's `training.device` asks for. `cuda` and `mps` mean the GPU there is,
+ * The backend that a config's `training.device` asks for. `cuda` and `mps` mean the GPU,
  * and the fastest CPU path if there is none; `cpu` means the fastest CPU path.
  */
 export function backendOfDevice(device: string): BackendChoice {

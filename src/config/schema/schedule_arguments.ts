@@ -1,5 +1,5 @@
 /**
- * The learning-rate schedules there are, and the arguments that each takes beside the step counts.
+ * The learning-rate schedules, and the arguments that each takes beside the step counts.
  *
  * @module
  */
@@ -43,7 +43,7 @@ export const SCHEDULE_ARGUMENTS = {
 /** The name of a schedule, as `training.lr_scheduler_type` holds it. */
 export type ScheduleName = keyof typeof SCHEDULE_ARGUMENTS;
 
-/** Every schedule there is. */
+/** Every schedule. */
 export const SCHEDULE_NAMES: readonly ScheduleName[] = Object.keys(
   SCHEDULE_ARGUMENTS,
 ) as ScheduleName[];

@@ -1,5 +1,5 @@
 /**
- * Whether a learning-rate schedule has the arguments, and the evaluations, that it takes.
+ * Whether a learning-rate schedule has the arguments and the evaluations that it needs.
  *
  * @module
  */

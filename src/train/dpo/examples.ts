@@ -139,7 +139,7 @@ export function sumPairs(
 }
 
 /**
- * The backward of {@linkcode sumPairs}: each token gets its answer's gradient.
+ * The backward pass of {@linkcode sumPairs}: each token gets its answer's gradient.
  *
  * @returns one entry a label of the batch; written, not added
  */

@@ -21,7 +21,7 @@ const DEFAULTS: MetricRules = {
 
 /**
  * `greedy`: raises the rate (divides it by `factor`) after more than `patience` improvements in a
- * row and lowers it after as many evaluations without one; goes back to the start after
+ * row and lowers it after as many evaluations without one; returns to the start after
  * `reset_start` reductions at the lowest rate.
  */
 export class GreedySchedule extends MetricSchedule {
