@@ -1,7 +1,7 @@
-// Matrix products on one thread: tiles of 4 x 8 held in registers, panels of A and B packed so that the
+// Matrix products on one thread: tiles of 4 x 8 held in registers, panels of A and B copied so that the
 // inner loop reads memory in order, blocks sized for the caches (Goto and van de Geijn, 2008). Eight
 // accumulators and one load of A spread by shuffles: with ten or more V8 spills to the stack, and a
-// splat per load is slower, both by half. Few rows skip the packing, since then every element of B is
+// splat per load is slower, both by half. Few rows skip the copies, since then every element of B is
 // used so seldom that reading it is all the cost.
 #include "gemm.h"
 
@@ -9,7 +9,7 @@
 #define NR 8
 
 // Rows i0..i0+rows of op(A), columns p0..p0+depth, as panels of MR rows: panel[p * MR + r].
-static void pack_a(const float *a, i32 a_row, i32 a_col, i32 rows, i32 depth, float *out) {
+static void copy_panel_a(const float *a, i32 a_row, i32 a_col, i32 rows, i32 depth, float *out) {
   for (i32 i = 0; i < rows; i += MR) {
     i32 height = rows - i < MR ? rows - i : MR;
     const float *panel = a + i * a_row;
@@ -38,7 +38,7 @@ static void pack_a(const float *a, i32 a_row, i32 a_col, i32 rows, i32 depth, fl
 }
 
 // depth rows of op(B), columns j0..j0+columns, as panels of NR columns: panel[p * NR + j].
-static void pack_b(const float *b, i32 b_row, i32 b_col, i32 depth, i32 columns, float *out) {
+static void copy_panel_b(const float *b, i32 b_row, i32 b_col, i32 depth, i32 columns, float *out) {
   for (i32 j = 0; j < columns; j += NR, out += depth * NR) {
     i32 width = columns - j < NR ? columns - j : NR;
     const float *panel = b + j * b_col;
@@ -83,7 +83,7 @@ static void pack_b(const float *b, i32 b_row, i32 b_col, i32 depth, i32 columns,
     right[r] = madd(x, b1, right[r]);            \
   }
 
-// One 4 x 8 tile of C from a packed panel of A and one of B. Unrolling makes V8 spill.
+// One 4 x 8 tile of C from a panel of A and one of B. Unrolling makes V8 spill.
 INLINE void tile(i32 depth, const float *a, const float *b, float *c, i32 ldc, i32 accumulate) {
   v4 left[MR], right[MR];
   _Pragma("clang loop unroll(full)") for (i32 r = 0; r < MR; r++) left[r] = right[r] = splat(0.0f);
@@ -110,27 +110,27 @@ static void edge_tile(i32 depth, const float *a, const float *b, float *c, i32 l
   }
 }
 
-static void packed_gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b,
+static void panel_gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float *b,
                         i32 b_row, i32 b_col, float *c, i32 ldc, i32 accumulate, float *scratch) {
   float side[MR * NR] __attribute__((aligned(16)));
-  float *packed_a = scratch, *packed_b = scratch + GEMM_MC * GEMM_KC;
+  float *block_a = scratch, *block_b = scratch + GEMM_MC * GEMM_KC;
   for (i32 j0 = 0; j0 < n; j0 += GEMM_NC) {
     i32 columns = n - j0 < GEMM_NC ? n - j0 : GEMM_NC;
     for (i32 p0 = 0; p0 < k; p0 += GEMM_KC) {
       i32 depth = k - p0 < GEMM_KC ? k - p0 : GEMM_KC;
       i32 adds = accumulate || p0 > 0;
-      pack_b(b + p0 * b_row + j0 * b_col, b_row, b_col, depth, columns, packed_b);
+      copy_panel_b(b + p0 * b_row + j0 * b_col, b_row, b_col, depth, columns, block_b);
       for (i32 i0 = 0; i0 < m; i0 += GEMM_MC) {
         i32 rows = m - i0 < GEMM_MC ? m - i0 : GEMM_MC;
-        pack_a(a + i0 * a_row + p0 * a_col, a_row, a_col, rows, depth, packed_a);
+        copy_panel_a(a + i0 * a_row + p0 * a_col, a_row, a_col, rows, depth, block_a);
         for (i32 j = 0; j < columns; j += NR) {
           i32 width = columns - j < NR ? columns - j : NR;
-          const float *panel_b = packed_b + j * depth;
+          const float *panel_b = block_b + j * depth;
           for (i32 i = 0; i < rows; i += MR) {
             i32 height = rows - i < MR ? rows - i : MR;
             float *to = c + (i0 + i) * ldc + j0 + j;
-            if (height == MR && width == NR) tile(depth, packed_a + i * depth, panel_b, to, ldc, adds);
-            else edge_tile(depth, packed_a + i * depth, panel_b, to, ldc, height, width, adds, side);
+            if (height == MR && width == NR) tile(depth, block_a + i * depth, panel_b, to, ldc, adds);
+            else edge_tile(depth, block_a + i * depth, panel_b, to, ldc, height, width, adds, side);
           }
         }
       }
@@ -243,7 +243,7 @@ void gemm(i32 m, i32 n, i32 k, const float *a, i32 a_row, i32 a_col, const float
     for (i32 i = 0; !accumulate && i < m; i++) fill(c + i * ldc, n, 0.0f);
   } else if (m <= 8 && a_col == 1 && b_row == 1) few_rows_dot(m, n, k, a, a_row, b, b_col, c, ldc, accumulate);
   else if (m <= 3 && b_col == 1) few_rows_axpy(m, n, k, a, a_row, a_col, b, b_row, c, ldc, accumulate);
-  else packed_gemm(m, n, k, a, a_row, a_col, b, b_row, b_col, c, ldc, accumulate, scratch);
+  else panel_gemm(m, n, k, a, a_row, a_col, b, b_row, b_col, c, ldc, accumulate, scratch);
 }
 
 // The exported product: `batch` of them, each operand a fixed stride apart (0 repeats it).

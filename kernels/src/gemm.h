@@ -2,7 +2,7 @@
 #pragma once
 #include "simd.h"
 
-// Floats of scratch that gemm() needs: a packed block of A and one of B.
+// Floats of scratch that gemm() needs: a copied block of A and one of B.
 #define GEMM_MC 96
 #define GEMM_KC 256
 #define GEMM_NC 512

@@ -33,7 +33,7 @@ void nano_pixel_shuffle(i32 N, i32 out, i32 s, i32 C, const float *from, float *
       for (i32 y = 0; y < s; y++)
         for (i32 ox = 0; ox < out; ox++) {
           i32 flat = ((n * out + oy) * s + y) * out * row + ox * row;
-          i32 packed = ((n * out + oy) * out + ox) * s * row + y * row;
-          copy(row, from + (inverse ? packed : flat), to + (inverse ? flat : packed));
+          i32 shuffled = ((n * out + oy) * out + ox) * s * row + y * row;
+          copy(row, from + (inverse ? shuffled : flat), to + (inverse ? flat : shuffled));
         }
 }

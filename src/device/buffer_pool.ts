@@ -35,7 +35,7 @@ export class BufferPool {
   numBytesUsed = 0;
   /** Bytes of all buffers, the free ones included. */
   numBytesAllocated = 0;
-  /** The most that was in use since {@linkcode resetPeak}. */
+  /** The most bytes that were in use at once. */
   peakBytesUsed = 0;
   readonly #device: GPUDevice;
   /** Buffers in use, with their keys. */
@@ -128,11 +128,6 @@ export class BufferPool {
       buffer.destroy();
       this.numBytesAllocated -= Math.floor(key / USAGES);
     }
-  }
-
-  /** Resets {@linkcode peakBytesUsed} to what is in use now. */
-  resetPeak(): void {
-    this.peakBytesUsed = this.numBytesUsed;
   }
 
   /** The number of buffers in use. */

@@ -28,7 +28,6 @@ export class GpuReportedError extends Error {
 }
 
 const records: GpuErrorRecord[] = [];
-const listeners = new Set<(record: GpuErrorRecord) => void>();
 let dropped = 0;
 
 /** Errors that are kept: a bad shader repeats its error at every dispatch. */
@@ -38,7 +37,6 @@ const MAX_RECORDS = 100;
 export function recordGpuError(record: GpuErrorRecord): void {
   if (records.length < MAX_RECORDS) records.push(record);
   else dropped++;
-  for (const listener of listeners) listener(record);
 }
 
 /** All errors that devices have reported since the last {@link clearGpuErrors}, oldest first. */
@@ -52,12 +50,6 @@ export function gpuErrors(): readonly GpuErrorRecord[] {
 export function clearGpuErrors(): void {
   records.length = 0;
   dropped = 0;
-}
-
-/** Calls `listener` for each new error, and returns the function that stops that. */
-export function onGpuError(listener: (record: GpuErrorRecord) => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
 }
 
 /**

@@ -28,14 +28,9 @@ export function allocatedGpuBytes(): number {
   return (pool?.numBytesAllocated ?? 0) + ownBytes;
 }
 
-/** The most GPU bytes that were in use at once since {@linkcode resetPeakGpuBytes}. */
+/** The most GPU bytes that were in use at once since the device was created. */
 export function peakGpuBytes(): number {
   return (pool?.peakBytesUsed ?? 0) + ownBytes;
-}
-
-/** Resets {@linkcode peakGpuBytes} to what is in use now. */
-export function resetPeakGpuBytes(): void {
-  pool?.resetPeak();
 }
 
 /** The GPU memory for metrics.jsonl; empty if no GPU is used. */

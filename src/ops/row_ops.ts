@@ -22,7 +22,7 @@ import { checkRowIds } from "./row_ids.ts";
  * @param rows V
  * @returns [V, C]
  */
-export function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number): tf.Tensor2D {
+function embeddingGradient(dy: tf.Tensor2D, ids: Int32Array, rows: number): tf.Tensor2D {
   return tf.tidy(() => {
     const slots = new Map<number, number>();
     for (const id of ids) if (!slots.has(id)) slots.set(id, slots.size);

@@ -3,12 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { initBackend } from "../../src/device/backend.ts";
 import { BufferPool } from "../../src/device/buffer_pool.ts";
 import { assertNoGpuErrors } from "../../src/device/gpu_errors.ts";
-import {
-  allocatedGpuBytes,
-  gpuBytes,
-  peakGpuBytes,
-  resetPeakGpuBytes,
-} from "../../src/device/memory.ts";
+import { allocatedGpuBytes, gpuBytes, peakGpuBytes } from "../../src/device/memory.ts";
 import { gpuTest } from "../gpu_adapter.ts";
 
 const MIB = 2 ** 20;
@@ -140,7 +135,6 @@ gpuTest(
   "on a device, lengths that change leave what is allocated level, and values right",
   async () => {
     const backend = await initBackend({ backend: "webgpu" });
-    resetPeakGpuBytes();
     for (let i = 0; i < 30; i++) {
       const length = 2 ** 20 + 64 * i; // 4 MiB a tensor, a new size each time
       const y = tf.tidy(() => tf.fill([length], i).add(1).mul(2).slice(0, 8));

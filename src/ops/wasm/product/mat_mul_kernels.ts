@@ -50,7 +50,7 @@ function regularStep(indices: readonly number[]): number | null {
 }
 
 /** c = op(a) op(b) with broadcast batch dims, as tf.matMul defines it. */
-export function batchMatMul(
+function batchMatMul(
   launch: Launch,
   gemm: GemmFunction,
   a: Operand,

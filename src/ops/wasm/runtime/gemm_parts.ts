@@ -34,7 +34,7 @@ export function cutGemm(
   const byRows = m >= n;
   const length = byRows ? m : n;
   // 24 rows and 64 columns are whole tiles of the BLAS kernels in use. Of our own the tile is 4 x 8;
-  // every piece packs the whole of the other operand, which thin ones make little use of.
+  // every piece copies the whole of the other operand into panels, which thin pieces use little.
   const step = blas
     ? pieceSize(length, threads, byRows ? 24 : 64, 0)
     : pieceSize(length, threads, 32, 96);

@@ -103,7 +103,7 @@ export const tiles = (tile: number, rows: Readonly<Record<string, number>>): str
     .join("\n");
 
 /** The index in the layout's table (`windows.ts`) of this workgroup's window of keys. */
-export function keyWindow({ layout, lanes }: AttentionVariant): string {
+function keyWindow({ layout, lanes }: AttentionVariant): string {
   const groups = `((p.Tq + ${lanes - 1}u) / ${lanes}u)`;
   return `${windowsAt(layout)} + 4u * (b * ${groups} + group.x)`;
 }

@@ -7,7 +7,7 @@ import { type CountedDispatch, type CountingOptions, DispatchCounts } from "./di
 import { firstOutput, type FusedOp, runOp } from "../../tape/fused_op.ts";
 import { recordOutput } from "../../tape/kernel_outputs.ts";
 import { OperandTextures } from "./operand_textures.ts";
-import { packParameters, type Program, TEXTURE_WIDTH } from "./program.ts";
+import { parameterWords, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
 
 /** A bound resource: a tensor's buffer, or a texture with its values. */
@@ -255,7 +255,7 @@ export class GpuLaunch {
       if (this.#counts.asHardware) return;
     }
     const pipeline = this.#pipeline(program);
-    const words = packParameters(program, parameters);
+    const words = parameterWords(program, parameters);
     const bindGroup = options.changing
       ? this.#bind(pipeline, [...resources, this.#temporaryUniform(words)])
       : this.#recordedBindGroup(pipeline, resources, words);

@@ -122,7 +122,7 @@ export function cachedProgram(name: string, source: () => Omit<ProgramSource, "n
 }
 
 /** The parameters as the uniform buffer has them. @throws {Error} if one is missing */
-export function packParameters(
+export function parameterWords(
   { name, parameters: types }: Program,
   values: Readonly<Record<string, number>>,
 ): Uint32Array<ArrayBuffer> {
