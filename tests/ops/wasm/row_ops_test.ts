@@ -49,7 +49,7 @@ Deno.test("an id beyond the last row is refused before anything is written", asy
     const rows = randomTensor([1, 3], 2) as tf.Tensor2D;
     for (const id of [-1, 4, 9]) {
       const ids = Int32Array.of(id);
-      const wanted = `Cannot take row ${id}: the table has 4 rows.`;
+      const wanted = `Cannot take row ${id}: the table has 4 rows`;
       assertThrows(() => k.replaceRows(x, rows, ids), RangeError, wanted);
       assertThrows(() => k.gatherRows(x, ids), RangeError, wanted);
       assertThrows(() => replaceRowsComposite(x, rows, ids), RangeError, wanted);
