@@ -21,7 +21,7 @@
  */
 import type { RewardContext } from "../src/rewards/types.ts";
 import { answerText, column } from "./shared/completion_text.ts";
-import { PYTHON_SPACE, strip } from "./shared/python_text.ts";
+import { PYTHON_SPACE, strip } from "../src/evaluate/metrics/python_text.ts";
 
 const SPACE = `[${PYTHON_SPACE}]`;
 /** Forms of a row's answer that name a choice; the text is in lower case. */

@@ -8,7 +8,7 @@
  */
 import type { RewardContext } from "../src/rewards/types.ts";
 import { completionText } from "./shared/completion_text.ts";
-import { PYTHON_SPACE } from "./shared/python_text.ts";
+import { PYTHON_SPACE } from "../src/evaluate/metrics/python_text.ts";
 
 const PATTERN = new RegExp(`<think>.*?</think>[${PYTHON_SPACE}]*<answer>.*?</answer>`, "s");
 

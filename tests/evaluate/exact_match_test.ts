@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { ExactMatchTally, isExactMatch } from "../../src/evaluate/exact_match.ts";
+import { ExactMatchTally } from "../../src/evaluate/exact_match.ts";
+import { isExactMatch } from "../../src/evaluate/metrics/exact_match.ts";
 
 Deno.test("isExactMatch() trims and folds case, and nothing else", () => {
   assert(isExactMatch("  Yes \n", "yes"));

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { isExactMatch } from "../exact_match.ts";
 import { anls } from "./anls.ts";
 import { boxIou50 } from "./box_iou.ts";
 import { choice, DEFAULT_CHOICES } from "./choice.ts";
 import { contains, type ContainsStyle } from "./contains.ts";
+import { isExactMatch } from "./exact_match.ts";
 import { relaxedAccuracy } from "./relaxed_accuracy.ts";
 import { tokenF1 } from "./token_f1.ts";
 import { vqaAccuracy, type VqaStyle } from "./vqa_accuracy.ts";

@@ -10,20 +10,31 @@ import { nearestName } from "../../config/nearest.ts";
 /** Names of the built-in rewards: `builtin:NAME`. */
 export const BUILTIN_REWARDS: readonly string[] = [
   "accuracy",
+  "anls",
   "box_iou",
+  "box_iou_50",
+  "choice",
   "choice_letter",
+  "contains",
   "exact_match",
   "format",
   "json_validity",
   "length_penalty",
   "numeric_closeness",
+  "relaxed_accuracy",
   "repetition_penalty",
   "reward_functions",
   "soft_overlong",
+  "token_f1",
+  "vqa_accuracy",
+  "yes_no",
 ];
 
 /** Folder of the built-in modules: a `file:` or an `http:` URL. */
 export const BUILTIN_FOLDER: URL = new URL("../../../reward_functions/", import.meta.url);
+
+/** Folder of what they import: the metrics, which evaluations use too. */
+const METRICS_FOLDER: URL = new URL("../../evaluate/metrics/", import.meta.url);
 
 /**
  * URL of a built-in module; options may follow its name (`builtin:soft_overlong?max=4096`).
@@ -57,8 +68,8 @@ export function builtinText(url: URL): Promise<string> {
 }
 
 async function read(href: string): Promise<string> {
-  if (!href.startsWith(BUILTIN_FOLDER.href)) {
-    throw new Error("it lies outside the folder of the built-in rewards");
+  if (![BUILTIN_FOLDER, METRICS_FOLDER].some((folder) => href.startsWith(folder.href))) {
+    throw new Error("it lies outside the folders of the built-in rewards");
   }
   if (href.startsWith("file:")) return await Deno.readTextFile(new URL(href));
   const response = await fetch(href);
