@@ -1,8 +1,8 @@
 /**
  * SFT on easy-VQA: training steps with all turns of a picture as branches of one row, against rows
  * of one turn with a picture each. Both ways see the same questions in the same order from the same
- * weights, and take turns in one process: some steps each, of which the first is not counted, since
- * it tidies up after the other way.
+ * weights, and take turns in one process: some steps each, of which the first is not counted,
+ * because it frees what the other way used.
  *
  * NANOVLM_THREADS=1 deno run -A bench/easy_vqa_branches.ts [--data FOLDER] [--rounds 6]
  *   [--set key.path=value]… > docs/runs/easy_vqa_branches.log

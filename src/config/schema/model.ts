@@ -104,8 +104,8 @@ export const modelKeys: Table<ModelSection> = {
     type: oneOf(["uniform", "normal"]),
     default: same("uniform" as const),
     source: "nanoVLM `vision_transformer.py`",
-    meaning: "Position embeddings of a fresh ViT. `uniform`: 0 to 1, as nanoVLM draws them; they " +
-      "drown the pixels of an untrained ViT. `normal`: std 0.02, and a patch convolution that " +
+    meaning: "Position embeddings of a fresh ViT. `uniform`: 0 to 1, as nanoVLM draws them; in " +
+      "an untrained ViT they outweigh the pixels. `normal`: std 0.02, and a patch convolution that " +
       "takes pixels as -1 to 1, std 1/sqrt(fan-in). Ours.",
   },
   initializer_range: {
@@ -126,11 +126,11 @@ export const modelKeys: Table<ModelSection> = {
     default: same(false),
     source: LAB_MAIN,
     meaning:
-      "Train an adapter in place of the decoder's weights. Matrices that this leaves frozen (the " +
-      "decoder's; the vision encoder's and the projector's where their rate is 0) stay in 16 bits " +
-      "where the file has bfloat16 or float16, or float32 numbers that are all numbers of 16 bits: " +
-      "half the memory, nothing rounded. Other float32 ones stay float32, unless `bf16` or `fp16` " +
-      "rounds them at each use: then those of linear layers are rounded once (not under DoRA).",
+      "Train an adapter in place of the decoder's weights. Frozen matrices (the decoder's; the vision " +
+      "encoder's and the projector's if their learning rate is 0) stay in 16 bits if the file has " +
+      "bfloat16 or float16, or float32 values that 16 bits express exactly: half the memory, and " +
+      "nothing is rounded. Other float32 matrices stay float32; but `bf16` and `fp16` round them at " +
+      "each use, so those of linear layers are then rounded once, in advance (not with DoRA).",
   },
   lora_config: {
     type: group(loraKeys),
