@@ -75,7 +75,7 @@ Deno.test("a document that a comment names is in the repository", async () => {
   assertEquals(missing, []);
 });
 
-Deno.test("docs/environment.md has every variable of ours", async () => {
+Deno.test("docs/environment.md has every variable of ours, and no other", async () => {
   const documented = new Set(
     [...(await read("docs/environment.md")).matchAll(/`(NANOVLM_[A-Z0-9_]+)`/g)].map(([, n]) => n),
   );
@@ -94,6 +94,8 @@ Deno.test("docs/environment.md has every variable of ours", async () => {
     }
   }
   assertEquals([...readHere, ...inTests].filter((name) => !documented.has(name)), []);
+  const unknown = [...documented].filter((name) => !readHere.has(name) && !inTests.has(name));
+  assertEquals(unknown, []);
 });
 
 Deno.test("the tree of docs/architecture.md shows every folder of src, two levels deep", async () => {
