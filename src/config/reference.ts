@@ -27,6 +27,7 @@ The filled-in config is written to \`OUTPUT_DIR/config.resolved.yaml\`.
 | \`shapes_sft.yaml\`, \`shapes_dpo.yaml\`, \`shapes_grpo.yaml\` | tiny models on pictures drawn by code: what \`train\` runs without \`--config\` |
 | \`easy_vqa.yaml\` | a small model from scratch on easy-VQA |
 | \`sft_230m.yaml\`, \`dpo_230m.yaml\`, \`grpo_230m.yaml\` | the 230M nanoVLM with LoRA |
+| \`smolvlm_256m_sft.yaml\`, \`…_dpo.yaml\`, \`…_grpo.yaml\` | SmolVLM-256M with LoRA on its decoder |
 | \`gspo_230m.yaml\`, \`dapo_230m.yaml\`, \`sapo_230m.yaml\` | GRPO's variants |
 
 ${parts.join("\n")}`;
