@@ -49,6 +49,7 @@ async function copyLibrary(to: string): Promise<void> {
       "src/config",
       "reward_functions",
       "reward_functions/shared",
+      "src/evaluate/metrics",
     ]
   ) {
     await Deno.mkdir(`${to}/${folder}`, { recursive: true });
