@@ -4,7 +4,18 @@
  * @module
  */
 import type * as ImageScript from "imagescript";
-import { ImageDecodeError, readImageHeader } from "./image_header.ts";
+import { decodeBmp } from "./decoders/bmp.ts";
+import { decodeGif } from "./decoders/gif.ts";
+import { rgbOfRgba } from "./decoders/rgb_of_rgba.ts";
+import { decodeTiff } from "./decoders/tiff.ts";
+import { decodeWebp } from "./decoders/webp.ts";
+import {
+  ImageDecodeError,
+  type ImageFormat,
+  type ImageHeader,
+  readImageHeader,
+} from "./image_header.ts";
+import { upright } from "./orientation.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
 /**
@@ -57,6 +68,30 @@ function pngColorKey(bytes: Uint8Array): [number, number, number] | null {
   return null;
 }
 
+/** A PNG without the chunks of its animation: its default image alone, which Pillow shows. */
+function withoutAnimation(bytes: Uint8Array): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kept: Uint8Array[] = [bytes.subarray(0, 8)];
+  let isAnimated = false;
+  for (let at = 8; at + 12 <= bytes.length;) {
+    const end = at + 12 + view.getUint32(at);
+    const name = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (ANIMATION_CHUNKS.includes(name)) isAnimated = true;
+    else kept.push(bytes.subarray(at, Math.min(end, bytes.length)));
+    at = end;
+  }
+  if (!isAnimated) return bytes;
+  const file = new Uint8Array(kept.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of kept) {
+    file.set(chunk, at);
+    at += chunk.length;
+  }
+  return file;
+}
+
+const ANIMATION_CHUNKS = ["acTL", "fcTL", "fdAT"];
+
 /** A JPEG that was cut decodes to grey below the cut; its end marker is missing. */
 function jpegIsCut(bytes: Uint8Array): boolean {
   for (let at = bytes.length - 2; at >= 2; at--) {
@@ -66,11 +101,12 @@ function jpegIsCut(bytes: Uint8Array): boolean {
 }
 
 /**
- * Decodes a PNG, JPEG or GIF (its first frame) to 8-bit RGB.
+ * Decodes a PNG, JPEG, GIF, WebP, BMP or TIFF (its first frame or page) to 8-bit RGB, upright.
  *
  * Alpha is dropped without compositing, palettes are expanded, 16-bit samples are scaled to 8
- * bits, and the EXIF orientation is left alone, as Pillow's `Image.open(…).convert("RGB")` does.
- * PNG and GIF come out exactly as Pillow's; JPEG differs by up to 3 levels (another IDCT).
+ * bits (ours: Pillow clips 16-bit grey), and the picture is turned by its EXIF orientation, as
+ * `datasets` does. All come out exactly as Pillow's `Image.open(…).convert("RGB")`; JPEG differs by
+ * up to 3 levels (another IDCT).
  *
  * @param bytes the file
  * @param options `maxPixels`: refuse files that claim more (default: `MAX_IMAGE_PIXELS`)
@@ -81,7 +117,8 @@ export async function decodeImage(
   bytes: Uint8Array,
   options: { maxPixels?: number } = {},
 ): Promise<RgbImage> {
-  const { format, width, height } = readImageHeader(bytes);
+  const header = readImageHeader(bytes);
+  const { format, width, height, orientation } = header;
   const maxPixels = options.maxPixels ?? MAX_IMAGE_PIXELS;
   if (width * height > maxPixels) {
     throw new ImageDecodeError(
@@ -94,27 +131,49 @@ export async function decodeImage(
       `Cannot decode a JPEG of ${bytes.length} bytes: it is cut, its end marker is missing`,
     );
   }
-  const { decode } = await loadDecoder();
-  let decoded: ImageScript.Image | ImageScript.GIF;
+  const decoder = format === "WebP" || format === "BMP" || format === "TIFF"
+    ? null
+    : await loadDecoder();
   try {
-    decoded = await decode(bytes, true);
+    const image = decoder === null
+      ? await decodeWith(bytes, format)
+      : await decodeRaster(bytes, header, decoder.decode);
+    return upright(image, orientation);
   } catch (error) {
+    if (error instanceof ImageDecodeError) throw error;
     // A trap of the decoder's wasm lands here too; each call has an instance of its own.
     const reason = error instanceof Error ? error.message : String(error);
     throw new ImageDecodeError(
       `Cannot decode a ${format} of ${bytes.length} bytes (${width} x ${height}): its data is corrupt (${reason})`,
     );
   }
-  const image = "bitmap" in decoded ? decoded : decoded[0];
-  if (image === undefined) throw new ImageDecodeError(`Cannot decode a ${format}: it has no frame`);
+}
+
+/** Formats that libraries of their own decode. */
+function decodeWith(bytes: Uint8Array, format: ImageFormat): Promise<RgbImage> {
+  if (format === "WebP") return decodeWebp(bytes);
+  return format === "BMP" ? decodeBmp(bytes) : decodeTiff(bytes);
+}
+
+/** PNG, JPEG and GIF, by imagescript. */
+async function decodeRaster(
+  bytes: Uint8Array,
+  { format, width, height }: ImageHeader,
+  decode: Decoder["decode"],
+): Promise<RgbImage> {
+  const decoded = async (file: Uint8Array) => {
+    const frames = await decode(file, true);
+    const image = "bitmap" in frames ? frames : frames[0];
+    if (image === undefined) throw new ImageDecodeError(`Cannot decode a ${format}: it is empty`);
+    return image;
+  };
+  if (format === "GIF") {
+    return await decodeGif(bytes, width, height, async (file) => (await decoded(file)).bitmap);
+  }
+  const image = await decoded(format === "PNG" ? withoutAnimation(bytes) : bytes);
   const pixels = image.width * image.height;
   const rgba = image.bitmap;
-  const data = new Uint8Array(pixels * 3);
-  for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
-    data[to] = rgba[from];
-    data[to + 1] = rgba[from + 1];
-    data[to + 2] = rgba[from + 2];
-  }
+  const data = rgbOfRgba(rgba, pixels);
   const key = format === "PNG" ? pngColorKey(bytes) : null;
   if (key !== null) {
     for (let i = 0; i < pixels; i++) if (rgba[4 * i + 3] === 0) data.set(key, 3 * i);

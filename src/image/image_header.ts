@@ -3,20 +3,27 @@
  *
  * @module
  */
+import { readBmpHeader } from "./decoders/bmp.ts";
+import { tiffSize } from "./decoders/tiff.ts";
+import { webpSize } from "./decoders/webp.ts";
+import { ImageDecodeError } from "./image_decode_error.ts";
+import { imageOrientation, type Orientation, swapsSides } from "./orientation.ts";
 
-/** Bytes that cannot be decoded: the row is skipped and counted. */
-export class ImageDecodeError extends Error {
-  override name = "ImageDecodeError";
-}
+export { ImageDecodeError };
 
 /** Format and claimed size of an image file. */
 export interface ImageHeader {
-  format: "PNG" | "JPEG" | "GIF";
-  /** In pixels, as claimed. */
+  format: ImageFormat;
+  /** In pixels, as claimed, of the upright picture. */
   width: number;
-  /** In pixels, as claimed. */
+  /** In pixels, as claimed, of the upright picture. */
   height: number;
+  /** By which the stored picture is turned upright. */
+  orientation: Orientation;
 }
+
+/** The formats that can be decoded. */
+export type ImageFormat = "PNG" | "JPEG" | "GIF" | "WebP" | "BMP" | "TIFF";
 
 function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {
   if (bytes.length < at + text.length) return false;
@@ -32,8 +39,15 @@ export function formatName(bytes: Uint8Array): string | null {
   if (startsWith(bytes, "RIFF") && startsWith(bytes, "WEBP", 8)) return "WebP";
   if (startsWith(bytes, "II*\0") || startsWith(bytes, "MM\0*")) return "TIFF";
   if (startsWith(bytes, "BM")) return "BMP";
-  if (startsWith(bytes, "ftypavif", 4)) return "AVIF";
-  if (startsWith(bytes, "ftyphei", 4) || startsWith(bytes, "ftypmif1", 4)) return "HEIF";
+  if (startsWith(bytes, "II+\0") || startsWith(bytes, "MM\0+")) return "BigTIFF";
+  if (startsWith(bytes, "ftypavi", 4)) return "AVIF";
+  if (["hei", "hev", "mif1", "msf1"].some((brand) => startsWith(bytes, `ftyp${brand}`, 4))) {
+    return startsWith(bytes, "avif", 16) || startsWith(bytes, "avif", 20) ? "AVIF" : "HEIF";
+  }
+  if (startsWith(bytes, "\0\0\x01\0")) return "ICO";
+  if (startsWith(bytes, "\0\0\x02\0")) return "CUR";
+  if (/^P[1-7fF]\s/.test(String.fromCharCode(...bytes.subarray(0, 3)))) return "PPM";
+  if (startsWith(bytes, "\xff\x4f\xff\x51")) return "JPEG 2000";
   if (startsWith(bytes, "\0\0\0\x0cJXL ") || startsWith(bytes, "\xff\x0a")) return "JPEG XL";
   if (startsWith(bytes, "\0\0\0\x0cjP  ")) return "JPEG 2000";
   if (startsWith(bytes, "8BPS")) return "Photoshop";
@@ -76,6 +90,16 @@ function jpegSize(bytes: Uint8Array): [number, number] {
     const isFrame = marker >= 0xc0 && marker <= 0xcf &&
       marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
     if (isFrame) {
+      if (marker >= 0xc9) {
+        throw new ImageDecodeError(
+          "Cannot decode a JPEG: arithmetic coding is not supported; convert it first",
+        );
+      }
+      if (marker === 0xc3 || marker >= 0xc5) {
+        throw new ImageDecodeError(
+          "Cannot decode a JPEG: a lossless or hierarchical one is not supported; convert it first",
+        );
+      }
       if (at + 8 > bytes.length) cut("JPEG", bytes);
       return [bytes[at + 6] << 8 | bytes[at + 7], bytes[at + 4] << 8 | bytes[at + 5]];
     }
@@ -115,19 +139,38 @@ function gifSize(bytes: Uint8Array): [number, number] {
 export function readImageHeader(bytes: Uint8Array): ImageHeader {
   if (bytes.length === 0) throw new ImageDecodeError("Cannot decode an image: it has no bytes");
   const format = formatName(bytes);
-  if (format !== "PNG" && format !== "JPEG" && format !== "GIF") {
+  if (!isDecodable(format)) {
     const first = [...bytes.subarray(0, 8)].map((b) => b.toString(16).padStart(2, "0")).join(" ");
     throw new ImageDecodeError(
       format === null
         ? `Cannot decode an image: its first bytes (${first}) are those of no known format; ` +
-          `wanted PNG, JPEG or GIF`
-        : `Cannot decode a ${format}: only PNG, JPEG and GIF can be read; convert it first`,
+          `wanted PNG, JPEG, GIF, WebP, BMP or TIFF`
+        : `Cannot decode a ${format}: only PNG, JPEG, GIF, WebP, BMP and TIFF can be read; ` +
+          `convert it first`,
     );
   }
-  const size = { PNG: pngSize, JPEG: jpegSize, GIF: gifSize }[format];
-  const [width, height] = size(bytes);
-  if (width === 0 || height === 0) {
+  const [width, height] = SIZES[format](bytes);
+  if (width <= 0 || height <= 0) {
     throw new ImageDecodeError(`Cannot decode a ${format}: it claims ${width} x ${height} pixels`);
   }
-  return { format, width, height };
+  const orientation = imageOrientation(bytes, format);
+  return swapsSides(orientation)
+    ? { format, width: height, height: width, orientation }
+    : { format, width, height, orientation };
+}
+
+const SIZES: Readonly<Record<ImageFormat, (bytes: Uint8Array) => [number, number]>> = {
+  PNG: pngSize,
+  JPEG: jpegSize,
+  GIF: gifSize,
+  WebP: webpSize,
+  BMP(bytes) {
+    const { width, height } = readBmpHeader(bytes);
+    return [width, height];
+  },
+  TIFF: tiffSize,
+};
+
+function isDecodable(format: string | null): format is ImageFormat {
+  return format !== null && format in SIZES;
 }
