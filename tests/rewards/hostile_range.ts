@@ -85,11 +85,11 @@ export class Range implements AsyncDisposable {
     }
   }
 
-  /** Puts one module in a folder of its own, with secrets beside and above it. */
-  async place(name: string): Promise<{ folder: string; module: string }> {
+  /** Puts one module in a folder of its own, with secrets beside and above it; `source` is its text. */
+  async place(name: string, source?: string): Promise<{ folder: string; module: string }> {
     const folder = `${this.folder}/${name}`;
     await Deno.mkdir(`${folder}/module`, { recursive: true });
-    const text = (await Deno.readTextFile(new URL(`${name}.js.txt`, HOSTILE)))
+    const text = (source ?? await Deno.readTextFile(new URL(`${name}.js.txt`, HOSTILE)))
       .replaceAll("CANARY_PORT", String(this.#listener.addr.port))
       .replaceAll("CANARY", folder)
       .replace("DEEP_NESTING", () => `const deep = ${"[".repeat(300_000)}${"]".repeat(300_000)};`);
@@ -113,8 +113,8 @@ export class Range implements AsyncDisposable {
   }
 
   /** Runs a module and collects its traces. */
-  async run(name: string, options: HostileRun): Promise<Traces> {
-    const { folder, module } = await this.place(name);
+  async run(name: string, options: HostileRun, source?: string): Promise<Traces> {
+    const { folder, module } = await this.place(name, source);
     const before = filesBelow(folder);
     const packets = this.#packets;
     const log: string[] = [];

@@ -31,9 +31,7 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   const reading: Record<string, (...args: unknown[]) => unknown> = Object.create(null);
   let reads: true | string[] = [];
   const realPathSync = realDeno.realPathSync as (path: string | URL) => string;
-  const { replaceAll, startsWith, replace } = String.prototype;
-  const plain = (path: string): string =>
-    apply(replace, apply(replaceAll, path, ["\\", "/"]), [/\/+$/, ""]) as string;
+  const { startsWith, charAt } = String.prototype;
   /**
    * The path with its links resolved. The runtime compares paths as they are written, so a link in a
    * granted folder would lead out of it.
@@ -41,10 +39,10 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   function withinGrants(path: unknown): unknown {
     if (reads === true) return path;
     const real = realPathSync(path instanceof URL ? path : text(path));
-    const inner = plain(real);
     for (let i = 0; i < reads.length; i++) {
-      const outer = plain(reads[i]);
-      if (inner === outer || apply(startsWith, inner, [`${outer}/`])) return real;
+      if (!apply(startsWith, real, [reads[i]])) continue;
+      const next = apply(charAt, real, [reads[i].length]);
+      if (next === "" || next === "/" || next === "\\") return real;
     }
     return deny(
       `tried to read ${text(path)}: it is a link to ${real}, which is not granted; ` +
@@ -212,16 +210,17 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   }
   const realFetch = fetch as (...args: unknown[]) => Promise<unknown>;
   const RealRequest = Request;
-  const RealURL = URL;
+  const urlOf = Object.getOwnPropertyDescriptor(Request.prototype, "url")!.get!;
   /** `fetch()` of the runtime reads files too: those are read with Deno.readFile(). */
   // deno-lint-ignore require-await -- what it throws must be a rejection
   async function safeFetch(...args: unknown[]): Promise<unknown> {
-    const asked = args[0] instanceof RealRequest ? args[0].url : text(args[0]);
-    const { protocol, href } = new RealURL(asked);
-    if (protocol === "file:") {
+    // One request, so that what is checked is what is fetched.
+    const request = new RealRequest(args[0] as Request, args[1] as RequestInit);
+    const href = apply(urlOf, request, []) as string;
+    if (apply(startsWith, href, ["file:"])) {
       return deny(`tried to fetch ${href}: use Deno.readFile(), which \`allow_read\` can grant`);
     }
-    return apply(realFetch, undefined, args);
+    return apply(realFetch, undefined, [request]);
   }
   const RealWebSocket = WebSocket;
   const replaced: Record<string, unknown> = {
@@ -287,7 +286,8 @@ export function replaceGlobals(voice: RealmVoice): RealmGlobals {
   return {
     stopTimers,
     setReads: (paths) => {
-      reads = paths;
+      // Before the module runs: later, what a regular expression does may be the module's choice.
+      reads = paths === true ? true : paths.map((path) => path.replace(/[\\/]+$/, ""));
     },
     listen: (kind, listener) => apply(addListener, globalThis, [kind, listener]),
   };
