@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { answerEnds } from "../text/answer_end.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import type { VLM } from "../model/vlm.ts";
 import type { TileGrid } from "../text/image_string.ts";
@@ -150,7 +151,7 @@ export async function generateText(
   const { mp_image_token_length, lm_vocab_size } = model.config;
   const builder = new ChatExampleBuilder(tokenizer, { mpImageTokenLength: mp_image_token_length });
   const { stop, onText, ...rest } = options;
-  const stopTokenIds = options.stopTokenIds ?? [tokenizer.eosTokenId];
+  const stopTokenIds = options.stopTokenIds ?? answerEnds(tokenizer).stops;
   const count = prompts.length * (options.numReturnSequences ?? 1);
   const texts = Array.from({ length: count }, () => new CompletionText(tokenizer, stop));
   const tell = (sequence: number, piece: string) => {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { answerEnds } from "../text/answer_end.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import type { RgbImage } from "../image/rgb_image.ts";
 import type { ModelInputs } from "../model/batch.ts";
@@ -107,7 +108,7 @@ async function generateFromIds(
       "Cannot stop at or stream texts: the model has no tokenizer; set its tokenizer",
     );
   }
-  const stopTokenIds = options.stopTokenIds ?? (tokenizer ? [tokenizer.eosTokenId] : []);
+  const stopTokenIds = options.stopTokenIds ?? (tokenizer ? answerEnds(tokenizer).stops : []);
   const texts = new Map<number, CompletionText>();
   const tell = (sequence: number, piece: string) => {
     if (piece !== "") onText?.(sequence, piece);

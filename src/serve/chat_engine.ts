@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { answerEnds } from "../text/answer_end.ts";
 import { CompletionText, forbiddenTokenIds, type PromptImage } from "../generate/generate_text.ts";
 import type { LoadedModel } from "../generate/load_model.ts";
 import { type BatchSequence, type EndReason, RunningBatch } from "../generate/running_batch.ts";
@@ -180,7 +181,7 @@ export class ChatEngine {
     accepted: RunningPrompt,
   ): BatchSequence {
     const { tokenizer } = this.#loaded;
-    const stopTokenIds = [tokenizer.eosTokenId];
+    const stopTokenIds = answerEnds(tokenizer).stops;
     const text = new CompletionText(tokenizer, prompt.stop);
     let pending: ChosenTokenLogProb[] = [];
     const tell = (piece: string) => {

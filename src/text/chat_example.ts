@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { answerEnds } from "./answer_end.ts";
 import { IGNORED_LABEL } from "../ignored_label.ts";
 import type { TileGrid } from "./image_string.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
@@ -236,7 +237,7 @@ export class ChatExampleBuilder {
   buildCompletion(text: string, maxCompletionLength: number | null = null): number[] {
     const { answerPrefix } = this.#tokenizer;
     const ids = this.#tokenizer.encode(answerPrefix + this.stripTypedTokens(text));
-    ids.push(this.#tokenizer.eosTokenId);
+    ids.push(answerEnds(this.#tokenizer).trained);
     return maxCompletionLength === null ? ids : ids.slice(0, maxCompletionLength);
   }
 
@@ -309,7 +310,7 @@ export class ChatExampleBuilder {
       const from = tokenizer.encode(before).length;
       let to = tokenizer.encode(after).length;
       if (!tokenizer.promptFormat.trainsAfterEnd) {
-        to = inputIds.lastIndexOf(tokenizer.eosTokenId, to - 1) + 1 || to;
+        to = inputIds.lastIndexOf(answerEnds(tokenizer).trained, to - 1) + 1 || to;
       }
       lossMask.fill(1, from, to);
     });

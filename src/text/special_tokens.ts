@@ -141,7 +141,7 @@ export function resolveAddedTokens(files: TokenizerFiles): TokenizerFiles {
   const config = withClassDefaults(files.config);
   for (const role of NAMED_TOKENS) list.addSpecial(config[role]);
   for (const token of furtherTokens(config)) list.addSpecial(token);
-  return { tokenizer: { ...files.tokenizer, added_tokens: list.tokens }, config };
+  return { ...files, tokenizer: { ...files.tokenizer, added_tokens: list.tokens }, config };
 }
 
 /**
@@ -168,7 +168,7 @@ export function addExtraTokens(
   const end = tokenContent(config.eos_token);
   if (end !== null) config.pad_token = end;
   if (chatTemplate !== null) config.chat_template = chatTemplate;
-  return { tokenizer: { ...files.tokenizer, added_tokens: list.tokens }, config };
+  return { ...files, tokenizer: { ...files.tokenizer, added_tokens: list.tokens }, config };
 }
 
 /**
@@ -193,8 +193,11 @@ export function specialTokensByRole(files: TokenizerFiles): Map<string, string> 
   return roles;
 }
 
-/** Those of `specialTokensByRole` that are not Transformers' own: image and row/column tokens. */
+/**
+ * Those of `specialTokensByRole` that stand for pictures: the image, global-image and row/column
+ * tokens. Other extra tokens, such as `think_token`, are text that users write and models generate.
+ */
 export function extraTokensByRole(roles: ReadonlyMap<string, string>): Record<string, string> {
-  const named: readonly string[] = NAMED_TOKENS;
-  return Object.fromEntries([...roles].filter(([role]) => !named.includes(role)));
+  const isPicture = /^(?:global_)?image_token$|^r\d+c\d+$/;
+  return Object.fromEntries([...roles].filter(([role]) => isPicture.test(role)));
 }

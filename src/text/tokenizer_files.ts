@@ -22,6 +22,8 @@ export type TokenizerConfigJson = Record<string, unknown>;
 export interface TokenizerFiles {
   tokenizer: TokenizerJson;
   config: TokenizerConfigJson;
+  /** `eos_token_id` of a generation_config.json beside them, as a list; read, never written. */
+  generationEnds?: readonly number[];
 }
 
 /**
@@ -118,7 +120,10 @@ export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
   // transformers since 4.51 may keep the template in a file of its own, which then wins.
   const template = await readOptionalText(`${dir}/chat_template.jinja`);
   if (template !== null) config.chat_template = template;
-  return { tokenizer, config };
+  const generation = await readObject("generation_config.json");
+  const generationEnds = [generation?.eos_token_id].flat()
+    .filter((id): id is number => typeof id === "number" && Number.isInteger(id));
+  return { tokenizer, config, generationEnds };
 }
 
 /** The template of `chat_template`: a string, or the one called "default" in a list. */

@@ -170,6 +170,13 @@ Deno.test("GPT2Tokenizer and Qwen2Tokenizer have default tokens", async () => {
   assertEquals([qwen.eosTokenId, qwen.padTokenId, qwen.bosTokenId], [0, 0, null]);
 });
 
+Deno.test("an extra token that is not a picture's is text: it is neither stripped nor forbidden", async () => {
+  const config = { ...end, extra_special_tokens: { think_token: "<x>", image_token: "<i>" } };
+  const tokenizer = await load([], config);
+  assertEquals(tokenizer.extraTokens, { image_token: "<i>" });
+  assertEquals(tokenizer.roleToken("think_token"), "<x>");
+});
+
 Deno.test("what resolving added stays when the tokenizer is saved and loaded", async () => {
   const tokenizer = await load([added(600, "<x>")], { ...end, pad_token: "<y>" });
   const dir = await Deno.makeTempDir();

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { answerEnds } from "../../text/answer_end.ts";
 import { resolveModelFolder } from "../../hub/model_folder.ts";
 import { type AdapterWeights, readAdapter, untiedConfig } from "./adapter_files.ts";
 import { readConfig } from "./config_file.ts";
@@ -69,6 +70,11 @@ export async function openPretrained(
   }
   const config = await readConfig(folder, { onWarning: warn });
   const processing = await familyOf(config).openProcessing(folder, config, tokenizerFolders);
+  const { tokenizer } = processing;
+  if (tokenizer !== null && tokenizer.chatTemplate !== null) {
+    const { problem } = answerEnds(tokenizer);
+    if (problem !== null) warn(`${folder}: ${problem}`);
+  }
   const weights = await openWeights(folder, config);
   try {
     const adapter = adapterFolder === undefined

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { answerEnds } from "../../text/answer_end.ts";
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { RowSkipped } from "../../data/data_error.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
@@ -86,7 +87,10 @@ async function longestPrompts(
 function fullCompletions(prepared: PreparedModel, { grpo }: ResolvedConfig): RolloutSequence[] {
   const { model, tokenizer } = prepared;
   const { lm_vocab_size } = model.config;
-  const never = new Set([...forbiddenTokenIds(tokenizer, lm_vocab_size), tokenizer.eosTokenId]);
+  const never = new Set([
+    ...forbiddenTokenIds(tokenizer, lm_vocab_size),
+    ...answerEnds(tokenizer).stops,
+  ]);
   const random = new RandomStream(0, "dry run");
   return Array.from({ length: grpo.num_generations }, (_, g): RolloutSequence => {
     const tokens: number[] = [];

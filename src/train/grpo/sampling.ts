@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { answerEnds } from "../../text/answer_end.ts";
 import type { GRPOSection } from "../../config/types/config_types.ts";
 import { generateFromRows, type Generation } from "../../generate/engine.ts";
 import { forbiddenTokenIds } from "../../generate/generate_text.ts";
@@ -95,7 +96,7 @@ export class CompletionSampler {
           seed,
           numReturnSequences: G,
           sequenceIds: Array.from({ length: chunk.length * G }, (_, i) => firstId + first * G + i),
-          stopTokenIds: [tokenizer.eosTokenId],
+          stopTokenIds: answerEnds(tokenizer).stops,
           forbiddenTokenIds: this.#forbidden,
           onToken: () => {
             firstTokenAt ??= performance.now();

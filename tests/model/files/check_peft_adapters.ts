@@ -1,6 +1,6 @@
 /**
  * Compares the adapters of make_peft_adapters.py with PEFT: for each, the largest difference of our
- * logits from PEFT's, alone and merged, or the refusal. Exit code 1 if a number is wrong.
+ * logits from PEFT's, alone and merged, and of gradients (relative), or the refusal. Exit code 1 if a number is wrong.
  *
  * `deno run -A tests/model/files/check_peft_adapters.ts FOLDER`
  */
@@ -9,6 +9,9 @@ import { initBackend } from "../../../src/device/backend.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { mergeAndVerify } from "../../../src/evaluate/merge_verified.ts";
 import { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
+import { toModelBatch } from "../../../src/model/batch.ts";
+import { lossGradients } from "../../../src/train/loop/gradients.ts";
+import { AdapterError } from "../../../src/model/files/adapter_files.ts";
 import { readSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 
 const TOLERANCE = 1e-4;
@@ -36,16 +39,55 @@ async function difference(model: VisionLanguageModel, want: Expected, key: strin
   return largest;
 }
 
+/** Largest difference of the gradients of A, B and magnitudes, relative to each one's size. */
+async function gradientDifference(model: VisionLanguageModel, want: Expected) {
+  const ids = Array.from(want.get("ids")!.data as Int32Array, Number);
+  const pixels = want.get("pixels")!;
+  const shape = pixels.shape as [number, number, number, number];
+  const images = tf.tensor4d(pixels.data as Float32Array, shape);
+  const labels = ids.map((_, i) => i >= 4 && i + 1 < ids.length ? ids[i + 1] : -100);
+  const batch = toModelBatch({ inputIds: [ids], images, labels: [labels] }, model.config);
+  const variables = new Map<string, tf.Variable>();
+  for (const [layer, { loraA, loraB, magnitude }] of model.adapters) {
+    variables.set(`${layer}.lora_A.weight`, loraA as tf.Variable);
+    variables.set(`${layer}.lora_B.weight`, loraB as tf.Variable);
+    if (magnitude) variables.set(`${layer}.lora_magnitude_vector.weight`, magnitude as tf.Variable);
+  }
+  for (const variable of variables.values()) variable.trainable = true;
+  const { loss, gradients } = lossGradients(
+    () => model.labelLogProbs(batch, {})!.mean().neg() as tf.Scalar,
+    variables,
+  );
+  const names = [...variables.keys()];
+  const values = await readBack(names.map((name) => gradients.get(name)!));
+  tf.dispose([loss, images, ...gradients.values()]);
+  batch.dispose();
+  let largest = 0;
+  names.forEach((name, i) => {
+    const recorded = want.get(`gradient.${name}`) ??
+      want.get(`gradient.${name.replace(/\.weight$/, "")}`);
+    if (recorded === undefined) throw new Error(`No recorded gradient of ${name}`);
+    let size = 0;
+    for (const x of recorded.data) size = Math.max(size, Math.abs(Number(x)));
+    values[i].forEach((value, j) => {
+      largest = Math.max(largest, Math.abs(value - Number(recorded.data[j])) / (size + 1e-12));
+    });
+  });
+  return largest;
+}
+
 /** A refusal in one line, without the machine's paths. */
 function refusal(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replaceAll(`${folder}/`, "").replace(/\s+/g, " ").slice(0, 150);
 }
 
-console.log(`PEFT ${versions.peft}, torch ${versions.torch}; logits within ${TOLERANCE}\n`);
+console.log(
+  `PEFT ${versions.peft}, torch ${versions.torch}; logits and gradients within ${TOLERANCE}\n`,
+);
 console.log(
   `${"adapter".padEnd(22)} ${"effect".padStart(9)} ${"alone".padStart(9)} ` +
-    `${"merged".padStart(9)}  result`,
+    `${"merged".padStart(9)} ${"gradients".padStart(9)}  result`,
 );
 const names = [...Deno.readDirSync(folder)]
   .filter(({ name, isDirectory }) => isDirectory && name !== "base" && !(name in skipped))
@@ -60,15 +102,18 @@ for (const name of names) {
   for (let i = 0; i < bare.length; i++) {
     effect = Math.max(effect, Math.abs(Number(bare[i]) - Number(logits[i])));
   }
-  const row = (alone: string, merged: string, result: string) =>
+  const row = (errors: readonly (number | null)[], result: string) =>
     console.log(
-      `${name.padEnd(22)} ${effect.toExponential(1).padStart(9)} ` +
-        `${alone.padStart(9)} ${merged.padStart(9)}  ${result}`,
+      [
+        name.padEnd(22),
+        ...[effect, ...errors].map((e) => (e?.toExponential(1) ?? "").padStart(9)),
+      ].join(" ") + `  ${result}`,
     );
   try {
     const adapter = `${folder}/${name}`;
     const model = await VisionLanguageModel.fromPretrained(base, { adapter, onWarning: silent });
     const alone = await difference(model, want, "logits");
+    const gradients = await gradientDifference(model, want);
     model.dispose();
     await mergeAndVerify({ modelDir: base, adapterDir: adapter, outDir: `${out}/${name}` });
     const merged = await VisionLanguageModel.fromPretrained(`${out}/${name}`, {
@@ -76,12 +121,13 @@ for (const name of names) {
     });
     const afterMerge = await difference(merged, want, "logits");
     merged.dispose();
-    const isEqual = alone <= TOLERANCE && afterMerge <= TOLERANCE;
+    const isEqual = Math.max(alone, afterMerge, gradients) <= TOLERANCE;
     counts[isEqual ? "equal" : "wrong"]++;
-    row(alone.toExponential(1), afterMerge.toExponential(1), isEqual ? "equal" : "WRONG");
+    row([alone, afterMerge, gradients], isEqual ? "equal" : "WRONG");
   } catch (error) {
-    counts.refused++;
-    row("", "", refusal(error));
+    const isRefusal = error instanceof AdapterError;
+    counts[isRefusal ? "refused" : "wrong"]++;
+    row([null, null, null], (isRefusal ? "" : "WRONG: ") + refusal(error));
   }
 }
 await Deno.remove(out, { recursive: true });

@@ -4,7 +4,7 @@
     deno run -A tests/model/files/check_peft_adapters.ts OUT > docs/runs/peft_adapters.log
 
 OUT/base/{tied,untied} are nanoVLM folders; OUT/NAME is an adapter with want.safetensors: ids,
-pixels, and the logits of a fresh base model with PeftModel.from_pretrained on top. The modules have
+pixels, the logits of a fresh base model with PeftModel.from_pretrained on top, and gradients. The modules have
 nanoVLM's names and do what nanoVLM's do. An option that PEFT itself cannot load is listed in
 OUT/skipped.json with its error.
 """
@@ -296,7 +296,7 @@ ADAPTERS = {
     "init_pissa_niter": lora(init_lora_weights="pissa_niter_4"),
     "init_pissa_dora": lora(init_lora_weights="pissa", use_dora=True),
     "init_olora": lora(init_lora_weights="olora"),
-    "init_loftq": lora(init_lora_weights="loftq", loftq_config={"loftq_bits": 4}),
+    "init_loftq": lora(init_lora_weights="loftq", loftq_config={"loftq_bits": 4, "loftq_iter": 1}),
     "init_eva": lora(init_lora_weights="eva"),
     "init_corda": lora(init_lora_weights="corda"),
     "init_lora_ga": lora(init_lora_weights="lora_ga"),
@@ -362,8 +362,16 @@ def make(name, entry):
     with torch.no_grad():
         logits = loaded(IDS, PIXELS, **extra)[0]
         bare = base_model(tie)(IDS, PIXELS)[0]
-    save_file({"ids": IDS.int(), "pixels": PIXELS, "logits": logits.contiguous(), "bare": bare},
-              str(folder / "want.safetensors"))
+    tensors = {"ids": IDS.int(), "pixels": PIXELS, "logits": logits.contiguous(), "bare": bare}
+    # Gradients of the next-token loss over the text, for A, B and magnitudes.
+    trained = PeftModel.from_pretrained(base_model(tie), str(folder), is_trainable=True).eval()
+    loss = F.cross_entropy(trained(IDS, PIXELS, **extra)[0, 4:-1], IDS[0, 5:])
+    loss.backward()
+    for key, parameter in trained.named_parameters():
+        if "lora_" in key and parameter.grad is not None:
+            tensors["gradient." + key.replace("base_model.model.", "").replace(".default", "")] = (
+                parameter.grad.contiguous())
+    save_file(tensors, str(folder / "want.safetensors"))
     (folder / "base.txt").write_text("tied" if tie else "untied")
 
 
