@@ -51,6 +51,8 @@ const DECISIVE = new Set([
   "training.bf16",
   "training.fp16",
   "dataset.streaming",
+  "dataset.split_by",
+  "dataset.split_rule",
   "grpo.num_generations",
   "grpo.generation_batch_size",
   "grpo.steps_per_generation",
@@ -62,7 +64,7 @@ const IRRELEVANT = new RegExp(
   "^(save|logging)\\.|^training\\.(output_dir|save_|eval_|logging_|load_best|metric_for_best|" +
     "greater_is_better|per_device_eval|dataloader_num_workers|device$|n_gpu)|" +
     // The fingerprint names the data itself, however its path is spelled.
-    "^dataset\\.(?!streaming$|reward_functions_fn)|" +
+    "^dataset\\.(?!streaming$|split_by$|split_rule$|reward_functions_fn)|" +
     "^grpo\\.(log_completions|num_completions_to_print)",
 );
 
@@ -158,7 +160,8 @@ export function identityDifferences(then: RunIdentity, now: RunIdentity): Identi
   } else if (then.device !== now.device) {
     minor.push(`the device was ${then.device} and is ${now.device}`);
   }
-  for (const key of new Set([...Object.keys(then.settings), ...Object.keys(now.settings)])) {
+  // A key that the checkpoint does not have is newer than the program that wrote it.
+  for (const key of Object.keys(then.settings)) {
     const [before, after] = [text(then.settings[key]), text(now.settings[key])];
     if (before === after) continue;
     (DECISIVE.has(key) ? decisive : minor).push(`${key} was ${before} and is ${after}`);
