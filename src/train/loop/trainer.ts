@@ -4,7 +4,6 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
 import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
@@ -27,16 +26,10 @@ import {
 import { trainerState } from "../checkpoint/transformers_state.ts";
 import { divergedError } from "./diverged_error.ts";
 import { findBadValue } from "../optimizer/first_bad_tensor.ts";
-import { GradientAccumulator } from "./gradients.ts";
-import { LossScaler } from "./loss_scaler.ts";
 import { MetricsWindow } from "./metrics_window.ts";
-import { NonFiniteError, Optimizer } from "../optimizer/optimizer.ts";
-import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";
-import {
-  createSchedule,
-  type LearningRateSchedule,
-  warmupStepCount,
-} from "../optimizer/schedules.ts";
+import { NonFiniteError, type Optimizer } from "../optimizer/optimizer.ts";
+import { requireTrained } from "../optimizer/parameter_groups.ts";
+import { StepUpdate } from "./step_update.ts";
 import { explainFailure } from "./step_failure.ts";
 import { dueWork, totalSteps } from "./due_work.ts";
 import type {
@@ -54,17 +47,11 @@ type StepEnd = "go on" | "stop" | "interrupted";
 
 /** A run of one training method. */
 export class Trainer {
-  readonly optimizer: Optimizer;
   readonly totalSteps: number;
   readonly #method: TrainingMethod;
   readonly #options: TrainerOptions;
-  readonly #schedule: LearningRateSchedule;
-  readonly #accumulator = new GradientAccumulator();
-  /** Only in fp16. */
-  readonly #scaler: LossScaler | null;
+  readonly #update: StepUpdate;
   #step = 0;
-  /** Steps whose gradients overflowed: no update, and the schedule stays. */
-  #skipped = 0;
   /** Steps done when this process began. */
   #firstStep = 0;
   #epoch = 0;
@@ -86,20 +73,13 @@ export class Trainer {
     this.#method = method;
     this.#options = options;
     this.#best = new BestCheckpoint(training);
-    this.#scaler = training.fp16 ? options.lossScaler ?? new LossScaler() : null;
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
-    this.optimizer = new Optimizer(groups, optimizerOptions(training));
-    this.#schedule = createSchedule({
-      name: training.lr_scheduler_type,
-      warmupSteps: warmupStepCount(this.totalSteps, {
-        warmupRatio: training.warmup_ratio,
-        warmupSteps: training.warmup_steps,
-      }),
-      totalSteps: this.totalSteps,
-      baseLearningRate: groups[0].learningRate,
-      groupLearningRates: groups.map(({ learningRate }) => learningRate),
-      arguments: training.lr_scheduler_kwargs,
-    });
+    this.#update = new StepUpdate(options, this.totalSteps);
+  }
+
+  /** Weights that train, and their moments. */
+  get optimizer(): Optimizer {
+    return this.#update.optimizer;
   }
 
   /** Optimizer steps done. */
@@ -134,9 +114,7 @@ export class Trainer {
     for (const warning of warnings) reporter.onWarning(warning);
     await loadCheckpoint(path, state, this.optimizer);
     this.#method.restore(run.method, exact);
-    this.#schedule.restore(run.schedule);
-    if (run.scaler) this.#scaler?.restore(run.scaler);
-    this.#skipped = run.skipped_steps ?? 0;
+    this.#update.restore(run);
     this.#step = trainer.global_step;
     this.#firstStep = trainer.global_step;
     this.#epoch = trainer.epoch;
@@ -175,18 +153,18 @@ export class Trainer {
     while (next === "go on" && this.#step < this.totalSteps) {
       if (signal?.aborted) return await this.#interrupted();
       const outcome = await this.#method.step({
-        accumulator: this.#accumulator,
+        accumulator: this.#update.accumulator,
         parameters,
         step: this.#step,
         signal,
         more: this.#step + 1 < this.totalSteps,
-        lossScale: this.#scaler?.scale,
+        lossScale: this.#update.lossScale,
       }).catch((error) => {
         if (error instanceof StepAborted) return error;
         throw error;
       });
       if (outcome instanceof StepAborted) return await this.#aborted(outcome);
-      await this.#update(outcome);
+      await this.#finishStep(outcome);
       next = await this.#endStep(outcome.epochEnded);
     }
     if (next === "interrupted") return await this.#interrupted();
@@ -229,59 +207,28 @@ export class Trainer {
     return stop ? "stop" : "go on";
   }
 
-  /** Clips, updates, counts. */
-  async #update(outcome: StepOutcome): Promise<void> {
-    const { losses } = outcome;
-    const lossScale = this.#scaler?.scale ?? 1;
-    let measured: { gradNorm: number; losses: readonly number[] };
-    let overflowed = false;
-    try {
-      measured = await this.optimizer.measure(this.#accumulator.gradients, losses, lossScale);
-    } catch (error) {
-      if (!(error instanceof NonFiniteError)) throw error;
-      if (!this.#isOverflow(error)) throw await this.#diverged(error, this.#step + 1);
-      overflowed = true;
-      measured = { gradNorm: Infinity, losses: error.losses! };
-    } finally {
-      tf.dispose(losses);
-    }
-    // A device that reported an error may have computed anything: no update from it.
-    assertNoGpuErrors();
-    if (overflowed) this.#skipped++;
-    else {
-      const multiplier = this.#options.groups.map((_, group) =>
-        this.#schedule.multiplier(this.#step - this.#skipped, group)
-      );
-      const { gradients } = this.#accumulator;
-      this.optimizer.step(gradients, measured.gradNorm, multiplier, lossScale);
-    }
-    this.#scaler?.update(overflowed);
-    this.#accumulator.reset();
+  /** Updates, and counts the step. */
+  async #finishStep(outcome: StepOutcome): Promise<void> {
+    const { loss, gradNorm } = await this.#update.apply(outcome.losses, this.#step)
+      .catch(async (error) => {
+        throw error instanceof NonFiniteError ? await this.#diverged(error, this.#step + 1) : error;
+      });
     this.#step++;
     this.#epoch = outcome.epoch;
-    const loss = measured.losses.reduce((sum, value) => sum + value, 0);
-    this.#window.add(loss, measured.gradNorm, outcome);
+    this.#window.add(loss, gradNorm, outcome);
     this.#options.reporter.onStep(this.#step, outcome.tokens);
-  }
-
-  /**
-   * Whether a smaller loss scale may help: the loss is finite, its scaled gradients are not. At a
-   * scale of 1 they are too large for float16 themselves.
-   */
-  #isOverflow({ losses }: NonFiniteError): boolean {
-    return this.#scaler !== null && this.#scaler.scale > 1 && losses !== null;
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
   async #diverged(error: NonFiniteError, step: number): Promise<NonFiniteError> {
-    this.#accumulator.reset();
+    this.#update.accumulator.reset();
     return await divergedError(error, {
       outputDir: this.#options.training.output_dir,
       step,
       batch: this.#method.describeLastBatch(),
       weights: this.#options.weights ?? this.optimizer.parameters,
       updated: this.#step > this.#firstStep,
-      inFloat16: this.#scaler !== null,
+      inFloat16: this.#update.inFloat16,
     });
   }
 
@@ -293,31 +240,24 @@ export class Trainer {
   }
 
   async #log(): Promise<void> {
-    const { groups, reporter } = this.#options;
+    const { reporter, callbacks } = this.#options;
     if (this.#window.steps === 0) return;
     const { loss, gradNorm, means } = this.#window.take();
-    // The rates of the last update.
-    const lastUpdate = Math.max(0, this.#step - 1 - this.#skipped);
-    const rates = groups.map(({ name, learningRate }, group): [string, number] => [
-      `learning_rate/${name}`,
-      learningRate * this.#schedule.multiplier(lastUpdate, group),
-    ]);
     const skipped = this.#method.skippedRows();
     const record: MetricsRecord = {
       step: this.#step,
       epoch: this.#epoch,
       loss,
       grad_norm: gradNorm,
-      learning_rate: rates[0][1],
-      ...Object.fromEntries(rates.length > 1 ? rates : []),
+      ...this.#update.rates(this.#step),
       ...means,
-      ...(this.#scaler ? { loss_scale: this.#scaler.scale, skipped_steps: this.#skipped } : {}),
+      ...this.#update.scaleMetrics,
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
       ...gpuMemoryMetrics(),
     };
     const written = await reporter.onLog(record);
     this.#history.push(record);
-    for (const callback of this.#options.callbacks ?? []) await callback.onLog?.(written);
+    for (const callback of callbacks ?? []) await callback.onLog?.(written);
   }
 
   /** Evaluates and reports. */
@@ -331,8 +271,8 @@ export class Trainer {
     const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
     this.#history.push(record);
     await reporter.onEvaluate(record, outcome.samples);
-    if (this.#schedule.followsMetric) {
-      this.#schedule.observe(metricOf(outcome.metrics, training.metric_for_best_model));
+    if (this.#update.followsMetric) {
+      this.#update.observe(metricOf(outcome.metrics, training.metric_for_best_model));
     }
     for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
   }
@@ -392,11 +332,9 @@ export class Trainer {
       training_type: this.#method.name,
       identity: this.#identity(),
       method: this.#method.state(),
-      schedule: this.#schedule.state(),
+      ...this.#update.state(),
       optimizer_steps: {},
       window: this.#window.state(),
-      ...(this.#scaler ? { scaler: this.#scaler.state() } : {}),
-      skipped_steps: this.#skipped,
       ...(this.#unevaluated ? { unevaluated_step: this.#unevaluated } : {}),
     };
     const { training } = this.#options;
@@ -418,7 +356,7 @@ export class Trainer {
   }
 
   async #interrupted(): Promise<TrainResult> {
-    this.#accumulator.reset();
+    this.#update.accumulator.reset();
     if (this.#step > 0) await this.save();
     return this.#result("interrupted");
   }
@@ -436,7 +374,6 @@ export class Trainer {
 
   /** Frees the moments and the gradients. */
   dispose(): void {
-    this.#accumulator.reset();
-    this.optimizer.dispose();
+    this.#update.dispose();
   }
 }
