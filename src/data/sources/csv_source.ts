@@ -3,17 +3,22 @@ import { type CsvError, parse } from "csv-parse";
 import { DataError } from "../data_error.ts";
 import { fileSize } from "./local_file.ts";
 import type { DataFolder, Row } from "../rows/row.ts";
+import { checkUtf8 } from "./utf8.ts";
 import { type ReadRecords, type TextMark, type TextRecord, TextSource } from "./text_source.ts";
 
+/** The name that pandas gives to an index column, whose header is empty. */
+const INDEX_COLUMN = "Unnamed: 0";
+
 /**
- * Opens a `.csv` file: RFC 4180, commas, UTF-8, the column names in its first line. Values are
- * texts; an empty one is null.
+ * Opens a `.csv` or `.tsv` file: RFC 4180, commas or tabs, UTF-8, the column names in its first
+ * line. Values are texts; an empty one is null. A first column without a name is pandas' index.
  *
  * @throws {DataError} if it is missing, empty, or a line has another number of columns
  */
 export async function openCsv(path: string, folder?: DataFolder): Promise<TextSource> {
   const size = await fileSize(path);
   if (size === 0) throw new DataError(`Cannot read ${path}: the file is empty`);
+  await checkUtf8(path);
   let header: { names: string[]; next: TextMark } | null = null;
   for await (const record of csvRecords(path, { offset: 0, line: 1 }, size)) {
     header = { names: record.values, next: record.next };
@@ -21,6 +26,7 @@ export async function openCsv(path: string, folder?: DataFolder): Promise<TextSo
   }
   if (header === null) throw new DataError(`Cannot read ${path}: it has no rows`);
   const names = header.names.map((name) => name.trim());
+  if (names[0] === "" && names.length > 1) names[0] = INDEX_COLUMN;
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined || names.includes("")) {
     throw new DataError(
@@ -63,7 +69,13 @@ async function* csvRecords(
   if (from.offset >= endOffset) return;
   const stream = createReadStream(path, { start: from.offset, end: endOffset - 1 });
   const parser = stream.pipe(
-    parse({ bom: from.offset === 0, info: true, relax_column_count: true, skip_empty_lines: true }),
+    parse({
+      bom: from.offset === 0,
+      delimiter: path.toLowerCase().endsWith(".tsv") ? "\t" : ",",
+      info: true,
+      relax_column_count: true,
+      skip_empty_lines: true,
+    }),
   );
   stream.on("error", (error) => parser.destroy(error));
   try {

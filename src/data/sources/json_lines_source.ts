@@ -1,6 +1,8 @@
 import { DataError } from "../data_error.ts";
 import { type DataFolder, isStruct, type Row } from "../rows/row.ts";
+import { parseJson } from "./json_text.ts";
 import { fileSize } from "./local_file.ts";
+import { type BytesPlace, decodeUtf8 } from "./utf8.ts";
 import { type TextMark, type TextRecord, TextSource } from "./text_source.ts";
 
 const NEWLINE = 0x0a;
@@ -29,15 +31,17 @@ async function* jsonLineRecords(
     yield {
       line,
       next: { offset: offset + bytes.length + 1, line: line + 1 },
-      row: () => parseLine(path, line, bytes),
+      row: () => parseLine({ path, offset, line }, bytes),
     };
   }
 }
 
-function parseLine(path: string, line: number, bytes: Uint8Array): Row {
+function parseLine(at: BytesPlace, bytes: Uint8Array): Row {
+  const { path, line } = at;
+  const text = decodeUtf8(bytes, at);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    value = parseJson(text);
   } catch (error) {
     throw new DataError(
       `Cannot read ${path} line ${line}: it is not JSON: ${

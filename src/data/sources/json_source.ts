@@ -1,6 +1,8 @@
 import { basename } from "node:path";
 import { DataError } from "../data_error.ts";
 import { asRow, openJsonLines } from "./json_lines_source.ts";
+import { parseJson } from "./json_text.ts";
+import { decodeUtf8 } from "./utf8.ts";
 import { fileSize, localFolder, readFileRange } from "./local_file.ts";
 import { MemorySource } from "./memory_source.ts";
 import type { DataFolder } from "../rows/row.ts";
@@ -35,9 +37,10 @@ export async function openJson(path: string, folder?: DataFolder): Promise<RowSo
         `write one object a line and call it .jsonl`,
     );
   }
+  const text = decodeUtf8(await readFileRange(path, 0, size), { path, offset: 0, line: 1 });
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder().decode(await readFileRange(path, 0, size)));
+    value = parseJson(text);
   } catch (error) {
     throw new DataError(
       `Cannot read ${path}: it is not JSON: ${
@@ -66,7 +69,7 @@ async function startsWithWholeLine(path: string, size: number): Promise<boolean>
   const text = new TextDecoder().decode(await readFileRange(path, 0, Math.min(size, 4 << 20)));
   const line = text.trimStart().split("\n", 1)[0];
   try {
-    return rowsOf(JSON.parse(line)) === null;
+    return rowsOf(parseJson(line)) === null;
   } catch {
     return false;
   }

@@ -1,6 +1,10 @@
 import { basename } from "node:path";
 import { openCsv } from "./csv_source.ts";
+import { declaredSplits } from "../../hub/dataset_config.ts";
+import { HubError } from "../../hub/hub_error.ts";
 import { DataError } from "../data_error.ts";
+import { gunzipped } from "./gzip_file.ts";
+import { localFolder } from "./local_file.ts";
 import { openJsonLines } from "./json_lines_source.ts";
 import { openJson } from "./json_source.ts";
 import { ParquetSource } from "./parquet_source.ts";
@@ -34,10 +38,13 @@ export interface DataFiles {
  */
 export async function openFile(path: string, folder?: DataFolder): Promise<RowSource> {
   const name = path.toLowerCase();
+  if (name.endsWith(".gz") && isDataFile(name)) {
+    return await openFile(await gunzipped(path), folder ?? localFolder(path));
+  }
   if (name.endsWith(".parquet")) return await ParquetSource.open(path, folder);
-  if (name.endsWith(".jsonl")) return await openJsonLines(path, folder);
+  if (name.endsWith(".jsonl") || name.endsWith(".ndjson")) return await openJsonLines(path, folder);
   if (name.endsWith(".json")) return await openJson(path, folder);
-  if (name.endsWith(".csv")) return await openCsv(path, folder);
+  if (name.endsWith(".csv") || name.endsWith(".tsv")) return await openCsv(path, folder);
   throw new DataError(
     `Cannot read ${path}: its kind is not known; want ${DATA_EXTENSIONS.join(", ")}, or a folder`,
   );
@@ -66,7 +73,8 @@ export async function localDataFiles(path: string): Promise<DataFiles> {
   }
   const files: string[] = [];
   await listDataFiles(path, "", files);
-  const splits = splitsOfFiles(files);
+  await refuseSavedToDisk(path);
+  const splits = await declaredLocalSplits(path, files) ?? splitsOfFiles(files);
   if (splits.size === 0) {
     throw new DataError(
       `Cannot load ${path}: the folder has no ${DATA_EXTENSIONS.join(", ")} files`,
@@ -79,6 +87,42 @@ export async function localDataFiles(path: string): Promise<DataFiles> {
       [...splits].map(([split, names]) => [split, names.map((name) => `${root}/${name}`)]),
     ),
   };
+}
+
+/** The splits that the README of a clone declares; null if it declares none. */
+async function declaredLocalSplits(
+  folder: string,
+  files: readonly string[],
+): Promise<Map<string, string[]> | null> {
+  let readme: string;
+  try {
+    readme = await Deno.readTextFile(`${folder}/README.md`);
+  } catch {
+    return null;
+  }
+  try {
+    const declared = declaredSplits(readme, files, folder);
+    return declared === null || declared.size === 0 ? null : declared;
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error;
+    throw new DataError(error.message, { cause: error });
+  }
+}
+
+/**
+ * Folders of `save_to_disk` hold Arrow files.
+ *
+ * @throws {DataError} if the folder is one
+ */
+async function refuseSavedToDisk(folder: string): Promise<void> {
+  for (const name of ["dataset_dict.json", "state.json"]) {
+    const isThere = await Deno.stat(`${folder}/${name}`).then(({ isFile }) => isFile, () => false);
+    if (!isThere) continue;
+    throw new DataError(
+      `Cannot load ${folder}: it is a folder of datasets' save_to_disk (Arrow files), want ` +
+        `parquet; write it with load_from_disk(…)["train"].to_parquet("train.parquet")`,
+    );
+  }
 }
 
 async function listDataFiles(root: string, under: string, found: string[]): Promise<void> {

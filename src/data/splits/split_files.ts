@@ -9,7 +9,19 @@
 import { SPLIT_ALIASES } from "./split_spec.ts";
 
 /** The readable kinds of files, by extension. */
-export const DATA_EXTENSIONS = [".parquet", ".jsonl", ".json", ".csv"] as const;
+export const DATA_EXTENSIONS = [
+  ".parquet",
+  ".jsonl",
+  ".json",
+  ".csv",
+  ".tsv",
+  ".ndjson",
+  ".jsonl.gz",
+  ".json.gz",
+  ".csv.gz",
+  ".tsv.gz",
+  ".ndjson.gz",
+] as const;
 
 /** JSON files beside the data that are not data. */
 const NOT_DATA = new Set([
