@@ -292,6 +292,8 @@ Deno.test("what a run will not do is said before it starts, or once", async (t) 
           assertEquals([...files.keys()].toSorted(), pathsBelow(`${root}/pushed/final_model`));
           const saved = await Deno.readFile(`${root}/pushed/final_model/model.safetensors`);
           assertEquals(files.get("model.safetensors"), saved);
+          const card = new TextDecoder().decode(files.get("README.md"));
+          assert(card.includes("# mine") && !card.includes(root), card);
         } finally {
           await hub.close();
         }

@@ -44,6 +44,12 @@ export const saveKeys: Table<SaveSection> = {
     source: HF_ARGUMENTS,
     meaning: "The repository to upload to: `user/name`.",
   },
+  hub_private_repo: {
+    type: nullable(boolean()),
+    default: same(null),
+    source: HF_ARGUMENTS,
+    meaning: "Whether a repository made for it is private; null: as the account has it.",
+  },
 };
 
 type Reporter = "tensorboard" | "wandb";

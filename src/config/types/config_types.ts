@@ -215,6 +215,8 @@ export interface SaveSection {
   save_image_processor: boolean;
   push_to_hub: boolean;
   hub_model_id: string | null;
+  /** Whether a repository that is made for it is private; null: the account's own default. */
+  hub_private_repo: boolean | null;
 }
 
 /** The section `logging`. */

@@ -4,12 +4,15 @@
  *
  * @module
  */
-import { writeFolderAtomically } from "../../atomic_write.ts";
-import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { writeFolderAtomically, writeTextAtomically } from "../../atomic_write.ts";
+import { stringifyConfig } from "../../config/stringify_config.ts";
+import type { ResolvedConfig, SaveSection } from "../../config/types/config_types.ts";
 import { type ActiveBackend, type BackendChoice, initBackend } from "../../device/backend.ts";
 import { HubError } from "../../hub/hub_error.ts";
 import { hubSettings } from "../../hub/hub_settings.ts";
 import { checkUpload, uploadFolder } from "../../hub/upload_folder.ts";
+import { type ModelCard, renderModelCard, shownPlace } from "../../report/model_card.ts";
+import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { untilAborted } from "../../until_aborted.ts";
 import { checkResumable } from "../checkpoint/checkpoint.ts";
@@ -130,11 +133,12 @@ async function runPrepared(
 
 /** Writes the final model, measures it, and uploads it if the config asks for that. */
 async function finishRun(
-  { save }: ResolvedConfig,
+  config: ResolvedConfig,
   prepared: PreparedModel,
   { setup, trainer, result }: TrainedRun,
   signal: AbortSignal | undefined,
 ): Promise<RunEnd> {
+  const { save } = config;
   const repo = save.push_to_hub ? save.hub_model_id : null;
   await writeFolderAtomically(
     save.save_model_path,
@@ -155,8 +159,50 @@ async function finishRun(
       `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
     return { result: { ...result, status: "interrupted" }, message };
   }
-  if (repo !== null) await pushModel(repo, save.save_model_path, setup.title);
+  if (repo !== null) {
+    const card = cardOf(repo, config, result, closing?.tables ?? []);
+    await writeTextAtomically(`${save.save_model_path}/README.md`, renderModelCard(card));
+    await pushModel(repo, save, setup.title);
+  }
   return { result, closing };
+}
+
+/** What the model's page on the Hub says. */
+function cardOf(
+  repo: string,
+  config: ResolvedConfig,
+  { step, evaluation }: TrainResult,
+  tables: readonly ResultTable[],
+): ModelCard {
+  const { model, dataset, training_type: trainingType } = config;
+  return {
+    repo,
+    trainingType,
+    base: model.model_name_or_path === "initialize" ? null : model.model_name_or_path,
+    data: dataset.train_data_path,
+    isAdapter: model.use_lora,
+    steps: step,
+    metrics: evaluation ?? {},
+    tables,
+    configYaml: stringifyConfig(withoutPaths(config)),
+  };
+}
+
+/** The config without the folders of this machine, which are of no use to a stranger. */
+function withoutPaths(config: ResolvedConfig): ResolvedConfig {
+  const { model, dataset, training, save } = config;
+  const evalData = dataset.eval_data_path;
+  return {
+    ...config,
+    model: { ...model, model_name_or_path: shownPlace(model.model_name_or_path) },
+    dataset: {
+      ...dataset,
+      train_data_path: shownPlace(dataset.train_data_path),
+      eval_data_path: evalData === null ? null : shownPlace(evalData),
+    },
+    training: { ...training, output_dir: shownPlace(training.output_dir) },
+    save: { ...save, save_model_path: shownPlace(save.save_model_path) },
+  };
 }
 
 /**
@@ -164,9 +210,10 @@ async function finishRun(
  *
  * @throws {HubError} if the Hub does not take it; the model is on disk
  */
-async function pushModel(repo: string, folder: string, title: string): Promise<void> {
+async function pushModel(repo: string, save: SaveSection, title: string): Promise<void> {
+  const { save_model_path: folder, hub_private_repo: isPrivate } = save;
   try {
-    await uploadFolder({ repo, folder, title });
+    await uploadFolder({ repo, folder, title, isPrivate: isPrivate ?? undefined });
   } catch (error) {
     if (!(error instanceof HubError)) throw error;
     throw new HubError(error.kind, `${error.message}. The trained model is whole in ${folder}`, {
