@@ -17,12 +17,7 @@ import { peakGpuBytes } from "../../device/memory.ts";
 import type { DryRunReport } from "./report.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
 import type { ExampleSize } from "./example_size.ts";
-import {
-  activationBytes,
-  type EstimateInputs,
-  estimateStepMemory,
-  type MethodMemory,
-} from "./memory_estimate.ts";
+import { activationBytes, estimateStepMemory, type MethodMemory } from "./memory_estimate.ts";
 import { Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
 import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
@@ -135,7 +130,6 @@ export async function dryRun<F extends DatasetFormat>(
     const seconds = (performance.now() - started) / 1000;
     const batch = longest.size ?? method.lastBatchSize!;
     if (longest.size === null) tell(batch);
-    const estimatedFrom: EstimateInputs = [model.config, batch, settings, longest.memory];
     return {
       backend: backend.reason,
       model: prepared.origin,
@@ -147,8 +141,7 @@ export async function dryRun<F extends DatasetFormat>(
       skippedReasons: data.train.skipped.summary(),
       looked: longest.looked,
       batch,
-      estimate: estimateStepMemory(...estimatedFrom),
-      estimatedFrom,
+      estimate: estimateStepMemory(model.config, batch, settings, longest.memory),
       measured: {
         weights: modelBytes(model),
         gradients: 4 * sizeOf(accumulator.gradients.values()),
