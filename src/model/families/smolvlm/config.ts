@@ -112,9 +112,17 @@ function withDtype(json: Record<string, unknown>, dtype: string): Record<string,
   );
 }
 
-/** The text of config.json: the one that was read, with the type of the stored weights. */
+/**
+ * The text of config.json: the one that was read, with the type of the stored weights, and with the
+ * text model's `architectures`. Transformers leaves that out when it saves, and llama.cpp's
+ * converter needs it.
+ */
 export function formatConfig(config: VLMConfig, dtype: keyof typeof DTYPES): string {
-  const json = { ...config.family_config };
+  const json = withDtype({ ...config.family_config }, DTYPES[dtype]);
   if (!("dtype" in json) && !("torch_dtype" in json)) json.dtype = DTYPES[dtype];
-  return JSON.stringify(withDtype(json, DTYPES[dtype]), null, 2) + "\n";
+  const { text_config: text } = json;
+  if (typeof text === "object" && text !== null) {
+    json.text_config = { architectures: ["LlamaForCausalLM"], ...text };
+  }
+  return JSON.stringify(json, null, 2) + "\n";
 }
