@@ -55,7 +55,12 @@ for (const walls of [true, false]) {
       const { process, pids } = await trainer(modules, walls);
       assertEquals(pids.length, 6);
       assert(pids.every(alive));
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      const isStopped = (pid: number) =>
+        / T /.test(Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\)/, " "));
+      for (let i = 0; i < 200 && pids.filter(isStopped).length < 4; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      assert(pids.filter(isStopped).length >= 2, "processes that wait for a call are stopped");
       process.kill("SIGKILL");
       await process.status;
       await new Promise((resolve) => setTimeout(resolve, 1000));
