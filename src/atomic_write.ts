@@ -226,6 +226,14 @@ export async function writeFolderAtomically(
   }
 }
 
+/** The folder that a temporary folder of {@linkcode writeFolderAtomically} becomes. */
+export function folderOf(temporaryFolder: string): string {
+  return temporaryFolder.replace(
+    /([^/\\]*)$/,
+    (name) => /^\.(.+)\.tmp-[0-9a-f]{8}$/.exec(name)?.[1] ?? name,
+  );
+}
+
 /** Whether `target` has a file that `replacement` does not have. */
 async function hasOtherFiles(target: string, replacement: string): Promise<boolean> {
   for await (const entry of Deno.readDir(target)) {

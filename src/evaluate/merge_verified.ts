@@ -8,6 +8,7 @@ import { readBack } from "../device/read_back.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { RandomStream } from "../random.ts";
+import { nameOwnTokenizer } from "../model/files/own_tokenizer.ts";
 import { checkMergedWeights } from "../model/convert/check_merge.ts";
 import { mergeFolder, type MergeFolderOptions } from "../model/convert/merge_folder.ts";
 
@@ -88,7 +89,10 @@ export async function mergeAndVerify(
     throw error;
   }
   // A tokenizer that lay beside the model's folder does not lie beside the new one.
-  if (!await exists(`${outDir}/tokenizer.json`)) await tokenizer?.save(outDir);
+  if (!await exists(`${outDir}/tokenizer.json`)) {
+    await tokenizer?.save(outDir);
+    await nameOwnTokenizer(outDir);
+  }
   if (!await exists(`${outDir}/preprocessor_config.json`)) await imageProcessor?.save(outDir);
   const after = await withModel(outDir, undefined, logitsOf);
   let largestDifference = 0;

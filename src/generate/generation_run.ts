@@ -101,9 +101,9 @@ export class GenerationRun {
 
   /** Adds a token to a sequence; false if that was its last. */
   #add(sequence: number, token: number, logProb: number, filteredLogProb: number): boolean {
-    if (Number.isNaN(logProb)) {
+    if (!Number.isFinite(logProb)) {
       throw new RangeError(
-        "Cannot choose a token: its log-probability is not a number, so the model's output is not",
+        "Cannot choose a token: its log-probability is not finite, so the model's output is not",
       );
     }
     const result = this.#results[sequence];

@@ -176,7 +176,7 @@ export class RunningBatch {
         previousTokens: penalised ? [...ids, ...tokens] : [],
       },
     );
-    if (Number.isNaN(logProb)) {
+    if (!Number.isFinite(logProb)) {
       throw new RangeError("Cannot choose a token: the model's output is not a number");
     }
     tokens.push(token);

@@ -12,6 +12,7 @@ import { type WeightSpec, weightSpecs } from "../weight_shapes.ts";
 import { initializeWeight } from "../initialize.ts";
 import { convertBackbones, type ConvertBackbonesOptions, type ConvertedModel } from "./convert.ts";
 import { elementCount } from "../../element_count.ts";
+import { nameOwnTokenizer } from "../files/own_tokenizer.ts";
 import { saveModelFolder, type SaveModelOptions } from "../files/weights.ts";
 import { Tokenizer } from "../../text/tokenizer.ts";
 
@@ -155,7 +156,13 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
       shape: spec.shape,
       data: () => readWeight(model, spec, options).data,
     })),
-    { dtype: options.dtype, writeOtherFiles: writeFiles },
+    {
+      dtype: options.dtype,
+      writeOtherFiles: async (folder) => {
+        await writeFiles(folder);
+        await nameOwnTokenizer(folder);
+      },
+    },
   );
   return {
     config,

@@ -8,6 +8,7 @@ import { readAdapter } from "../files/adapter_files.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import { familyOf } from "../families/families.ts";
 import { weightSpecs } from "../weight_shapes.ts";
+import { nameOwnTokenizer } from "../files/own_tokenizer.ts";
 import { mergedConfig, mergedReader } from "./merge.ts";
 import {
   openWeights,
@@ -65,7 +66,13 @@ export async function mergeFolder(
     outDir,
     merged,
     weightSpecs(merged).map(({ name, shape }) => ({ name, shape, data: () => read(name).data })),
-    { dtype, writeOtherFiles: (folder) => copyCompanions(config, modelDir, folder) },
+    {
+      dtype,
+      writeOtherFiles: async (folder) => {
+        await copyCompanions(config, modelDir, folder);
+        await nameOwnTokenizer(folder);
+      },
+    },
   );
   return {
     config: merged,

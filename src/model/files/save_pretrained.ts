@@ -8,6 +8,7 @@ import { readBack } from "../../device/read_back.ts";
 import type { ImageProcessor } from "../../image/image_processor.ts";
 import type { PackedWeight } from "../../ops/half/packed_weight.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { nameOwnTokenizer } from "./own_tokenizer.ts";
 import type { TensorData } from "./adapter_files.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import { saveModelFolder, type SaveModelOptions, type WeightToSave } from "./weights.ts";
@@ -92,6 +93,7 @@ export async function saveModel(
       dtype: options.dtype,
       writeOtherFiles: async (temporary) => {
         await model.tokenizer?.save(temporary);
+        await nameOwnTokenizer(temporary);
         await model.imageProcessor?.save(temporary);
       },
     },

@@ -94,11 +94,14 @@ export class MicroBatches<E extends EncodedExample, X> {
     return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
   }
 
-  /** The place in the data, in epochs. */
+  /** The place in the data, in epochs. As in Trainer, each batch counts the same, full or not. */
   get epoch(): number {
     const { epoch, index } = this.#cursor;
     const { length } = this.#stream;
-    return length === null ? epoch : epoch + index / length;
+    if (length === null) return epoch;
+    const { batchSize, dropLast } = this.options;
+    const batches = dropLast ? Math.floor(length / batchSize) : Math.ceil(length / batchSize);
+    return epoch + Math.min(1, Math.ceil(index / batchSize) / Math.max(1, batches));
   }
 
   /** For a checkpoint. */

@@ -151,6 +151,12 @@ function stepFormula(options: ScheduleOptions, args: ScheduleArguments): (step: 
       return warmed(() => 1);
     case "inverse_sqrt": {
       const timescale = number("timescale", warmup || 10_000);
+      if (!(timescale > 0)) {
+        throw new RangeError(
+          `Cannot make the inverse_sqrt schedule: timescale is ${timescale}, want a number above ` +
+            "0; correct training.lr_scheduler_kwargs",
+        );
+      }
       return warmed((_, step) => 1 / Math.sqrt((step - warmup + timescale) / timescale));
     }
     case "cosine_with_min_lr": {

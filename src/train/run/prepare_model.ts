@@ -20,6 +20,7 @@ import {
   packExactly,
 } from "../../model/packed_weights.ts";
 import { tensorsToSave, weightsToSave } from "../../model/files/save_pretrained.ts";
+import { nameOwnTokenizer } from "../../model/files/own_tokenizer.ts";
 import { writeModelFiles } from "../../model/files/weights.ts";
 import { embeddedTokenizerFiles } from "../../text/embedded_tokenizer.ts";
 import { usesGlobalTile } from "../../text/image_string.ts";
@@ -236,6 +237,9 @@ export async function writePreparedModel(
       ),
     });
   } else await writeModelFiles(folder, model.config, await weightsToSave(model));
-  if (files.tokenizer) await tokenizer.save(folder);
+  if (files.tokenizer) {
+    await tokenizer.save(folder);
+    await nameOwnTokenizer(folder);
+  }
   if (files.imageProcessor) await imageProcessor.save(folder);
 }

@@ -164,3 +164,20 @@ Deno.test("madeAhead() gives all usable examples in order, some of them in the m
   assertEquals(dataset.skipped.count, 2);
   assertEquals(most, 5);
 });
+
+Deno.test("epoch counts batches, full or not, as Trainer does", async () => {
+  const dataset = await numbered(5);
+  const sizes = { ...SIZES, batchSize: 2, gradientAccumulationSteps: 1 };
+  const epochs = async (dropLast: boolean, count: number) => {
+    const batches = new MicroBatches(dataset, maker(), { ...sizes, dropLast });
+    const seen: number[] = [];
+    for (let i = 0; i < count; i++) {
+      await batches.next(false);
+      seen.push(batches.epoch);
+    }
+    await batches.release();
+    return seen.map((epoch) => Number(epoch.toFixed(4)));
+  };
+  assertEquals(await epochs(false, 6), [0.3333, 0.6667, 1, 1.3333, 1.6667, 2]);
+  assertEquals(await epochs(true, 4), [0.5, 1, 1.5, 2]);
+});

@@ -122,3 +122,13 @@ Deno.test("createSchedule() names what it cannot use and what it wants", () => {
   assertThrows(() => make("greedy", { factor: 2 }), RangeError, "below 1");
   assertThrows(() => make("reduce_lr_on_plateau").restore({}), RangeError, "Cannot restore");
 });
+
+Deno.test("inverse_sqrt refuses a timescale that is not above 0, which would give NaN", () => {
+  for (const timescale of [0, -1]) {
+    assertThrows(
+      () => make("inverse_sqrt", { timescale }),
+      RangeError,
+      `timescale is ${timescale}`,
+    );
+  }
+});
