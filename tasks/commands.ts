@@ -43,7 +43,7 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     load: async () => (await import("./merge.ts")).command,
   }],
   ["convert", {
-    summary: "build a nanoVLM out of SigLIP and Llama folders",
+    summary: "build a nanoVLM or a SmolVLM from SigLIP and Llama folders",
     load: async () => (await import("./convert.ts")).command,
   }],
   ["reward", {
