@@ -73,7 +73,8 @@ export function readContent(
     marks += content.places.length;
     places.push(...content.places);
     if (content.text === "") return;
-    if (text !== "") text += "\n";
+    // Texts with a picture between them need no line end, as in Transformers' chat templates.
+    if (text !== "" && waiting === 0) text += "\n";
     offsets.fill(text.length, offsets.length - waiting);
     waiting = 0;
     text += content.text;
@@ -130,7 +131,10 @@ function kindOf(part: { readonly [key: string]: Cell }, name: string): "text" | 
   }
   if (TEXT_TYPES.has(type)) return "text";
   if (PICTURE_TYPES.has(type)) return "image";
-  throw new RowSkipped(`${name} has a part of type ${describeCell(type)}, want text or image`);
+  const why = type.includes("video") ? "; video is not supported, give its frames as images" : "";
+  throw new RowSkipped(
+    `${name} has a part of type ${describeCell(type)}, want text or image${why}`,
+  );
 }
 
 function pictureOf(part: { readonly [key: string]: Cell }): PicturePlace {

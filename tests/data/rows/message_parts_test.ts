@@ -39,9 +39,9 @@ for (const [what, part, place] of forms) {
   });
 }
 
-Deno.test("readContent() puts a picture between two texts before the second", () => {
+Deno.test("readContent() puts a picture right between two texts", () => {
   const content = readContent([text, { type: "image", image: "a" }, text], false, "m");
-  assertEquals(content, { text: "What?\nWhat?", places: ["a"], offsets: ["What?\n".length] });
+  assertEquals(content, { text: "What?What?", places: ["a"], offsets: ["What?".length] });
 });
 
 Deno.test("readContent() counts marks, and says where no picture stands then", () => {
