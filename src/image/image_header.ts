@@ -145,7 +145,9 @@ export function readImageHeader(bytes: Uint8Array): ImageHeader {
       format === null
         ? `Cannot decode an image: its first bytes (${first}) are those of no known format; ` +
           `wanted PNG, JPEG, GIF, WebP, BMP or TIFF`
-        : `Cannot decode a ${format}: only PNG, JPEG, GIF, WebP, BMP and TIFF can be read; ` +
+        : `Cannot decode ${
+          /^(AVIF|ICO|SVG)$/.test(format) ? "an" : "a"
+        } ${format}: only PNG, JPEG, GIF, WebP, BMP and TIFF can be read; ` +
           `convert it first`,
     );
   }

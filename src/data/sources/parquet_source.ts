@@ -295,7 +295,9 @@ function toCell(value: unknown): Cell {
 
 function corrupt(path: string, byteLength: number, error: unknown): DataError {
   if (error instanceof DataError) return error;
-  const reason = error instanceof Error ? error.message : String(error);
+  // A TypeError or RangeError of the reader says nothing about the file.
+  const isAboutFile = error instanceof Error && error.constructor === Error;
+  const reason = isAboutFile ? error.message : "its contents are not valid";
   return new DataError(
     `Cannot read ${path}: it is not a complete parquet file (${byteLength} bytes): ${reason}; ` +
       `fetch or write it again`,

@@ -1,5 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { messagesToTurns, readMessages, readTurns } from "../../../src/data/rows/conversation.ts";
+import {
+  type ChatMessage,
+  messagesToTurns,
+  readConversation,
+  readMessages,
+  readTurns,
+  turnMessages,
+} from "../../../src/data/rows/conversation.ts";
 import { RowSkipped } from "../../../src/data/data_error.ts";
 import type { Cell } from "../../../src/data/rows/row.ts";
 
@@ -81,3 +88,37 @@ for (const [what, run, reason] of bad) {
     assertThrows(run, RowSkipped, reason);
   });
 }
+
+Deno.test("readConversation() finds the pictures beside a message's content, as Ollama has them", () => {
+  const { messages, places } = readConversation(
+    [{ role: "user", content: "What?", images: ["a.png", "b.png"] }],
+    "messages",
+  );
+  assertEquals(places, ["a.png", "b.png"]);
+  assertEquals(messages, [{ role: "user", content: "What?", pictures: [0, 0] }]);
+});
+
+Deno.test("an answer with a picture, and a weight between 0 and 1, skip the row by name", () => {
+  const picture: Cell = [{ type: "image", image: "a.png" }];
+  assertThrows(
+    () => readConversation([{ role: "assistant", content: picture }], "m"),
+    RowSkipped,
+    "m[0] is an answer with a picture",
+  );
+  assertThrows(
+    () => readConversation([{ role: "assistant", content: "a", weight: 0.5 }], "m"),
+    RowSkipped,
+    "m[0] has the weight number 0.5, want 0 or 1",
+  );
+});
+
+Deno.test("turnMessages() is the inverse of messagesToTurns()", () => {
+  const messages: ChatMessage[] = [
+    { role: "system", content: "S" },
+    { role: "user", content: "a", pictures: [1] },
+    { role: "assistant", content: "b", weight: 0 },
+    { role: "user", content: "c" },
+    { role: "assistant", content: "d" },
+  ];
+  assertEquals(turnMessages(messagesToTurns(messages)), messages);
+});

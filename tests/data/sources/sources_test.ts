@@ -1,5 +1,12 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { DataError } from "../../../src/data/data_error.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { DataError, RowSkipped } from "../../../src/data/data_error.ts";
+import { formatReader } from "../../../src/data/rows/formats.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { openFile } from "../../../src/data/sources/open_source.ts";
 import { ParquetSource } from "../../../src/data/sources/parquet_source.ts";
@@ -281,4 +288,32 @@ Deno.test("a parquet file that goes away while it is read is an error, not the e
     const source = await openFile(`${dir}/a.parquet`);
     Deno.removeSync(`${dir}/a.parquet`);
     await assertRejects(async () => await source.get(0), DataError, "there is no such file");
+  }));
+
+Deno.test("a parquet text that is not UTF-8 stays bytes, which no reader takes for text", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/a.parquet`;
+    writeVqaParquet(path, 3);
+    const bytes = Deno.readFileSync(path);
+    const text = new TextEncoder().encode("answer 1");
+    for (let i = 0; i < bytes.length; i++) {
+      if (text.every((byte, k) => bytes[i + k] === byte)) bytes[i] = 0xe9;
+    }
+    Deno.writeFileSync(path, bytes);
+    const source = await openFile(path);
+    const { row } = await source.get(1);
+    assert(row.answer instanceof Uint8Array);
+    assertThrows(() => formatReader("vqa").read(row, false), RowSkipped, "that are not UTF-8 text");
+    assertEquals((await source.get(2)).row.answer, "answer 2");
+  }));
+
+Deno.test("pictures of a parquet file are counted without reading their bytes", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/a.parquet`;
+    writeVqaParquet(path, 3);
+    const source = await openFile(path);
+    const cells = [];
+    for await (const { row } of source.rows(0, 3, ["image"], ["image"])) cells.push(row.image);
+    assertEquals(cells[0], { bytes: new Uint8Array(0), path: "0.png" });
+    assertEquals(cells.length, 3);
   }));
