@@ -9,6 +9,7 @@ import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
 import { METRIC_NAMES } from "../src/evaluate/metrics/score_answer.ts";
+import { dataWarnings } from "../src/data/data_notes.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import type { LoadedModel } from "../src/generate/load_model.ts";
 import { formatTable } from "../src/report/terminal/console_table.ts";
@@ -162,6 +163,7 @@ async function evaluateAsVqa(
   signal: AbortSignal,
 ): Promise<Measured> {
   const dataset = await untilAborted(evaluationData(asked.data, "vqa", asked), signal);
+  for (const warning of dataWarnings(dataset)) console.error(`warning: ${warning}`);
   const { examples, questions, exactMatch, byType, metrics } = await evaluateVqa(loaded, dataset, {
     withHistory: asked.withHistory,
     metrics: metricsOf(asked.metrics),
@@ -219,6 +221,7 @@ async function evaluateAsPreference(
   signal: AbortSignal,
 ): Promise<Measured> {
   const dataset = await untilAborted(evaluationData(asked.data, "preference", asked), signal);
+  for (const warning of dataWarnings(dataset)) console.error(`warning: ${warning}`);
   const { examples, accuracy, margin } = await evaluatePreference(loaded, dataset, {
     batchSize: asked.batchSize,
     signal,
@@ -253,6 +256,7 @@ async function evaluateAsRewards(
   signal: AbortSignal,
 ): Promise<Measured> {
   const dataset = await untilAborted(evaluationData(asked.data, "grpo", asked), signal);
+  for (const warning of dataWarnings(dataset)) console.error(`warning: ${warning}`);
   const modules = asked.rewards.length > 0 ? asked.rewards : ["builtin:accuracy"];
   const { RewardSandbox } = await import("../src/rewards/reward_sandbox.ts");
   await using sandbox = await RewardSandbox.start(modules.map((module) => ({ module })));

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { rewardPrompt } from "../data/rows/grpo_format.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { GrpoExample } from "../data/rows/formats.ts";
 import type { Cell } from "../data/rows/row.ts";
@@ -104,9 +105,7 @@ export async function evaluateRewards(
     });
     if (signal?.aborted) return;
     const { functions, total } = await sandbox.score({
-      prompts: window.map(({ example }) =>
-        example.conversational ? example.prompt : example.prompt[0].content
-      ),
+      prompts: window.map(({ example }) => rewardPrompt(example)),
       completions: window.map(({ example }, i) =>
         example.conversational ? [{ role: "assistant", content: answers[i] }] : answers[i]
       ),

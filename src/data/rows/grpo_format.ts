@@ -8,6 +8,14 @@ import { SYSTEM_COLUMNS, systemColumn, withSystem } from "./conversation.ts";
 import { type FormatReader, type GrpoExample, missingColumns, without } from "./format_reader.ts";
 import { readPrompt } from "./prompt_cell.ts";
 
+/** The prompt of a row as reward functions get it: messages, or the user's text. */
+export function rewardPrompt(
+  { prompt, conversational }: Pick<GrpoExample, "prompt" | "conversational">,
+): string | { role: string; content: string }[] {
+  if (conversational) return prompt.map(({ role, content }) => ({ role, content }));
+  return prompt.at(-1)?.content ?? ""; // a system column stands before it
+}
+
 /** Reader of `dataset_format: grpo`. */
 export const grpo: FormatReader<GrpoExample> = {
   textColumns: ["prompt", ...SYSTEM_COLUMNS],

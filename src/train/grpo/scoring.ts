@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { rewardPrompt } from "../../data/rows/grpo_format.ts";
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { rewardOptions } from "../../config/load_config.ts";
 import type { Cell } from "../../data/rows/row.ts";
@@ -142,9 +143,7 @@ export class CompletionScorer implements Scorer, AsyncDisposable {
   ): Promise<Scored> {
     const started = performance.now();
     const result = await this.sandbox.score({
-      prompts: prompts.map(({ example: { conversational, prompt } }) =>
-        conversational ? prompt : prompt[0].content
-      ),
+      prompts: prompts.map(({ example }) => rewardPrompt(example)),
       completions: completions.map(({ text }, i) =>
         prompts[i].example.conversational ? [{ role: "assistant", content: text }] : text
       ),

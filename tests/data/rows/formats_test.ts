@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { DataError, RowSkipped } from "../../../src/data/data_error.ts";
+import { rewardPrompt } from "../../../src/data/rows/grpo_format.ts";
 import { formatReader } from "../../../src/data/rows/formats.ts";
 import type { Cell, Row } from "../../../src/data/rows/row.ts";
 
@@ -77,6 +78,15 @@ Deno.test("grpo passes every further column through by its name", () => {
     columns: { solution: "4", level: 3, options: ["a", "b"] },
   }]);
   assertEquals(grpo.read({ prompt: question }, false).examples[0].conversational, true);
+});
+
+Deno.test("reward functions get the user's text, or messages without places of pictures", () => {
+  const read = (row: Row) => formatReader("grpo").read(row, false).examples[0];
+  assertEquals(rewardPrompt(read({ prompt: "What?", system: "S" })), "What?");
+  const content: Cell = [{ type: "image" }, { type: "text", text: "What?" }];
+  assertEquals(rewardPrompt(read({ prompt: [{ role: "user", content }], images: ["a"] })), [
+    { role: "user", content: "What?" },
+  ]);
 });
 
 const skips: [string, "vqa" | "preference" | "grpo", Row, string][] = [
