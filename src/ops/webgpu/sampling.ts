@@ -157,8 +157,11 @@ function samplingProgram(variant: Variant): Program {
       var token = 0u;
       var own_plain = -3e38;
       var own_most = -3e38;
+      var own_nan = 0.0;
       for (var c = base + lane; c < end; c += ${LANES}u) {
         let x = load_logits(c);
+        // By its bits: not every driver keeps NaN through arithmetic (SwiftShader does not).
+        if ((bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u) { own_nan = 1.0; }
         own_plain = max(own_plain, x / p.divisor);
         var score = x;
         ${
@@ -173,6 +176,7 @@ function samplingProgram(variant: Variant): Program {
       }
       let most_plain = largest(own_plain, lane);
       let most = largest(own_most, lane);
+      let has_nan = largest(own_nan, lane) > 0.0;
       var own_sum = 0.0;
       for (var c = base + lane; c < end; c += ${LANES}u) {
         own_sum += exp(load_logits(c) / p.divisor - most_plain);
@@ -204,7 +208,9 @@ function samplingProgram(variant: Variant): Program {
       if (lane == 0u) {
         tokens[row] = i32(token);
         record[row] = f32(token);
-        record[p.S + row] = load_logits(base + token) / p.divisor - most_plain - log(sum_plain);
+        let log_prob = load_logits(base + token) / p.divisor - most_plain - log(sum_plain);
+        // -Infinity, which no chosen token has.
+        record[p.S + row] = select(log_prob, bitcast<f32>(0xff800000u + (p.S >> 31u)), has_nan);
         ${seen ? "seen[base + token] = 1.0;" : ""}
       }`,
   }));
