@@ -7,6 +7,10 @@
 import { requestGpu } from "../src/device/adapter.ts";
 import { activeBackend } from "../src/device/backend.ts";
 
+// libEGL can crash as a test run exits; Vulkan alone does not load it (docs/runs/exit_crash.md).
+if (Deno.build.os === "linux" && !Deno.env.has("DENO_WEBGPU_BACKEND")) {
+  Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan");
+}
 const probe = await requestGpu();
 if ("device" in probe) probe.destroy();
 

@@ -13,16 +13,26 @@ const FLAGS: Record<TestGroup, readonly string[]> = {
     ...["--allow-read", "--allow-write", "--allow-env", "--allow-sys", "--allow-ffi"],
     ...["--deny-run", "--deny-net", "--no-prompt", "--parallel", "--preload=tests/no_adapter.ts"],
   ],
-  // One file after the other: drivers share the process, and a software adapter takes all cores.
+  // One file after the other: a software adapter takes all cores anyway.
   gpu: ["--allow-all"],
   slow: ["--allow-all", "--parallel"],
 };
+
+/**
+ * Vulkan alone on Linux: libEGL frees a thread's state twice if the thread ends while the process
+ * exits, and test files run in threads (docs/runs/exit_crash.md).
+ */
+function environment(): Record<string, string> {
+  const isChosen = Deno.env.has("DENO_WEBGPU_BACKEND");
+  return Deno.build.os === "linux" && !isChosen ? { DENO_WEBGPU_BACKEND: "vulkan" } : {};
+}
 
 /** Runs `deno test` and returns its exit code. */
 async function denoTest(args: readonly string[]): Promise<number> {
   const { code, signal } = await new Deno.Command(Deno.execPath(), {
     args: ["test", "--no-check", ...args],
     cwd: new URL("../", import.meta.url),
+    env: environment(),
     stdin: "null",
   }).spawn().status;
   if (signal !== null) console.error(`deno test was ended by ${signal}`);
