@@ -4,7 +4,7 @@
  * @module
  */
 import { type ActiveBackend, activeBackend } from "../device/backend.ts";
-import { findBlas } from "../device/blas.ts";
+import { findBlas } from "../device/products/blas.ts";
 import { wasmThreads } from "../device/wasm_heap.ts";
 
 /** The machine and the backend. */

@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type Gpu, type GpuAdapterInfo, requestGpu } from "./adapter.ts";
-import { findBlas } from "./blas.ts";
+import { findBlas } from "./products/blas.ts";
 import { clearGpuErrors } from "./gpu_errors.ts";
 import { type GuardableBackend, guardBackend } from "./guarded_backend.ts";
 import { countGpuPool } from "./memory.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { findBlas } from "./blas.ts";
+import { type Blas, findBlas } from "./products/blas.ts";
 import { type GpuAdapterInfo, requestGpu } from "./adapter.ts";
 import { formatMebibytes } from "./out_of_memory.ts";
 import { threadCount } from "./thread_count.ts";
@@ -112,6 +112,14 @@ function adapterLines(info: GpuAdapterInfo): DoctorLine[] {
   return lines;
 }
 
+/** The libraries, and how many measured shapes each of them multiplies. */
+function describeBlas(blas: Blas): string {
+  const counts = Map.groupBy(blas.choices().values(), (name) => name);
+  if (counts.size === 0) return blas.library;
+  const shares = [...counts].map(([name, shapes]) => `${name} ${shapes.length}`).sort();
+  return `${blas.library}; measured shapes: ${shares.join(", ")} (${blas.choicesFile})`;
+}
+
 /** Examines the machine; starts a device for a moment, but trains nothing. */
 export async function doctorReport(): Promise<DoctorLine[]> {
   const lines: DoctorLine[] = [
@@ -157,13 +165,13 @@ export async function doctorReport(): Promise<DoctorLine[]> {
   );
   const blas = findBlas();
   lines.push(
-    "library" in blas ? { topic: "BLAS", value: blas.library, good: true } : {
+    "library" in blas ? { topic: "BLAS", value: describeBlas(blas), good: true } : {
       topic: "BLAS",
       value: `none: ${blas.reason}`,
       good: false,
       advice:
         "Products on the CPU path run at about half speed; allow --allow-ffi and, on Debian, " +
-        "`apt install libblis4-serial`.",
+        "`apt install libblis4-serial libdnnl2`.",
     },
   );
   return lines;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
-import { findBlas } from "../../../src/device/blas.ts";
+import { findBlas } from "../../../src/device/products/blas.ts";
 import { initBackend } from "../../../src/device/backend.ts";
 import { wasmHeap } from "../../../src/device/wasm_heap.ts";
 import { wasmGemm } from "../../../src/ops/wasm/product/gemm.ts";

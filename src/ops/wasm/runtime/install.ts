@@ -3,7 +3,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { findBlas } from "../../../device/blas.ts";
+import { findBlas } from "../../../device/products/blas.ts";
 import { onBackendReady } from "../../../device/backend.ts";
 import { type WasmBackend, wasmHeap, wasmThreads } from "../../../device/wasm_heap.ts";
 import { forgetOutput, recordOutput } from "../../tape/kernel_outputs.ts";

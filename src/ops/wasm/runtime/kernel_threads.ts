@@ -8,12 +8,13 @@
  * @module
  */
 import { Worker } from "node:worker_threads";
-import { SGEMM_SYMBOLS, sgemmOnHeap } from "../../../device/blas.ts";
+import { sgemmOnHeap } from "../../../device/products/blas.ts";
+import { type GemmLibrary, openGemmLibrary } from "../../../device/products/gemm_library.ts";
 import type { Kernel } from "./kernel_module.ts";
 
 /** A BLAS that the threads call for large products, as our own thread does. */
 export interface ThreadBlas {
-  readonly library: string;
+  readonly libraries: readonly GemmLibrary[];
   /** The process's address of the heap's first byte; a shared heap never moves. */
   readonly base: bigint;
 }
@@ -46,15 +47,22 @@ export interface KernelThreads {
   readonly busy: boolean;
   /**
    * Runs calls of one kernel, none of which reads or writes what another writes.
+   *
+   * @param library which of the libraries computes large products inside the calls; default the first
    * @throws {Error} if a thread has died in a call; later calls all run on our own thread
    */
-  run(kernel: string, calls: readonly (readonly number[])[], scratch?: CallScratch): void;
+  run(
+    kernel: string,
+    calls: readonly (readonly number[])[],
+    scratch?: CallScratch,
+    library?: number,
+  ): void;
   /** Ends the other threads. Calls then all run on our own. */
   stop(): void;
 }
 
 /** Words of the shared block; the code of the threads uses the plain numbers. */
-const WORD = { job: 0, claim: 1, done: 2, failed: 3, spec: 4 } as const;
+const WORD = { job: 0, claim: 1, done: 2, failed: 3, spec: 4, library: 10 } as const;
 /** Calls of a job; `claim` holds the job's number times this, plus the next free call. */
 const MOST_CALLS = 64;
 const MOST_PARAMETERS = 32;
@@ -99,18 +107,19 @@ const WORKER = `
 const { workerData: { block, memory, code, names, stack, blas, thread } } =
   require("node:worker_threads");
 ${sgemmOnHeap}
+${openGemmLibrary}
+const words = new Int32Array(block), numbers = new Float64Array(block);
 let product = () => 0;
 if (blas !== null) {
-  const { symbols } = Deno.dlopen(blas.library, ${JSON.stringify(SGEMM_SYMBOLS)});
-  const sgemm = symbols.cblas_sgemm;
-  product = (...parameters) => sgemmOnHeap(sgemm, blas.base, ...parameters);
+  const libraries = blas.libraries.map((library) => openGemmLibrary(library));
+  product = (...parameters) =>
+    sgemmOnHeap(libraries[Atomics.load(words, ${WORD.library})], blas.base, ...parameters);
 }
 const { exports: kernels } = new WebAssembly.Instance(code, {
   env: { memory, large_gemm: product },
 });
 kernels.__stack_pointer.value = stack | 0;
 const list = names.map((name) => kernels[name]);
-const words = new Int32Array(block), numbers = new Float64Array(block);
 ${takeCalls}
 let seen = Atomics.load(words, 0);
 for (;;) {
@@ -186,7 +195,7 @@ export function startKernelThreads(
     get busy() {
       return busy;
     },
-    run(name, calls, scratch) {
+    run(name, calls, scratch, library = 0) {
       const index = names.indexOf(name);
       if (index < 0) throw new Error(`No kernel named ${name}.`);
       const width = calls[0]?.length ?? 0;
@@ -201,6 +210,7 @@ export function startKernelThreads(
         scratch?.stride ?? 0,
       ], WORD.spec);
       calls.forEach((call, i) => numbers.set(call, 8 + i * width));
+      Atomics.store(words, WORD.library, library);
       Atomics.store(words, WORD.failed, 0);
       Atomics.store(words, WORD.done, 0);
       job = (job + 1) & 0xffffff;

@@ -5,7 +5,7 @@
  * host's malloc (`kernels/check_module.ts` checks the binary).
  * @module
  */
-import { type Blas, memoryAddress } from "../../../device/blas.ts";
+import { type Blas, memoryAddress, shapeOf } from "../../../device/products/blas.ts";
 import { withSharedMemory } from "../../../device/shared_wasm_memory.ts";
 import type { WasmHeap } from "../../../device/wasm_heap.ts";
 import { cutGemm } from "./gemm_parts.ts";
@@ -56,12 +56,26 @@ export function loadKernelModule(
   { blas, threads: wantedThreads = 1 }: KernelModuleOptions = {},
 ): KernelModule {
   const { code, relaxed } = compile(heap.shared);
-  const blasGemm = blas?.largeGemm(heap.memory) ?? (() => 0);
+  const gemms = blas?.largeGemms(heap.memory) ?? [() => 0];
+  /** The library that multiplies in the current job of the threads; the default for other kernels. */
+  let jobLibrary = 0;
+  /** Whether a call of `runParts` runs on this thread alone. */
+  let insidePart = false;
   const largeGemm = (...product: number[]): number => {
-    if (threads === 1 || pool?.busy) return blasGemm(...product);
-    const calls = cutGemm(product, pool?.count ?? threads, blas !== undefined);
-    if (calls === null) return blasGemm(...product);
-    runParts("nano_gemm", calls, call("nano_gemm_scratch_floats", {}));
+    // Products inside a job must not be measured: which thread computes them is not determined.
+    if (pool?.busy) return gemms[jobLibrary](...product);
+    const calls = threads === 1
+      ? null
+      : cutGemm(product, pool?.count ?? threads, blas !== undefined);
+    // Inside of attention shapes depend on the rows beside a row; its bits must not.
+    const library = insidePart ? 0 : blas?.choose(shapeOf(product)) ?? 0;
+    if (calls === null) return gemms[library](...product);
+    jobLibrary = library;
+    try {
+      runParts("nano_gemm", calls, call("nano_gemm_scratch_floats", {}));
+    } finally {
+      jobLibrary = 0;
+    }
     return 1;
   };
   const instance = new WebAssembly.Instance(code, {
@@ -91,15 +105,22 @@ export function loadKernelModule(
       memory: heap.memory,
       code,
       stacks: Array.from({ length: threads - 1 }, () => newStack(heap)),
-      blas: blas === undefined ? null : { library: blas.library, base: memoryAddress(heap.memory) },
+      blas: blas === undefined
+        ? null
+        : { libraries: blas.libraries, base: memoryAddress(heap.memory) },
     });
   const runParts: KernelModule["runParts"] = (name, calls, scratchFloats) => {
     const floats = Math.ceil((scratchFloats ?? 0) / 16) * 16;
     if (threads === 1 || calls.length === 1) {
       // A product inside of such a call may be cut by largeGemm, which then uses the other block.
-      for (const part of calls) {
-        const own = scratchFloats === undefined ? {} : { scratch: scratch.address(floats) };
-        kernels[name](...listOf(name, { ...part, ...own }));
+      insidePart = true;
+      try {
+        for (const part of calls) {
+          const own = scratchFloats === undefined ? {} : { scratch: scratch.address(floats) };
+          kernels[name](...listOf(name, { ...part, ...own }));
+        }
+      } finally {
+        insidePart = false;
       }
       return;
     }
@@ -112,7 +133,7 @@ export function loadKernelModule(
       address: callScratch.address(floats * threads),
       stride: floats * 4,
     };
-    pool.run(name, lists, room);
+    pool.run(name, lists, room, jobLibrary);
   };
   return {
     heap,
