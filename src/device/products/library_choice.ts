@@ -7,6 +7,7 @@
  * as decoding has them, are another problem than many.
  * @module
  */
+import { cpus } from "node:os";
 import { environment } from "../thread_count.ts";
 import type { GemmLibrary, Sgemm } from "./gemm_library.ts";
 
@@ -104,11 +105,10 @@ function isGranted(name: "read" | "write", path: string): boolean {
   return Deno.permissions.querySync({ name, path }).state === "granted";
 }
 
-/** The processor's name, since a home folder may be shared by machines. */
+/** The processor's name, since a home folder may be shared by machines. Needs `--allow-sys`. */
 function processorName(): string {
   try {
-    const text = Deno.readTextFileSync("/proc/cpuinfo");
-    return /^model name\s*:\s*(.+)$/m.exec(text)?.[1] ?? Deno.build.arch;
+    return cpus()[0]?.model ?? Deno.build.arch;
   } catch {
     return Deno.build.arch;
   }

@@ -69,6 +69,10 @@ export function loadKernelModule(
       : cutGemm(product, pool?.count ?? threads, blas !== undefined);
     // Inside of attention shapes depend on the rows beside a row; its bits must not.
     const library = insidePart ? 0 : blas?.choose(shapeOf(product)) ?? 0;
+    if (traced && blas !== undefined) {
+      const [m, n, k] = product;
+      traceWasm(`large_gemm of ${blas.libraries[library].name}`, { m, n, k });
+    }
     if (calls === null) return gemms[library](...product);
     jobLibrary = library;
     try {
