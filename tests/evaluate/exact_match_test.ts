@@ -14,6 +14,7 @@ Deno.test("isExactMatch() trims and folds case, and nothing else", () => {
 Deno.test("isExactMatch() composes accents, as the built-in reward does", () => {
   assert(isExactMatch("cafe\u0301", "Café"));
   assert(!isExactMatch("cafe", "café"));
+  assert(isExactMatch("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"));
 });
 
 Deno.test("ExactMatchTally counts overall and by type; answers without a type count overall", () => {
