@@ -5,7 +5,7 @@
  */
 // N tiles of an image, S side of a tile
 import { makeFolder, writeJsonFile } from "../json_file.ts";
-import type { VLMConfig } from "../vlm_config.ts";
+import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { antialiasResize } from "./antialias_resize.ts";
 import { decodeImage, MAX_IMAGE_PIXELS } from "./decode_image.ts";
 import { dynamicSize } from "./dynamic_size.ts";
@@ -166,7 +166,11 @@ export class ImageProcessor {
    */
   static async fromPretrained(dir: string): Promise<ImageProcessor> {
     const own = await readJsonObject(`${dir}/${CONFIG_FILE}`) ?? {};
-    const model = await readJsonObject(`${dir}/config.json`) ?? {};
+    const config = await readJsonObject(`${dir}/config.json`);
+    // What a nanoVLM config leaves out has nanoVLM's default.
+    const model: Record<string, unknown> = config === null
+      ? {}
+      : { ...defaultVLMConfig(), ...config };
     const size = (key: string, fallback: string): number => {
       const value = own[key] ?? model[fallback];
       if (typeof value === "number") return value;

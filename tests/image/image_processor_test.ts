@@ -1,3 +1,4 @@
+import { CASES, caseTest } from "../data/cases/shared_cases.ts";
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ImageDecodeError } from "../../src/image/image_header.ts";
 import { ImageProcessor } from "../../src/image/image_processor.ts";
@@ -92,6 +93,13 @@ Deno.test("fromPretrained() takes config.json if there is no preprocessor_config
     const loaded = await ImageProcessor.fromPretrained(dir);
     assertEquals(loaded.options, ImageProcessor.fromConfig(config).options);
     assertEquals(loaded.options.maxImgSize, 2048);
+    await Deno.writeTextFile(`${dir}/config.json`, '{"vit_img_size": 32}');
+    const sparse = (await ImageProcessor.fromPretrained(dir)).options;
+    assertEquals([sparse.maxImgSize, sparse.resizeToMaxSideLen, sparse.splitImageSize], [
+      2048,
+      true,
+      32,
+    ]);
     await Deno.writeTextFile(`${dir}/config.json`, "[1]");
     await assertRejects(() => ImageProcessor.fromPretrained(dir), Error, "not a JSON object");
   } finally {
@@ -105,4 +113,13 @@ Deno.test("a processor refuses sizes and normalisations that cannot be", () => {
   assertThrows(() => new ImageProcessor({ ...options, normalize }), RangeError, "no std of 0");
   const odd = new ImageProcessor({ ...options, maxImgSize: 6 });
   assertThrows(() => odd.toTiles(coordinates(6, 4)), RangeError, "multiple of vit_img_size");
+});
+
+caseTest("resize_default: what a folder does not say has nanoVLM's default", async () => {
+  const folder = `${CASES}resize_default/`;
+  const processor = await ImageProcessor.fromPretrained(`${folder}model`);
+  const { grid, tileCount } = await processor.process(await Deno.readFile(`${folder}p40.png`));
+  assertEquals([grid, tileCount], [[3, 3], 10]);
+  const noMax = await ImageProcessor.fromPretrained(`${folder}no_max`);
+  assertEquals(noMax.options.maxImgSize, 2048);
 });
