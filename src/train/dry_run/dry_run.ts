@@ -17,7 +17,12 @@ import { peakGpuBytes } from "../../device/memory.ts";
 import type { DryRunReport } from "./report.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
 import type { ExampleSize } from "./example_size.ts";
-import { activationBytes, estimateStepMemory, type MethodMemory } from "./memory_estimate.ts";
+import {
+  activationBytes,
+  type EstimateInputs,
+  estimateStepMemory,
+  type MethodMemory,
+} from "./memory_estimate.ts";
 import { Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
 import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
@@ -130,6 +135,7 @@ export async function dryRun<F extends DatasetFormat>(
     const seconds = (performance.now() - started) / 1000;
     const batch = longest.size ?? method.lastBatchSize!;
     if (longest.size === null) tell(batch);
+    const estimatedFrom: EstimateInputs = [model.config, batch, settings, longest.memory];
     return {
       backend: backend.reason,
       model: prepared.origin,
@@ -141,7 +147,8 @@ export async function dryRun<F extends DatasetFormat>(
       skippedReasons: data.train.skipped.summary(),
       looked: longest.looked,
       batch,
-      estimate: estimateStepMemory(model.config, batch, settings, longest.memory),
+      estimate: estimateStepMemory(...estimatedFrom),
+      estimatedFrom,
       measured: {
         weights: modelBytes(model),
         gradients: 4 * sizeOf(accumulator.gradients.values()),

@@ -4,6 +4,7 @@
  * @module
  */
 import type { VLMConfig } from "../../vlm_config.ts";
+import { MEMORY_CONSTANTS, type MemoryConstants } from "./memory_constants.ts";
 
 // B rows, N tokens of all rows, T tokens of a row, C channels, I inner channels, H heads,
 // K key/value channels, P patches, V vocabulary
@@ -45,6 +46,8 @@ export interface StepMemoryOptions {
   readonly fused: boolean;
   /** The kind of adapter of the webgpu backend; a software adapter uses the process's memory. */
   readonly gpu: "hardware" | "software" | null;
+  /** Default: the fitted ones. */
+  readonly constants?: MemoryConstants;
   /** Bytes of the process beside weights, before the first step and without garbage. */
   readonly processBytes: number;
   /** Floats that adapters keep beside their layers: a token in the decoder, a patch in the ViT. */
@@ -86,14 +89,10 @@ export interface StepMemory {
   readonly process: number;
 }
 
-/** What compiled code and garbage add to the process in its first steps; seen, not derived. */
-const PROCESS_GROWTH = 75 * 2 ** 20;
-
-/** And the compiled shaders of a software adapter. */
-const SHADER_BYTES = 24 * 2 ** 20;
+const MEBIBYTE = 2 ** 20;
 
 /** What decides on the floats of a block. */
-type BlockOptions = Pick<StepMemoryOptions, "fused" | "half" | "gpu">;
+type BlockOptions = Pick<StepMemoryOptions, "fused" | "half" | "gpu" | "constants">;
 
 /** Floats of a block: kept for the backward pass, and beside them during either pass. */
 interface BlockFloats {
@@ -108,31 +107,61 @@ function decoderBlockFloats(
   options: BlockOptions,
 ): BlockFloats {
   const { lm_hidden_dim: C, lm_inter_dim: I, lm_n_heads: H, lm_n_kv_heads } = config;
-  const { fused, half, gpu } = options;
+  const { fused, half, gpu, constants: k = MEMORY_CONSTANTS } = options;
   const K = lm_n_kv_heads * (C / H);
   // Input and middle; both normed, q, attended; k, v; gate, up and their product; norms and softmax.
   const kept = 2 * C + (4 * C + 2 * K + 3 * I) / (half ? 2 : 1) + H + 2;
-  // What norms, rotation and SwiGLU of plain ops keep in between was counted once, not derived.
-  const plain = fused ? 0 : N * (half ? 8 * C : 12 * C + 2 * I) + 3 * H * N * N / Math.max(1, B);
-  // Seen, by varying each dim; in 16 bits on the way back of SwiGLU or of attention, which on a GPU
-  // reads the words.
+  // What norms, rotation and SwiGLU of plain ops keep in between, and attention's scores.
+  const between = half
+    ? k.plainDecoderHalfHidden * C + k.plainDecoderHalfInner * I
+    : k.plainDecoderFloat32Hidden * C + k.plainDecoderFloat32Inner * I;
+  const plain = fused ? 0 : N * between + k.plainScores * H * N * N / Math.max(1, B);
   const running = !half
-    ? 3.5 * C + 1.75 * I
+    ? Math.max(
+      k.decoderFloat32SwigluHidden * C + k.decoderFloat32SwigluInner * I,
+      k.decoderFloat32AttentionHidden * C + k.decoderFloat32AttentionKeys * K,
+    )
     : gpu !== null
-    ? 8.3 * C + 2.3 * I
-    : Math.max(2.7 * C + 4.3 * I, 5.1 * C + 3.8 * K);
+    ? Math.max(
+      k.decoderHalfGpuSwigluHidden * C + k.decoderHalfGpuSwigluInner * I,
+      k.decoderHalfGpuAttentionHidden * C + k.decoderHalfGpuAttentionKeys * K,
+    )
+    : Math.max(
+      k.decoderHalfSwigluHidden * C + k.decoderHalfSwigluInner * I,
+      k.decoderHalfAttentionHidden * C + k.decoderHalfAttentionKeys * K,
+    );
   return { kept: N * kept + plain, running: N * running };
 }
 
 /** Of the vision encoder, for a tile. */
-function visionBlockFloats(config: VLMConfig, { fused, half }: BlockOptions): BlockFloats {
+function visionBlockFloats(
+  config: VLMConfig,
+  options: BlockOptions,
+): BlockFloats & {
+  /** All floats of a block's forward pass that keeps nothing for a backward pass. */
+  readonly frozen: number;
+} {
+  const { fused, half, constants: k = MEMORY_CONSTANTS } = options;
   const { vit_hidden_dim: C, vit_inter_dim: I, vit_n_heads: H } = config;
   const P = patches(config);
   // Input and middle; both normed, q, k, v, attended; the layers between; norms and softmax.
   const kept = 2 * C + (6 * C + 2 * I) / (half ? 2 : 1) + H + 4;
-  const plain = fused ? 0 : P * (8 * C + (half ? 0 : 6 * I)) + 3 * H * P * P;
-  // Seen: q, k, v together and apart, projected, sum; in 16 bits as they are and rounded.
-  return { kept: P * kept + plain, running: P * (half ? 8 * C + I : 5 * C) };
+  const between = half
+    ? k.plainVisionHalfHidden * C + k.plainVisionHalfInner * I
+    : k.plainVisionFloat32Hidden * C + k.plainVisionFloat32Inner * I;
+  const plain = fused ? 0 : P * between + k.plainScores * H * P * P;
+  // q, k, v together and apart, projected, sum; in 16 bits as they are and rounded.
+  const running = half
+    ? k.visionHalfHidden * C + k.visionHalfInner * I
+    : k.visionFloat32Hidden * C + k.visionFloat32Inner * I;
+  const frozen = half
+    ? k.frozenVisionHalfHidden * C + k.frozenVisionHalfInner * I
+    : k.frozenVisionFloat32Hidden * C + k.frozenVisionFloat32Inner * I;
+  return {
+    kept: P * kept + plain,
+    running: P * running,
+    frozen: fused ? P * frozen : P * (kept + running) + plain,
+  };
 }
 
 /** Patches of a tile. */
@@ -159,14 +188,14 @@ export function activationBytes(
   const decoderAdapters = N * adapterFloats.perToken;
   // A half of the block frees what its layers have dropped before the other runs.
   const decoderRunning = ofDecoder.running + N * adapterFloats.passing / 2;
-  // Behind its attention the last block knows labels alone: of it nearly nothing is kept.
+  // After its attention the last block computes labelled tokens alone: almost nothing of it is kept.
   const decoderBlocks = Math.max(0.5, config.lm_n_blocks - 1);
   const ofVision = visionBlockFloats(config, options);
   const visionAdapters = tiles * P * adapterFloats.perPatch;
   const visionBlock = tiles * (ofVision.kept + ofVision.running);
   const pictures = tiles * 3 * config.vit_img_size ** 2;
-  // While a block runs: pictures as they are and as patches, and what only the block itself needs.
-  const running = visionBlock + 2 * pictures;
+  // While a block runs: pictures as they are and as patches, and what the block itself needs.
+  const running = (trainsVision ? visionBlock : tiles * ofVision.frozen) + 2 * pictures;
   if (checkpointing) {
     // Blocks keep their inputs, and one at a time is run again.
     const decoder = decoderRunning + decoderBlocks * N * config.lm_hidden_dim +
@@ -192,15 +221,15 @@ function passBytes(
   options: StepMemoryOptions,
 ): number {
   const { trained, trainedVision, trainedTable, accumulation } = options;
-  // The way back frees activations block by block as gradients come.
+  // The backward pass frees activations block by block as it computes gradients.
   const atFirst = activations + FLOAT_BYTES * trainedTable;
   const ofVision = options.trainsVision
     ? activationBytes(config, { ...dims, tokens: 0 }, options)
     : 0;
-  // Of blocks that are run again as much is there at the last one as at the first, beside gradients.
+  // With recomputed blocks the last one holds as much as the first one, beside gradients.
   const missing = trainedVision / (options.checkpointing ? config.vit_n_blocks : 1);
   const atVision = ofVision + FLOAT_BYTES * (trained - missing);
-  // A second micro-batch adds to gradients that are all there.
+  // A second micro-batch adds to gradients that exist already.
   if (accumulation > 1) return activations + FLOAT_BYTES * trained;
   return Math.max(atFirst, atVision, FLOAT_BYTES * trained);
 }
@@ -208,14 +237,14 @@ function passBytes(
 /** What waits for submission, and the textures that a software adapter's products read. */
 function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOptions): number {
   if (options.gpu === null) return 0;
+  const { constants: k = MEMORY_CONSTANTS } = options;
   const { tokens: N, tiles } = dims;
   const { kept, running } = decoderBlockFloats(config, dims, options);
   const passing = N * options.adapterFloats.passing;
-  // Seen, not derived. Of a block that is run again half is in use; in 16 bits a software adapter
-  // rounds operands into tensors of their own, of adapters too.
   const again = options.checkpointing && (!options.half || options.adapterFloats.perToken === 0);
-  const rounded = options.half ? (options.gpu === "software" ? 2.1 : 1) : 1.2;
-  const waiting = rounded * (again ? (options.half ? 0.6 : 0.5) : 1);
+  const ofHalf = options.gpu === "software" ? k.waitingHalfSoftware : k.waitingHalfHardware;
+  const recomputed = options.half ? k.waitingRecomputedHalf : k.waitingRecomputedFloat32;
+  const waiting = (options.half ? ofHalf : k.waitingFloat32) * (again ? recomputed : 1);
   const block = FLOAT_BYTES * (kept + running + passing) * waiting;
   if (options.gpu === "hardware") return block;
   const P = patches(config);
@@ -226,6 +255,9 @@ function waitingBytes(config: VLMConfig, dims: StepDims, options: StepMemoryOpti
   );
   return block + FLOAT_BYTES * 2 * widest;
 }
+
+/** The arguments of {@linkcode estimateStepMemory}. */
+export type EstimateInputs = Parameters<typeof estimateStepMemory>;
 
 /**
  * Bytes of one optimizer step, by part.
@@ -239,8 +271,8 @@ export function estimateStepMemory(
   options: StepMemoryOptions,
   method: MethodMemory = {},
 ): StepMemory {
-  const { gpu, trained, processBytes } = options;
-  // Forms of a head of plain ops.
+  const { gpu, trained, processBytes, constants: k = MEMORY_CONSTANTS } = options;
+  // Tensors of logits that a head of plain ops holds.
   const headForms = options.fused ? 0 : 4;
   const logits = headForms *
     Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
@@ -258,7 +290,7 @@ export function estimateStepMemory(
   const waiting = waitingBytes(config, dims, options);
   const inUse = weights + moments + reference + pass + waiting;
   // Free buffers that are kept: see BufferPool.
-  const kept = gpu === "software" ? Math.max(16 * 2 ** 20, inUse / 4) + SHADER_BYTES : 0;
+  const kept = gpu === "software" ? Math.max(16 * MEBIBYTE, inUse / 4) + k.shaderMiB * MEBIBYTE : 0;
   return {
     weights,
     gradients,
@@ -271,13 +303,13 @@ export function estimateStepMemory(
     pass,
     waiting,
     gpu: gpu === null ? 0 : inUse,
-    process: processBytes + PROCESS_GROWTH + (gpu === "hardware" ? 0 : inUse + kept),
+    process: processBytes + k.processGrowthMiB * MEBIBYTE + (gpu === "hardware" ? 0 : inUse + kept),
   };
 }
 
 /**
- * Bytes that hidden states behind labels take as logits, for their entropies: five forms, and on a
- * GPU those that wait for their commands; none if a kernel makes them, as on wasm.
+ * Bytes that logits of labelled positions take for their entropies: five tensors, and on a GPU those that
+ * wait for their commands; none if a kernel makes them, as on wasm.
  */
 export function entropyBytes(
   config: VLMConfig,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StepMemory } from "./memory_estimate.ts";
+import type { EstimateInputs, StepMemory } from "./memory_estimate.ts";
 
 /** What a dry run found. */
 export interface DryRunReport {
@@ -24,6 +24,8 @@ export interface DryRunReport {
   /** The longest batch. */
   readonly batch: { readonly rows: number; readonly tokens: number; readonly tiles: number };
   readonly estimate: StepMemory;
+  /** What the estimate was computed from. */
+  readonly estimatedFrom: EstimateInputs;
   /** Bytes of live tensors; `pass`: the most during forward and backward, gradients included. */
   readonly measured: {
     readonly weights: number;

@@ -1,0 +1,99 @@
+/**
+ * The constants of the memory estimate that are measured and not derived.
+ *
+ * `bench/fit_memory.ts --write` writes this file; docs/runs/fit_memory.log has its table.
+ *
+ * @module
+ */
+
+/**
+ * Hidden, inner and key/value channels have factors in floats a token or patch; "plain" is what plain
+ * tfjs ops keep beside the fused ones.
+ */
+export interface MemoryConstants {
+  /** The most is held in the backward pass of SwiGLU or in that of attention. */
+  readonly decoderFloat32SwigluHidden: number;
+  readonly decoderFloat32SwigluInner: number;
+  readonly decoderFloat32AttentionHidden: number;
+  readonly decoderFloat32AttentionKeys: number;
+  readonly decoderHalfGpuSwigluHidden: number;
+  readonly decoderHalfGpuSwigluInner: number;
+  readonly decoderHalfGpuAttentionHidden: number;
+  readonly decoderHalfGpuAttentionKeys: number;
+  readonly decoderHalfSwigluHidden: number;
+  readonly decoderHalfSwigluInner: number;
+  readonly decoderHalfAttentionHidden: number;
+  readonly decoderHalfAttentionKeys: number;
+  readonly visionFloat32Hidden: number;
+  readonly visionFloat32Inner: number;
+  readonly visionHalfHidden: number;
+  readonly visionHalfInner: number;
+  /** All that a block of a frozen vision encoder holds in its forward pass. */
+  readonly frozenVisionFloat32Hidden: number;
+  readonly frozenVisionFloat32Inner: number;
+  readonly frozenVisionHalfHidden: number;
+  readonly frozenVisionHalfInner: number;
+  readonly plainDecoderFloat32Hidden: number;
+  readonly plainDecoderFloat32Inner: number;
+  readonly plainDecoderHalfHidden: number;
+  readonly plainDecoderHalfInner: number;
+  readonly plainVisionFloat32Hidden: number;
+  readonly plainVisionFloat32Inner: number;
+  readonly plainVisionHalfHidden: number;
+  readonly plainVisionHalfInner: number;
+  /** Not fitted: matrices of attention scores that plain ops keep of a block. */
+  readonly plainScores: number;
+  /** On a GPU: what is freed but waits for its commands, as a share of a decoder block. */
+  readonly waitingFloat32: number;
+  /** A software adapter rounds operands into tensors of their own. */
+  readonly waitingHalfSoftware: number;
+  /** Not measured: no hardware adapter was available. */
+  readonly waitingHalfHardware: number;
+  /** The share of it in a run with gradient checkpointing. */
+  readonly waitingRecomputedFloat32: number;
+  readonly waitingRecomputedHalf: number;
+  /** What compiled code and garbage add to the process in its first steps. */
+  readonly processGrowthMiB: number;
+  /** The compiled shaders of a software adapter. */
+  readonly shaderMiB: number;
+}
+
+/** Fitted. */
+export const MEMORY_CONSTANTS: MemoryConstants = {
+  decoderFloat32SwigluHidden: 4.65,
+  decoderFloat32SwigluInner: 1.75,
+  decoderFloat32AttentionHidden: 8.4,
+  decoderFloat32AttentionKeys: 3,
+  decoderHalfGpuSwigluHidden: 0.1,
+  decoderHalfGpuSwigluInner: 2.9,
+  decoderHalfGpuAttentionHidden: 8.45,
+  decoderHalfGpuAttentionKeys: 3.85,
+  decoderHalfSwigluHidden: 2.65,
+  decoderHalfSwigluInner: 4.4,
+  decoderHalfAttentionHidden: 9.5,
+  decoderHalfAttentionKeys: 5.85,
+  visionFloat32Hidden: 4.3,
+  visionFloat32Inner: 0.7,
+  visionHalfHidden: 9.2,
+  visionHalfInner: 0.6,
+  frozenVisionFloat32Hidden: 12.95,
+  frozenVisionFloat32Inner: 0,
+  frozenVisionHalfHidden: 14.7,
+  frozenVisionHalfInner: 0.1,
+  plainDecoderFloat32Hidden: 23.7,
+  plainDecoderFloat32Inner: 0.65,
+  plainDecoderHalfHidden: 8.3,
+  plainDecoderHalfInner: 0,
+  plainVisionFloat32Hidden: 17.95,
+  plainVisionFloat32Inner: 8.6,
+  plainVisionHalfHidden: 0,
+  plainVisionHalfInner: 3.7,
+  plainScores: 3,
+  waitingFloat32: 1.25,
+  waitingHalfSoftware: 2.7,
+  waitingHalfHardware: 1,
+  waitingRecomputedFloat32: 0.45,
+  waitingRecomputedHalf: 0.6,
+  processGrowthMiB: 103,
+  shaderMiB: 26,
+};
