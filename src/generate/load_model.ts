@@ -18,7 +18,8 @@ export interface LoadedModel {
 /**
  * Loads a model with its tokenizer and image processor.
  *
- * @param dirOrId a nanoVLM folder, a PEFT adapter's folder that names its base model, or a Hub id
+ * @param dirOrId a model folder (nanoVLM, SmolVLM, Idefics3), a PEFT adapter's folder that names its
+ *   base model, or a Hub id
  * @param options `adapter`: the folder of a PEFT adapter to put on top
  * @throws {Error} if a file is missing, damaged, or does not fit, or there is no tokenizer
  */

@@ -32,7 +32,8 @@ export class VisionLanguageModel extends VLM {
   /**
    * Loads a model onto the current backend.
    *
-   * @param dirOrId a nanoVLM folder, a PEFT adapter's folder that names its base model, or a Hub id
+   * @param dirOrId a model folder (nanoVLM, SmolVLM, Idefics3), a PEFT adapter's folder that names
+   *   its base model, or a Hub id
    * @param options `adapter`: the folder of a PEFT adapter to put on top
    * @throws {Error} if a file is missing, damaged or does not fit
    *

@@ -48,10 +48,10 @@ export interface Pretrained extends Processing, Disposable {
 }
 
 /**
- * Opens a nanoVLM folder or Hub id, or a PEFT adapter's folder that names its base model.
+ * Opens a model folder or Hub id, or a PEFT adapter's folder that names its base model.
  *
  * @param dirOrId folder, or `owner/name` on the Hub
- * @throws {ModelConfigError} if the config is missing or is not a nanoVLM's
+ * @throws {ModelConfigError} if the config is missing or is of no known family
  * @throws {WeightsError} if the weights do not fit the config
  * @throws {HubError} if no such folder or repository exists
  */
