@@ -17,7 +17,7 @@ import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { preparationProgress } from "../run/preparation_progress.ts";
-import { askCommand, dataFacts, measureCommand } from "../run/run_texts.ts";
+import { askCommands, dataFacts, measureCommand } from "../run/run_texts.ts";
 import { starterFolder, withStarter } from "../sft/starter.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -70,7 +70,7 @@ async function setUpDPO(
       return {
         tables: method.counts ? [method.counts.table(before)] : [],
         concerns: method.counts?.concern ? [method.counts.concern] : [],
-        next: [askCommand(config), measureCommand(config, "preference")],
+        next: [...askCommands(config), measureCommand(config, "preference")],
       };
     },
     dispose: () => reference?.dispose(),

@@ -14,7 +14,7 @@ import { grpoStarterFolder } from "./starter.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
-import { askCommand, dataFacts } from "../run/run_texts.ts";
+import { askCommands, dataFacts } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -89,7 +89,7 @@ async function setUpGRPO(
         return {
           concerns: concern ? [concern] : [],
           tables: before && after ? [rewardTable(before.metrics, after.metrics)] : [],
-          next: [askCommand(config)],
+          next: askCommands(config),
         };
       },
       async dispose() {

@@ -31,13 +31,16 @@ export function dataFacts(
   };
 }
 
-/** The command that asks the final model a question. */
-export function askCommand({ save }: ResolvedConfig): NextCommand {
-  return {
-    label: "ask it about a picture of yours",
-    command:
-      `deno task generate --model ${save.save_model_path} --image PICTURE.png --prompt "QUESTION"`,
-  };
+/** The commands that ask the final model: once, and on a page. */
+export function askCommands({ save }: ResolvedConfig): NextCommand[] {
+  const model = `--model ${save.save_model_path}`;
+  return [
+    {
+      label: "ask it about a picture of yours",
+      command: `deno task generate ${model} --image PICTURE.png --prompt "QUESTION"`,
+    },
+    { label: "talk to it in a browser", command: `deno task serve ${model}` },
+  ];
 }
 
 /**

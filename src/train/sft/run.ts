@@ -7,7 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
-import { askCommand, dataFacts, measureCommand } from "../run/run_texts.ts";
+import { askCommands, dataFacts, measureCommand } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
@@ -41,7 +41,7 @@ async function setUpSFT(
       return {
         tables: measured ? [measured.table] : [],
         concerns: measured?.concern ? [measured.concern] : [],
-        next: [askCommand(config), measureCommand(config)],
+        next: [...askCommands(config), measureCommand(config)],
       };
     },
   };
