@@ -86,7 +86,9 @@ Deno.test("docs/environment.md has every variable of ours, and no other", async 
       readHere.add(name);
     }
   }
-  const inTests = new Set<string>();
+  const inTests = new Set(
+    [...(await read(".ci/run")).matchAll(/NANOVLM_[A-Z0-9_]+/g)].map(([name]) => name),
+  );
   for (const path of code.filter((path) => path.startsWith("tests/"))) {
     const source = await read(path);
     for (const [, name] of source.matchAll(/env\.get\(\s*["'](NANOVLM_[A-Z0-9_]+)["']/g)) {
