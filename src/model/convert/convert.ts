@@ -6,7 +6,7 @@
 
 import { RandomStream } from "../../random.ts";
 import { defaultVLMConfig, type VLMConfig } from "../../vlm_config.ts";
-import { checkVLMConfig } from "../check_config.ts";
+import { checkVLMConfig } from "../families/check_config.ts";
 import { openLanguageBackbone } from "./convert_language.ts";
 import { type ConvertedPart, ConvertError } from "./convert_source.ts";
 import { openVisionBackbone, type VisionConfig } from "./convert_vision.ts";

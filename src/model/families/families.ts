@@ -4,7 +4,7 @@
  * @module
  */
 import type { VLMConfig } from "../../vlm_config.ts";
-import { ModelConfigError } from "../check_config.ts";
+import { ModelConfigError } from "./check_config.ts";
 import type { ModelFamily } from "./model_family.ts";
 import { nanoVLM } from "./nanovlm/nanovlm.ts";
 import { smolVLM } from "./smolvlm/smolvlm.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { VLMConfig } from "../../vlm_config.ts";
-import { ModelConfigError } from "../check_config.ts";
+import { ModelConfigError } from "../families/check_config.ts";
 import { familyOfType } from "../families/families.ts";
 import type { ParseConfigOptions } from "../families/model_family.ts";
 

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { ModelConfigError } from "../../../src/model/check_config.ts";
+import { ModelConfigError } from "../../../src/model/families/check_config.ts";
 import { familyOf, familyOfType, fileNamesOf } from "../../../src/model/families/families.ts";
 import { defaultVLMConfig } from "../../../src/vlm_config.ts";
 

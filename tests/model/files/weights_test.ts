@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { defaultVLMConfig, type VLMConfig } from "../../../src/vlm_config.ts";
-import { checkVLMConfig, ModelConfigError } from "../../../src/model/check_config.ts";
+import { checkVLMConfig, ModelConfigError } from "../../../src/model/families/check_config.ts";
 import { formatConfig, parseVLMConfig } from "../../../src/model/families/nanovlm/config.ts";
 import { readConfig } from "../../../src/model/files/config_file.ts";
 import { initializeWeights } from "../../../src/model/initialize.ts";

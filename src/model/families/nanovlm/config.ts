@@ -6,7 +6,7 @@
  */
 
 import { defaultVLMConfig, type VLMConfig } from "../../../vlm_config.ts";
-import { checkVLMConfig, ModelConfigError } from "../../check_config.ts";
+import { checkVLMConfig, ModelConfigError } from "../check_config.ts";
 import type { ParseConfigOptions } from "../model_family.ts";
 
 /** Keys that Python writes with a decimal point. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { defaultVLMConfig, type VLMConfig } from "../../../vlm_config.ts";
-import { checkVLMConfig } from "../../check_config.ts";
+import { checkVLMConfig } from "../check_config.ts";
 import type { ParseConfigOptions } from "../model_family.ts";
 import { patchPositions } from "./patch_positions.ts";
 import { ConfigReader } from "./config_reader.ts";

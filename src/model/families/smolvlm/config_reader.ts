@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ModelConfigError } from "../../check_config.ts";
+import { ModelConfigError } from "../check_config.ts";
 
 /** An object of config.json, whose values are checked when read. */
 export class ConfigReader {

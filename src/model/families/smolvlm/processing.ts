@@ -5,7 +5,7 @@
  */
 import { Tokenizer } from "../../../text/tokenizer.ts";
 import type { VLMConfig } from "../../../vlm_config.ts";
-import { ModelConfigError } from "../../check_config.ts";
+import { ModelConfigError } from "../check_config.ts";
 import type { Processing } from "../model_family.ts";
 import { SmolVLMImageProcessor } from "./image_processor.ts";
 import { SMOLVLM_ROLES, smolVLMPrompts } from "./prompt_format.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { ModelConfigError } from "../../../../src/model/check_config.ts";
+import { ModelConfigError } from "../../../../src/model/families/check_config.ts";
 import { formatConfig, parseConfig } from "../../../../src/model/families/smolvlm/config.ts";
 
 const JSON_4 = {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { VLMConfig } from "../vlm_config.ts";
+import type { VLMConfig } from "../../vlm_config.ts";
 
 /** A config.json that does not describe a model of a known family. */
 export class ModelConfigError extends Error {
