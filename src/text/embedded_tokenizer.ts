@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { TokenizerFiles } from "./tokenizer_files.ts";
+import type { TokenizerFiles } from "./tokenizer_json.ts";
 import { byteLevelTokenizer } from "./train_bpe.ts";
 
 /** Merges by rank. Written by `tests/text/embedded_tokenizer_corpus.ts`. */

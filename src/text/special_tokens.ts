@@ -11,7 +11,7 @@
  */
 import { isJsonObject } from "./json_object.ts";
 import type { AddedToken } from "./pipeline/added_tokens.ts";
-import type { TokenizerConfigJson, TokenizerFiles, TokenizerJson } from "./tokenizer_files.ts";
+import type { TokenizerConfigJson, TokenizerFiles, TokenizerJson } from "./tokenizer_json.ts";
 
 /** Keys of tokenizer_config.json that name one special token, in Transformers' order. */
 export const NAMED_TOKENS = [

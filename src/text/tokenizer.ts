@@ -23,10 +23,9 @@ import {
   chatTemplateOf,
   checkTokenizerJson,
   readTokenizerFiles,
-  type TokenizerConfigJson,
-  type TokenizerFiles,
   writeTokenizerFiles,
 } from "./tokenizer_files.ts";
+import type { TokenizerConfigJson, TokenizerFiles } from "./tokenizer_json.ts";
 
 export type { ChatMessage };
 

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { TokenizerFiles } from "./tokenizer_files.ts";
+import type { TokenizerFiles } from "./tokenizer_json.ts";
 import { DEFAULT_CHAT_TEMPLATE } from "../vlm_config.ts";
 
 /** Ids 0, 1 and 2, as in SmolLM2. */

@@ -27,7 +27,7 @@ async function read(path: string | URL): Promise<Notebook> {
   return JSON.parse(await Deno.readTextFile(path));
 }
 
-/** Why the notebooks cannot be run here; null where they can. */
+/** Why the notebooks cannot be run here; null if they can. */
 async function whyNot(): Promise<string | null> {
   try {
     const { success } = await new Deno.Command("jupyter", {

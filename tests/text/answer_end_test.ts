@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { answerEnds } from "../../src/text/answer_end.ts";
 import { ChatExampleBuilder } from "../../src/text/chat_example.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
-import type { TokenizerConfigJson } from "../../src/text/tokenizer_files.ts";
+import type { TokenizerConfigJson } from "../../src/text/tokenizer_json.ts";
 import { DEFAULT_CHAT_TEMPLATE } from "../../src/vlm_config.ts";
 import { byteLevelTokenizer, chatTokenizer } from "./byte_level_tokenizer.ts";
 

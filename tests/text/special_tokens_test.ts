@@ -5,7 +5,7 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
-import type { TokenizerConfigJson, TokenizerJson } from "../../src/text/tokenizer_files.ts";
+import type { TokenizerConfigJson, TokenizerJson } from "../../src/text/tokenizer_json.ts";
 import { byteLevelTokenizer } from "./byte_level_tokenizer.ts";
 
 const base = byteLevelTokenizer().files.tokenizer; // 262 tokens

@@ -5,7 +5,7 @@
  */
 import type { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { isJsonObject } from "../json_object.ts";
-import type { TokenizerJson } from "../tokenizer_files.ts";
+import type { TokenizerJson } from "../tokenizer_json.ts";
 
 /**
  * The model of a tokenizer: encodes words as tokens of the vocabulary.
