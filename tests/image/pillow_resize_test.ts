@@ -67,3 +67,17 @@ Deno.test("pillowResize() refuses sizes that are none", () => {
   assertThrows(() => pillowResize(gradient(2, 2), 0, 4), RangeError, "0 x 4");
   assertThrows(() => pillowResize(gradient(2, 2), 1.5, 4), RangeError, "1.5 x 4");
 });
+
+// Pillow 13's Image.frombytes("RGB", (7, 5), …).resize(size, Image.LANCZOS).
+Deno.test("pillowResize() has Pillow's Lanczos, shrinking and enlarging", () => {
+  const data = Uint8Array.from({ length: 7 * 5 * 3 }, (_, i) => (i * 37 + i * i * 3) % 256);
+  const resized = (width: number, height: number) => [
+    ...pillowResize({ width: 7, height: 5, data }, width, height, "lanczos").data,
+  ];
+  // deno-fmt-ignore
+  assertEquals(resized(3, 2), [
+    84, 156, 104, 150, 132, 116, 141, 150, 129, 157, 124, 105, 182, 66, 154, 146, 138, 130,
+  ]);
+  assertEquals(resized(9, 8).slice(0, 12), [0, 11, 89, 102, 132, 0, 140, 202, 125, 55, 144, 233]);
+  assertEquals(resized(7, 3).slice(-6), [89, 157, 84, 164, 104, 195]);
+});
