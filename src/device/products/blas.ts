@@ -23,6 +23,8 @@ export interface Blas {
   readonly choicesFile: string | null;
   /** The measured shapes and the names of their libraries. */
   choices(): ReadonlyMap<string, string>;
+  /** Takes over choices of an earlier run for shapes that are not known yet. */
+  adopt(choices: ReadonlyMap<string, string>): void;
   /** The index of the library that multiplies a shape. */
   choose(shape: ProductShape): number;
   /** The product of each library on a heap, for the thread that calls it. */
@@ -67,6 +69,7 @@ function open(): Blas | NoBlas {
     libraries,
     choicesFile: choices.file,
     choices: () => choices.known(),
+    adopt: (recorded) => choices.adopt(recorded),
     choose: (shape) => choices.choose(shape),
     largeGemms: (memory) => opened.map(([, sgemm]) => gemmOn(sgemm, memory)),
   };

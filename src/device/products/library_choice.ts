@@ -164,6 +164,20 @@ export class LibraryChoices {
     return new Map([...this.#known].map(([key, index]) => [key, names[index]]));
   }
 
+  /**
+   * Takes over choices of an earlier run for shapes that are not known here, so that they need no
+   * measurement, which might choose otherwise. Names of libraries that are not here are ignored.
+   *
+   * @param recorded names of libraries by the keys of their shapes
+   */
+  adopt(recorded: ReadonlyMap<string, string>): void {
+    if (!this.measures) return;
+    const names = this.#libraries.map(([{ name }]) => name);
+    const known = this.known();
+    const wanted = [...recorded].filter(([key, name]) => !known.has(key) && names.includes(name));
+    if (wanted.length > 0) this.#add(() => Object.fromEntries(wanted));
+  }
+
   #read(): { all: Choices; known: Map<string, number> } {
     let all: Choices = {};
     try {
@@ -182,31 +196,35 @@ export class LibraryChoices {
 
   /** Measures under a lock, so that two processes never decide the same shape differently. */
   #decide(key: string, shape: ProductShape): number {
-    const file = this.file!;
     if (!this.measures) return 0;
-    let lock: Deno.FsFile | null = null;
     try {
-      Deno.mkdirSync(file.slice(0, file.lastIndexOf("/") + 1) || ".", { recursive: true });
-      lock = Deno.openSync(`${file}.lock`, { create: true, write: true });
-      lock.lockSync(true);
-      const { all, known } = this.#read();
-      let index = known.get(key);
-      if (index === undefined) {
-        index = fastestOf(measure(shape, this.#libraries.map(([, sgemm]) => sgemm)));
-        const shapes = { ...all[this.#machine], [key]: this.#libraries[index][0].name };
-        const text = JSON.stringify({ ...all, [this.#machine]: shapes }, null, 2);
-        Deno.writeTextFileSync(`${file}.new`, text + "\n");
-        Deno.renameSync(`${file}.new`, file);
-        known.set(key, index);
-      }
-      this.#known = known;
-      return index;
+      this.#add((known) => {
+        if (known.has(key)) return {};
+        const index = fastestOf(measure(shape, this.#libraries.map(([, sgemm]) => sgemm)));
+        return { [key]: this.#libraries[index][0].name };
+      });
+      return this.#known!.get(key) ?? 0;
     } catch {
       // What cannot be kept is not measured either: a later run could not make the same choice.
       this.#known!.set(key, 0);
       return 0;
-    } finally {
-      lock?.close();
     }
+  }
+
+  /** Adds choices to the file, under its lock; what it has already stays. */
+  #add(made: (known: ReadonlyMap<string, number>) => Record<string, string>): void {
+    const file = this.file!;
+    Deno.mkdirSync(file.slice(0, file.lastIndexOf("/") + 1) || ".", { recursive: true });
+    using lock = Deno.openSync(`${file}.lock`, { create: true, write: true });
+    lock.lockSync(true);
+    const { all, known } = this.#read();
+    const added = made(known);
+    if (Object.keys(added).length > 0) {
+      const shapes = { ...added, ...all[this.#machine] };
+      const text = JSON.stringify({ ...all, [this.#machine]: shapes }, null, 2);
+      Deno.writeTextFileSync(`${file}.new`, text + "\n");
+      Deno.renameSync(`${file}.new`, file);
+    }
+    this.#known = this.#read().known;
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { CheckpointError } from "./checkpoint_error.ts";
-import { identityDifferences, type RunIdentity } from "./run_identity.ts";
+import { adoptProductChoices, identityDifferences, type RunIdentity } from "./run_identity.ts";
 
 /** How a run is resumed. */
 export interface ResumeOptions {
@@ -43,6 +43,7 @@ export function checkIdentity(
     };
   }
   const { decisive, minor } = identityDifferences(then, now);
+  if (then.backend === now.backend) adoptProductChoices(then);
   const warnings = minor.length === 0
     ? []
     : [`since ${folder} was written, settings have changed: ${minor.join("; ")}`];

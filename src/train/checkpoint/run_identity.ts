@@ -6,6 +6,7 @@
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { type ActiveBackend, activeBackend } from "../../device/backend.ts";
+import { findBlas } from "../../device/products/blas.ts";
 
 /** Names a data set. */
 export interface DataIdentity {
@@ -22,6 +23,14 @@ type Setting = string | number | boolean | null | readonly Setting[] | {
   readonly [key: string]: Setting;
 };
 
+/** Which libraries multiply matrices on the CPU path. Another one gives other last bits. */
+export interface ProductLibraries {
+  /** The library of shapes without a choice; null: the wasm kernels. */
+  readonly first: string | null;
+  /** Names of libraries by the keys of measured shapes. */
+  readonly choices: Readonly<Record<string, string>>;
+}
+
 /** What decides a run's numbers. */
 export interface RunIdentity {
   readonly data: DataIdentity;
@@ -29,6 +38,8 @@ export interface RunIdentity {
   readonly backend: ActiveBackend["name"] | null;
   /** The adapter of WebGPU. */
   readonly device: string | null;
+  /** Null on other backends than wasm; a checkpoint of an earlier version lacks it. */
+  readonly products?: ProductLibraries | null;
   /** Values by key path, such as `training.seed`. */
   readonly settings: Readonly<Record<string, Setting>>;
 }
@@ -111,6 +122,24 @@ export function dataIdentity({ name, fingerprint, length }: IdentifiedData): Dat
   return { name, fingerprint, examples: length };
 }
 
+/** The libraries that the active backend multiplies with. */
+function productLibraries(): ProductLibraries | null {
+  if (activeBackend()?.name !== "wasm") return null;
+  const blas = findBlas();
+  if (!("choices" in blas)) return { first: null, choices: {} };
+  return { first: blas.libraries[0].name, choices: Object.fromEntries(blas.choices()) };
+}
+
+/**
+ * Makes the choices of a checkpoint's run this machine's, for shapes that it has not measured.
+ *
+ * @param then the checkpoint's identity
+ */
+export function adoptProductChoices({ products }: RunIdentity): void {
+  const blas = findBlas();
+  if (products && "choices" in blas) blas.adopt(new Map(Object.entries(products.choices)));
+}
+
 /**
  * The identity of a run on the active backend.
  *
@@ -126,6 +155,7 @@ export function runIdentity(
     data: method.data,
     backend: backend?.name ?? null,
     device: backend?.adapterInfo?.description ?? null,
+    products: productLibraries(),
     settings: decidingSettings(config, method.name),
   };
 }
@@ -144,6 +174,27 @@ function isSameData(then: DataIdentity, now: DataIdentity): boolean {
 const text = (value: Setting | undefined): string =>
   value === undefined ? "not set" : JSON.stringify(value);
 
+/** What differs between the libraries of two runs on wasm. */
+function productDifferences(
+  then: ProductLibraries | null | undefined,
+  now: ProductLibraries | null | undefined,
+): string[] {
+  if (!then || !now) return [];
+  const differences = then.first === now.first
+    ? []
+    : [`matrix products were by ${then.first ?? "wasm"} and are by ${now.first ?? "wasm"}`];
+  const other = Object.entries(then.choices).filter(([shape, library]) =>
+    (now.choices[shape] ?? library) !== library
+  );
+  if (other.length === 0) return differences;
+  const [[shape, library]] = other;
+  return [
+    ...differences,
+    `${other.length} shapes of matrix products have another library (${shape}: ${library}, now ` +
+    `${now.choices[shape]})`,
+  ];
+}
+
 /**
  * Compares the run that wrote a checkpoint with the one that goes on.
  *
@@ -160,6 +211,7 @@ export function identityDifferences(then: RunIdentity, now: RunIdentity): Identi
   } else if (then.device !== now.device) {
     minor.push(`the device was ${then.device} and is ${now.device}`);
   }
+  decisive.push(...productDifferences(then.products, now.products));
   // A key that the checkpoint does not have is newer than the program that wrote it.
   for (const key of Object.keys(then.settings)) {
     const [before, after] = [text(then.settings[key]), text(now.settings[key])];

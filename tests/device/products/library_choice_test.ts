@@ -118,3 +118,20 @@ Deno.test("measure() gives each library its own fastest time, on shapes of any s
     assert(slow >= 2 && fast >= 0.2 && fast < slow, `${slow} ${fast}`);
   }
 });
+
+Deno.test("choices of an earlier run are taken over for shapes that are not known, and change no others", async () => {
+  await inFolder((folder) => {
+    const { calls, libraries } = pretended([1, 4]);
+    const choices = new LibraryChoices(libraries, folder);
+    const other = { ...SHAPE, k: 1024 };
+    assertEquals(choices.choose(other), 0);
+    const measured = [...calls];
+    choices.adopt(
+      new Map([[shapeKey(SHAPE), "library1"], [shapeKey(other), "library1"], ["nn 1 1 1", "gone"]]),
+    );
+    assertEquals([choices.choose(SHAPE), choices.choose(other)], [1, 0]);
+    assertEquals(calls, measured);
+    assertEquals(new LibraryChoices(libraries, folder).choose(SHAPE), 1);
+    assertEquals(choices.known().size, 2);
+  });
+});

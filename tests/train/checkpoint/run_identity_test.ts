@@ -72,3 +72,16 @@ Deno.test("identityDifferences() ignores a key that is newer than the checkpoint
     minor: [],
   });
 });
+
+Deno.test("identityDifferences() tells another library of matrix products, and takes an unknown shape as it was", () => {
+  const products = { first: "blis", choices: { "nn 1 2 3": "onednn", "nt 4 5 6": "blis" } };
+  const then = identity({ products });
+  const same = identity({ products: { first: "blis", choices: { "nn 1 2 3": "onednn" } } });
+  assertEquals(identityDifferences(then, same).decisive, []);
+  assertEquals(identityDifferences(identity(), then).decisive, []);
+  const other = identity({ products: { first: null, choices: { "nn 1 2 3": "blis" } } });
+  assertEquals(identityDifferences(then, other).decisive, [
+    "matrix products were by blis and are by wasm",
+    "1 shapes of matrix products have another library (nn 1 2 3: onednn, now blis)",
+  ]);
+});
