@@ -9,9 +9,8 @@ import type { LoadedModel } from "../generate/load_model.ts";
 import { type BatchSequence, type EndReason, RunningBatch } from "../generate/running_batch.ts";
 import type { SamplingParameters } from "../generate/sampling_filters.ts";
 import type { PassOptions } from "../model/vlm.ts";
-import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { ChatExampleBuilder, type ConversationMessage } from "../text/chat_example.ts";
 import { ImageGridError } from "../text/image_string.ts";
-import type { ChatMessage } from "../text/tokenizer.ts";
 import { ApiError } from "./api_error.ts";
 import { type ChosenTokenLogProb, chosenTokenLogProb } from "./token_log_probs.ts";
 
@@ -27,7 +26,7 @@ export interface EngineLimits {
 export interface ChatPrompt {
   /** Which model: a name of the engine's. */
   readonly model: string;
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly ConversationMessage[];
   readonly images: readonly PromptImage[];
   readonly sampling: SamplingParameters & { readonly greedy?: boolean };
   readonly seed: number;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ChatMessage } from "../text/tokenizer.ts";
+import type { ConversationMessage } from "../text/chat_example.ts";
 import { ApiError, badRequest } from "./api_error.ts";
 
 /** A picture of a message: the file's bytes, or a web address that is still to be fetched. */
@@ -13,8 +13,8 @@ export type PictureSource = { readonly bytes: Uint8Array } | { readonly url: URL
 export interface ChatRequest {
   /** Name of a model; undefined: the server's first one. */
   readonly model: string | undefined;
-  readonly messages: readonly ChatMessage[];
-  /** In the order of the messages. */
+  readonly messages: readonly ConversationMessage[];
+  /** In the order of the messages, which say where they stand. */
   readonly pictures: readonly PictureSource[];
   readonly stream: boolean;
   /** A last chunk of the stream with the numbers of tokens. */
@@ -165,23 +165,31 @@ export function readPicture(body: unknown): PictureSource {
   return pictureOf({ image_url: body }, "url");
 }
 
-/** Text and pictures of one message. */
+/**
+ * Text and pictures of one message. Two texts are two lines; a picture between them is no line of
+ * its own.
+ */
 function readContent(
   content: unknown,
   param: string,
   role: string,
-): { text: string; pictures: PictureSource[] } {
-  if (typeof content === "string") return { text: content, pictures: [] };
+): { text: string; pictures: PictureSource[]; places: number[] } {
+  if (typeof content === "string") return { text: content, pictures: [], places: [] };
   if (!Array.isArray(content)) {
     throw badRequest(param, `${param} is ${shown(content)}; want a text or a list of parts`);
   }
-  const texts: string[] = [], pictures: PictureSource[] = [];
+  const pictures: PictureSource[] = [], places: number[] = [];
+  let text = "", isAfterText = false;
   content.forEach((part: unknown, i) => {
     const place = `${param}[${i}]`;
     if (!isObject(part)) throw badRequest(place, `${place} is ${shown(part)}; want an object`);
-    if (part.type === "text" && typeof part.text === "string") texts.push(part.text);
-    else if (part.type === "image_url" && role === "user") {
+    if (part.type === "text" && typeof part.text === "string") {
+      text += (isAfterText ? "\n" : "") + part.text;
+      isAfterText = true;
+    } else if (part.type === "image_url" && role === "user") {
       pictures.push(pictureOf(part, `${place}.image_url`));
+      places.push(text.length);
+      isAfterText = false;
     } else {
       throw badRequest(
         place,
@@ -190,14 +198,14 @@ function readContent(
       );
     }
   });
-  return { text: texts.join("\n"), pictures };
+  return { text, pictures, places };
 }
 
 function readMessages(value: unknown): Pick<ChatRequest, "messages" | "pictures"> {
   if (!Array.isArray(value) || value.length === 0) {
     throw badRequest("messages", `messages is ${shown(value)}; want a list of one message or more`);
   }
-  const messages: ChatMessage[] = [], pictures: PictureSource[] = [];
+  const messages: ConversationMessage[] = [], pictures: PictureSource[] = [];
   value.forEach((message: unknown, i) => {
     const place = `messages[${i}]`;
     if (!isObject(message)) {
@@ -211,7 +219,11 @@ function readMessages(value: unknown): Pick<ChatRequest, "messages" | "pictures"
       );
     }
     const read = readContent(content, `${place}.content`, role);
-    messages.push({ role: role === "developer" ? "system" : role, content: read.text });
+    messages.push({
+      role: role === "developer" ? "system" : role,
+      content: read.text,
+      pictures: read.places,
+    });
     pictures.push(...read.pictures);
   });
   if (messages.at(-1)!.role === "assistant") {
