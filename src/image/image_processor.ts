@@ -108,6 +108,9 @@ export class ImageProcessor {
     }
   >;
 
+  /** Place of the small copy of the whole picture among the tiles, if there is one. */
+  readonly wholeTile: "first" | "last" = "first";
+
   /** @throws {RangeError} if a size is not a positive integer or a std is 0 */
   constructor(options: ImageProcessorOptions) {
     for (const key of ["maxImgSize", "splitImageSize"] as const) {
@@ -139,6 +142,20 @@ export class ImageProcessor {
       maxPixels: options.maxPixels ?? MAX_IMAGE_PIXELS,
       normalize,
     };
+  }
+
+  /**
+   * The level of a pixel, 0 … 255, that a tile's value was made of.
+   *
+   * @param value of a tile
+   * @param channel 0 red, 1 green, 2 blue
+   */
+  toLevel(value: number, channel: number): number {
+    const { normalize } = this.options;
+    const unit = normalize === null
+      ? value
+      : value * normalize.std[channel] + normalize.mean[channel];
+    return Math.min(255, Math.max(0, Math.round(255 * unit)));
   }
 
   /**

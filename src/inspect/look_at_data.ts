@@ -126,12 +126,11 @@ class RowReader<F extends DatasetFormat> {
       const text = said.map(({ role, content }) => `${role}: ${content}`).join("\n");
       return { name, text, tokens: this.#tokens(messages, answer, images) };
     });
-    const normalize = this.#eyes?.imageProcessor.options.normalize ?? null;
     return {
       row: {
         place,
         pictures: example.images,
-        tiles: images.map((image) => seenTiles(image, normalize)),
+        tiles: images.map((image) => seenTiles(image, this.#eyes!.imageProcessor)),
         texts,
       },
       length: Math.max(0, ...texts.map(({ tokens }) => tokens?.length ?? 0)),

@@ -19,17 +19,13 @@ export interface SeenTiles {
   readonly tiles: readonly string[];
 }
 
-type Normalize = ImageProcessor["options"]["normalize"];
-
 /** One tile, [3, S, S], as a PNG. */
-function tileUrl(planes: Float32Array, side: number, normalize: Normalize): string {
+function tileUrl(planes: Float32Array, side: number, processor: ImageProcessor): string {
   const pixels = side * side;
   const data = new Uint8Array(3 * pixels);
   for (let i = 0; i < pixels; i++) {
     for (let c = 0; c < 3; c++) {
-      const value = planes[c * pixels + i];
-      const level = normalize === null ? value : value * normalize.std[c] + normalize.mean[c];
-      data[3 * i + c] = Math.min(255, Math.max(0, Math.round(255 * level)));
+      data[3 * i + c] = processor.toLevel(planes[c * pixels + i], c);
     }
   }
   return `data:image/png;base64,${encodePng({ width: side, height: side, data }).toBase64()}`;
@@ -38,19 +34,21 @@ function tileUrl(planes: Float32Array, side: number, normalize: Normalize): stri
 /**
  * What the vision encoder gets.
  *
- * @param normalize what the model's processor has normalised by
+ * @param processor that made the tiles
  */
 export function seenTiles(
   { tiles, tileCount, grid }: PromptImage,
-  normalize: Normalize,
+  processor: ImageProcessor,
 ): SeenTiles {
   const [rows, columns] = grid;
   const size = tiles.length / tileCount;
   const side = Math.sqrt(size / 3);
   const urls = Array.from(
     { length: tileCount },
-    (_, i) => tileUrl(tiles.subarray(i * size, (i + 1) * size), side, normalize),
+    (_, i) => tileUrl(tiles.subarray(i * size, (i + 1) * size), side, processor),
   );
-  const hasWhole = tileCount > rows * columns;
-  return { rows, columns, whole: hasWhole ? urls[0] : null, tiles: urls.slice(hasWhole ? 1 : 0) };
+  if (tileCount <= rows * columns) return { rows, columns, whole: null, tiles: urls };
+  return processor.wholeTile === "first"
+    ? { rows, columns, whole: urls[0], tiles: urls.slice(1) }
+    : { rows, columns, whole: urls.at(-1)!, tiles: urls.slice(0, -1) };
 }

@@ -206,7 +206,7 @@ export class ChatServer {
   async #showTiles(request: Request): Promise<Response> {
     const source = readPicture(await this.#readJson(request));
     const [image] = await this.#readPictures([source]);
-    return Response.json(seenTiles(image, this.#options.loaded.imageProcessor.options.normalize));
+    return Response.json(seenTiles(image, this.#options.loaded.imageProcessor));
   }
 
   async #chat(request: Request): Promise<Response> {

@@ -73,6 +73,8 @@ function tiledSize({ width, height }: Size, tile: number): Size {
 
 /** Pictures to tiles, as SmolVLM's and Idefics3's processors make them. */
 export class SmolVLMImageProcessor extends ImageProcessor {
+  override readonly wholeTile = "last";
+
   constructor(readonly smolVLM: SmolVLMImageOptions) {
     super({
       maxImgSize: smolVLM.longestEdge,
@@ -130,6 +132,12 @@ export class SmolVLMImageProcessor extends ImageProcessor {
       ),
       savedFiles,
     });
+  }
+
+  override toLevel(value: number, channel: number): number {
+    const levels = this.smolVLM.levels[channel];
+    const share = (value - levels[0]) / (levels[255] - levels[0]);
+    return Math.min(255, Math.max(0, Math.round(255 * share)));
   }
 
   override get worker(): { readonly module: string; readonly options: unknown } {
