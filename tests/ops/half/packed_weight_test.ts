@@ -221,7 +221,11 @@ for (const backend of ["wasm", "cpu"] as const) {
 }
 
 Deno.test("a packed weight refuses bits that are not of its shape", () => {
-  assertThrows(() => new PackedWeight(new Uint16Array(5), "F16", [2, 3]), Error, "wants 6");
+  assertThrows(
+    () => new PackedWeight(new Uint16Array(5), "F16", [2, 3]),
+    Error,
+    "the shape needs 6",
+  );
 });
 
 for (const isFallback of [true, false]) {
