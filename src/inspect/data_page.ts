@@ -9,6 +9,7 @@ import { thumbnailUrl } from "../report/page/picture.ts";
 import type { LookAtData, SeenRow, SeenText, SeenToken } from "./look_at_data.ts";
 import type { SeenTiles } from "./seen_tiles.ts";
 import { summaryRows } from "./summary.ts";
+import { sourceHash } from "../report/page/source_hash.ts";
 
 const STYLE = `
 .row { margin: 0 0 16px; }
@@ -70,11 +71,6 @@ async function renderRow({ place, pictures, tiles, texts }: SeenRow): Promise<st
 ${texts.map(renderText).join("\n")}</section>`;
 }
 
-async function sha256(text: string): Promise<string> {
-  const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return `'sha256-${new Uint8Array(sum).toBase64()}'`;
-}
-
 /** Rules for the widths of tiles: a page without scripts and inline styles needs one a width. */
 function tileRules(look: LookAtData): string {
   const widths = new Set(look.rows.flatMap(({ tiles }) => tiles.map(({ columns }) => columns)));
@@ -90,7 +86,7 @@ function tileRules(look: LookAtData): string {
  */
 export async function renderDataPage(look: LookAtData): Promise<string> {
   const style = `${PAGE_STYLE}${STYLE}${tileRules(look)}`;
-  const policy = `default-src 'none'; img-src data:; style-src ${await sha256(style)}; ` +
+  const policy = `default-src 'none'; img-src data:; style-src ${await sourceHash(style)}; ` +
     `base-uri 'none'; form-action 'none'`;
   const facts = summaryRows(look).map(([name, value]) =>
     `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`

@@ -20,6 +20,7 @@ import {
   renderTables,
   renderWarnings,
 } from "./run_sections.ts";
+import { sourceHash } from "./source_hash.ts";
 
 /** A page with charts: what is shown before them and after them. */
 export interface ChartPage {
@@ -54,7 +55,7 @@ export async function renderChartPage(page: ChartPage, library: ChartLibrary): P
   const points = Math.max(0, ...charts.flatMap((c) => c.series.map((s) => s.values.length)));
   const data = { charts, smoothing: points >= 60 ? 0.6 : 0 };
   const [librarySum, scriptSum, libraryStyleSum, styleSum] = await Promise.all(
-    [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sha256),
+    [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sourceHash),
   );
   const policy = `default-src 'none'; img-src data:; script-src ${librarySum} ${scriptSum}; ` +
     `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action ${formAction}`;
@@ -174,9 +175,4 @@ ${figures.slice(primary).join("\n")}
 function timeElement(ms: number): string {
   const iso = new Date(ms).toISOString();
   return `<time datetime="${iso}">${iso.slice(0, 16).replace("T", " ")} UTC</time>`;
-}
-
-async function sha256(text: string): Promise<string> {
-  const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return `'sha256-${new Uint8Array(sum).toBase64()}'`;
 }

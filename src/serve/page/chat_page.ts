@@ -5,17 +5,13 @@
  */
 import { CHAT_SCRIPT } from "./chat_script.ts";
 import { CHAT_STYLE } from "./chat_style.ts";
+import { sourceHash } from "../../report/page/source_hash.ts";
 
 /** A page with the header that forbids everything but its own script, style and server. */
 export interface ChatPage {
   readonly html: string;
   /** Value of `content-security-policy`. */
   readonly policy: string;
-}
-
-async function sourceHash(text: string): Promise<string> {
-  const sum = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return `'sha256-${new Uint8Array(sum).toBase64()}'`;
 }
 
 const HTML = `<!doctype html>
