@@ -26,8 +26,6 @@ export const LISTED: readonly (readonly [path: string, group: TestGroup])[] = [
   ["tests/rewards/", "slow"],
   // They run commands.
   ["tests/faults/", "slow"],
-  // It reads /proc/self, for which Deno wants all permissions.
-  ["tests/bench/timing_test.ts", "slow"],
   // They train, evaluate or replay whole models, or sweep over many sizes: seconds each.
   ["tests/data/streaming_dataset_test.ts", "slow"],
   ["tests/evaluate/evaluate_test.ts", "slow"],
