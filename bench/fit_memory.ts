@@ -3,7 +3,7 @@
  * run with its estimate before and after:
  *
  * ```sh
- * deno run -A --v8-flags=--expose-gc bench/fit_memory.ts [--write] [--only TITLE]
+ * deno run -A --v8-flags=--expose-gc bench/fit_memory.ts [--write] [--only TITLE|process]
  * ```
  *
  * Each group of constants has runs in which those constants decide the peak of tensors' bytes; the last
@@ -323,7 +323,7 @@ for (const group of GROUPS) {
   ));
 }
 if (options.write) await write(constants); // The runs below read them.
-if (options.only === undefined) {
+if (options.only === undefined || options.only === "process") {
   const round = (value: number) => Math.max(0, Math.round(value));
   const processOnWasm = round(MEMORY_CONSTANTS.processGrowthMiB + await beyondEstimate("wasm"));
   const beyond = await beyondEstimate("webgpu");

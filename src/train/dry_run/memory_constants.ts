@@ -94,6 +94,6 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   waitingHalfHardware: 1,
   waitingRecomputedFloat32: 0.45,
   waitingRecomputedHalf: 0.6,
-  processGrowthMiB: 103,
-  shaderMiB: 26,
+  processGrowthMiB: 88,
+  shaderMiB: 28,
 };
