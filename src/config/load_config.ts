@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /**
  * Config files: reading, overriding, filling in, checking.
  *

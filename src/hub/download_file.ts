@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import plugin, { LONG_PARAMETER_LISTS } from "../../lint/rules.ts";
+import plugin, { LONG_PARAMETER_LISTS, REASON_FILES } from "../../lint/rules.ts";
 
 /** The rules that find something in a source, without the plugin's name. */
 function found(source: string, path = "/project/src/data/new_file.ts"): string[] {
@@ -62,6 +62,16 @@ Deno.test("every file of the list of long parameter lists still has one", async 
       .catch(() => "");
     const under = path.startsWith("src/ops/") ? "/project/src/ops/x.ts" : "/project/src/x.ts";
     if (!found(source, under).includes("positional-parameters")) unused.push(path);
+  }
+  assertEquals(unused, []);
+});
+
+Deno.test("every file of the list of reasons still has an error text that is one", async () => {
+  const unused: string[] = [];
+  for (const path of REASON_FILES) {
+    const source = await Deno.readTextFile(new URL(`../../${path}`, import.meta.url))
+      .catch(() => "");
+    if (!found(source).includes("error-start")) unused.push(path);
   }
   assertEquals(unused, []);
 });

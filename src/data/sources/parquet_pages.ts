@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 import { type FileMetaData, parquetSchema } from "hyparquet";
 import { parquetHeader } from "hyparquet-pages";
 

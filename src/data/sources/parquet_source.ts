@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /**
  * Rows out of a parquet file, by ranges: the footer is read once, then blocks of rows as they are
  * asked for.

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /**
  * Converts plain values to bytes and back, for the channel between host and child: null, undefined,
  * booleans, numbers, bigints, strings, dates, typed arrays, arrays and plain objects. Decoding makes

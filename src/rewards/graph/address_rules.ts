@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Which addresses the host may call for a module. */
 
 /** Names that mean this machine or the local network. */

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /**
  * The built-in rewards: `builtin:NAME` is `reward_functions/NAME.ts` of this library.
  *

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Reads one local file of a module graph. It must lie in the module's own folder. */
 import type { ModuleKind, ModuleSource } from "../child/protocol.ts";
 

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /**
  * The graph of a module. It is walked before any of its code runs, and each file is read once. The
  * child gets these bytes and never a path, so the checked bytes are the bytes that run.

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Fetches the remote parts of a module graph, once, into a cache folder. */
 import { isLoopback, refusePrivateHost } from "./address_rules.ts";
 import type { Fetched } from "./fetched.ts";

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file nanovlm/error-start -- reasons, which the text of a caller takes in
 /** Finds the files of `jsr:` and `npm:` packages, and runs none of their code. */
 import type { Fetched } from "./fetched.ts";
 import { newestMatch } from "./version_range.ts";
