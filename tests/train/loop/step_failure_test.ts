@@ -54,6 +54,9 @@ Deno.test("an error of another kind is not changed", async () => {
   assert(await explainFailure(error, { outputDir: "", step: 1, method }) === error);
 });
 
+/** A tensor of more bytes would take too much memory: SwiftShader binds 1 GiB and cannot allocate it. */
+const MOST_BYTES_HERE = 2 ** 28;
+
 gpuTest(
   "activations larger than the adapter binds are refused with shape, bytes, limit and batch",
   async () => {
@@ -99,10 +102,13 @@ gpuTest(
     assertStringIncludes(message, `Cannot put a tensor [${limit / 4 + 1}]`);
     const [values] = await readBack([tf.tidy(() => small.add(1))]);
     assertEquals(values[4999], 5000);
-    const whole = tf.tidy(() => tf.zeros([limit / 4]).add(2));
-    const part = tf.tidy(() => whole.slice(limit / 4 - 5000, 5000).sum());
-    assertEquals([...await part.data()], [10000]);
-    tf.dispose([small, whole, part]);
+    small.dispose();
+    if (limit <= MOST_BYTES_HERE) {
+      const whole = tf.tidy(() => tf.zeros([limit / 4]).add(2));
+      const part = tf.tidy(() => whole.slice(limit / 4 - 5000, 5000).sum());
+      assertEquals([...await part.data()], [10000]);
+      tf.dispose([whole, part]);
+    }
     assertEquals(gpuErrors(), []);
     backend.dispose();
   },
@@ -111,7 +117,7 @@ gpuTest(
 gpuTest("tensors that together are larger than the adapter binds are read back whole", async () => {
   const backend = await initBackend({ backend: "webgpu" });
   const { maxStorageBufferBindingSize: limit } = backend.device!.limits;
-  if (limit > 2 ** 28) return backend.dispose(); // It would take too much memory here.
+  if (limit > MOST_BYTES_HERE) return backend.dispose();
   const size = limit / 16 + 4;
   const tensors = Array.from({ length: 5 }, (_, i) => tf.tidy(() => tf.fill([size], i).add(1)));
   tensors.push(tf.tidy(() => tf.fill([3], 7).add(1)));
