@@ -46,6 +46,11 @@ export interface StepMemoryOptions {
   readonly fused: boolean;
   /** The kind of adapter of the webgpu backend; a software adapter uses the process's memory. */
   readonly gpu: "hardware" | "software" | null;
+  /**
+   * Whether the adapter's compiler takes memory with the first steps, as lavapipe's LLVM does;
+   * SwiftShader's is in the process from the beginning. Default true.
+   */
+  readonly compilesLate?: boolean;
   /** Default: the fitted ones. */
   readonly constants?: MemoryConstants;
   /** Bytes of the process beside weights, before the first step and without garbage. */
@@ -290,7 +295,8 @@ export function estimateStepMemory(
   const waiting = waitingBytes(config, dims, options);
   const inUse = weights + moments + reference + pass + waiting;
   // Free buffers that are kept: see BufferPool.
-  const kept = gpu === "software" ? Math.max(16 * MEBIBYTE, inUse / 4) + k.shaderMiB * MEBIBYTE : 0;
+  const shaders = options.compilesLate === false ? 0 : k.shaderMiB * MEBIBYTE;
+  const kept = gpu === "software" ? Math.max(16 * MEBIBYTE, inUse / 4) + shaders : 0;
   return {
     weights,
     gradients,

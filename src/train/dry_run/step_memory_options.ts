@@ -95,6 +95,7 @@ export function stepMemoryOptions(
     half: model.precision !== "float32",
     fused: name !== "cpu",
     gpu: name !== "webgpu" ? null : adapterInfo?.software ? "software" : "hardware",
+    compilesLate: /llvmpipe|lavapipe/i.test(adapterInfo?.description ?? ""),
     processBytes: Deno.memoryUsage().rss - modelBytes(model),
     adapterFloats: adapterFloats(model, (layer) => parameters.has(`${layer}.weight`)),
   };
