@@ -72,10 +72,13 @@ export async function findPictureColumns(
     sample.some(({ row }) => looksLikePictures(row[column] ?? null))
   );
   const hasUsual = sample.some(({ row }) => columnPictures(row, USUAL_PICTURE_COLUMNS).length > 0);
-  if (candidates.length === 0) return { columns: USUAL_PICTURE_COLUMNS, notes: [] };
+  const both = hasBoth(sample)
+    ? ["rows have pictures in column images and in column image: those of images are used"]
+    : [];
+  if (candidates.length === 0) return { columns: USUAL_PICTURE_COLUMNS, notes: both };
   if (hasUsual) {
-    const notes = [`${named(candidates)} may hold pictures too, and ${areNot(candidates)} used`];
-    return { columns: USUAL_PICTURE_COLUMNS, notes };
+    const note = `${named(candidates)} may hold pictures too, and ${areNot(candidates)} used`;
+    return { columns: USUAL_PICTURE_COLUMNS, notes: [...both, note] };
   }
   const verified: string[] = [];
   const notes: string[] = [];
@@ -105,6 +108,13 @@ export async function findPictureColumns(
     notes.push(`${named(rest)} ${rest.length === 1 ? "holds" : "hold"} pictures too, not used`);
   }
   return { columns: [...USUAL_PICTURE_COLUMNS, chosen], notes };
+}
+
+/** Whether a row has pictures under both usual names. */
+function hasBoth(sample: readonly PlacedRow[]): boolean {
+  return sample.some(({ row }) =>
+    USUAL_PICTURE_COLUMNS.every((column) => columnPictures(row, [column]).length > 0)
+  );
 }
 
 function named(columns: readonly string[]): string {

@@ -53,6 +53,20 @@ Deno.test("an image column wins, and another one with pictures is told", async (
   assertEquals(warnings, ["rows: column mask may hold pictures too, and is not used"]);
 });
 
+Deno.test("pictures in images and in image: those of images are used, and that is told", async () => {
+  const { counts, warnings } = await pictures([{
+    ...ask,
+    images: [stored, stored],
+    image: stored,
+  }]);
+  assertEquals(counts, [2]);
+  assertEquals(warnings, [
+    "rows: rows have pictures in column images and in column image: those of images are used",
+  ]);
+  const { warnings: none } = await pictures([{ ...ask, images: [], image: stored }]);
+  assertEquals(none, []);
+});
+
 Deno.test("names of picture files that are not there are told", async () => {
   const { counts, warnings } = await pictures([{ ...ask, image_path: "gone.png" }]);
   assertEquals(counts, [0]);
