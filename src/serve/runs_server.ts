@@ -4,8 +4,8 @@
  * @module
  */
 import { type ChartLibrary, loadChartLibrary } from "../report/page/chart_library.ts";
-import { findRuns, type FoundRun, readRecords } from "../report/runs/find_runs.ts";
-import { type MeasuredRun, renderComparison, renderRunList } from "../report/runs/runs_page.ts";
+import { findRuns, type FoundRun } from "../report/runs/find_runs.ts";
+import { renderComparison, renderRunList } from "../report/runs/runs_page.ts";
 
 /** Runs of one comparison. */
 const MOST_COMPARED = 4;
@@ -22,10 +22,6 @@ function refused(status: number, text: string): Response {
     status,
     headers: { "content-type": "text/plain; charset=utf-8" },
   });
-}
-
-async function measured(run: FoundRun): Promise<MeasuredRun> {
-  return { run, records: await readRecords(run.path) };
 }
 
 /** Shows the runs below a folder as they stand now. */
@@ -52,7 +48,7 @@ export class RunsServer {
         return page(
           await renderRunList(
             this.#folder,
-            await Promise.all(runs.map(measured)),
+            runs,
             await this.#loadLibrary(),
           ),
         );
@@ -63,7 +59,7 @@ export class RunsServer {
           return refused(400, `choose 2 to ${MOST_COMPARED} runs to compare`);
         }
         return page(
-          await renderComparison(await Promise.all(named.map(measured)), await this.#loadLibrary()),
+          await renderComparison(named, await this.#loadLibrary()),
         );
       default:
         return refused(404, `there is no ${pathname} here`);

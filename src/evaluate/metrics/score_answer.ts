@@ -104,11 +104,6 @@ const METRICS: readonly Metric[] = [
 /** Names of all metrics. */
 export const METRIC_NAMES: readonly MetricName[] = METRICS.map(({ name }) => name);
 
-/** Whether a text is the name of a metric. */
-export function isMetricName(name: string): name is MetricName {
-  return METRICS.some((metric) => metric.name === name);
-}
-
 /**
  * A metric by its name.
  *

@@ -13,6 +13,8 @@ export interface FoundRun {
   readonly path: string;
   /** sft, dpo or grpo; null if the config cannot be read. */
   readonly trainingType: string | null;
+  /** Measurements, in the order of their steps. */
+  readonly records: readonly MetricsRecord[];
   /** Last optimizer step that was measured. */
   readonly step: number;
   /** When something was measured last, in ms since 1970. */
@@ -36,7 +38,7 @@ async function exists(path: string): Promise<boolean> {
  *
  * @param path the run's folder
  */
-export async function readRecords(path: string): Promise<MetricsRecord[]> {
+async function readRecords(path: string): Promise<MetricsRecord[]> {
   const text = await Deno.readTextFile(`${path}/metrics.jsonl`);
   return text.split("\n").flatMap((line) => {
     try {
@@ -68,11 +70,13 @@ async function trainingTypeOf(path: string): Promise<string | null> {
 async function readRun(path: string, name: string): Promise<FoundRun | null> {
   const file = await Deno.stat(`${path}/metrics.jsonl`).catch(() => null);
   if (file === null || !file.isFile) return null;
+  const records = await readRecords(path);
   return {
     name,
     path,
+    records,
     trainingType: await trainingTypeOf(path),
-    step: (await readRecords(path)).at(-1)?.step ?? 0,
+    step: records.at(-1)?.step ?? 0,
     updatedAt: file.mtime?.getTime() ?? 0,
     hasReport: await exists(`${path}/report.html`),
   };

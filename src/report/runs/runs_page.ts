@@ -4,18 +4,11 @@
  * @module
  */
 import { formatNumber } from "../terminal/console_table.ts";
-import type { MetricsRecord } from "../files/metrics_record.ts";
 import { type MetricChart, metricCharts } from "../page/metric_charts.ts";
 import type { ChartLibrary } from "../page/chart_library.ts";
 import { escapeHtml } from "../page/escape.ts";
 import { renderChartPage } from "../page/report_page.ts";
 import { type FoundRun, lastValues } from "./find_runs.ts";
-
-/** A run with its measurements. */
-export interface MeasuredRun {
-  readonly run: FoundRun;
-  readonly records: readonly MetricsRecord[];
-}
 
 /** Numbers that tell most of a run, if it has them. */
 const HEADLINES = [
@@ -35,8 +28,8 @@ function timeElement(ms: number): string {
   return `<time datetime="${iso}">${iso.slice(0, 16).replace("T", " ")} UTC</time>`;
 }
 
-function rowOf({ run, records }: MeasuredRun): string {
-  const values = lastValues(records);
+function rowOf(run: FoundRun): string {
+  const values = lastValues(run.records);
   const name = escapeHtml(run.name);
   const title = run.hasReport
     ? `<a href="${link("/report", { run: run.name })}">${name}</a>`
@@ -57,7 +50,7 @@ function rowOf({ run, records }: MeasuredRun): string {
  */
 export async function renderRunList(
   folder: string,
-  runs: readonly MeasuredRun[],
+  runs: readonly FoundRun[],
   library: ChartLibrary,
 ): Promise<string> {
   const columns = ["run", "trainer", "step", ...HEADLINES, "measured last", "compare"];
@@ -79,12 +72,12 @@ export async function renderRunList(
 }
 
 /** The charts of several runs in one: each line bears its run's name. */
-export function joinedCharts(runs: readonly MeasuredRun[]): MetricChart[] {
+export function joinedCharts(runs: readonly FoundRun[]): MetricChart[] {
   const joined = new Map<string, MetricChart>();
-  for (const { run, records } of runs) {
+  for (const { name, records } of runs) {
     for (const { title, primary, series } of metricCharts(records)) {
       const before = joined.get(title)?.series ?? [];
-      const named = series.map((line) => ({ ...line, key: `${run.name}: ${line.key}` }));
+      const named = series.map((line) => ({ ...line, key: `${name}: ${line.key}` }));
       joined.set(title, { title, primary, series: [...before, ...named] });
     }
   }
@@ -93,12 +86,12 @@ export function joinedCharts(runs: readonly MeasuredRun[]): MetricChart[] {
 
 /** Runs beside each other: their curves in the same charts, and the last value of each metric. */
 export async function renderComparison(
-  runs: readonly MeasuredRun[],
+  runs: readonly FoundRun[],
   library: ChartLibrary,
 ): Promise<string> {
   const values = runs.map(({ records }) => lastValues(records));
   const keys = [...new Set(values.flatMap((one) => [...one.keys()]))].sort();
-  const head = ["metric", ...runs.map(({ run }) => run.name)]
+  const head = ["metric", ...runs.map(({ name }) => name)]
     .map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join("");
   const rows = keys.map((key) => {
     const cells = values.map((one) => {
@@ -107,9 +100,9 @@ export async function renderComparison(
     });
     return `<tr><th scope="row">${escapeHtml(key)}</th>${cells.join("")}</tr>`;
   });
-  const names = runs.map(({ run }) => escapeHtml(run.name)).join(" and ");
+  const names = runs.map(({ name }) => escapeHtml(name)).join(" and ");
   return await renderChartPage({
-    title: runs.map(({ run }) => run.name).join(" and "),
+    title: runs.map(({ name }) => name).join(" and "),
     header: `<header class="top"><h1>${names}</h1><p><a href="/">All runs</a></p></header>`,
     main:
       `<section><h2>Last values</h2><div class="scroll"><table><thead><tr>${head}</tr></thead>` +
