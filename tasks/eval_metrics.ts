@@ -5,6 +5,7 @@
  */
 import {
   type GroupedScore,
+  metricLabels,
   type MetricRequest,
   type MetricScore,
   parseMetric,
@@ -18,14 +19,14 @@ import { UsageError } from "./usage_error.ts";
  * @throws {UsageError} if one has no such name or style
  */
 export function metricsOf(names: readonly string[]): MetricRequest[] {
-  return names.map((name) => {
-    try {
-      return parseMetric(name);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new UsageError(`--metric: ${error.message}`);
-    }
-  });
+  try {
+    const metrics = names.map(parseMetric);
+    metricLabels(metrics); // refuses a metric that is there twice
+    return metrics;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(`--metric: ${error.message}`);
+  }
 }
 
 /** What `--json` says of the metrics. */

@@ -9,7 +9,6 @@ import type { LoadedModel } from "../generate/load_model.ts";
 import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
 import { type Cell, cellText, describeCell } from "../data/rows/row.ts";
 import { type GroupedScore, type MetricRequest, MetricTally } from "./metrics/metric_tally.ts";
-import type { MetricName } from "./metrics/score_answer.ts";
 import { ExactMatchTally, type MatchScore } from "./exact_match.ts";
 import { chatBuilder, type Question, questionsOf, withPictures } from "./question_rows.ts";
 
@@ -41,8 +40,8 @@ export interface VqaScores extends MatchScore {
   /** Rows whose questions were asked. */
   readonly examples: number;
   readonly byType: ReadonlyMap<string, MatchScore>;
-  /** By the metric's name, in the order asked for. */
-  readonly metrics: ReadonlyMap<MetricName, GroupedScore>;
+  /** By the metric's name, in the order asked for; with the style if one is there twice. */
+  readonly metrics: ReadonlyMap<string, GroupedScore>;
 }
 
 /** Name of the group that a cell of the grouping column stands for. */

@@ -34,6 +34,12 @@ export interface Question extends TextPrompt {
 /** An example with pictures as files hold them. */
 type EncodedExample = { readonly images: readonly EncodedImage[] };
 
+/** Examples by number, as a `Dataset` has them. */
+export type ExampleList<E extends EncodedExample> = Pick<
+  Dataset<E>,
+  "length" | "tryGet" | "place" | "skipped"
+>;
+
 /** Columns that may hold the kind of answer: a text, or a list of one a turn. */
 export const TYPE_COLUMNS = ["answer_type", "question_type", "type"] as const;
 
@@ -87,7 +93,7 @@ async function processImages(
 export async function* withPictures<E extends EncodedExample>(
   { imageProcessor }: LoadedModel,
   builder: ChatExampleBuilder,
-  dataset: Dataset<E>,
+  dataset: ExampleList<E>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<{ example: E; images: PromptImage[] }> {
   for (let i = 0; i < dataset.length && !signal?.aborted; i++) {

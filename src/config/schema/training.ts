@@ -6,7 +6,8 @@
 import type { ResolvedConfig, TrainingSection } from "../types/config_types.ts";
 import { SCHEDULE_NAMES } from "./schedule_arguments.ts";
 import { HF_ARGUMENTS, LAB_MAIN, OURS } from "../sources.ts";
-import { either, mapOf, nullable } from "../types/composite_types.ts";
+import { METRIC_REQUESTS } from "../../metric_names.ts";
+import { either, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
 
@@ -246,6 +247,31 @@ export const trainingKeys: Table<TrainingSection> = {
     default: perTrainer(500, 500, 50),
     source: LAB_MAIN,
     meaning: "Steps between evaluations.",
+  },
+  eval_metrics: {
+    type: listOf(oneOf(METRIC_REQUESTS)),
+    default: same<string[]>([]),
+    source: OURS,
+    meaning:
+      "Metrics of generated answers in every evaluation: `exact_match`, `anls`, …, or `NAME:STYLE`, " +
+      "as in `eval --metric`. An evaluation logs `eval_NAME`, which `metric_for_best_model` can " +
+      "name. SFT asks the held-out questions, DPO the held-out prompts (accepted: the column " +
+      "`answers`, else the chosen answer), GRPO scores the answers that it rewards (accepted: the " +
+      "column `answers`, `answer` or `solution`).",
+  },
+  eval_metrics_questions: {
+    type: integer({ min: 1 }),
+    default: same(256),
+    source: OURS,
+    meaning:
+      "SFT, DPO: the most questions that `eval_metrics` asks an evaluation, a random sample that " +
+      "is always the same; a streamed data set's first ones.",
+  },
+  eval_max_new_tokens: {
+    type: integer({ min: 1 }),
+    default: same(64),
+    source: OURS,
+    meaning: "SFT, DPO: the longest answer that `eval_metrics` generates, in tokens.",
   },
   load_best_model_at_end: {
     type: boolean(),

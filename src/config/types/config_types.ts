@@ -108,6 +108,10 @@ export interface TrainingSection {
   eval_strategy: IntervalStrategy;
   eval_steps: number;
   load_best_model_at_end: boolean;
+  /** `NAME` or `NAME:STYLE`. */
+  eval_metrics: string[];
+  eval_metrics_questions: number;
+  eval_max_new_tokens: number;
   metric_for_best_model: string;
   greater_is_better: boolean;
   logging_steps: number;

@@ -4,8 +4,30 @@
  * @module
  */
 import { RandomStream } from "../../random.ts";
-import { type MetricName, metricOf, scoreAnswer, type ScoreOptions } from "./score_answer.ts";
+import {
+  type MetricName,
+  metricOf,
+  scoreAnswer,
+  type ScoreOptions,
+  stylesOf,
+} from "./score_answer.ts";
 import { type YesNoAnswer, yesNoScores } from "./yes_no.ts";
+
+/**
+ * Names of metrics in results: the metric's name, with its style if it is asked for twice.
+ *
+ * @returns one name a metric, all different
+ * @throws {RangeError} if a metric is there twice in one style
+ */
+export function metricLabels(metrics: readonly MetricRequest[]): string[] {
+  const labels = metrics.map(({ name, style }) => {
+    const isAlone = metrics.filter((other) => other.name === name).length === 1;
+    return isAlone ? name : `${name}_${style ?? stylesOf(name)[0] ?? ""}`;
+  });
+  const twice = labels.find((label, i) => labels.indexOf(label) < i);
+  if (twice === undefined) return labels;
+  throw new RangeError(`Metric ${twice} is asked for twice; want each one once`);
+}
 
 /** A metric with its settings. */
 export interface MetricRequest extends ScoreOptions {
@@ -69,10 +91,11 @@ export function bootstrapMean(values: readonly number[], seed = 42): MetricScore
 export function parseMetric(text: string): MetricRequest {
   const [name, style] = text.split(":", 2);
   const metric = metricOf(name);
-  if (style !== undefined && !metric.styles?.includes(style)) {
+  const styles = stylesOf(metric.name);
+  if (style !== undefined && !styles.includes(style)) {
     throw new RangeError(
       `Unknown style ${style} of ${name}; want ${
-        metric.styles === undefined ? "none" : `one of ${metric.styles.join(", ")}`
+        styles.length === 0 ? "none" : `one of ${styles.join(", ")}`
       }`,
     );
   }
@@ -82,13 +105,18 @@ export function parseMetric(text: string): MetricRequest {
 /** Collects the scores of answers. */
 export class MetricTally {
   readonly #metrics: readonly MetricRequest[];
+  readonly #labels: readonly string[];
   readonly #scores: number[][];
   readonly #groups: (string | null)[] = [];
   readonly #answered: YesNoAnswer[] = [];
 
-  /** @param metrics to score by */
+  /**
+   * @param metrics to score by
+   * @throws {RangeError} if a metric is there twice in one style
+   */
   constructor(metrics: readonly MetricRequest[]) {
     this.#metrics = metrics;
+    this.#labels = metricLabels(metrics);
     this.#scores = metrics.map(() => []);
   }
 
@@ -96,7 +124,7 @@ export class MetricTally {
    * Scores one answer by every metric.
    *
    * @param group value of the grouping column, null without one
-   * @returns scores by the metric's name
+   * @returns scores by {@linkcode metricLabels}
    */
   add(
     prediction: string,
@@ -108,17 +136,17 @@ export class MetricTally {
     return Object.fromEntries(this.#metrics.map(({ name, ...options }, i) => {
       const score = scoreAnswer(name, prediction, answers, options);
       this.#scores[i].push(score);
-      return [name, score];
+      return [this.#labels[i], score];
     }));
   }
 
-  /** Scores by the metric's name. */
-  get scores(): ReadonlyMap<MetricName, GroupedScore> {
+  /** Scores by {@linkcode metricLabels}. */
+  get scores(): ReadonlyMap<string, GroupedScore> {
     const groups = [...new Set(this.#groups.filter((group) => group !== null))].sort();
     return new Map(this.#metrics.map(({ name }, i) => {
       const values = this.#scores[i];
       const of = (group: string) => values.filter((_, place) => this.#groups[place] === group);
-      return [name, {
+      return [this.#labels[i], {
         overall: bootstrapMean(values),
         byGroup: new Map(groups.map((group) => [group, bootstrapMean(of(group))])),
         further: name === "yes_no" ? { ...yesNoScores(this.#answered) } : {},

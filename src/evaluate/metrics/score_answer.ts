@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { METRIC_NAMES, METRIC_STYLES, type MetricName } from "../../metric_names.ts";
 import { anls } from "./anls.ts";
 import { boxIou50 } from "./box_iou.ts";
 import { choice, DEFAULT_CHOICES } from "./choice.ts";
@@ -13,6 +14,8 @@ import { tokenF1 } from "./token_f1.ts";
 import { vqaAccuracy, type VqaStyle } from "./vqa_accuracy.ts";
 import { yesNo } from "./yes_no.ts";
 
+export { METRIC_NAMES, type MetricName };
+
 /** What some metrics can be told. */
 export interface ScoreOptions {
   /** Of `vqa_accuracy`: vqav2 (default) or textvqa; of `contains`: text (default) or no_spaces. */
@@ -21,24 +24,10 @@ export interface ScoreOptions {
   readonly choices?: readonly string[];
 }
 
-/** Name of a metric. */
-export type MetricName =
-  | "exact_match"
-  | "anls"
-  | "relaxed_accuracy"
-  | "vqa_accuracy"
-  | "choice"
-  | "contains"
-  | "yes_no"
-  | "box_iou_50"
-  | "token_f1";
-
 /** A metric: what it is, its styles, and its score of one answer. */
 export interface Metric {
   readonly name: MetricName;
   readonly summary: string;
-  /** The first one is the default. */
-  readonly styles?: readonly string[];
   /** @returns 0 … 1 */
   readonly score: (
     prediction: string,
@@ -67,7 +56,6 @@ const METRICS: readonly Metric[] = [
   {
     name: "vqa_accuracy",
     summary: "in full if three of the people asked gave this answer (VQAv2, TextVQA)",
-    styles: ["vqav2", "textvqa"],
     score: (prediction, answers, { style = "vqav2" }) =>
       vqaAccuracy(prediction, answers, style as VqaStyle),
   },
@@ -80,7 +68,6 @@ const METRICS: readonly Metric[] = [
   {
     name: "contains",
     summary: "an answer stands in the text (OCRBench)",
-    styles: ["text", "no_spaces"],
     score: (prediction, answers, { style = "text" }) =>
       contains(prediction, answers, style as ContainsStyle),
   },
@@ -101,9 +88,6 @@ const METRICS: readonly Metric[] = [
   },
 ];
 
-/** Names of all metrics. */
-export const METRIC_NAMES: readonly MetricName[] = METRICS.map(({ name }) => name);
-
 /**
  * A metric by its name.
  *
@@ -115,6 +99,11 @@ export function metricOf(name: string): Metric {
     throw new RangeError(`Unknown metric ${name}; want one of ${METRIC_NAMES.join(", ")}`);
   }
   return metric;
+}
+
+/** The styles of a metric, the default first; empty if it has one form only. */
+export function stylesOf(name: MetricName): readonly string[] {
+  return METRIC_STYLES[name];
 }
 
 /**
@@ -141,14 +130,15 @@ export function scoreAnswer(
   answers: readonly string[],
   options: ScoreOptions = {},
 ): number {
-  const { styles, score } = metricOf(metric);
+  const { score } = metricOf(metric);
+  const styles = stylesOf(metric);
   if (answers.length === 0) {
     throw new RangeError(`Cannot score ${metric}: there is no answer to compare with`);
   }
-  if (options.style !== undefined && !(styles ?? []).includes(options.style)) {
+  if (options.style !== undefined && !styles.includes(options.style)) {
     throw new RangeError(
       `Unknown style ${options.style} of ${metric}; want ` +
-        (styles === undefined ? "none" : `one of ${styles.join(", ")}`),
+        (styles.length === 0 ? "none" : `one of ${styles.join(", ")}`),
     );
   }
   return score(prediction, answers, options);

@@ -30,7 +30,11 @@ interface ChartRule {
 // of Transformers' Trainer and TRL.
 const RULES: readonly ChartRule[] = [
   { title: "Loss", primary: true, keys: /^(eval_)?loss$/ },
-  { title: "Held-out accuracy", primary: true, keys: /^eval_.*(accuracy|exact_match|accuracies)/ },
+  {
+    title: "Held-out accuracy",
+    primary: true,
+    keys: /^eval_.*(accuracy|exact_match|accuracies|anls|choice|contains|yes_no|box_iou|token_f1)/,
+  },
   { title: "Accuracy", primary: true, keys: /accurac(y|ies)$|^exact_match/ },
   { title: "Reward", primary: true, keys: /^(eval_)?reward$/ },
   { title: "Spread of rewards", keys: /^(eval_)?reward_std$/ },

@@ -17,6 +17,7 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import type { PassOptions } from "../../model/vlm.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
+import type { AnswerMetrics } from "../run/answer_metrics.ts";
 import { AnswerLogits } from "./answer_logits.ts";
 import { pairSample, PreferenceCounts } from "./evaluation.ts";
 import {
@@ -64,6 +65,8 @@ export interface DPOParts {
   readonly evalDataset: DPODataset | null;
   /** Of the loss; null: reference-free. */
   readonly reference: DPOReference | null;
+  /** Scores generated answers to held-out prompts. */
+  readonly answerMetrics?: AnswerMetrics | null;
 }
 
 /** How DPO batches and averages, and what it minimises. */
@@ -255,7 +258,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    const { maker, evalDataset } = this.parts;
+    const { maker, evalDataset, answerMetrics } = this.parts;
     if (evalDataset === null) return null;
     const started = performance.now();
     const counts = new PreferenceCounts();
@@ -292,6 +295,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
         ...Object.fromEntries(named),
         eval_preference_accuracy: counts.accuracy,
         ...evaluationTimes(started, scored.length),
+        ...await answerMetrics?.(signal),
       },
       samples,
     };

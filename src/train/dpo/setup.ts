@@ -9,6 +9,7 @@ import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
 import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
+import { answerMetrics } from "../run/answer_metrics.ts";
 import { DPOExampleMaker, type DPOPair, pairBatch, sumPairs } from "./examples.ts";
 import { type DPODataset, DPOMethod, type DPOMethodOptions } from "./method.ts";
 import {
@@ -101,6 +102,7 @@ export function dpoMethod(
     dataset: train,
     evalDataset: evaluation,
     reference,
+    answerMetrics: answerMetrics(prepared, evaluation, config.training),
   }, dpoMethodOptions(config));
 }
 

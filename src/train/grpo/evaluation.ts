@@ -4,6 +4,10 @@
  * @module
  */
 import type { GrpoExample } from "../../data/rows/formats.ts";
+import type { Row } from "../../data/rows/row.ts";
+import { acceptedAnswers } from "../../evaluate/accepted_answers.ts";
+import { metricValues } from "../../evaluate/held_out_metrics.ts";
+import { type MetricRequest, MetricTally } from "../../evaluate/metrics/metric_tally.ts";
 import { computeAdvantages } from "../../losses/advantages.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
@@ -24,6 +28,15 @@ const SAYS_RIGHT = /accuracy|exact_?match/i;
 /** The metrics of a training step that an evaluation has too. */
 const EVALUATED = /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$/;
 
+/** Columns that hold what should be answered. */
+const ANSWER_COLUMNS = ["answers", "answer", "solution"] as const;
+
+/** What should be answered, for a row of one answer. */
+function expectedAnswer({ answer, solution }: Row): string | null {
+  const expected = answer ?? solution ?? null;
+  return expected === null ? null : String(expected);
+}
+
 /** A prompt, its greedy answer and the rewards of that. */
 interface Answered {
   readonly prompt: GRPOPrompt;
@@ -43,11 +56,27 @@ export interface GRPOEvaluatorParts {
 
 /** Evaluates on one data set. */
 export class GRPOEvaluator {
-  /** @param options `batchSize`: prompts that are answered side by side */
+  /**
+   * @param options `batchSize`: prompts that are answered side by side; `metrics`: of the answers
+   * @throws {Error} if metrics are asked for and the data has no column of accepted answers
+   */
   constructor(
     readonly parts: GRPOEvaluatorParts,
-    readonly options: { readonly batchSize: number },
-  ) {}
+    readonly options: {
+      readonly batchSize: number;
+      readonly metrics?: readonly MetricRequest[];
+    },
+  ) {
+    const { name, columns } = parts.dataset;
+    if ((options.metrics ?? []).length === 0) return;
+    if (ANSWER_COLUMNS.some((column) => columns.includes(column))) return;
+    throw new Error(
+      `Cannot compute training.eval_metrics: ${name} has no column ${
+        ANSWER_COLUMNS.join(", ")
+      } of accepted answers; its columns are ${columns.join(", ")}; rename one with ` +
+        "dataset.rename_columns, or leave out training.eval_metrics",
+    );
+  }
 
   /**
    * Answers and scores every prompt.
@@ -80,7 +109,11 @@ export class GRPOEvaluator {
     }
     if (answered.length === 0) return null;
     return {
-      metrics: { ...this.#metrics(answered), ...evaluationTimes(started, answered.length) },
+      metrics: {
+        ...this.#metrics(answered),
+        ...evaluationTimes(started, answered.length),
+        ...this.#answerMetrics(answered),
+      },
       samples: answered.slice(0, SAMPLES).map((one) => this.#sample(one)),
     };
   }
@@ -101,15 +134,31 @@ export class GRPOEvaluator {
     );
   }
 
+  /** `training.eval_metrics` of the answers whose rows have an accepted one. */
+  #answerMetrics(answered: readonly Answered[]): Record<string, number> {
+    const { metrics = [] } = this.options;
+    if (metrics.length === 0) return {};
+    const tally = new MetricTally(metrics);
+    let scored = 0;
+    for (const { prompt: { example }, completion } of answered) {
+      const expected = expectedAnswer(example.columns) ?? "";
+      const accepted = acceptedAnswers(example.columns, 0, 1, expected);
+      if (accepted.length === 1 && accepted[0] === "") continue;
+      tally.add(completion.text, accepted);
+      scored++;
+    }
+    return scored === 0 ? {} : metricValues(tally.scores);
+  }
+
   #sample({ prompt, completion, rewards }: Answered): EvaluationSample {
     const { columns, images, prompt: messages } = prompt.example;
-    const expected = columns.answer ?? columns.solution ?? null;
+    const expected = expectedAnswer(columns);
     const { names, builtin } = this.parts.scorer;
     const judge = names.findIndex((name, i) => builtin?.[i] === true && SAYS_RIGHT.test(name));
     return {
       pictures: images.map(({ bytes }) => bytes),
       question: messages.at(-1)?.content ?? "",
-      expected: expected === null ? null : String(expected),
+      expected,
       answer: completion.text,
       correct: judge < 0 || rewards[judge] === null ? null : rewards[judge] === 1,
     };

@@ -9,6 +9,7 @@ import type { FactGroup } from "../../report/page/report_contents.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import { exampleParts } from "../batches/example_parts.ts";
+import { evalMetrics } from "../run/answer_metrics.ts";
 import { GRPOEvaluator } from "./evaluation.ts";
 import { GRPOMethod } from "./method.ts";
 import { GRPOPromptMaker } from "./prompts.ts";
@@ -119,7 +120,7 @@ export function grpoMethod(
   const { scorer, evaluation } = inputs;
   const evaluator = evaluation && new GRPOEvaluator(
     { dataset: evaluation, maker, sampler, scorer },
-    { batchSize: training.per_device_eval_batch_size },
+    { batchSize: training.per_device_eval_batch_size, metrics: evalMetrics(training) },
   );
   const method = new GRPOMethod({
     model,

@@ -26,6 +26,7 @@ import {
   type StepContext,
   type StepOutcome,
 } from "../loop/training_method.ts";
+import type { AnswerMetrics } from "../run/answer_metrics.ts";
 import { exampleRows, type SFTExample, type SFTExampleMaker } from "./examples.ts";
 
 /** Questions for SFT, at random or in a stream. */
@@ -45,6 +46,8 @@ export interface SFTParts {
   readonly evalDataset: SFTDataset | null;
   /** Asks the model a few questions of the held-out data, for the report. */
   readonly answerSamples?: AnswerSamples | null;
+  /** Scores generated answers to held-out questions. */
+  readonly answerMetrics?: AnswerMetrics | null;
 }
 
 /** Label tokens of a batch. */
@@ -115,7 +118,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    const { model, maker, evalDataset, answerSamples } = this.parts;
+    const { model, maker, evalDataset, answerSamples, answerMetrics } = this.parts;
     if (evalDataset === null) return null;
     const started = performance.now();
     let sum = 0, count = 0, examples = 0;
@@ -138,7 +141,11 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     }
     if (count === 0) return null;
     return {
-      metrics: { eval_loss: sum / count, ...evaluationTimes(started, examples) },
+      metrics: {
+        eval_loss: sum / count,
+        ...evaluationTimes(started, examples),
+        ...await answerMetrics?.(signal),
+      },
       samples: await answerSamples?.(signal) ?? [],
     };
   }

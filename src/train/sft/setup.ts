@@ -9,6 +9,7 @@ import { exampleParts } from "../batches/example_parts.ts";
 import { methodOptions } from "../loop/base_method.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups } from "../optimizer/parameter_groups.ts";
+import { answerMetrics } from "../run/answer_metrics.ts";
 import { SFTExampleMaker } from "./examples.ts";
 import { type AnswerSamples, type SFTDataset, SFTMethod } from "./method.ts";
 
@@ -42,6 +43,7 @@ export function sftMethod(config: SFTConfig, inputs: SFTInputs): SFTMethod {
     dataset: train,
     evalDataset: evaluation,
     answerSamples,
+    answerMetrics: answerMetrics(prepared, evaluation, config.training),
   }, methodOptions(config.training));
 }
 
