@@ -22,6 +22,8 @@ export interface ConvertOptions {
   readonly vlmConfig: Partial<VLMConfig>;
   /** From `--set init_position_embedding=…`; for a fresh ViT. */
   readonly initPositionEmbedding: "uniform" | "normal";
+  /** From `--set initializer_range=…`; for a fresh ViT and the projector. */
+  readonly initializerRange: number;
   readonly seed: number;
   readonly out: string;
 }
@@ -74,10 +76,7 @@ export const command: Command = {
   usage: "--language DIR [--vision DIR] --out DIR [options]",
   options,
   async run(args) {
-    const { family, language, vision, vlmConfig, initPositionEmbedding, seed, out } =
-      parseConvertArguments(
-        args,
-      );
+    const { family, language, vision, out, ...fresh } = parseConvertArguments(args);
     await checkNamedPaths([
       ["--language", "model", language],
       ...namedModel("--vision", vision),
@@ -88,9 +87,7 @@ export const command: Command = {
       family,
       languageDir: await resolveModelFolder(language),
       visionDir: vision === undefined ? undefined : await resolveModelFolder(vision),
-      vlmConfig,
-      initPositionEmbedding,
-      seed,
+      ...fresh,
       outDir: out,
       onWarning: (text) => console.error(`warning: ${text}`),
     });

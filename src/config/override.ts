@@ -11,6 +11,9 @@ import type { ModelSection } from "./types/config_types.ts";
 import { configTable } from "./schema/schema.ts";
 import { vlmConfigKeys } from "./schema/vlm_config.ts";
 
+/** `model.initializer_range` by default. */
+const DEFAULT_RANGE = 0.02;
+
 /** One override, parsed. */
 export interface Override {
   readonly path: readonly string[];
@@ -138,23 +141,25 @@ function aliasOf(given: string, name: string): boolean {
 }
 
 /**
- * The overrides that `convert` takes: `vlm_config.KEY=VALUE` and `init_position_embedding=…`.
+ * The overrides that `convert` takes: `vlm_config.KEY=VALUE`, `init_position_embedding=…` and
+ * `initializer_range=…`.
  *
  * @throws {ConfigError} if a key is another one, or a value does not suit its key.
  */
 export function parseModelOverrides(texts: readonly string[]): {
   vlmConfig: ModelSection["vlm_config"];
   initPositionEmbedding: ModelSection["init_position_embedding"];
+  initializerRange: number;
 } {
   const position: Position = { file: "--set" };
   let tree: MapNode = { kind: "map", position, entries: new Map() };
   for (const text of texts) {
     const key = text.replace(/^model\./, "");
-    if (!/^(vlm_config\.|init_position_embedding=)/.test(key)) {
+    if (!/^(vlm_config\.|(init_position_embedding|initializer_range)=)/.test(key)) {
       throw new ConfigError([{
         file: `--set ${text}`,
         key: "",
-        text: "want vlm_config.KEY=VALUE or init_position_embedding=VALUE",
+        text: "want vlm_config.KEY=VALUE, init_position_embedding=VALUE or initializer_range=VALUE",
       }]);
     }
     tree = applyOverride(tree, parseOverride(`model.${key}`));
@@ -163,11 +168,13 @@ export function parseModelOverrides(texts: readonly string[]): {
   const given = (key: string) => model?.kind === "map" ? model.entries.get(key)?.node : undefined;
   const vlm = given("vlm_config");
   const init = given("init_position_embedding");
+  const range = given("initializer_range");
   const normal = init?.kind === "scalar" && String(init.value).toLowerCase() === "normal";
   return {
     vlmConfig: vlm === undefined
       ? {}
       : group(vlmConfigKeys, { filled: false }).read(vlm, "vlm_config", []) ?? {},
     initPositionEmbedding: normal ? "normal" : "uniform",
+    initializerRange: range?.kind === "scalar" ? Number(range.value) : DEFAULT_RANGE,
   };
 }

@@ -17,11 +17,13 @@ export interface InitializeOptions {
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
    * `normal`: position embeddings of std 0.02 and patch convolution of std 2/√fan_in, from which
    * an untrained ViT learns; with nanoVLM's, position embeddings are much larger than pixels. The
-   * convolution's bias is then −½ Σ of its weights, which centres pixels in 0 … 1.
+   * convolution's bias is then −`pixelMean` Σ of its weights, which centres the pixels.
    */
   initPositionEmbedding?: "uniform" | "normal";
   /** std of linear layers and embeddings (Transformers' `initializer_range`); 0.02 by default. */
   initializerRange?: number;
+  /** Middle of the values that pixels have: 0.5 by default, for 0 … 1; 0 for −1 … 1. */
+  pixelMean?: number;
 }
 
 /** std of nanoVLM's linear layers and embeddings. */
@@ -50,13 +52,13 @@ export function uniformTensor(
   return data;
 }
 
-/** −½ Σ of each output channel's kernel: the bias that makes pixels in 0 … 1 act as in −½ … ½. */
-function centringBias(kernel: FloatTensor): Float32Array {
+/** −mean Σ of each output channel's kernel: the bias that moves the pixels' mean to 0. */
+function centringBias(kernel: FloatTensor, pixelMean: number): Float32Array {
   const [outputs] = kernel.shape;
   const fanIn = kernel.data.length / outputs;
   return Float32Array.from({ length: outputs }, (_, output) => {
     const row = kernel.data.subarray(output * fanIn, (output + 1) * fanIn);
-    return -0.5 * row.reduce((sum, value) => sum + value, 0);
+    return -pixelMean * row.reduce((sum, value) => sum + value, 0);
   });
 }
 
@@ -82,11 +84,14 @@ export function initializeWeight(
         return new Float32Array(elementCount(shape));
       case "patch_bias":
         return small && kernelShape
-          ? centringBias(initializeWeight(
-            { ...spec, name: name.replace(/bias$/, "weight"), shape: kernelShape, kind: "patch" },
-            seed,
-            options,
-          ))
+          ? centringBias(
+            initializeWeight(
+              { ...spec, name: name.replace(/bias$/, "weight"), shape: kernelShape, kind: "patch" },
+              seed,
+              options,
+            ),
+            options.pixelMean ?? 0.5,
+          )
           : new Float32Array(elementCount(shape));
       case "position":
         return small ? normalTensor(shape, WEIGHT_STD, random) : uniformTensor(shape, 0, 1, random);

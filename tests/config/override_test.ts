@@ -106,9 +106,15 @@ Deno.test("a fault that two keys make together names the --set that brought it",
 Deno.test("parseModelOverrides() reads vlm_config keys and the position embeddings' choice", () => {
   assertEquals(
     parseModelOverrides(["vlm_config.vit_n_blocks=2", "init_position_embedding=normal"]),
-    { vlmConfig: { vit_n_blocks: 2 }, initPositionEmbedding: "normal" },
+    { vlmConfig: { vit_n_blocks: 2 }, initPositionEmbedding: "normal", initializerRange: 0.02 },
   );
-  assertEquals(parseModelOverrides([]), { vlmConfig: {}, initPositionEmbedding: "uniform" });
+  assertEquals(parseModelOverrides(["initializer_range=0.1"]).initializerRange, 0.1);
+  assertThrows(() => parseModelOverrides(["initializer_range=none"]), ConfigError);
+  assertEquals(parseModelOverrides([]), {
+    vlmConfig: {},
+    initPositionEmbedding: "uniform",
+    initializerRange: 0.02,
+  });
   assertThrows(() => parseModelOverrides(["training.seed=1"]), ConfigError);
   assertThrows(() => parseModelOverrides(["vlm_config.vit_blocks=2"]), ConfigError);
 });

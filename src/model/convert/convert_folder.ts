@@ -141,8 +141,9 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
     );
   }
   const vlmConfig = { vlm_extra_tokens: family.extraTokens(), ...options.vlmConfig };
+  const fresh = { ...options, pixelMean: family.pixelMean };
   using model = await convertBackbones({
-    ...options,
+    ...fresh,
     vlmConfig,
     tokenizerSize: tokenizer?.vocabSize,
   });
@@ -154,7 +155,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
     specs.map((spec) => ({
       name: spec.name,
       shape: spec.shape,
-      data: () => readWeight(model, spec, options).data,
+      data: () => readWeight(model, spec, fresh).data,
     })),
     {
       dtype: options.dtype,

@@ -103,6 +103,8 @@ export interface ModelFamily {
    * @param tokenizer with the extra tokens; null: the folder gets none
    */
   fromBackbones(converted: VLMConfig, tokenizer: Tokenizer | null): BackboneFolder;
+  /** Middle of the values that its image processing gives to pixels: 0.5 for 0 … 1. */
+  readonly pixelMean: number;
   /** Files other than config and weights that a copy of a model needs. */
   readonly companions: readonly string[];
 }

@@ -41,6 +41,7 @@ export const nanoVLM: ModelFamily = {
       await ImageProcessor.fromConfig(config).save(folder);
     },
   }),
+  pixelMean: 0.5,
   companions: [
     "tokenizer.json",
     "tokenizer_config.json",

@@ -39,5 +39,6 @@ export const smolVLM: ModelFamily = {
   extraTokens,
   chatTemplate: CHAT_TEMPLATE,
   fromBackbones,
+  pixelMean: 0,
   companions: [...TOKENIZER_FILES, ...IMAGE_FILES],
 };

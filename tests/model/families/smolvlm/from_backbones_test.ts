@@ -78,3 +78,46 @@ fixtureTest(
     }
   },
 );
+
+fixtureTest(
+  "a fresh vision encoder takes a uniform grey picture as zero, in both families",
+  async (directory) => {
+    await initBackend({ backend: "wasm" });
+    const root = await Deno.makeTempDir();
+    await byteLevelTokenizer().save(`${root}/tokenizer`);
+    try {
+      for (const [family, grey] of [["nanovlm", 0.5], ["smolvlm", 0]] as const) {
+        await convert({
+          languageDir: `${directory}/backbones/llama`,
+          tokenizerDir: `${root}/tokenizer`,
+          seed: 3,
+          onWarning: () => {},
+          family,
+          initPositionEmbedding: "normal",
+          vlmConfig: {
+            ...{ vit_hidden_dim: 32, vit_inter_dim: 64, vit_n_heads: 2, vit_n_blocks: 1 },
+            ...{ vit_patch_size: 8, vit_img_size: 16, max_img_size: 16 },
+            mp_pixel_shuffle_factor: 1,
+          },
+          outDir: `${root}/${family}`,
+        });
+        const model = await VisionLanguageModel.fromPretrained(`${root}/${family}`);
+        const [kernel, bias] = await readBack(
+          ["weight", "bias"].map((kind) =>
+            model.weights.get(`vision_encoder.patch_embedding.conv.${kind}`)!
+          ),
+        ) as Float32Array[];
+        const size = kernel.length / bias.length;
+        const largest = bias.reduce((most, value, channel) => {
+          const sum = kernel.subarray(channel * size, (channel + 1) * size)
+            .reduce((total, weight) => total + weight * grey, value);
+          return Math.max(most, Math.abs(sum));
+        }, 0);
+        assertEquals(largest < 1e-5, true, `${family}: a grey patch gives ${largest}`);
+        model.dispose();
+      }
+    } finally {
+      await Deno.remove(root, { recursive: true });
+    }
+  },
+);
