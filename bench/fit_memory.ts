@@ -72,6 +72,13 @@ const VISION = [
   "model.vlm_config.mp_pixel_shuffle_factor=4",
 ];
 const VISIONS = [vision(64, 256), vision(64, 64), vision(128, 384)];
+/** Many patches and heads beside narrow layers: attention's scores decide. */
+const SCORES = [[1, 4], [4, 4], [8, 4], [8, 8]].map(([heads, patch]) => [
+  ...vision(32, 32),
+  `model.vlm_config.vit_n_heads=${heads}`,
+  `model.vlm_config.vit_patch_size=${patch}`,
+  `model.vlm_config.mp_pixel_shuffle_factor=${32 / patch}`,
+]);
 const FROZEN = "training.lr_vision_backbone=0";
 const HALF = "training.bf16=true";
 const RECOMPUTED = "training.gradient_checkpointing=true";
@@ -135,6 +142,12 @@ const GROUPS: readonly Group[] = [
     runs: VISIONS,
   }),
   ofPlainOps({
+    title: "plain ops, vision encoder, float32",
+    constants: ["plainVisionFloat32Hidden", "plainVisionFloat32Inner", "plainScores"],
+    common: VISION,
+    runs: [...VISIONS, ...SCORES],
+  }),
+  ofPlainOps({
     title: "plain ops, decoder, float32",
     constants: ["plainDecoderFloat32Hidden", "plainDecoderFloat32Inner"],
     common: DECODER,
@@ -145,12 +158,6 @@ const GROUPS: readonly Group[] = [
     constants: ["plainDecoderHalfHidden", "plainDecoderHalfInner"],
     common: [...DECODER, HALF],
     runs: DECODERS.slice(0, 3),
-  }),
-  ofPlainOps({
-    title: "plain ops, vision encoder, float32",
-    constants: ["plainVisionFloat32Hidden", "plainVisionFloat32Inner"],
-    common: VISION,
-    runs: VISIONS,
   }),
   ofPlainOps({
     title: "plain ops, vision encoder, 16 bits",

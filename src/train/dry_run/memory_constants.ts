@@ -41,7 +41,7 @@ export interface MemoryConstants {
   readonly plainVisionFloat32Inner: number;
   readonly plainVisionHalfHidden: number;
   readonly plainVisionHalfInner: number;
-  /** Not fitted: matrices of attention scores that plain ops keep of a block. */
+  /** Matrices of attention scores that plain ops keep of a block. */
   readonly plainScores: number;
   /** On a GPU: what is freed but waits for its commands, as a share of a decoder block. */
   readonly waitingFloat32: number;
@@ -80,15 +80,15 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   frozenVisionFloat32Inner: 0,
   frozenVisionHalfHidden: 14.7,
   frozenVisionHalfInner: 0.1,
-  plainDecoderFloat32Hidden: 23.7,
-  plainDecoderFloat32Inner: 0.65,
-  plainDecoderHalfHidden: 8.3,
+  plainDecoderFloat32Hidden: 22.45,
+  plainDecoderFloat32Inner: 0.25,
+  plainDecoderHalfHidden: 5.55,
   plainDecoderHalfInner: 0,
-  plainVisionFloat32Hidden: 17.95,
-  plainVisionFloat32Inner: 8.6,
+  plainVisionFloat32Hidden: 6.55,
+  plainVisionFloat32Inner: 10.4,
   plainVisionHalfHidden: 0,
-  plainVisionHalfInner: 3.7,
-  plainScores: 3,
+  plainVisionHalfInner: 2.1,
+  plainScores: 4.6,
   waitingFloat32: 1.25,
   waitingHalfSoftware: 2.7,
   waitingHalfHardware: 1,
