@@ -48,7 +48,10 @@ export function encodeDistinct(
     count += image.tileCount * L;
   }
   if (count === 0) return null;
-  const encoded = encodeInParts(model, imagesToTensor([...firstRow.keys()], vit_img_size)!, pass);
+  const kept = model.keptFeatures([...firstRow.keys()]);
+  const encoded = kept !== undefined
+    ? model.embedFeatures(kept, pass)
+    : encodeInParts(model, imagesToTensor([...firstRow.keys()], vit_img_size)!, pass);
   if (firstRow.size === images.length) return encoded;
   const indices = images.flatMap((image) =>
     Array.from({ length: image.tileCount * L }, (_, i) => firstRow.get(image)! + i)

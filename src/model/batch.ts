@@ -46,8 +46,10 @@ export interface ModelBatch {
   readonly labels: Int32Array | null;
   /** Which keys each query attends to. */
   readonly layout: AttentionLayout;
-  /** [N, 3, S, S] or null */
+  /** [N, 3, S, S] or null; made when it is first read, since kept features need no pixels. */
   readonly images: tf.Tensor4D | null;
+  /** The pictures behind `images`, in order; null if the caller gave a tensor. */
+  readonly pictures: readonly ImageTiles[] | null;
   /** Frees the tensors that the batch made (not those of the caller). */
   dispose(): void;
 }
@@ -99,6 +101,36 @@ export function imagesToTensor(
     offset += tiles.length;
   }
   return tf.tensor4d(values, [count, 3, side, side]);
+}
+
+/** The images of a batch as a tensor that is made when it is first read. */
+export class BatchImages {
+  readonly #side: number;
+  #tensor: tf.Tensor4D | null = null;
+
+  /** @param side S, pixels */
+  constructor(readonly pictures: readonly ImageTiles[], side: number) {
+    this.#side = side;
+  }
+
+  /**
+   * [N, 3, S, S]; null without pictures.
+   *
+   * @throws {TypeError} if a picture has other sizes than the model wants
+   */
+  get tensor(): tf.Tensor4D | null {
+    if (this.#tensor === null) {
+      const made = imagesToTensor(this.pictures, this.#side);
+      this.#tensor = made && tf.keep(made);
+    }
+    return this.#tensor;
+  }
+
+  /** Frees the tensor. */
+  dispose(): void {
+    this.#tensor?.dispose();
+    this.#tensor = null;
+  }
 }
 
 /** Number of zeros on the left of each row of a mask. */
@@ -172,6 +204,9 @@ export function toModelBatch(inputs: ModelInputs, config: VLMConfig): ModelBatch
     labels,
     layout,
     images,
+    pictures: inputs.images instanceof tf.Tensor
+      ? null
+      : [inputs.images ?? []].flat(2) as readonly ImageTiles[],
     dispose() {
       layout.dispose();
       if (images && !(inputs.images instanceof tf.Tensor)) images.dispose();

@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { IGNORED_LABEL } from "../ignored_label.ts";
 import { AttentionLayout } from "../ops/attention/attention_layout.ts";
-import { imagesToTensor, type ImageTiles, type ModelBatch } from "./batch.ts";
+import { BatchImages, type ImageTiles, type ModelBatch } from "./batch.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 
 // B batch, T tokens
@@ -140,22 +140,30 @@ export function packRows(
 export function joinRows(rows: readonly PackedRow[], config: VLMConfig): ModelBatch {
   const joined = (of: (row: PackedRow) => readonly number[]) => Int32Array.from(rows.flatMap(of));
   const inputIds = joined((row) => row.inputIds);
-  const images = imagesToTensor(rows.map((row) => row.images), config.vit_img_size);
-  return {
-    ...{ batchSize: 1, tokens: inputIds.length, inputIds, images },
+  return withImages(rows, config, {
+    ...{ batchSize: 1, tokens: inputIds.length, inputIds },
     labels: joined((row) => row.labels),
     positions: joined((row) => row.positions),
-    ...owned(AttentionLayout.joined(rows), images),
-  };
+    layout: AttentionLayout.joined(rows),
+  });
 }
 
-/** A batch's layout, and how both are freed. */
-function owned(layout: AttentionLayout, images: tf.Tensor4D | null) {
+/** A batch with the images of its rows, and how both are freed. */
+function withImages(
+  rows: readonly PackedRow[],
+  config: VLMConfig,
+  batch: Omit<ModelBatch, "images" | "pictures" | "dispose">,
+): ModelBatch {
+  const images = new BatchImages(rows.flatMap((row) => row.images), config.vit_img_size);
   return {
-    layout,
+    ...batch,
+    pictures: images.pictures,
+    get images() {
+      return images.tensor;
+    },
     dispose() {
-      layout.dispose();
-      tf.dispose(images ?? []);
+      batch.layout.dispose();
+      images.dispose();
     },
   };
 }
@@ -200,10 +208,8 @@ export function batchRows(
       ends[at] = i + 1;
     }
   });
-  const images = imagesToTensor(rows.map((row) => row.images), config.vit_img_size);
   const layout = new AttentionLayout(B, T, T, starts, prefixEnds, branchStarts, ends);
-  return {
-    ...{ batchSize: B, tokens: T, inputIds, positions, labels, images },
-    ...owned(layout, images),
-  };
+  return withImages(rows, config, {
+    ...{ batchSize: B, tokens: T, inputIds, positions, labels, layout },
+  });
 }

@@ -13,7 +13,13 @@ import { headEntropy, headLogProbs } from "../ops/head.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
-import { labelledRows, type ModelBatch, type ModelInputs, toModelBatch } from "./batch.ts";
+import {
+  type ImageTiles,
+  labelledRows,
+  type ModelBatch,
+  type ModelInputs,
+  toModelBatch,
+} from "./batch.ts";
 import { headLogits, headOperands } from "./language_head.ts";
 import {
   type DecoderInputs,
@@ -22,6 +28,7 @@ import {
   rotaryOptions,
 } from "./language_model.ts";
 import { modalityProjector } from "./modality_projector.ts";
+import type { PictureFeatures } from "./picture_features.ts";
 import type { Adapter } from "./weights_map.ts";
 import { visionTransformer } from "./vision_transformer.ts";
 
@@ -55,6 +62,8 @@ export interface ForwardOutput {
 export class VLM extends AdaptableModel {
   /** How the model's passes compute; its weights are float32 either way. */
   precision: Precision = "float32";
+  /** Features of pictures while the vision encoder is frozen; null: each pass computes its own. */
+  pictureFeatures: PictureFeatures | null = null;
 
   /**
    * Images to patch features: the vision encoder alone.
@@ -97,6 +106,24 @@ export class VLM extends AdaptableModel {
   }
 
   /**
+   * Kept features to the embeddings that replace image tokens.
+   *
+   * @param features [N, P, C_vit], or embeddings already
+   * @returns [N·L, C]
+   */
+  embedFeatures(features: tf.Tensor, options: PassOptions = {}): tf.Tensor2D {
+    return features.rank === 2
+      ? features as tf.Tensor2D
+      : this.projectFeatures(features as tf.Tensor3D, options);
+  }
+
+  /** Features of {@linkcode pictureFeatures}; undefined if there are none, or no pictures. */
+  keptFeatures(pictures: readonly ImageTiles[] | null): tf.Tensor | undefined {
+    if (this.pictureFeatures === null || pictures === null || pictures.length === 0) return;
+    return this.pictureFeatures.of(pictures);
+  }
+
+  /**
    * Token ids to embeddings, with the image tokens replaced in order by `imageEmbeddings`.
    *
    * @param inputIds [B·T]
@@ -134,20 +161,21 @@ export class VLM extends AdaptableModel {
    * The hidden states of a batch, after the final norm.
    *
    * @param batch ids, mask, images
-   * @param imageFeatures of the batch's images if the vision encoder has run already
+   * @param imageFeatures of the batch's images if the vision encoder has run already: [N, P, C_vit],
+   *   or [N·L, C] if the projector has as well; default: kept ones, if the model keeps any
    * @param rows of [B·T] that are wanted, M of them; default: all
    * @returns [B, T, C], or [1, M, C] of the wanted rows
    */
   hiddenStates(
     batch: ModelBatch,
     options: PassOptions = {},
-    imageFeatures?: tf.Tensor3D,
+    imageFeatures?: tf.Tensor,
     rows?: Int32Array,
   ): tf.Tensor3D {
     const { batchSize: B, tokens: T } = batch;
-    const features = imageFeatures ??
+    const features = imageFeatures ?? this.keptFeatures(batch.pictures) ??
       (batch.images ? this.imageFeatures(batch.images, options) : null);
-    const images = features ? this.projectFeatures(features, options) : null;
+    const images = features && this.embedFeatures(features, options);
     const embeddings = this.embed(batch.inputIds, images).reshape([B, T, -1]) as tf.Tensor3D;
     const hidden = this.#decoder(embeddings, options, {
       angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
@@ -224,7 +252,7 @@ export class VLM extends AdaptableModel {
   labelLogProbs(
     batch: ModelBatch,
     options: PassOptions = {},
-    imageFeatures?: tf.Tensor3D,
+    imageFeatures?: tf.Tensor,
     temperature = 1,
   ): tf.Tensor1D | null {
     if (!batch.labels) throw new Error("Cannot compute log-probabilities: the batch has no labels");

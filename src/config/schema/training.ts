@@ -321,6 +321,21 @@ export const trainingKeys: Table<TrainingSection> = {
       "Threads that decode and resize images ahead of the step. 0: none. `null`: one a core " +
       "but one, started once decoding has taken half a second. The numbers stay the same.",
   },
+  image_feature_cache_mb: {
+    type: number({ min: 0 }),
+    default: same(1024),
+    source: "ours",
+    meaning:
+      "MiB of memory for what a frozen vision encoder gives for a picture, which later epochs, " +
+      "rollouts and the reference then reuse. 0 keeps none. The numbers stay the same.",
+  },
+  image_feature_disk_mb: {
+    type: number({ min: 0 }),
+    default: same(4096),
+    source: "ours",
+    meaning: "MiB of a temporary file in `output_dir` for the pictures that no longer fit in " +
+      "`image_feature_cache_mb`. The file is gone when the run ends.",
+  },
   group_by_length: {
     type: boolean(),
     default: same(false),

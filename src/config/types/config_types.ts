@@ -119,6 +119,10 @@ export interface TrainingSection {
   dataloader_drop_last: boolean;
   /** Threads that decode images; null: one a core but one, if they pay. */
   dataloader_num_workers: number | null;
+  /** MiB of a frozen vision encoder's features that are kept in memory. */
+  image_feature_cache_mb: number;
+  /** MiB of them that are kept on disk beside. */
+  image_feature_disk_mb: number;
   group_by_length: boolean;
   seed: number;
   /** `auto`, `cuda`, `cuda:N`, `mps`, `cpu`, `webgpu` or `wasm`. */

@@ -83,7 +83,7 @@ const SAMPLES = 8;
 interface Prepared {
   readonly pairs: readonly DPOPair[];
   readonly batch: ModelBatch;
-  readonly features: tf.Tensor3D | undefined;
+  readonly features: tf.Tensor | undefined;
   readonly reference: PairLogProbs | null;
 }
 

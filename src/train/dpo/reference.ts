@@ -18,7 +18,7 @@ export interface PairBatch {
   readonly pairs: readonly DPOPair[];
   readonly batch: ModelBatch;
   /** Of the policy's vision encoder, if nothing of it trains. */
-  readonly features?: tf.Tensor3D;
+  readonly features?: tf.Tensor;
 }
 
 /** Computes or reads the reference's log-probabilities. */

@@ -106,7 +106,7 @@ export interface PolicyPass {
   readonly batch: ModelBatch;
   readonly options: PassOptions;
   /** Of the batch's images, if the vision encoder has run already. */
-  readonly features: tf.Tensor3D | undefined;
+  readonly features: tf.Tensor | undefined;
   /** Divides the logits. */
   readonly temperature: number;
 }

@@ -66,16 +66,20 @@ export async function readLogProbs(logProbs: () => tf.Tensor1D): Promise<Float32
  * A batch's image features computed outside the tape, if every pass over the batch needs the same ones.
  *
  * @param changing names of what trains, or differs between passes over the batch
- * @returns [N, P, C_vit], the caller's to free; undefined if there are no pictures, or if
- *   `changing` names something of the vision encoder
+ * @returns [N, P, C_vit], or [N·L, C] if the model keeps what a frozen projector gives; the
+ *   caller's to free; undefined if there are no pictures, or if `changing` names something of the
+ *   vision encoder
  */
 export function frozenFeatures(
   model: VisionLanguageModel,
-  { images }: ModelBatch,
+  batch: ModelBatch,
   changing: Iterable<string>,
-): tf.Tensor3D | undefined {
-  if (images === null || [...changing].some((name) => name.includes("vision_encoder."))) return;
-  return tf.tidy(() => model.imageFeatures(images));
+): tf.Tensor | undefined {
+  const kept = model.keptFeatures(batch.pictures);
+  if (kept !== undefined) return kept;
+  if ([...changing].some((name) => name.includes("vision_encoder."))) return;
+  const { images } = batch;
+  return images === null ? undefined : tf.tidy(() => model.imageFeatures(images));
 }
 
 /** Keeps the states of a pass: those of the last one, if a batch goes through the model several times. */

@@ -255,7 +255,7 @@ export class Trainer {
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
       ...gpuMemoryMetrics(),
     };
-    const written = await reporter.onLog(record);
+    const written = await reporter.onLog({ ...record, ...this.#options.runMetrics?.() });
     this.#history.push(record);
     for (const callback of callbacks ?? []) await callback.onLog?.(written);
   }

@@ -47,6 +47,8 @@ export interface TrainerOptions {
   readonly callbacks?: readonly TrainerCallback[];
   /** Only in fp16; default: one with GradScaler's numbers. */
   readonly lossScaler?: LossScaler;
+  /** Further metrics of each log, which no number of the run depends on. */
+  readonly runMetrics?: () => Readonly<Record<string, number>>;
   /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
   readonly signal?: AbortSignal;
 }

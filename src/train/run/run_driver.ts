@@ -17,6 +17,7 @@ import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer
 import type { TrainingMethod } from "../loop/training_method.ts";
 import { precisionNote } from "../loop/training_precision.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import { keepPictureFeatures, type KeptFeatures } from "./keep_picture_features.ts";
 import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
 
 /** What a run shows at its end. */
@@ -129,6 +130,7 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
   let trainer: Trainer | null = null;
   let reporter: Reporter | null = null;
   let started = false;
+  let kept: KeptFeatures | null = null;
   try {
     await prepareOutputFolder(training.output_dir);
     reporter = new Reporter(directory);
@@ -144,11 +146,13 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
       callbacks,
       // Frozen weights too, so that an error can name a bad one.
       weights: prepared.model.weights,
+      runMetrics: () => kept?.metrics() ?? {},
       saveModel: (folder) => writePreparedModel(prepared, names, folder),
     });
     const resumedFromStep = resume === undefined ? null : await trainer.resume(resume, { anyway });
     signal?.throwIfAborted();
     await options.beforeStart?.();
+    kept = keepPictureFeatures(prepared.model, setup.groups, training);
     started = true;
     await start(options, setup, { reporter, trainer, directory, resumedFromStep });
     const result = await trainer.train();
@@ -167,6 +171,7 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
     else directory.abandon();
     throw error;
   } finally {
+    kept?.dispose();
     trainer?.dispose();
   }
 }

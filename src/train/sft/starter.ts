@@ -64,6 +64,8 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     gradient_checkpointing: false,
     dataloader_drop_last: true,
     dataloader_num_workers: 0,
+    image_feature_cache_mb: 0,
+    image_feature_disk_mb: 0,
     group_by_length: false,
     max_seq_length: null,
   };

@@ -8,7 +8,7 @@ async function lines(path: string): Promise<Record<string, unknown>[]> {
   return text.trim().split("\n").map((line) => {
     const entries = Object.entries(JSON.parse(line));
     const lasting = ([name]: [string, unknown]) =>
-      !/^time\/|\/ms$|per_second|runtime|memory/.test(name);
+      !/^time\/|^image_features\/|\/ms$|per_second|runtime|memory/.test(name);
     return Object.fromEntries(entries.filter(lasting));
   });
 }
