@@ -6,7 +6,6 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
 import { IGNORED_LABEL } from "../ignored_label.ts";
 import { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { BatchImages, type ImageTiles, type ModelBatch } from "./batch.ts";
