@@ -10,7 +10,7 @@ import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
 import { METRIC_NAMES } from "../src/evaluate/metrics/score_answer.ts";
 import { dataWarnings } from "../src/data/data_notes.ts";
-import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
+import { defaultSplit, evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import type { LoadedModel } from "../src/generate/load_model.ts";
 import { formatTable } from "../src/report/terminal/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
@@ -290,6 +290,11 @@ const EVALUATIONS = {
   grpo: evaluateAsRewards,
 };
 
+/** The split that is measured. */
+function splitOf({ data, split }: EvalOptions): string {
+  return split ?? `${defaultSplit(data)} (the default; --split takes another)`;
+}
+
 /** @returns whether it came to its end */
 async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolean> {
   const format = asked.format ??
@@ -308,7 +313,7 @@ async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolea
     console.error(`skipped ${place}: ${reason}`);
   }
   if (skipped.count > 0) console.error(`${skipped.count} rows skipped`);
-  console.error(`${format} on ${asked.data}, ${seconds.toFixed(1)} s`);
+  console.error(`${format} on ${asked.data}, split ${splitOf(asked)}, ${seconds.toFixed(1)} s`);
   console.log(
     asked.json ? JSON.stringify({ ...scores, skipped: skipped.count, seconds }) : table.trimEnd(),
   );

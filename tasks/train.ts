@@ -178,9 +178,11 @@ export async function withSplitOfRun(
   } catch {
     return config; // no run to continue, or a checkpoint without its run
   }
-  const begun = parse(text) as { dataset?: { split_rule?: unknown } } | null;
+  const begun = parse(text) as { dataset?: { split_rule?: unknown; split_by?: unknown } } | null;
   const split_rule = begun?.dataset?.split_rule === "datasets" ? "datasets" : "legacy";
-  return { ...config, dataset: { ...config.dataset, split_rule } };
+  // A run that has the key keeps its value as any other; one without it held out rows.
+  const split_by = begun?.dataset?.split_by === undefined ? "row" : config.dataset.split_by;
+  return { ...config, dataset: { ...config.dataset, split_rule, split_by } };
 }
 
 /** The backend to ask for: `--backend`, else what `training.device` means. */

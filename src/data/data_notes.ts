@@ -11,6 +11,8 @@ export interface NotedDataset {
   readonly name: string;
   readonly pictures: PictureCount | null;
   readonly notes: readonly string[];
+  /** Which part of the rows is taken, in words; null: all. */
+  readonly selection: string | null;
 }
 
 /** How many rows have pictures, in words: `20 of 20 rows`. */
@@ -24,7 +26,7 @@ export function picturesText({ pictures }: Pick<NotedDataset, "pictures">): stri
  * @param dataset opened
  */
 export function dataWarnings(dataset: NotedDataset): string[] {
-  const { name, pictures, notes } = dataset;
+  const { name, pictures, notes, selection } = dataset;
   const warnings = notes.map((note) => `${name}: ${note}`);
   if (pictures !== null && pictures.rows === 0) {
     warnings.unshift(
@@ -36,5 +38,6 @@ export function dataWarnings(dataset: NotedDataset): string[] {
       `${name}: ${pictures.of - pictures.rows} of ${pictures.of} rows have no picture`,
     );
   }
+  if (selection !== null) warnings.unshift(`${name}: ${selection}`);
   return warnings;
 }

@@ -1,15 +1,15 @@
 import { DataError, RowSkipped } from "./data_error.ts";
-import type { FormatReader } from "./rows/formats.ts";
-import {
-  type EncodedImage,
-  type PictureColumns,
-  readImages,
-  rowPictures,
-} from "./rows/image_cell.ts";
-import type { PlacedRow, Row } from "./rows/row.ts";
+import { charactersOf, checkColumns, type ExampleRules, readExample } from "./read_example.ts";
+import { type EncodedImage, rowPictures } from "./rows/image_cell.ts";
+import type { PlacedRow } from "./rows/row.ts";
 import type { RowSource } from "./sources/row_source.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
-import { splitPositions, type SplitRule } from "./splits/train_test_split.ts";
+import {
+  type PictureKeys,
+  type PictureKeysOptions,
+  readPictureKeys,
+} from "./splits/picture_keys.ts";
+import { splitGroupPositions, splitPositions, type SplitRule } from "./splits/train_test_split.ts";
 
 /** What is said of a data set. */
 export interface DatasetLabels {
@@ -17,18 +17,8 @@ export interface DatasetLabels {
   readonly name?: string;
   /** What a user should know. */
   readonly notes?: readonly string[];
-}
-
-/** How rows become examples. */
-export interface ExampleRules<E> {
-  /** Reads rows of the data set's format. */
-  readonly reader: FormatReader<E>;
-  /** One example of each turn. */
-  readonly splitTurns: boolean;
-  /** The most images an example may have. */
-  readonly maxImages: number;
-  /** The columns with pictures. */
-  readonly pictureColumns: PictureColumns;
+  /** Which part of the rows it has, if not all: `8 of 160 rows (train[:5%])`. */
+  readonly selection?: string | null;
 }
 
 /** How many rows of a data set have pictures. */
@@ -71,6 +61,8 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   readonly pictures: PictureCount;
   /** What a user should know: which columns hold pictures, which are left out, and why. */
   readonly notes: readonly string[];
+  /** Which part of the rows it has, in words; null: all. */
+  readonly selection: string | null;
   /** Always false; a `StreamingDataset` says true. */
   readonly streaming = false;
   readonly #source: RowSource;
@@ -99,6 +91,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.skipped = from.skipped;
     this.pictures = from.pictures;
     this.notes = from.notes;
+    this.selection = from.selection;
     this.#source = from.source;
     this.#rules = rules;
     this.#rows = rows;
@@ -121,7 +114,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     source: RowSource,
     rules: ExampleRules<E>,
     fingerprint: string,
-    { name = source.name, notes = [] }: DatasetLabels = {},
+    { name = source.name, notes = [], selection = null }: DatasetLabels = {},
   ): Promise<Dataset<E>> {
     checkColumns(source, rules, name);
     const total = await source.countRows();
@@ -162,6 +155,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
         source,
         pictures: { rows: rowsWithPictures, of: usable, pictures },
         notes,
+        selection,
       },
       rules,
       Uint32Array.from(rows),
@@ -259,6 +253,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
         source: this.#source,
         pictures: this.pictures,
         notes: this.notes,
+        selection: this.selection,
       },
       this.#rules,
       Uint32Array.from(wanted, (i) => this.#rows[i]),
@@ -270,6 +265,19 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   }
 
   /**
+   * What the rows show: a key for each picture, by the bytes of its file.
+   *
+   * @param options the most bytes to read
+   */
+  async pictureKeys(options: PictureKeysOptions = {}): Promise<PictureKeys> {
+    return await readPictureKeys(
+      this.#source,
+      this.#rules,
+      { ...options, rows: new Set(this.#rows), total: this.skipped.total },
+    );
+  }
+
+  /**
    * Two parts that share no row: with `splitTurns` all turns of a picture stay on one side. The
    * parts are those of `datasets`' `train_test_split(test_size=testShare, seed=seed)` on the rows
    * of the file, in its order; unusable rows are left out afterwards.
@@ -277,12 +285,15 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    * @param testShare between 0 and 1
    * @param seed decides which rows
    * @param rule `legacy`: the rows and the order of runs that began with the earlier rule
+   * @param groups number of the group of each row of the file; rows of a group stay on one side
+   *   ({@linkcode splitGroupPositions}). null: each row is on its own
    * @throws {DataError} if one part would be empty
    */
   split(
     testShare: number,
     seed: number,
     rule: SplitRule = "datasets",
+    groups: ArrayLike<number> | null = null,
   ): { train: Dataset<E>; test: Dataset<E> } {
     const used = [...new Set(this.#rows)];
     // Unusable rows take part in the draw, as they do in `datasets`, if this is the whole data set.
@@ -291,12 +302,14 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.#rows.forEach((row, example) => examples.get(row)!.push(example));
     const part = (positions: Iterable<number>) =>
       [...positions].flatMap((position) => examples.get(rows[position]) ?? []);
-    const { train, test } = splitPositions(rows.length, testShare, seed, rule);
+    const { train, test } = groups === null
+      ? splitPositions(rows.length, testShare, seed, rule)
+      : splitGroupPositions(rows.map((row) => groups[row]), testShare, seed);
     const [trainExamples, testExamples] = [part(train), part(test)];
     if (trainExamples.length === 0 || testExamples.length === 0) {
       throw new DataError(
         `Cannot split ${this.name} into ${1 - testShare} and ${testShare}: ${used.length} rows ` +
-          `are too few; give eval_data_path`,
+          (groups === null ? "are too few" : "show too few pictures") + "; give eval_data_path",
       );
     }
     return { train: this.select(trainExamples), test: this.select(testExamples) };
@@ -311,61 +324,5 @@ interface Opened {
   readonly source: RowSource;
   readonly pictures: PictureCount;
   readonly notes: readonly string[];
-}
-
-/**
- * Checks that a source has the columns of a format.
- *
- * @throws {DataError} if one is missing; columns that cannot be read are named
- */
-export function checkColumns<E>(source: RowSource, rules: ExampleRules<E>, name: string): void {
-  try {
-    rules.reader.checkColumns(source.columns, name);
-  } catch (error) {
-    const { notes = [] } = source;
-    if (!(error instanceof DataError) || notes.length === 0) throw error;
-    throw new DataError(`${error.message} (${notes.join("; ")})`, { cause: error });
-  }
-}
-
-/** Characters of all texts that an example holds; a row's other columns do not count. */
-function charactersOf(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (typeof value !== "object" || value === null) return 0;
-  let count = 0;
-  for (const [key, part] of Object.entries(value)) {
-    if (key !== "columns") count += charactersOf(part);
-  }
-  return count;
-}
-
-/**
- * The example of a row.
- *
- * @param part which one, if turns are split
- * @throws {RowSkipped} if the row cannot be used
- */
-export async function readExample<E>(
-  placed: PlacedRow,
-  rules: ExampleRules<E>,
-  part: number,
-): Promise<E> {
-  try {
-    const { examples, places } = rules.reader.read(placed.row, rules.splitTurns);
-    const pictures = rowPictures(placed.row, rules.pictureColumns, places);
-    const images = await readImages(pictures, placed.folder, rules.maxImages);
-    return { ...withoutPictures(examples[part], rules.pictureColumns), images } as E;
-  } catch (error) {
-    if (error instanceof RowSkipped) throw error.at(placed.place);
-    throw error;
-  }
-}
-
-/** An example whose columns do not repeat its pictures; names of files stay. */
-function withoutPictures<T>(text: T, columns: PictureColumns): T {
-  const { columns: cells } = text as { columns: Row };
-  const kept = Object.entries(cells).filter(([name, cell]) =>
-    typeof cell === "string" || !columns.some((group) => group.includes(name))
-  );
-  return { ...text, columns: Object.fromEntries(kept) };
+  readonly selection: string | null;
 }

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { HubError } from "../hub/hub_error.ts";
 import { isDataHubId } from "../hub/hub_id.ts";
-import { Dataset, type ExampleRules } from "./dataset.ts";
+import { Dataset } from "./dataset.ts";
+import type { ExampleRules } from "./read_example.ts";
 import { DataError } from "./data_error.ts";
 import { fingerprintFiles } from "./splits/fingerprint.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "./rows/formats.ts";
@@ -9,7 +10,12 @@ import { hubDataFiles } from "./sources/hub_files.ts";
 import { renameColumns } from "./sources/mapped_source.ts";
 import { MemorySource } from "./sources/memory_source.ts";
 import { folderAt } from "./sources/local_file.ts";
-import { type DataFiles, localDataFiles, openSplit } from "./sources/open_source.ts";
+import {
+  type DataFiles,
+  localDataFiles,
+  openSplit,
+  type SelectedRows,
+} from "./sources/open_source.ts";
 import type { Row } from "./rows/row.ts";
 import { JoinedSource, type RowSource } from "./sources/row_source.ts";
 import { findPictureColumns } from "./rows/picture_columns.ts";
@@ -76,7 +82,7 @@ export async function loadDataset<F extends DatasetFormat>(
   const files = await findFiles(path, options.resolveFiles);
   const { imageFolder = null } = options;
   const folderOf = imageFolder === null ? files.folderOf : () => folderAt(imageFolder);
-  const { source, paths } = await openSplit({ ...files, folderOf }, split);
+  const { source, paths, selected } = await openSplit({ ...files, folderOf }, split);
   const fingerprint = await fingerprintFiles(paths, {
     split,
     format: options.format,
@@ -84,7 +90,7 @@ export async function loadDataset<F extends DatasetFormat>(
     maxSamples: options.maxSamples ?? null,
     splitTurns: options.splitTurns ?? false,
   });
-  return await finish(source, options, fingerprint, path, streaming);
+  return await finish({ name: path, source, selected, fingerprint }, options, streaming);
 }
 
 /**
@@ -98,14 +104,42 @@ export async function datasetFromRows<F extends DatasetFormat>(
 ): Promise<Dataset<ExampleOf<F>>> {
   const { name = "rows", fingerprint = "" } = options;
   const source = new MemorySource(name, rows);
-  return await finish(source, options, fingerprint, name, false) as Dataset<ExampleOf<F>>;
+  return await finish({ name, source, selected: null, fingerprint }, options, false) as Dataset<
+    ExampleOf<F>
+  >;
+}
+
+/** Rows that are found and not read yet. */
+interface FoundRows {
+  readonly name: string;
+  readonly source: RowSource;
+  /** What a slice took of the split; null: there is no slice. */
+  readonly selected: SelectedRows | null;
+  readonly fingerprint: string;
+}
+
+/** Which part of the rows is taken: `8 of 160 rows (train[:5%])`; null: all. */
+function selectionText(
+  selected: SelectedRows | null,
+  limit: number | null,
+  rows: number | null,
+): string | null {
+  const isLimited = limit !== null && (rows === null || limit < rows);
+  if (selected === null && !isLimited) return null;
+  const why = [
+    ...(selected === null ? [] : [selected.expression]),
+    ...(isLimited ? [`max_samples ${limit}`] : []),
+  ];
+  const of = selected?.of ?? rows;
+  const taken = isLimited ? limit : selected!.rows;
+  return of === null
+    ? `at most ${taken} rows (${why.join(", ")})`
+    : `${taken} of ${of} rows (${why.join(", ")})`;
 }
 
 async function finish<F extends DatasetFormat>(
-  source: RowSource,
+  { name, source, selected, fingerprint }: FoundRows,
   options: ExampleOptions<F>,
-  fingerprint: string,
-  name: string,
   streaming: boolean,
 ): Promise<AnyDataset<F>> {
   const limit = options.maxSamples ?? Infinity;
@@ -113,6 +147,8 @@ async function finish<F extends DatasetFormat>(
     throw new DataError(`Cannot load ${name}: max_samples is ${limit}, want at least 1, or null`);
   }
   // The rows of a stream are not counted: it ends when they end.
+  const available = streaming ? selected?.rows ?? null : await source.countRows();
+  const selection = selectionText(selected, options.maxSamples ?? null, available);
   const end = streaming ? limit : Math.min(limit, await source.countRows());
   const limited = limit === Infinity ? source : new JoinedSource(name, [{ source, start: 0, end }]);
   let rows = renameColumns(limited, options.renameColumns ?? {});
@@ -133,8 +169,8 @@ async function finish<F extends DatasetFormat>(
     maxImages: options.maxImagesPerExample ?? Infinity,
   };
   return streaming
-    ? new StreamingDataset(rows, rules, identity, name, null, notes)
-    : await Dataset.open(rows, rules, identity, { name, notes });
+    ? new StreamingDataset(rows, rules, identity, { name, notes, selection })
+    : await Dataset.open(rows, rules, identity, { name, notes, selection });
 }
 
 /** Local if there is such a path; else a Hub id if it looks like one. */

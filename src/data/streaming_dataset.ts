@@ -1,8 +1,10 @@
 import { RandomStream } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
-import { checkColumns, type ExampleRules, type PictureCount, readExample } from "./dataset.ts";
+import type { DatasetLabels, PictureCount } from "./dataset.ts";
+import { checkColumns, type ExampleRules, readExample } from "./read_example.ts";
 import type { EncodedImage } from "./rows/image_cell.ts";
 import type { RowSource } from "./sources/row_source.ts";
+import { pictureDraw } from "./splits/picture_keys.ts";
 import type { SplitRule } from "./splits/train_test_split.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
 
@@ -28,6 +30,8 @@ interface Share {
   readonly seed: number;
   readonly from: number;
   readonly to: number;
+  /** Place a row by its first picture rather than by a number drawn for it. */
+  readonly byPicture: boolean;
 }
 
 /**
@@ -48,6 +52,8 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   readonly pictures: PictureCount | null = null;
   /** What a user should know: which columns hold pictures, which are left out, and why. */
   readonly notes: readonly string[];
+  /** Which part of the rows it has, in words; null: all. */
+  readonly selection: string | null;
   /** Always true; a `Dataset` says false. */
   readonly streaming = true;
   /** Not known before the end. */
@@ -60,22 +66,21 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
    * @param source the rows
    * @param rules how they become examples
    * @param fingerprint of the data
-   * @param name for messages
+   * @param labels name and notes
    * @param share the part of the rows that this part of a split takes
-   * @param notes what a user should know
    * @throws {DataError} if a column is missing
    */
   constructor(
     source: RowSource,
     rules: ExampleRules<E>,
     fingerprint: string,
-    name: string = source.name,
+    { name = source.name, notes = [], selection = null }: DatasetLabels = {},
     share: Share | null = null,
-    notes: readonly string[] = [],
   ) {
     checkColumns(source, rules, name);
     this.notes = notes;
     this.name = name;
+    this.selection = selection;
     this.columns = source.columns;
     this.fingerprint = fingerprint;
     this.#source = source;
@@ -86,20 +91,26 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   /**
    * Two parts that share no row: each row falls to one by a number drawn for it, so that about
    * `testShare` of them are the test part. (The rule of `datasets` needs the number of rows.)
+   *
+   * @param testShare between 0 and 1
+   * @param seed decides which rows
+   * @param _rule of no effect
+   * @param byPicture the number is that of the row's first picture, so that rows with the same one
+   *   are in the same part; pictures that rows name by paths are the same if the paths are
    */
   split(
     testShare: number,
     seed: number,
     _rule?: SplitRule,
+    byPicture = false,
   ): { train: StreamingDataset<E>; test: StreamingDataset<E> } {
     const part = (from: number, to: number) =>
       new StreamingDataset(
         this.#source,
         this.#rules,
         this.fingerprint,
-        this.name,
-        { seed, from, to },
-        this.notes,
+        { name: this.name, notes: this.notes, selection: this.selection },
+        { seed, from, to, byPicture },
       );
     return { train: part(testShare, 1), test: part(0, testShare) };
   }
@@ -132,7 +143,9 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
     let given = 0;
     for await (const placed of this.#source.rows(0, Infinity)) {
       if (draw !== null && this.#share !== null) {
-        const where = draw.nextFloat();
+        const drawn = draw.nextFloat();
+        const { seed, byPicture } = this.#share;
+        const where = (byPicture ? pictureDraw(placed.row, this.#rules, seed) : null) ?? drawn;
         if (where < this.#share.from || where >= this.#share.to) continue;
       }
       this.skipped.sawRows(++rows);

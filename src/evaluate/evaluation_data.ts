@@ -20,6 +20,11 @@ export interface EvaluationDataOptions {
   readonly limit?: number;
 }
 
+/** The split that is measured if none is named. */
+export function defaultSplit(path: string): string {
+  return path === BUILTIN_SHAPES ? "test" : "train";
+}
+
 /**
  * Loads data to measure on.
  *
@@ -35,7 +40,7 @@ export async function evaluationData<F extends DatasetFormat>(
   if (path !== BUILTIN_SHAPES) {
     return await loadDataset({ path, format, split: options.split, maxSamples, streaming: false });
   }
-  return await embeddedDataset(options.split ?? "test", { format, maxSamples });
+  return await embeddedDataset(options.split ?? defaultSplit(path), { format, maxSamples });
 }
 
 /** The formats in the order in which their columns are looked for. */

@@ -35,6 +35,10 @@ Deno.test("a run that began with the earlier split resumes with it, a newer one 
     assertEquals(await ruleOnResume(`${dir}/checkpoint-3`), "legacy");
     await Deno.writeTextFile(`${dir}/config.resolved.yaml`, "dataset:\n  split_rule: datasets\n");
     assertEquals(await ruleOnResume("auto"), "datasets");
+    const sidesOnResume = async () => (await withSplitOfRun(config, "auto")).dataset.split_by;
+    assertEquals(await sidesOnResume(), "row"); // begun before rows were kept together by picture
+    await Deno.writeTextFile(`${dir}/config.resolved.yaml`, "dataset:\n  split_by: auto\n");
+    assertEquals(await sidesOnResume(), "auto");
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -30,8 +30,7 @@ export const datasetKeys: Table<DatasetSection> = {
     default: same(null),
     source: LAB_MAIN,
     meaning:
-      "Where the evaluation rows are. `null`: a fifth of the training rows, the very rows that " +
-      "`datasets`' `train_test_split(test_size=0.2, seed=42)` holds out.",
+      "Where the evaluation rows are. `null`: a fifth of the training rows, as `split_by` says.",
   },
   eval_split: {
     type: text(),
@@ -86,13 +85,24 @@ export const datasetKeys: Table<DatasetSection> = {
     source: OURS,
     meaning: "Each turn of a conversation is an example of its own, with the row's images.",
   },
+  split_by: {
+    type: oneOf(["auto", "row", "picture"]),
+    default: same("auto" as const),
+    source: OURS,
+    meaning:
+      "What is held out if `eval_data_path` is `null`. `row`: the very rows of `datasets`' " +
+      "`train_test_split(test_size=0.2, seed=42)`. `picture`: rows that show the same picture (the " +
+      "same bytes of its file) stay on one side. `auto`: `picture` if rows share pictures, which " +
+      "is said, else `row`; it reads up to 2 GiB of pictures to find out. In a stream, `auto` and " +
+      "`picture` place a row by its first picture. A run that began before this key existed " +
+      "resumes by row.",
+  },
   split_rule: {
     type: oneOf(["datasets", "legacy"]),
     default: same("datasets" as const),
     source: OURS,
-    meaning:
-      "Which rows are held out if `eval_data_path` is `null`. `datasets`: the rows of Hugging " +
-      "Face's `train_test_split(test_size=0.2, seed=42)`, in its order. `legacy`: the rows of " +
+    meaning: "The permutation behind `split_by`. `datasets`: that of Hugging " +
+      "Face's `train_test_split(test_size=0.2, seed=42)`. `legacy`: the rows of " +
       "runs that began before this key existed; such runs resume with it by themselves.",
   },
   image_folder: {

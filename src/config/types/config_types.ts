@@ -59,6 +59,8 @@ export interface DatasetSection {
   reward_functions_fn: string[];
   streaming: boolean;
   split_turns: boolean;
+  /** What stays on one side if no evaluation data is named. */
+  split_by: "auto" | "row" | "picture";
   /** Which rows are held out if no evaluation data is named. */
   split_rule: "datasets" | "legacy";
   /** The folder of pictures that rows name by relative paths; null: the folder of the data file. */

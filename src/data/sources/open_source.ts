@@ -9,7 +9,7 @@ import { openJsonLines } from "./json_lines_source.ts";
 import { openJson } from "./json_source.ts";
 import { ParquetSource } from "./parquet_source.ts";
 import type { DataFolder, PlacedRow } from "../rows/row.ts";
-import { JoinedSource, type RowSource } from "./row_source.ts";
+import { JoinedSource, type RowSource, type SourceRange } from "./row_source.ts";
 import { DATA_EXTENSIONS, isDataFile, keywordIn, splitsOfFiles } from "../splits/split_files.ts";
 import {
   canonicalSplit,
@@ -143,19 +143,28 @@ async function listDataFiles(root: string, under: string, found: string[]): Prom
   }
 }
 
+/** What the slices of a split expression take. */
+export interface SelectedRows {
+  readonly expression: string;
+  readonly rows: number;
+  /** Rows of the splits that are cut. */
+  readonly of: number;
+}
+
 /**
  * Opens the rows that a split expression selects.
  *
  * @param files what there is
  * @param expression such as `train[:5%]+validation`
- * @returns the rows, and the files they come from
+ * @returns the rows, the files they come from, and what a slice took; null: there is no slice
  * @throws {DataError} for an unknown split (lists the available ones) or an empty selection
  */
 export async function openSplit(
   files: DataFiles,
   expression: string,
-): Promise<{ source: RowSource; paths: string[] }> {
-  const ranges = [];
+): Promise<{ source: RowSource; paths: string[]; selected: SelectedRows | null }> {
+  const ranges: SourceRange[] = [];
+  const wholes = new Map<string, RowSource>();
   const paths = new Set<string>();
   const opened = new Map<string, RowSource>();
   const available = [...files.splits.keys()];
@@ -173,6 +182,7 @@ export async function openSplit(
       paths.add(local);
     }
     const whole = joined(slice.split, sources);
+    wholes.set(splitPaths.join("\n"), whole);
     if (slice.from === null && slice.to === null) {
       ranges.push({ source: whole, start: 0, end: Infinity });
       continue;
@@ -189,10 +199,26 @@ export async function openSplit(
     );
   }
   const only = ranges.length === 1 && ranges[0].start === 0 && ranges[0].end === Infinity;
+  const isCut = ranges.some(({ end }) => end !== Infinity);
+  const selected = isCut ? await selectedRows(expression, ranges, [...wholes.values()]) : null;
   return {
+    selected,
     source: only ? ranges[0].source : new JoinedSource(files.origin, ranges),
     paths: [...paths],
   };
+}
+
+async function selectedRows(
+  expression: string,
+  ranges: readonly SourceRange[],
+  wholes: readonly RowSource[],
+): Promise<SelectedRows> {
+  let rows = 0, of = 0;
+  for (const { source, start, end } of ranges) {
+    rows += (end === Infinity ? await source.countRows() : end) - start;
+  }
+  for (const whole of wholes) of += await whole.countRows();
+  return { expression, rows, of };
 }
 
 /** The folder of a file whose name another file of the split has too; else nothing. */

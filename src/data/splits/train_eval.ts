@@ -1,14 +1,10 @@
 import { DataError } from "../data_error.ts";
 import { dataWarnings } from "../data_notes.ts";
 import type { DatasetFormat } from "../rows/formats.ts";
-import type { SplitRule } from "./train_test_split.ts";
 import { type AnyDataset, loadDataset, type LoadDatasetOptions } from "../load_dataset.ts";
-
-/** The share of rows held out for evaluation if no evaluation data is named. */
-export const EVAL_SHARE = 0.2;
-
-/** The seed of that split. */
-export const EVAL_SPLIT_SEED = 42;
+import { heldOutPart, type SplitBy } from "./held_out_part.ts";
+import { type HeldOutPictures, pictureOverlap } from "./picture_overlap.ts";
+import type { SplitRule } from "./train_test_split.ts";
 
 /** What to train and to evaluate on: the section `dataset` of a config. */
 export interface TrainEvalOptions<F extends DatasetFormat>
@@ -21,6 +17,8 @@ export interface TrainEvalOptions<F extends DatasetFormat>
   readonly evalPath?: string | null;
   /** `eval_split`; default `test`. */
   readonly evalSplit?: string;
+  /** What stays on one side if `evalPath` is null; default `auto`. */
+  readonly splitBy?: SplitBy;
   /** Which rows are held out if `evalPath` is null; default `datasets`. */
   readonly splitRule?: SplitRule;
   /** False: load no evaluation data, and keep all rows for training. */
@@ -33,6 +31,8 @@ export interface TrainEvalDatasets<F extends DatasetFormat> {
   readonly train: AnyDataset<F>;
   /** To evaluate on; null if none was asked for. */
   readonly evaluation: AnyDataset<F> | null;
+  /** Whether pictures of the evaluation data are in training rows too; null: not known. */
+  readonly heldOut: HeldOutPictures | null;
   /** What a user should know of both. */
   readonly warnings: readonly string[];
 }
@@ -48,18 +48,28 @@ export async function loadTrainAndEval<F extends DatasetFormat>(
   const { trainPath, trainSplit = "train", evalPath = null, evalSplit = "test" } = options;
   const loaded = await loadDataset({ ...options, path: trainPath, split: trainSplit });
   const warnings = dataWarnings(loaded);
-  if (options.evaluation === false) return { train: loaded, evaluation: null, warnings };
-  if (evalPath === null) {
-    const { train, test } = loaded.split(EVAL_SHARE, EVAL_SPLIT_SEED, options.splitRule);
-    return { train, evaluation: test, warnings };
+  if (options.evaluation === false) {
+    return { train: loaded, evaluation: null, heldOut: null, warnings };
   }
+  if (evalPath === null) {
+    const { train, test, heldOut, note } = await heldOutPart(loaded, options);
+    return { train, evaluation: test, heldOut, warnings: [...warnings, ...note] };
+  }
+  const evaluation = await loadEvaluation({ ...options, path: evalPath, split: evalSplit });
+  const { heldOut, note } = await pictureOverlap(loaded, evaluation);
+  return {
+    train: loaded,
+    evaluation,
+    heldOut,
+    warnings: [...new Set([...warnings, ...dataWarnings(evaluation), ...note])],
+  };
+}
+
+async function loadEvaluation<F extends DatasetFormat>(
+  options: LoadDatasetOptions<F>,
+): Promise<AnyDataset<F>> {
   try {
-    const evaluation = await loadDataset({ ...options, path: evalPath, split: evalSplit });
-    return {
-      train: loaded,
-      evaluation,
-      warnings: [...new Set([...warnings, ...dataWarnings(evaluation)])],
-    };
+    return await loadDataset(options);
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     throw new DataError(`${error.message} (dataset.eval_data_path, dataset.eval_split)`, {

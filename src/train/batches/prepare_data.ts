@@ -9,6 +9,7 @@ import { BUILTIN_SHAPES, embeddedDataset } from "../../data/embedded/embedded_da
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import type { ExampleOptions } from "../../data/load_dataset.ts";
 import { loadTrainAndEval, type TrainEvalDatasets } from "../../data/splits/train_eval.ts";
+import { pictureOverlap } from "../../data/splits/picture_overlap.ts";
 import { untilAborted } from "../../until_aborted.ts";
 
 /**
@@ -41,11 +42,11 @@ async function load<F extends DatasetFormat>(
     preprocessingFn: dataset.preprocessing_fn,
   };
   if (dataset.train_data_path === BUILTIN_SHAPES) {
-    return {
-      train: await embeddedDataset(dataset.train_split, options),
-      evaluation: evaluation ? await embeddedDataset(dataset.eval_split, options) : null,
-      warnings: [],
-    };
+    const train = await embeddedDataset(dataset.train_split, options);
+    if (!evaluation) return { train, evaluation: null, heldOut: null, warnings: [] };
+    const test = await embeddedDataset(dataset.eval_split, options);
+    const { heldOut, note } = await pictureOverlap(train, test);
+    return { train, evaluation: test, heldOut, warnings: note };
   }
   return await loadTrainAndEval({
     ...options,
@@ -54,6 +55,7 @@ async function load<F extends DatasetFormat>(
     evalPath: dataset.eval_data_path,
     evalSplit: dataset.eval_split,
     evaluation,
+    splitBy: dataset.split_by,
     splitRule: dataset.split_rule,
     imageFolder: dataset.image_folder,
     streaming: dataset.streaming,

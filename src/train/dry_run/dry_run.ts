@@ -110,9 +110,9 @@ export async function dryRun<F extends DatasetFormat>(
     const data = await prepareData(config, trainer.format);
     const count = data.train.length ?? "unknown";
     say(
-      `data ${dataset.train_data_path}: ${count} ${trainer.examples}; with pictures: ${
-        picturesText(data.train)
-      }`,
+      `data ${dataset.train_data_path}: ${count} ${trainer.examples}` +
+        (data.train.selection === null ? "" : `, ${data.train.selection}`) +
+        `; with pictures: ${picturesText(data.train)}`,
     );
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
     const settings = stepMemoryOptions(model, parameters, training, backend);

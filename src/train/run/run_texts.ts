@@ -7,6 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { picturesText } from "../../data/data_notes.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
+import type { HeldOutPictures } from "../../data/splits/picture_overlap.ts";
 import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
 import type { FactGroup, NextCommand } from "../../report/page/report_contents.ts";
 
@@ -17,18 +18,33 @@ import type { FactGroup, NextCommand } from "../../report/page/report_contents.t
  */
 export function dataFacts(
   { dataset }: ResolvedConfig,
-  { train, evaluation }: Pick<TrainEvalDatasets<DatasetFormat>, "train" | "evaluation">,
+  { train, evaluation, heldOut }: Omit<TrainEvalDatasets<DatasetFormat>, "warnings">,
   examples: string,
 ): FactGroup {
   return {
     title: "Data",
     facts: [
-      ["training", `${dataset.train_data_path} (${dataset.train_split})`],
+      ["training", `${dataset.train_data_path} (${train.selection ?? dataset.train_split})`],
       [examples, train.length ?? "not known (streamed)"],
       ["with pictures", picturesText(train)],
-      ["held out", evaluation?.length ?? "none"],
+      ["held out", evaluation === null ? "none" : heldOutText(evaluation.length, heldOut)],
     ],
   };
+}
+
+/** How much is held out, and whether its pictures are. */
+export function heldOutText(examples: number | null, heldOut: HeldOutPictures | null): string {
+  const count = examples === null ? "not known (streamed)" : String(examples);
+  if (heldOut === null) return count;
+  const { pictures, inTraining } = heldOut;
+  return inTraining === 0
+    ? `${count}, about ${pictures} pictures that no training row shows`
+    : `${count}; ${inTraining} of their ${pictures} pictures are in training rows too`;
+}
+
+/** What the evaluation never saw in training: `pictures`, or `questions` if it saw the pictures. */
+export function heldOutThing(heldOut: HeldOutPictures | null): "pictures" | "questions" {
+  return heldOut !== null && heldOut.inTraining === 0 ? "pictures" : "questions";
 }
 
 /** The commands that ask the final model: once, and on a page. */
@@ -59,8 +75,9 @@ export function measureCommand(
     (dataset.train_data_path === BUILTIN_SHAPES ? BUILTIN_SHAPES : null);
   return path === null
     ? {
-      label: "measure it on data that it did not train on",
-      command: `${evaluate} --data DATA${ending}`,
+      label: `measure it on another split than ${dataset.train_split} of ` +
+        `${dataset.train_data_path}, which it trained on a part of`,
+      command: `${evaluate} --data DATA --split SPLIT${ending}`,
     }
     : {
       label: `measure it on the held-out split, ${dataset.eval_split}`,

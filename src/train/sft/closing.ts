@@ -74,6 +74,13 @@ async function* questions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
+/** Held-out questions. */
+export interface HeldOutQuestions {
+  readonly dataset: Dataset<VqaExample>;
+  /** What is new about them: `questions` if training rows show some of their pictures. */
+  readonly thing: "pictures" | "questions";
+}
+
 /** What {@linkcode exactMatchTable} finds. */
 export interface ExactMatch {
   readonly table: ResultTable;
@@ -86,13 +93,13 @@ export interface ExactMatch {
  *
  * @param loaded the trained model
  * @param train what it was trained on
- * @param heldOut what it never saw
+ * @param heldOut what it never saw, and whether pictures or questions are new
  * @param signal ends it, with its reason as the error
  */
 export async function exactMatchTable(
   loaded: LoadedModel,
   train: SFTDataset,
-  heldOut: Dataset<VqaExample>,
+  { dataset: heldOut, thing }: HeldOutQuestions,
   signal?: AbortSignal,
 ): Promise<ExactMatch> {
   const asked = heldOut.length <= MAX_QUESTIONS
@@ -105,7 +112,7 @@ export async function exactMatchTable(
     await Array.fromAsync(questions(asked)),
   );
   const table: ResultTable = {
-    title: "Exact match on held-out pictures",
+    title: `Exact match on held-out ${thing}`,
     columns: ["answerer", "questions", "exact match"],
     rows: [
       ["never sees the picture", scores.questions, percent(blind)],

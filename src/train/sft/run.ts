@@ -7,7 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
-import { askCommands, dataFacts, measureCommand } from "../run/run_texts.ts";
+import { askCommands, dataFacts, heldOutThing, measureCommand } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
@@ -36,8 +36,14 @@ async function setUpSFT(
     title: `SFT on ${dataset.train_data_path}`,
     facts: [dataFacts(config, data, "examples")],
     async closing(_, signal) {
-      const measurable = heldOut !== null && await hasShortAnswers(heldOut);
-      const measured = measurable ? await exactMatchTable(prepared, train, heldOut, signal) : null;
+      const measured = heldOut !== null && await hasShortAnswers(heldOut)
+        ? await exactMatchTable(
+          prepared,
+          train,
+          { dataset: heldOut, thing: heldOutThing(data.heldOut) },
+          signal,
+        )
+        : null;
       return {
         tables: measured ? [measured.table] : [],
         concerns: measured?.concern ? [measured.concern] : [],
