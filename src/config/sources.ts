@@ -12,6 +12,8 @@ export const LAB_GRPO = "NanoVLM-Lab `NanoVLMGRPOConfig`";
 export const HF_ARGUMENTS = "Transformers `TrainingArguments`";
 /** TRL's `DPOConfig`. */
 export const TRL_DPO = "TRL `DPOConfig`";
+/** TRL's `CPOConfig`, in `trl.experimental.cpo`. */
+export const TRL_CPO = "TRL `CPOConfig`";
 /** TRL's `GRPOConfig`. */
 export const TRL_GRPO = "TRL `GRPOConfig`";
 /** PEFT's `LoraConfig`. */

@@ -5,66 +5,32 @@
  * @module
  */
 import {
-  DPO_PAIR_LOSS_TYPES,
-  dpoPairLosses,
-  type DPOPairLossType,
-  type DPOPairSettings,
-} from "./dpo_pair_losses.ts";
-import { type DPOTransportLossType, transportLoss } from "./dpo_transport_losses.ts";
-import { divergenceScore, type FDivergence } from "./f_divergence.ts";
+  type DPOLossInputs,
+  type DPOLossOptions,
+  type DPOLossType,
+  readReference,
+  readSettings,
+  requireLengths,
+} from "./dpo_inputs.ts";
+import { dpoPairLosses } from "./dpo_pair_losses.ts";
+import {
+  alphaReward,
+  isReferenceFreeLoss,
+  logOddsRatio,
+  needsNoReference,
+  referenceFreeLosses,
+} from "./dpo_reference_free_losses.ts";
+import { transportLoss } from "./dpo_transport_losses.ts";
+import { divergenceScore } from "./f_divergence.ts";
 
 // B pairs
 
-/** Every value of `dpo.loss_type`. `sft` is the cross entropy of the chosen answers' tokens. */
-export const DPO_LOSS_TYPES = [...DPO_PAIR_LOSS_TYPES, "aot", "aot_unpaired", "sft"] as const;
-
-/** A value of `dpo.loss_type`. */
-export type DPOLossType = DPOPairLossType | DPOTransportLossType | "sft";
-
-/** What the loss is computed from. */
-export interface DPOLossInputs {
-  /** log π_θ of the chosen answers, summed over completion tokens, [B]. */
-  chosenLogProbs: ArrayLike<number>;
-  /** log π_θ of the rejected answers, [B]. */
-  rejectedLogProbs: ArrayLike<number>;
-  /** log π_ref of the chosen answers, [B]; may be absent if `referenceFree`. */
-  refChosenLogProbs?: ArrayLike<number>;
-  /** log π_ref of the rejected answers, [B]; may be absent if `referenceFree`. */
-  refRejectedLogProbs?: ArrayLike<number>;
-  /** Completion tokens of the chosen answers, [B]; needed by ipo, sigmoid_norm and sft. */
-  chosenLengths?: ArrayLike<number>;
-  /** Completion tokens of the rejected answers, [B]; needed by ipo and sigmoid_norm. */
-  rejectedLengths?: ArrayLike<number>;
-}
-
-/** The `dpo` section of a config, as the loss needs it. */
-export interface DPOLossOptions {
-  /** One loss or several, which are added up. */
-  lossTypes: readonly DPOLossType[];
-  /** One weight a loss type; default 1 each. */
-  lossWeights?: readonly number[];
-  /** Default 0.1. */
-  beta?: number;
-  /** Default 0. */
-  labelSmoothing?: number;
-  /** Take the reference's log-probabilities as 0. */
-  referenceFree?: boolean;
-  /** Default reverse_kl. */
-  fDivergence?: FDivergence;
-  /** α of alpha_divergence; default 0.5. */
-  alphaDivergenceCoefficient?: number;
-  /** τ of discopop; default 0.05. */
-  discopopTau?: number;
-  /** `token` (TRL, default): ipo divides scores by completion length; `none`: it does not. */
-  ipoNormalization?: "token" | "none";
-  /** Size of the whole accumulated batch; default: this batch is all of it. */
-  wholeBatch?: {
-    /** Pairs: what the sum of pair losses is divided by. */
-    pairs: number;
-    /** Tokens of all chosen answers: what the sft term is divided by. */
-    chosenTokens?: number;
-  };
-}
+export {
+  DPO_LOSS_TYPES,
+  type DPOLossInputs,
+  type DPOLossOptions,
+  type DPOLossType,
+} from "./dpo_inputs.ts";
 
 /** The loss, its gradient, and what TRL logs. */
 export interface DPOLossResult {
@@ -76,11 +42,20 @@ export interface DPOLossResult {
   gradChosenLogProbs: Float64Array;
   /** d loss / d rejectedLogProbs, [B]; written, not added. */
   gradRejectedLogProbs: Float64Array;
-  /** β (log π_θ − log π_ref) of the chosen answers, [B]. */
+  /** d loss / d chosenTokenLogProbs, [B]; null if those were not given. */
+  gradChosenTokenLogProbs: Float64Array | null;
+  /**
+   * β (log π_θ − log π_ref) of the chosen answers, [B]; of means over tokens if every loss is
+   * simpo, alphapo or orpo.
+   */
   chosenRewards: Float64Array;
   /** The same of the rejected answers, [B]. */
   rejectedRewards: Float64Array;
-  /** rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen, logps/rejected. */
+  /**
+   * rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen,
+   * logps/rejected; nll_loss where a cross entropy is part of the loss; log_odds_ratio and
+   * log_odds_chosen of orpo.
+   */
   metrics: Record<string, number>;
 }
 
@@ -112,6 +87,7 @@ export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLoss
   const alpha = options.alphaDivergenceCoefficient ?? 0.5;
   const { refChosen, refRejected } = readReference(inputs, options, B);
   const pairDivisor = options.wholeBatch?.pairs ?? B;
+  const pairWeight = (i: number) => inputs.pairWeights?.[i] ?? 1;
   if (weights.length !== lossTypes.length) {
     throw new RangeError(
       `Cannot combine DPO losses: ${lossTypes.length} loss types but ${weights.length} weights; ` +
@@ -122,21 +98,52 @@ export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLoss
   const losses = new Float64Array(B); // [B]
   const gradChosenLogProbs = new Float64Array(B); // [B]
   const gradRejectedLogProbs = new Float64Array(B); // [B]
+  const gradTokens = inputs.chosenTokenLogProbs ? new Float64Array(B) : gradChosenLogProbs; // [B]
+  const own: Record<string, number> = {};
   let hasPairLosses = true, batchLoss = 0;
+
+  /** Mean cross entropy over the chosen answers' tokens: −Σ log π_θ / Σ |y_w|. */
+  const addCrossEntropy = (weight: number, type: DPOLossType) => {
+    hasPairLosses = false;
+    const logProbs = inputs.chosenTokenLogProbs ?? inputs.chosenLogProbs;
+    const lengths = requireLengths(inputs.chosenLengths, B, type, "chosenLengths");
+    const divisor = Math.max(options.wholeBatch?.chosenTokens ?? sum(lengths), 1);
+    const crossEntropy = -sum(logProbs) / divisor;
+    own.nll_loss = -sum(logProbs) / Math.max(sum(lengths), 1);
+    batchLoss += weight * crossEntropy;
+    for (let i = 0; i < B; i++) gradTokens[i] -= weight / divisor;
+  };
+
   lossTypes.forEach((type, index) => {
     const weight = weights[index];
     if (type === "sft") {
-      hasPairLosses = false;
-      const lengths = requireLengths(inputs.chosenLengths, B, "sft", "chosenLengths");
-      let tokens = 0, logProb = 0;
+      addCrossEntropy(weight, type);
+    } else if (isReferenceFreeLoss(type)) {
+      const { averages, formula, crossEntropyWeight } = referenceFreeLosses[type];
+      const chosenLengths = requireLengths(inputs.chosenLengths, B, type, "chosenLengths");
+      const rejectedLengths = requireLengths(inputs.rejectedLengths, B, type, "rejectedLengths");
+      let ratios = 0, logRatios = 0;
       for (let i = 0; i < B; i++) {
-        tokens += lengths[i];
-        logProb += inputs.chosenLogProbs[i];
+        const chosenLength = averages ? Math.max(chosenLengths[i], 1) : 1;
+        const rejectedLength = averages ? Math.max(rejectedLengths[i], 1) : 1;
+        const c = inputs.chosenLogProbs[i] / chosenLength;
+        const r = inputs.rejectedLogProbs[i] / rejectedLength;
+        const [loss, byChosen, byRejected] = formula(c, r, settings);
+        const scale = weight / pairDivisor;
+        losses[i] += weight * loss;
+        batchLoss += scale * loss;
+        gradChosenLogProbs[i] += scale * byChosen / chosenLength;
+        gradRejectedLogProbs[i] += scale * byRejected / rejectedLength;
+        if (type === "orpo") {
+          ratios += -loss / beta / B;
+          logRatios += logOddsRatio(c, r) / B;
+        }
       }
-      // Mean cross entropy over the chosen answers' tokens: −Σ log π_θ / Σ |y_w|.
-      const divisor = Math.max(options.wholeBatch?.chosenTokens ?? tokens, 1);
-      batchLoss -= weight * logProb / divisor;
-      for (let i = 0; i < B; i++) gradChosenLogProbs[i] -= weight / divisor;
+      if (type === "orpo") {
+        Object.assign(own, { log_odds_ratio: ratios, log_odds_chosen: logRatios });
+      }
+      const share = weight * crossEntropyWeight(settings);
+      if (share !== 0) addCrossEntropy(share, type);
     } else if (type === "aot" || type === "aot_unpaired") {
       hasPairLosses = false;
       const { chosenLogProbs, rejectedLogProbs } = inputs;
@@ -175,8 +182,8 @@ export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLoss
           chosenLength: Math.max(chosenLengths?.[i] ?? 1, 1),
           rejectedLength: Math.max(rejectedLengths?.[i] ?? 1, 1),
         }, settings);
-        const scale = weight / pairDivisor;
-        losses[i] += weight * pair.loss;
+        const scale = weight * pairWeight(i) / pairDivisor;
+        losses[i] += weight * pairWeight(i) * pair.loss;
         batchLoss += scale * pair.loss;
         gradChosenLogProbs[i] += scale *
           ((pair.byChosenScore ?? 0) * chosenSlope + (pair.byChosenLogRatio ?? 0));
@@ -187,15 +194,22 @@ export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLoss
   });
 
   const chosenRewards = new Float64Array(B), rejectedRewards = new Float64Array(B); // [B]
+  // What the losses compare: means over tokens if all of them do.
+  const averages = needsNoReference(lossTypes) &&
+    lossTypes.every((type) => isReferenceFreeLoss(type) && referenceFreeLosses[type].averages);
+  const chosen = averaged(inputs.chosenLogProbs, averages ? inputs.chosenLengths : undefined);
+  const rejected = averaged(inputs.rejectedLogProbs, averages ? inputs.rejectedLengths : undefined);
+  const shape = needsNoReference(lossTypes) ? settings.alpha : 0;
   for (let i = 0; i < B; i++) {
-    chosenRewards[i] = beta * (inputs.chosenLogProbs[i] - refChosen[i]);
-    rejectedRewards[i] = beta * (inputs.rejectedLogProbs[i] - refRejected[i]);
+    chosenRewards[i] = beta * alphaReward(chosen[i] - refChosen[i], shape)[0];
+    rejectedRewards[i] = beta * alphaReward(rejected[i] - refRejected[i], shape)[0];
   }
   return {
     loss: batchLoss,
     losses: hasPairLosses ? losses : null,
     gradChosenLogProbs,
     gradRejectedLogProbs,
+    gradChosenTokenLogProbs: inputs.chosenTokenLogProbs ? gradTokens : null,
     chosenRewards,
     rejectedRewards,
     metrics: {
@@ -203,90 +217,24 @@ export function dpoLoss(inputs: DPOLossInputs, options: DPOLossOptions): DPOLoss
       "rewards/rejected": mean(rejectedRewards),
       "rewards/accuracies": mean(chosenRewards.map((c, i) => c > rejectedRewards[i] ? 1 : 0)),
       "rewards/margins": mean(chosenRewards.map((c, i) => c - rejectedRewards[i])),
-      "logps/chosen": mean(inputs.chosenLogProbs),
-      "logps/rejected": mean(inputs.rejectedLogProbs),
+      "logps/chosen": mean(chosen),
+      "logps/rejected": mean(rejected),
+      ...(needsNoReference(lossTypes) ? own : {}),
     },
   };
 }
 
+/** Log-probabilities of answers divided by their lengths, if there are some. */
+function averaged(logProbs: ArrayLike<number>, lengths?: ArrayLike<number>): Float64Array {
+  return Float64Array.from(logProbs, (value, i) => value / Math.max(lengths?.[i] ?? 1, 1));
+}
+
+function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
+
 function mean(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  return values.length === 0 ? 0 : sum / values.length;
-}
-
-function readSettings(options: DPOLossOptions): DPOPairSettings {
-  const settings = {
-    beta: options.beta ?? 0.1,
-    labelSmoothing: options.labelSmoothing ?? 0,
-    discopopTau: options.discopopTau ?? 0.05,
-    ipoPerToken: options.ipoNormalization !== "none",
-  };
-  const { beta, labelSmoothing, discopopTau } = settings;
-  const { lossTypes } = options;
-  if (lossTypes.length === 0) {
-    throw new RangeError("Cannot compute a DPO loss: dpo.loss_type names none; want at least one");
-  }
-  const unknown = lossTypes.find((type) => !DPO_LOSS_TYPES.includes(type));
-  if (unknown !== undefined) {
-    throw new RangeError(
-      `Cannot compute a DPO loss: "${unknown}" is not a loss type; want one of ${
-        DPO_LOSS_TYPES.join(", ")
-      }; correct dpo.loss_type`,
-    );
-  }
-  if (!(beta > 0)) {
-    throw new RangeError(`Cannot compute a DPO loss: dpo.beta is ${beta}, want a number above 0`);
-  }
-  if (!(labelSmoothing >= 0 && labelSmoothing < 0.5)) {
-    throw new RangeError(
-      `Cannot compute a DPO loss: dpo.label_smoothing is ${labelSmoothing}, want 0 or more and ` +
-        "below 0.5 (at 0.5 the labels say nothing)",
-    );
-  }
-  if (lossTypes.includes("exo_pair") && labelSmoothing === 0) {
-    throw new RangeError(
-      "Cannot compute the exo_pair loss with label_smoothing 0: it takes the logarithm of it; " +
-        "set dpo.label_smoothing, the paper has 1e-3",
-    );
-  }
-  if (!(discopopTau > 0)) {
-    throw new RangeError(
-      `Cannot compute a DPO loss: dpo.discopop_tau is ${discopopTau}, want a number above 0`,
-    );
-  }
-  return settings;
-}
-
-function readReference(
-  inputs: DPOLossInputs,
-  options: DPOLossOptions,
-  B: number,
-): { refChosen: ArrayLike<number>; refRejected: ArrayLike<number> } {
-  const zeros = options.referenceFree ? new Float64Array(B) : undefined;
-  const refChosen = zeros ?? inputs.refChosenLogProbs;
-  const refRejected = zeros ?? inputs.refRejectedLogProbs;
-  if (
-    refChosen?.length !== B || refRejected?.length !== B || inputs.rejectedLogProbs.length !== B
-  ) {
-    throw new RangeError(
-      `Cannot compute a DPO loss: got ${B} chosen, ${inputs.rejectedLogProbs.length} rejected, ` +
-        `${refChosen?.length ?? "no"} reference chosen and ${refRejected?.length ?? "no"} ` +
-        "reference rejected log-probabilities; want as many of each, or referenceFree",
-    );
-  }
-  return { refChosen, refRejected };
-}
-
-function requireLengths(
-  lengths: ArrayLike<number> | undefined,
-  B: number,
-  type: DPOLossType,
-  name: string,
-): ArrayLike<number> {
-  if (lengths?.length === B) return lengths;
-  throw new RangeError(
-    `Cannot compute the ${type} loss: got ${lengths?.length ?? "no"} ${name}, want ${B}; ` +
-      "pass the number of completion tokens of each answer",
-  );
+  return values.length === 0 ? 0 : sum(values) / values.length;
 }

@@ -11,7 +11,10 @@ import { assertGradient } from "./finite_difference.ts";
 
 const B = 6;
 
-function randomInputs(seed: number): Required<DPOLossInputs> {
+/** What every loss of pairs is computed from. */
+type Inputs = Required<Omit<DPOLossInputs, "chosenTokenLogProbs" | "pairWeights">>;
+
+function randomInputs(seed: number): Inputs {
   const random = new RandomStream(seed, "dpo test");
   const some = (mean: number, spread: number) =>
     Float64Array.from({ length: B }, () => mean + spread * random.nextNormal());
@@ -29,7 +32,7 @@ function optionsFor(type: DPOLossType): DPOLossOptions {
   return { lossTypes: [type], beta: 0.3, labelSmoothing: 0.1 };
 }
 
-function slice(inputs: Required<DPOLossInputs>, from: number, to: number): Required<DPOLossInputs> {
+function slice(inputs: Inputs, from: number, to: number): Inputs {
   const part = (values: ArrayLike<number>) => Array.from(values).slice(from, to);
   return {
     chosenLogProbs: part(inputs.chosenLogProbs),
@@ -45,7 +48,7 @@ const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a
 
 function checkGradients(
   name: string,
-  inputs: Required<DPOLossInputs>,
+  inputs: Inputs,
   options: DPOLossOptions,
 ): void {
   const result = dpoLoss(inputs, options);
@@ -176,4 +179,32 @@ Deno.test("dpoLoss() names a setting that its loss cannot use", () => {
     RangeError,
     "chosenLengths",
   );
+});
+
+Deno.test("dpoLoss() multiplies each pair's loss by its weight", () => {
+  const inputs = randomInputs(8);
+  const pairWeights = Array.from({ length: B }, (_, i) => 0.2 + 0.1 * i);
+  const options = optionsFor("ipo");
+  const plain = dpoLoss(inputs, options), weighed = dpoLoss({ ...inputs, pairWeights }, options);
+  weighed.losses!.forEach((loss, i) =>
+    assertAlmostEquals(loss, pairWeights[i] * plain.losses![i], 1e-12)
+  );
+  weighed.gradRejectedLogProbs.forEach((slope, i) =>
+    assertAlmostEquals(slope, pairWeights[i] * plain.gradRejectedLogProbs[i], 1e-12)
+  );
+  assertThrows(
+    () => dpoLoss({ ...inputs, pairWeights }, optionsFor("aot")),
+    RangeError,
+    "Cannot weigh the pairs of the aot loss",
+  );
+});
+
+Deno.test("dpoLoss() orpo stays finite if an answer is certain", () => {
+  const { loss, gradChosenLogProbs } = dpoLoss({
+    chosenLogProbs: [0, -1],
+    rejectedLogProbs: [-1, 0],
+    chosenLengths: [2, 3],
+    rejectedLengths: [2, 3],
+  }, { lossTypes: ["orpo"] });
+  assertEquals([Number.isFinite(loss), gradChosenLogProbs.every(Number.isFinite)], [true, true]);
 });

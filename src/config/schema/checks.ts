@@ -4,6 +4,8 @@
  * @module
  */
 import { grpoLosses } from "../../losses/grpo_losses.ts";
+import { hasPairWeights } from "../../losses/dpo_inputs.ts";
+import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
@@ -149,6 +151,29 @@ function dpoProblems({ dpo, dataset }: ResolvedConfig): Finding[] {
       text: `got ${dpo.loss_weights.length} weights, want one for each of the ` +
         `${dpo.loss_type.length} losses of loss_type`,
     });
+  }
+  const free = dpo.loss_type.find(isReferenceFreeLoss);
+  const unweighted = dpo.loss_type.find((type) => !hasPairWeights(type));
+  if (dpo.ld_alpha !== null && free !== undefined) {
+    problems.push({
+      key: "dpo.ld_alpha",
+      text: `got ${dpo.ld_alpha}, but loss_type ${free} has no weights of tokens; want null`,
+    });
+  }
+  if (dpo.use_weighting && unweighted !== undefined) {
+    problems.push({
+      key: "dpo.use_weighting",
+      text: `got true, but loss_type ${unweighted} has no weights of pairs; want false`,
+    });
+  }
+  if (free !== undefined && (dpo.ref_model_name_or_path !== null || dpo.precompute_ref_log_probs)) {
+    if (dpo.loss_type.every((type) => type === "sft" || isReferenceFreeLoss(type))) {
+      problems.push({
+        key: "dpo.loss_type",
+        text: `got ${dpo.loss_type.join(", ")}, which needs no reference; remove ` +
+          "ref_model_name_or_path and precompute_ref_log_probs",
+      });
+    }
   }
   if (dpo.reference_free && (dpo.ref_model_name_or_path !== null || dpo.precompute_ref_log_probs)) {
     problems.push({

@@ -6,7 +6,7 @@
 import { DPO_LOSS_TYPES } from "../../losses/dpo.ts";
 import { F_DIVERGENCES } from "../../losses/f_divergence.ts";
 import type { DPOSection } from "../types/config_types.ts";
-import { LAB_MAIN, TRL_DPO } from "../sources.ts";
+import { LAB_MAIN, TRL_CPO, TRL_DPO } from "../sources.ts";
 import { listOf, nullable } from "../types/composite_types.ts";
 import { boolean, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, same, type Table } from "../types/value_type.ts";
@@ -17,13 +17,16 @@ export const dpoKeys: Table<DPOSection> = {
     type: number({ above: 0 }),
     default: same(0.1),
     source: LAB_MAIN,
-    meaning: "How strongly the policy is held to the reference (`ipo`: its tau).",
+    meaning:
+      "How strongly the policy is held to the reference (`ipo`: its tau; `cpo`, `simpo` and " +
+      "`alphapo`: the scale of the reward; `orpo`: the weight lambda of the odds ratio).",
   },
   loss_type: {
     type: listOf(oneOf(DPO_LOSS_TYPES), { min: 1 }),
     default: derived("sigmoid", () => ["sigmoid" as const]),
     source: LAB_MAIN,
-    meaning: "The preference loss, by TRL's name, or a list of them, summed.",
+    meaning: "The preference loss, by TRL's name, or a list of them, summed. `cpo`, `simpo`, " +
+      "`alphapo` and `orpo` are those of TRL's CPO and ORPO trainers and need no reference.",
     aliases: ["dpo_loss_type"],
   },
   loss_weights: {
@@ -43,6 +46,40 @@ export const dpoKeys: Table<DPOSection> = {
     default: same(0.05),
     source: TRL_DPO,
     meaning: "Temperature of `discopop`.",
+  },
+  ld_alpha: {
+    type: nullable(number({ min: 0, max: 1 })),
+    default: same(null),
+    source: TRL_DPO,
+    meaning: "LD-DPO: the weight of the longer answer's tokens beyond the length of the shorter " +
+      "one. `null`: 1.",
+  },
+  use_weighting: {
+    type: boolean(),
+    default: same(false),
+    source: TRL_DPO,
+    meaning: "WPO: weigh each pair by how likely the policy finds its answers; one more forward " +
+      "pass a step.",
+  },
+  cpo_alpha: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: TRL_CPO,
+    meaning: "Weight of the chosen answers' cross entropy in `cpo` and `simpo` (SimPO's paper: 0).",
+  },
+  simpo_gamma: {
+    type: number({ min: 0 }),
+    default: same(0.5),
+    source: TRL_CPO,
+    meaning: "The margin of rewards that `simpo` and `alphapo` want.",
+  },
+  alpha: {
+    type: number(),
+    default: same(0),
+    source: TRL_CPO,
+    meaning:
+      "AlphaPO's shape of the reward in `cpo`, `simpo` and `alphapo`: (1 - p^-alpha) / alpha. " +
+      "0: log p.",
   },
   f_divergence_type: {
     type: oneOf(F_DIVERGENCES),

@@ -144,6 +144,13 @@ export interface DPOSection {
   loss_weights: number[];
   label_smoothing: number;
   discopop_tau: number;
+  /** 0 to 1; null: off. */
+  ld_alpha: number | null;
+  use_weighting: boolean;
+  cpo_alpha: number;
+  simpo_gamma: number;
+  /** AlphaPO's; 0: off. */
+  alpha: number;
   f_divergence_type: FDivergence;
   f_alpha_divergence_coef: number;
   reference_free: boolean;

@@ -8,6 +8,7 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { needsNoReference } from "../../losses/dpo_reference_free_losses.ts";
 import { datasetFromRows } from "../../data/load_dataset.ts";
 import { type DPODataset, DPOMethod } from "./method.ts";
 import { AdapterFreeReference, FrozenReference } from "./reference.ts";
@@ -81,7 +82,7 @@ async function longest(
   const streaming = data.train.streaming || data.evaluation?.streaming === true;
   const options = dpoMethodOptions(config);
   const maker = dpoExampleMaker(prepared, config);
-  const reference = config.dpo.reference_free
+  const reference = config.dpo.reference_free || needsNoReference(config.dpo.loss_type)
     ? null
     : onlyAdaptersTrain(model, groups)
     ? new AdapterFreeReference(model)

@@ -117,57 +117,124 @@ export function pairBatch(
 export interface PairLogProbs {
   readonly chosen: Float64Array;
   readonly rejected: Float64Array;
+  /** Those of the chosen answers with every token's weight 1, if LD-DPO weighs tokens. */
+  readonly plainChosen?: Float64Array;
+  /** WPO's weights of the pairs. */
+  readonly weights?: Float64Array;
 }
+
+/** Tokens up to the length that both answers of a pair have. */
+const sharedLength = ({ chosenLength, rejectedLength }: DPOPair): number =>
+  Math.min(chosenLength, rejectedLength);
 
 /**
  * Sums of a batch's token log-probabilities.
  *
  * @param pairs in the order of the batch
  * @param tokenLogProbs of the batch's labels, in order
+ * @param ldAlpha weight of the longer answer's tokens beyond the length of the shorter one; Liu et
+ *   al., "LD-DPO", arXiv 2409.06411, eq. 9; null: 1
  */
 export function sumPairs(
   pairs: readonly DPOPair[],
   tokenLogProbs: ArrayLike<number>,
+  ldAlpha: number | null = null,
 ): PairLogProbs {
   const chosen = new Float64Array(pairs.length), rejected = new Float64Array(pairs.length);
+  const plainChosen = new Float64Array(pairs.length);
+  const tail = ldAlpha ?? 1;
   let at = 0;
-  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
-    for (const end = at + chosenLength; at < end; at++) chosen[i] += tokenLogProbs[at];
-    for (const end = at + rejectedLength; at < end; at++) rejected[i] += tokenLogProbs[at];
+  pairs.forEach((pair, i) => {
+    const shared = sharedLength(pair);
+    for (let t = 0; t < pair.chosenLength; t++, at++) {
+      chosen[i] += (t < shared ? 1 : tail) * tokenLogProbs[at];
+      plainChosen[i] += tokenLogProbs[at];
+    }
+    for (let t = 0; t < pair.rejectedLength; t++, at++) {
+      rejected[i] += (t < shared ? 1 : tail) * tokenLogProbs[at];
+    }
   });
-  return { chosen, rejected };
+  return { chosen, rejected, ...(ldAlpha === null ? {} : { plainChosen }) };
+}
+
+/** d loss / d log-probabilities of answers, [B] each. */
+export interface PairSlopes {
+  readonly byChosen: ArrayLike<number>;
+  readonly byRejected: ArrayLike<number>;
+  /** By `plainChosen`; null if there is none. */
+  readonly byPlainChosen: ArrayLike<number> | null;
 }
 
 /**
- * The backward pass of {@linkcode sumPairs}: each token gets its answer's gradient.
+ * The backward pass of {@linkcode sumPairs}: each token gets its answer's gradient, by its weight.
  *
  * @returns one entry a label of the batch; written, not added
  */
 export function spreadPairs(
   pairs: readonly DPOPair[],
-  byChosen: ArrayLike<number>,
-  byRejected: ArrayLike<number>,
+  { byChosen, byRejected, byPlainChosen }: PairSlopes,
+  ldAlpha: number | null = null,
 ): Float32Array {
   const total = pairs.reduce((sum, pair) => sum + pair.chosenLength + pair.rejectedLength, 0);
   const gradient = new Float32Array(total);
+  const tail = ldAlpha ?? 1;
   let at = 0;
-  pairs.forEach(({ chosenLength, rejectedLength }, i) => {
-    gradient.fill(byChosen[i], at, at + chosenLength);
+  pairs.forEach((pair, i) => {
+    const { chosenLength, rejectedLength } = pair;
+    const shared = sharedLength(pair);
+    const plain = byPlainChosen?.[i] ?? 0;
+    gradient.fill(byChosen[i] + plain, at, at + shared);
+    gradient.fill(tail * byChosen[i] + plain, at + shared, at + chosenLength);
     at += chosenLength;
-    gradient.fill(byRejected[i], at, at + rejectedLength);
+    gradient.fill(byRejected[i], at, at + shared);
+    gradient.fill(tail * byRejected[i], at + shared, at + rejectedLength);
     at += rejectedLength;
   });
   return gradient;
+}
+
+/**
+ * WPO's weight of each pair: how likely its answers are under the policy, next to answers that the
+ * policy would sample: the product over both answers of exp(mean over tokens of
+ * log p(y) − log Σ_v p(v)²). Zhou et al., "WPO", arXiv 2406.11827, eq. 2 with the alignment of
+ * section 3.2.
+ *
+ * With l = log p(y) and h = log p(y) at temperature 1/2, log Σ p² = 2l − h, so that the term of a
+ * token is h − l.
+ *
+ * @param pairs in the order of the batch
+ * @param logProbs of the batch's labels, in order
+ * @param sharpened the same at temperature 1/2
+ * @returns [B]
+ */
+export function policyWeights(
+  pairs: readonly DPOPair[],
+  logProbs: ArrayLike<number>,
+  sharpened: ArrayLike<number>,
+): Float64Array {
+  const difference = Float64Array.from(logProbs, (l, i) => sharpened[i] - l);
+  const { chosen, rejected } = sumPairs(pairs, difference);
+  return Float64Array.from(
+    pairs,
+    ({ chosenLength, rejectedLength }, i) =>
+      Math.exp(chosen[i] / chosenLength + rejected[i] / rejectedLength),
+  );
 }
 
 const concat = (arrays: readonly Float64Array[]): Float64Array =>
   Float64Array.from(arrays.flatMap((array) => [...array]));
 
 /** Several batches as one. */
-export const joinPairs = (parts: readonly PairLogProbs[]): PairLogProbs => ({
-  chosen: concat(parts.map(({ chosen }) => chosen)),
-  rejected: concat(parts.map(({ rejected }) => rejected)),
-});
+export function joinPairs(parts: readonly PairLogProbs[]): PairLogProbs {
+  const plain = parts.flatMap(({ plainChosen }) => plainChosen ?? []);
+  const weights = parts.flatMap(({ weights }) => weights ?? []);
+  return {
+    chosen: concat(parts.map(({ chosen }) => chosen)),
+    rejected: concat(parts.map(({ rejected }) => rejected)),
+    ...(plain.length > 0 ? { plainChosen: concat(plain) } : {}),
+    ...(weights.length > 0 ? { weights: concat(weights) } : {}),
+  };
+}
 
 /**
  * What the loss is computed from.
@@ -188,6 +255,8 @@ export function lossInputs(
     refRejectedLogProbs: reference?.rejected,
     chosenLengths: pairs.map(({ chosenLength }) => chosenLength),
     rejectedLengths: pairs.map(({ rejectedLength }) => rejectedLength),
+    chosenTokenLogProbs: policy.plainChosen,
+    pairWeights: policy.weights,
   };
 }
 

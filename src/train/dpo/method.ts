@@ -10,7 +10,7 @@ import type { PreferenceExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
-import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
+import { dpoLoss, type DPOLossOptions, type DPOLossResult } from "../../losses/dpo.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
@@ -28,6 +28,7 @@ import {
   lossInputs,
   type PairLogProbs,
   pairRows,
+  policyWeights,
   spreadPairs,
   sumPairs,
 } from "./examples.ts";
@@ -74,6 +75,10 @@ export interface DPOMethodOptions extends MethodOptions {
   readonly disableDropout: boolean;
   /** The loss; the method sets `wholeBatch`. */
   readonly loss: Omit<DPOLossOptions, "wholeBatch">;
+  /** LD-DPO's weight of tokens beyond the shorter answer's length; null: 1. */
+  readonly ldAlpha: number | null;
+  /** Weigh pairs by how likely the policy finds them (WPO). */
+  readonly useWeighting: boolean;
 }
 
 /** How many pairs an evaluation shows in the report. */
@@ -128,19 +133,56 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     { batch, features }: Prepared,
     pass: number,
     observeLabelled?: PassOptions["observeLabelled"],
+    temperature = 1,
   ): () => tf.Tensor1D {
     const { disableDropout, seed, gradientCheckpointing } = this.options;
     return () =>
-      this.parts.model.labelLogProbs(batch, {
-        dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
-        checkpointing: gradientCheckpointing,
-        observeLabelled,
-      }, features)!;
+      this.parts.model.labelLogProbs(
+        batch,
+        {
+          dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
+          checkpointing: gradientCheckpointing,
+          observeLabelled,
+        },
+        features,
+        temperature,
+      )!;
   }
 
   /** Whether a loss sorts over the batch, so that each gradient needs the values of all pairs. */
   get #transports(): boolean {
     return this.options.loss.lossTypes.some((type) => type === "aot" || type === "aot_unpaired");
+  }
+
+  /**
+   * Log-probabilities at temperature 1/2, for WPO's weights; null without them.
+   *
+   * @param pass the same as that of the log-probabilities themselves
+   */
+  async #sharpened(prepared: Prepared, pass: number): Promise<Float32Array | null> {
+    if (!this.options.useWeighting) return null;
+    return await readLogProbs(this.#policy(prepared, pass, undefined, 0.5));
+  }
+
+  /** What the loss sees of the policy. */
+  #sums(
+    pairs: readonly DPOPair[],
+    values: ArrayLike<number>,
+    sharpened: ArrayLike<number> | null,
+  ): PairLogProbs {
+    const sums = sumPairs(pairs, values, this.options.ldAlpha);
+    return sharpened ? { ...sums, weights: policyWeights(pairs, values, sharpened) } : sums;
+  }
+
+  /** d loss / d log-prob of the tokens of some pairs, which are those from `first` on in `result`. */
+  #spread(pairs: readonly DPOPair[], result: DPOLossResult, first = 0): Float32Array {
+    const own = (values: Float64Array) => values.subarray(first, first + pairs.length);
+    const { gradChosenTokenLogProbs: plain } = result;
+    return spreadPairs(pairs, {
+      byChosen: own(result.gradChosenLogProbs),
+      byRejected: own(result.gradRejectedLogProbs),
+      byPlainChosen: plain && own(plain),
+    }, this.options.ldAlpha);
   }
 
   async step(
@@ -173,14 +215,15 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
         const { batch, features, reference } = prepared;
         const kept = new LabelledStates();
         try {
+          const sharpened = await this.#sharpened(prepared, this.microSteps + k);
           const values = await logProbGradients(
             this.#policy(prepared, this.microSteps + k, kept.observe),
             (values) => {
               if (slopes) return slopes[k];
-              const inputs = lossInputs(pairs, sumPairs(pairs, values), reference);
+              const inputs = lossInputs(pairs, this.#sums(pairs, values, sharpened), reference);
               const result = dpoLoss(inputs, { ...lossOptions, wholeBatch });
               loss += result.loss;
-              return spreadPairs(pairs, result.gradChosenLogProbs, result.gradRejectedLogProbs);
+              return this.#spread(pairs, result);
             },
             parameters,
             accumulator,
@@ -189,7 +232,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
           const states = kept.take();
           meanLogits.push(logits.means(states));
           states.dispose();
-          policies.push(sumPairs(pairs, values));
+          policies.push(this.#sums(pairs, values, sharpened));
           if (reference) references.push(reference);
         } finally {
           kept.dispose();
@@ -232,7 +275,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       const prepared = await this.#prepare(pairs, parameters);
       try {
         const values = await readLogProbs(this.#policy(prepared, this.microSteps + k));
-        policies.push(sumPairs(pairs, values));
+        policies.push(this.#sums(pairs, values, null));
         if (prepared.reference) references.push(prepared.reference);
       } finally {
         prepared.batch.dispose();
@@ -249,11 +292,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     return batches.map((pairs) => {
       const from = at;
       at += pairs.length;
-      return spreadPairs(
-        pairs,
-        result.gradChosenLogProbs.subarray(from, at),
-        result.gradRejectedLogProbs.subarray(from, at),
-      );
+      return this.#spread(pairs, result, from);
     });
   }
 
@@ -312,13 +351,18 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       const observeLabelled = (states: tf.Tensor2D) => {
         means = logits.means(states);
       };
-      return [this.parts.model.labelLogProbs(batch, { observeLabelled }, features)!, means!];
+      const { model } = this.parts;
+      return [
+        model.labelLogProbs(batch, { observeLabelled }, features)!,
+        means!,
+        ...(this.options.useWeighting ? [model.labelLogProbs(batch, {}, features, 0.5)!] : []),
+      ];
     });
-    const [values, means] = await readBack(tensors);
+    const [values, means, sharpened = null] = await readBack(tensors);
     tf.dispose([...tensors, features ?? []]);
     batch.dispose();
     logits.add(pairs, means);
-    return { policy: sumPairs(pairs, values), reference };
+    return { policy: this.#sums(pairs, values, sharpened), reference };
   }
 
   /** What the last evaluation counted; null before one. */

@@ -34,12 +34,13 @@ export interface DPOReference {
 export class AdapterFreeReference implements DPOReference {
   readonly description = "the base model, without its adapter";
 
-  constructor(readonly model: VisionLanguageModel) {}
+  /** @param ldAlpha as in `sumPairs()` */
+  constructor(readonly model: VisionLanguageModel, readonly ldAlpha: number | null = null) {}
 
   async logProbs({ pairs, batch, features }: PairBatch): Promise<PairLogProbs> {
     const options = { withoutAdapters: true };
     const values = await readLogProbs(() => this.model.labelLogProbs(batch, options, features)!);
-    return sumPairs(pairs, values);
+    return sumPairs(pairs, values, this.ldAlpha);
   }
 
   dispose(): void {}
@@ -50,8 +51,16 @@ export class FrozenReference implements DPOReference {
   readonly description = "a frozen copy of what trains";
   readonly #policy: ReferencePolicy;
 
-  /** Keeps the present values: to be made before the first step and before a checkpoint is read. */
-  constructor(readonly model: VisionLanguageModel, groups: readonly ParameterGroup[]) {
+  /**
+   * Keeps the present values: to be made before the first step and before a checkpoint is read.
+   *
+   * @param ldAlpha as in `sumPairs()`
+   */
+  constructor(
+    readonly model: VisionLanguageModel,
+    groups: readonly ParameterGroup[],
+    readonly ldAlpha: number | null = null,
+  ) {
     this.#policy = new ReferencePolicy(model, groups);
   }
 
@@ -61,7 +70,7 @@ export class FrozenReference implements DPOReference {
     );
     const [values] = await readBack([tensor]);
     tensor.dispose();
-    return sumPairs(pairs, values);
+    return sumPairs(pairs, values, this.ldAlpha);
   }
 
   dispose(): void {

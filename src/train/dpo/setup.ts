@@ -7,6 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
+import { needsNoReference } from "../../losses/dpo_reference_free_losses.ts";
 import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
 import { answerMetrics } from "../run/answer_metrics.ts";
@@ -53,10 +54,13 @@ export function dpoLossOptions({ dpo }: ResolvedConfig): DPOLossOptions {
     lossWeights: dpo.loss_weights,
     beta: dpo.beta,
     labelSmoothing: dpo.label_smoothing,
-    referenceFree: dpo.reference_free,
+    referenceFree: dpo.reference_free || needsNoReference(dpo.loss_type),
     fDivergence: dpo.f_divergence_type,
     alphaDivergenceCoefficient: dpo.f_alpha_divergence_coef,
     discopopTau: dpo.discopop_tau,
+    cpoAlpha: dpo.cpo_alpha,
+    simpoGamma: dpo.simpo_gamma,
+    alpha: dpo.alpha,
   };
   const one = [-1], length = [1];
   // Report a setting that the loss cannot use now, not after the data has been read.
@@ -77,6 +81,8 @@ export function dpoMethodOptions(config: ResolvedConfig): DPOMethodOptions {
     ...methodOptions(config.training),
     disableDropout: config.dpo.disable_dropout,
     loss: dpoLossOptions(config),
+    ldAlpha: config.dpo.ld_alpha,
+    useWeighting: config.dpo.use_weighting,
   };
 }
 
@@ -155,11 +161,11 @@ export interface ReferenceOptions {
  * - A streamed data set has no rows to keep numbers of: a frozen copy of what trains.
  * - Else a table, filled now and kept in `reference/` of the output folder.
  *
- * @returns null if `dpo.reference_free` is set
+ * @returns null if `dpo.reference_free` is set or no loss needs a reference
  */
 export async function makeReference(options: ReferenceOptions): Promise<DPOReference | null> {
   const { config: { dpo }, prepared: { model }, groups, train, evaluation } = options;
-  if (dpo.reference_free) return null;
+  if (dpo.reference_free || needsNoReference(dpo.loss_type)) return null;
   const streaming = train.streaming || evaluation?.streaming === true;
   const other = dpo.ref_model_name_or_path;
   if (streaming && (other !== null || dpo.precompute_ref_log_probs)) {
@@ -170,9 +176,11 @@ export async function makeReference(options: ReferenceOptions): Promise<DPORefer
     );
   }
   if (onlyAdaptersTrain(model, groups) && other === null && !dpo.precompute_ref_log_probs) {
-    return new AdapterFreeReference(model);
+    return new AdapterFreeReference(model, dpo.ld_alpha);
   }
-  if (train.streaming || evaluation?.streaming) return new FrozenReference(model, groups);
+  if (train.streaming || evaluation?.streaming) {
+    return new FrozenReference(model, groups, dpo.ld_alpha);
+  }
   if (other === null) return await tableReference(options, model, train, evaluation);
   const reference = (await loadModel(other, { keepPacked: () => true })).model;
   try {
@@ -210,6 +218,7 @@ async function tableReference(
         data: dataset.fingerprint,
         maxLength: maker.maxLength,
         ...(precision === "float32" ? {} : { precision }),
+        ...(dpo.ld_alpha === null ? {} : { ldAlpha: dpo.ld_alpha }),
       }),
       pairs,
       batchSize: training.per_device_eval_batch_size,
@@ -219,7 +228,7 @@ async function tableReference(
           model.labelLogProbs(batch, { withoutAdapters: true })!
         );
         batch.dispose();
-        return sumPairs(pairs, values);
+        return sumPairs(pairs, values, dpo.ld_alpha);
       },
       signal,
       onProgress: (done) => onProgress?.(before + done, total),

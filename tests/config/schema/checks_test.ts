@@ -67,6 +67,31 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "dpo: { loss_type: [sigmoid, sft], loss_weights: [1] }",
     "dpo.loss_weights",
   ],
+  [
+    "LD-DPO without a reference",
+    "dpo",
+    "dpo: { loss_type: simpo, ld_alpha: 0.5 }",
+    "dpo.ld_alpha",
+  ],
+  ["a weight above 1", "dpo", "dpo: { ld_alpha: 1.5 }", "dpo.ld_alpha"],
+  [
+    "WPO of a loss that sorts",
+    "dpo",
+    "dpo: { loss_type: aot, use_weighting: true }",
+    "dpo.use_weighting",
+  ],
+  [
+    "WPO of a cross entropy",
+    "dpo",
+    "dpo: { loss_type: [sigmoid, sft], use_weighting: true }",
+    "dpo.use_weighting",
+  ],
+  [
+    "a reference that no loss needs",
+    "dpo",
+    "dpo: { loss_type: [orpo], ref_model_name_or_path: x }",
+    "dpo.loss_type",
+  ],
   ["an unknown loss", "dpo", "dpo: { loss_type: [sigmoid, kto] }", "dpo.loss_type[1]"],
   [
     "labels flipped half of the time",

@@ -6,6 +6,8 @@ import { GradientAccumulator, lossGradients } from "../../../src/train/loop/grad
 import { StepAborted } from "../../../src/train/loop/training_method.ts";
 import { readBack } from "../../../src/device/read_back.ts";
 import { pairBatch } from "../../../src/train/dpo/examples.ts";
+import { AdapterFreeReference } from "../../../src/train/dpo/reference.ts";
+import { makeReference } from "../../../src/train/dpo/setup.ts";
 import { splitByDecay } from "../../../src/train/optimizer/parameter_groups.ts";
 import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
@@ -29,9 +31,17 @@ const ONE_BATCH = [
 /** exo_pair takes the logarithm of the smoothing. */
 const SMOOTHED = "dpo.label_smoothing=0.1";
 
-for (const loss of [...DPO_LOSS_TYPES, "sigmoid, bco_pair, sft"]) {
-  Deno.test(`DPO with ${loss}: three micro-batches give the gradient of one batch`, async () => {
-    const setting = [`dpo.loss_type=[${loss}]`, SMOOTHED];
+const LOSSES: readonly [loss: string, ...settings: string[]][] = [
+  ...DPO_LOSS_TYPES.map((type) => [type] as [string]),
+  ["sigmoid, bco_pair, sft"],
+  ["sigmoid, sft", "dpo.ld_alpha=0.3"],
+  ["sigmoid, ipo", "dpo.use_weighting=true"],
+];
+
+for (const [loss, ...more] of LOSSES) {
+  const name = [loss, ...more].join(", ");
+  Deno.test(`DPO with ${name}: three micro-batches give the gradient of one batch`, async () => {
+    const setting = [`dpo.loss_type=[${loss}]`, SMOOTHED, ...more];
     using parts = await tinyRun(tinyConfig(setting));
     const three = await parts.gradients();
     using whole = await tinyRun(tinyConfig([...setting, ...ONE_BATCH]));
@@ -114,8 +124,22 @@ Deno.test("DPO with loss_reduction micro_batch is the mean of the micro-batches'
   assertAlmostEquals(loss, await meanOfMicroBatches(run), 1e-5);
 });
 
-Deno.test("DPO resumes to the bit, dropout and an unfinished epoch included", async () => {
-  const config = tinyConfig([...LORA, "dpo.disable_dropout=false"]);
+for (
+  const settings of [
+    [],
+    ["dpo.use_weighting=true", "dpo.ld_alpha=0.5"],
+    ["dpo.loss_type=[orpo]"],
+    ["dpo.loss_type=[simpo]"],
+  ]
+) {
+  const name = ["DPO", ...settings].join(" ");
+  Deno.test(`${name} resumes to the bit, dropout and an unfinished epoch included`, async () => {
+    await resumesToTheBit(settings);
+  });
+}
+
+async function resumesToTheBit(settings: readonly string[]): Promise<void> {
+  const config = tinyConfig([...LORA, "dpo.disable_dropout=false", ...settings]);
   using straight = await tinyRun(config);
   for (let step = 0; step < 3; step++) await straight.update();
   const state = JSON.parse(JSON.stringify(straight.method.state()));
@@ -135,6 +159,77 @@ Deno.test("DPO resumes to the bit, dropout and an unfinished epoch included", as
     assertEquals(got.outcome.epoch, expected.outcome.epoch);
   }
   assertEquals(await resumed.weights(), await straight.weights());
+}
+
+Deno.test("losses without a reference make none", async () => {
+  const config = tinyConfig(["dpo.loss_type=[cpo, sft]"]);
+  using run = await tinyRun(config, { reference: () => null });
+  const { prepared, method, groups } = run;
+  const { maker, dataset: train } = method.parts;
+  const none = { config, prepared, groups, maker, train, evaluation: null };
+  assertEquals(await makeReference(none), null);
+  assert(Number.isFinite((await run.update()).loss));
+});
+
+Deno.test("LD-DPO weighs the tail of the longer answer under policy and reference alike", async () => {
+  const plain = tinyConfig([...LORA, "dpo.ld_alpha=1"]);
+  const settings = (alpha: number) => tinyConfig([...LORA, `dpo.ld_alpha=${alpha}`]);
+  const lossOf = async (config: typeof plain) => {
+    using run = await tinyRun(config, {
+      reference: ({ model }) => new AdapterFreeReference(model, config.dpo.ld_alpha),
+    });
+    return await run.gradients();
+  };
+  // Fresh adapters change nothing: policy and reference are equal however tokens are weighed.
+  const [one, none, half] = [
+    await lossOf(plain),
+    await lossOf(settings(0)),
+    await lossOf(settings(0.5)),
+  ];
+  for (const { loss } of [one, none, half]) assertAlmostEquals(loss, Math.log(2), 1e-5);
+  // The gradient is linear in the weight.
+  for (const [name, values] of half.gradients) {
+    values.forEach((value, i) => {
+      const mean = (one.gradients.get(name)![i] + none.gradients.get(name)![i]) / 2;
+      assertAlmostEquals(value, mean, 1e-5);
+    });
+  }
+});
+
+Deno.test("WPO weighs a pair by how likely the policy finds its answers", async () => {
+  using run = await tinyRun(tinyConfig([...ONE_BATCH, "dpo.beta=0.1", "dpo.use_weighting=true"]));
+  const { model } = run.prepared;
+  const { loss } = await run.gradients();
+  using plain = await tinyRun(tinyConfig(ONE_BATCH));
+  const rows = (run.method.describeLastBatch() as { row: number }[][])[0].map(({ row }) => row);
+  let expected = 0;
+  const reference = madeUpReference();
+  for await (const placed of examplesInOrder(plain.method.parts.dataset, false)) {
+    if (!rows.includes(placed.row!)) continue;
+    const pair = await plain.method.parts.maker.make(placed);
+    const margin: number[] = [], weights: number[] = [];
+    for (const { inputIds, labels } of [pair.chosen, pair.rejected]) {
+      const { logits } = model.forward({
+        inputIds: [[...Array.from(inputIds)]],
+        images: [pair.images],
+        returnLogits: true,
+      });
+      const logProbs = tf.logSoftmax(logits!.squeeze<tf.Tensor2D>([0]));
+      const collision = logProbs.exp().square().sum(-1).log().dataSync();
+      const values = logProbs.arraySync() as number[][];
+      const labelled = Array.from(labels, (id, t) => [id, t]).filter(([id]) => id !== -100);
+      margin.push(labelled.reduce((sum, [id, t]) => sum + values[t][id], 0));
+      const aligned = labelled.map(([id, t]) => values[t][id] - collision[t]);
+      weights.push(Math.exp(aligned.reduce((sum, value) => sum + value, 0) / aligned.length));
+    }
+    const { chosen: [refChosen], rejected: [refRejected] } = await reference.logProbs(
+      { pairs: [pair], batch: pairBatch([pair], false, model) },
+    );
+    const z = 0.1 * (margin[0] - refChosen - margin[1] + refRejected);
+    expected += weights[0] * weights[1] * Math.log1p(Math.exp(-z)) / rows.length;
+  }
+  assertEquals(run.method.parts.reference === null, false);
+  assertAlmostEquals(loss, expected, 1e-4 * expected);
 });
 
 Deno.test("a DPO step that is aborted leaves everything as it was", async () => {
