@@ -16,6 +16,7 @@ const LABELS: Record<string, string> = {
   adamw_s: "AdamW alone, s",
   peak_mib: "peak memory, MiB",
   lora_step_s: "LoRA step on frozen bf16 weights, s",
+  lora_later_step_s: "LoRA step, picture features kept, s",
   lora_step_fastest_s: "LoRA step, fastest, s",
   lora_peak_mib: "LoRA step, peak memory, MiB",
   decode_1_tokens_per_s: "greedy decode, batch 1, tokens/s",

@@ -6,7 +6,12 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { IGNORED_LABEL } from "../ignored_label.ts";
-import { type ModelBatch, type ModelInputs, toModelBatch } from "../model/batch.ts";
+import {
+  type ImageTiles,
+  type ModelBatch,
+  type ModelInputs,
+  toModelBatch,
+} from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { initializeWeights } from "../model/initialize.ts";
 import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";
@@ -112,6 +117,15 @@ export function benchIds(config: VLMConfig, rows: number, tokens: number, seed =
 export function benchPixels({ vit_img_size: S }: VLMConfig, rows: number): Float32Array {
   const random = new RandomStream(0, "bench pixels");
   return Float32Array.from({ length: rows * 3 * S * S }, () => random.nextFloat());
+}
+
+/** The pictures of {@linkcode benchBatch}, one a row. */
+export function benchPictures({ config, rows }: BenchDims): ImageTiles[] {
+  const pixels = benchPixels(config, rows), size = pixels.length / rows;
+  return Array.from(
+    { length: rows },
+    (_, row) => ({ tiles: pixels.subarray(row * size, (row + 1) * size), tileCount: 1 }),
+  );
 }
 
 /** Ids and pictures of some rows; the tensor is the caller's. */

@@ -64,7 +64,7 @@ Deno.test("bench step --json prints device, times and ratios, and nothing else o
   assertEquals([device.backend, report.model, report.parameters], ["wasm", "tiny", 1_952_768]);
   assert(device.reason.length > 0 && device.cores > 0 && device.threads > 0);
   assert(device.blas !== null || device.blas_missing !== null);
-  for (const name of ["forward_s", "step_s", "adamw_s", "lora_step_s"]) {
+  for (const name of ["forward_s", "step_s", "adamw_s", "lora_step_s", "lora_later_step_s"]) {
     assert(step!.ours[name] > 0, name);
   }
   assertEquals(step!.ratios.map(({ name }) => name), ["forward_s", "step_s"]);
