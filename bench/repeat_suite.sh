@@ -2,6 +2,7 @@
 # usage: bench/repeat_suite.sh [RUNS [LOG]]
 # Runs the whole suite again and again (ten times by default) and writes a line for each run to LOG:
 # exit code of each group, its summary, seconds. A process that is ended by a signal is a bad exit.
+# What a bad process printed is kept beside LOG.
 # The exit code is 0 if no run had a bad exit or a failed test. Wants a machine that is idle.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +16,7 @@ output="$(mktemp)"
 trap 'rm -f "$output"' EXIT
 bad=0
 {
-  echo "$(deno --version | head -n 1), $(nproc) cores, $(date -u +%F)"
+  echo "commit $(git rev-parse --short HEAD), $(deno --version | head -n 1), $(nproc) cores, $(date -u +%F)"
   for ((run = 1; run <= runs; run++)); do
     for group in quick gpu slow; do
       start=$SECONDS code=0
@@ -23,8 +24,11 @@ bad=0
       [ "$code" = 0 ] || bad=$((bad + 1))
       summary="$(grep -E '^(ok|FAILED) \| ' "$output" | tail -n 1)"
       echo "run $run, $group: exit $code, ${summary:-no summary}, $((SECONDS - start)) s"
-      # What the C library said behind the summary, or the names of failed tests.
-      [ "$code" = 0 ] || grep -E '^(double free|corrupted|free\(\)|malloc)|\.\.\. FAILED' "$output"
+      if [ "$code" != 0 ]; then
+        # What the C library said behind the summary, or the names of failed tests.
+        grep -E '^(double free|corrupted|free\(\)|malloc)|\.\.\. FAILED' "$output"
+        cp "$output" "${log%.log}_run_${run}_$group.txt"
+      fi
     done
   done
   echo "$((3 * runs)) processes, $bad bad"

@@ -16,7 +16,7 @@ const PRECISIONS = ["float32", "bf16", "fp16"] as const;
 /** What `bench` was asked for. */
 export interface BenchOptions {
   /** undefined: all of them. */
-  readonly what: typeof BENCHMARKS[number] | undefined;
+  readonly what: typeof BENCHMARKS[number] | "check" | undefined;
   readonly model: "tiny" | "230m";
   readonly backend: BackendChoice | undefined;
   /** A command whose numbers are compared with ours. */
@@ -40,7 +40,16 @@ export interface BenchOptions {
   /** Whether GRPO reads a prompt once for all completions. */
   readonly sharePrefix: boolean;
   readonly json: boolean;
+  /** Of `check`: the file of ratios. */
+  readonly record: string;
+  /** Of `check`: write the record instead of comparing with it. */
+  readonly write: boolean;
+  /** Of `check`: the change that counts, 0.1 for a tenth. */
+  readonly margin: number;
 }
+
+/** The record of the project. */
+const RECORD = "bench/record.json";
 
 const options: readonly OptionSpec[] = [
   { name: "model", kind: "text", choices: ["tiny", "230m"], summary: "its size (tiny)" },
@@ -61,7 +70,7 @@ const options: readonly OptionSpec[] = [
     kind: "integer",
     value: "N",
     min: 1,
-    summary: "with --against or --stock: take turns so often (1)",
+    summary: "with --against or --stock: take turns so often (1); check: so often (3)",
   },
   { name: "reps", kind: "integer", value: "N", min: 1, summary: "samples of each time (5)" },
   {
@@ -103,6 +112,15 @@ const options: readonly OptionSpec[] = [
     kind: "flag",
     summary: "grpo-step: compute picture and prompt again for every completion",
   },
+  { name: "record", kind: "text", value: "F.json", summary: `check: the record (${RECORD})` },
+  { name: "write", kind: "flag", summary: "check: write the record, compare with nothing" },
+  {
+    name: "margin",
+    kind: "number",
+    value: "X",
+    min: 0,
+    summary: "check: a change of more than this share counts (0.1)",
+  },
   {
     name: "json",
     kind: "flag",
@@ -118,9 +136,17 @@ const options: readonly OptionSpec[] = [
 export function parseBenchArguments(args: readonly string[]): BenchOptions {
   const parsed = parseOptions(args, options, ["[benchmark]"]);
   const [given] = parsed.positionals;
-  const what = BENCHMARKS.find((name) => name === given);
+  const what = [...BENCHMARKS, "check" as const].find((name) => name === given);
   if (given !== undefined && what === undefined) {
-    throw new UsageError(`got ${JSON.stringify(given)}, want one of ${BENCHMARKS.join(", ")}`);
+    throw new UsageError(
+      `got ${JSON.stringify(given)}, want one of ${BENCHMARKS.join(", ")}, check`,
+    );
+  }
+  const ofCheck = { record: parsed.text("record"), margin: parsed.number("margin") };
+  const written = Object.entries({ ...ofCheck, write: parsed.flag("write") || undefined })
+    .find(([, value]) => value !== undefined);
+  if (what !== "check" && written !== undefined) {
+    throw new UsageError(`--${written[0]} wants the benchmark check`);
   }
   const against = parsed.text("against");
   const comparable = ["step", "decode", "grpo-step"];
@@ -141,25 +167,56 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
     model: parsed.text("model") === "230m" ? "230m" : "tiny",
     backend: parsed.text("backend") as BackendChoice | undefined,
     against,
-    rounds: parsed.number("rounds") ?? 1,
+    rounds: parsed.number("rounds") ?? (what === "check" ? 3 : 1),
     reps: parsed.number("reps") ?? 5,
     clock: parsed.text("clock") === "cpu" ? "cpu" : "wall",
     precision: PRECISIONS.find((name) => name === parsed.text("precision")) ?? "float32",
     lora: parsed.flag("lora"),
     sharePrefix: !parsed.flag("separate-rows"),
     json: parsed.flag("json"),
+    record: ofCheck.record ?? RECORD,
+    write: parsed.flag("write"),
+    margin: ofCheck.margin ?? 0.1,
   };
+}
+
+/** `bench check`: 1 if a benchmark got worse. */
+async function check(options: BenchOptions): Promise<number> {
+  const { record: path, write, margin, json, ...request } = options;
+  const { initBackend } = await import("../src/device/backend.ts");
+  const { measureRatios } = await import("../src/bench/check/run_check.ts");
+  const { compareWithRecord, findEntry, readRecord, withEntry } = await import(
+    "../src/bench/check/record.ts"
+  );
+  const { formatCheck } = await import("../src/bench/check/check_table.ts");
+  const { writeTextAtomically } = await import("../src/atomic_write.ts");
+  const record = await readRecord(path); // Before the work, which takes minutes.
+  const active = await initBackend({ backend: options.backend ?? "auto" });
+  console.error(`backend ${active.reason}`);
+  const now = await measureRatios({ ...request, onProgress: (line) => console.error(line) });
+  if (write) {
+    await writeTextAtomically(path, JSON.stringify(withEntry(record, now), null, 2) + "\n");
+    console.error(`wrote ${path}`);
+    return 0;
+  }
+  const then = findEntry(record, now);
+  const rows = compareWithRecord(now, then, margin);
+  console.log(json ? JSON.stringify({ now, then, rows }) : formatCheck(now, then, rows));
+  return rows.some(({ verdict }) => verdict === "worse") ? 1 : 0;
 }
 
 /** The command. */
 export const command: Command = {
   name: "bench",
   summary: "run the benchmarks",
-  usage: "[ops|step|decode|grpo-step|memory|kernels] [options]",
+  usage: "[ops|step|decode|grpo-step|memory|kernels|check] [options]",
   options,
   async run(args) {
-    const { what, backend, against, json, ...given } = parseBenchArguments(args);
-    const { bandwidth, tflops, launchUs, ...request } = given;
+    const parsed = parseBenchArguments(args);
+    const { what, backend, against, json, ...given } = parsed;
+    if (what === "check") return await check(parsed);
+    const { bandwidth, tflops, launchUs, record: _record, write: _write, margin: _, ...request } =
+      given;
     const { initBackend } = await import("../src/device/backend.ts");
     const { runBench } = await import("../src/bench/run_bench.ts");
     const { formatBenchReport } = await import("../src/bench/bench_table.ts");
