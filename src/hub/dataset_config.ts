@@ -11,13 +11,15 @@ import { HubError } from "./hub_error.ts";
  * @param readme the text of README.md
  * @param paths the repository's files
  * @param origin the id, for messages
+ * @param wanted name of a configuration; null: the only one or the default
  * @returns files by split; null if the README declares none
- * @throws {HubError} if there are several configurations and no default
+ * @throws {HubError} if there are several configurations and no default, or none of that name
  */
 export function declaredSplits(
   readme: string,
   paths: readonly string[],
   origin: string,
+  wanted: string | null = null,
 ): Map<string, string[]> | null {
   const head = /^---\r?\n([\s\S]*?)\r?\n---\s*(?:\r?\n|$)/.exec(readme.replace(/^\ufeff/, ""));
   if (head === null) return null;
@@ -31,16 +33,32 @@ export function declaredSplits(
     ? meta.configs.filter(isRecord).filter((config) => config.data_files !== undefined)
     : [];
   if (configs.length === 0) return null;
+  const names = configs.map((one) => String(one.config_name)).join(", ");
+  if (wanted !== null) {
+    const config = configs.find((one) => one.config_name === wanted);
+    if (config !== undefined) return splitsOfConfig(config, paths, origin);
+    throw new HubError(
+      "not found",
+      `Cannot load ${origin}: it has no configuration ${wanted}; it has ${names}`,
+    );
+  }
   const config = configs.length === 1 ? configs[0] : configs.find((one) => one.default === true) ??
     configs.find((one) => one.config_name === "default");
   if (config === undefined) {
     throw new HubError(
       "not found",
-      `Cannot load ${origin}: it has the configurations ${
-        configs.map((one) => String(one.config_name)).join(", ")
-      } and no default; download the one you want and give its folder`,
+      `Cannot load ${origin}: it has the configurations ${names} and no default; download the one you want and give its folder`,
     );
   }
+  return splitsOfConfig(config, paths, origin);
+}
+
+/** The files of one configuration. */
+function splitsOfConfig(
+  config: Record<string, unknown>,
+  paths: readonly string[],
+  origin: string,
+): Map<string, string[]> {
   const folder = typeof config.data_dir === "string" ? `${config.data_dir}/` : "";
   const splits = new Map<string, string[]>();
   for (const { split, patterns } of listDataFiles(config.data_files)) {

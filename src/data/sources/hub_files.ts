@@ -8,7 +8,12 @@ import { DataError, RowSkipped } from "../data_error.ts";
 import { readPicture } from "./local_file.ts";
 import type { DataFiles } from "./open_source.ts";
 import type { DataFolder } from "../rows/row.ts";
-import { DATA_EXTENSIONS, isDataFile, splitsOfFiles } from "../splits/split_files.ts";
+import {
+  DATA_EXTENSIONS,
+  isDataFile,
+  pathsOfConfig,
+  splitsOfFiles,
+} from "../splits/split_files.ts";
 
 /** Where the Hub keeps data sets that it converted itself. */
 const CONVERTED_REVISION = "refs/convert/parquet";
@@ -17,6 +22,8 @@ const CONVERTED_REVISION = "refs/convert/parquet";
 export interface HubFilesOptions {
   /** Branch, tag or commit; default what stands after `@` in the id, else `main`. */
   readonly revision?: string;
+  /** Configuration of the data set; default: its only one or its default. */
+  readonly config?: string | null;
   /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
   /** Called with the progress of each file. */
@@ -40,7 +47,8 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
     revision: options.revision ?? revision,
     client,
   });
-  const read = { client, onProgress: options.onProgress };
+  const { config = null } = options;
+  const read = { client, config, onProgress: options.onProgress };
   const own = await splitsOf(snapshot, id, read);
   if (own.size > 0) return dataFiles(id, snapshot, own, read);
   try {
@@ -50,7 +58,7 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
       revision: CONVERTED_REVISION,
       client,
     });
-    const splits = convertedSplits(converted.paths);
+    const splits = convertedSplits(converted.paths, config);
     if (splits.size > 0) return dataFiles(id, converted, splits, read);
   } catch (error) {
     if (!(error instanceof HubError) || error.kind !== "not found") throw error;
@@ -64,6 +72,7 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
 
 interface ReadOptions {
   readonly client: HubClient;
+  readonly config: string | null;
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
@@ -74,7 +83,12 @@ async function splitsOf(
 ): Promise<Map<string, string[]>> {
   if (snapshot.paths.includes("README.md")) {
     const readme = await downloadFile({ ...snapshot.at, path: "README.md", ...read });
-    const declared = declaredSplits(await Deno.readTextFile(readme), snapshot.paths, id);
+    const declared = declaredSplits(
+      await Deno.readTextFile(readme),
+      snapshot.paths,
+      id,
+      read.config,
+    );
     if (declared !== null) {
       const readable = new Map(
         [...declared].map(([split, paths]) => [split, paths.filter(isDataFile)]),
@@ -85,13 +99,17 @@ async function splitsOf(
       return readable;
     }
   }
-  return splitsOfFiles(snapshot.paths);
+  return splitsOfFiles(pathsOfConfig(snapshot.paths, read.config));
 }
 
 /** `default/train/0000.parquet`, `default/partial-test/0000.parquet`. */
-function convertedSplits(paths: readonly string[]): Map<string, string[]> {
+function convertedSplits(
+  paths: readonly string[],
+  wanted: string | null,
+): Map<string, string[]> {
   const configs = [...new Set(paths.map((path) => path.split("/")[0]))];
-  const config = configs.includes("default") ? "default" : configs.find((name) => name !== "");
+  const config = wanted ??
+    (configs.includes("default") ? "default" : configs.find((name) => name !== ""));
   const splits = new Map<string, string[]>();
   for (const path of [...paths].sort()) {
     const match = /^([^/]+)\/(?:partial-)?([^/]+)\/\d+\.parquet$/.exec(path);

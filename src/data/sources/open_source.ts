@@ -10,7 +10,13 @@ import { openJson } from "./json_source.ts";
 import { ParquetSource } from "./parquet_source.ts";
 import type { DataFolder, PlacedRow } from "../rows/row.ts";
 import { JoinedSource, type RowSource, type SourceRange } from "./row_source.ts";
-import { DATA_EXTENSIONS, isDataFile, keywordIn, splitsOfFiles } from "../splits/split_files.ts";
+import {
+  DATA_EXTENSIONS,
+  isDataFile,
+  keywordIn,
+  pathsOfConfig,
+  splitsOfFiles,
+} from "../splits/split_files.ts";
 import {
   canonicalSplit,
   findSplit,
@@ -56,9 +62,14 @@ export async function openFile(path: string, folder?: DataFolder): Promise<RowSo
  * A file that is named itself answers to any of the usual splits; the one in its name, else
  * `train`, is the one it shows.
  *
+ * @param config configuration that a folder's README declares, or a folder below it of that name;
+ *   the folder itself if it has neither. Null: the only one or the default
  * @throws {DataError} if there is nothing, or nothing that can be read
  */
-export async function localDataFiles(path: string): Promise<DataFiles> {
+export async function localDataFiles(
+  path: string,
+  config: string | null = null,
+): Promise<DataFiles> {
   let info: Deno.FileInfo;
   try {
     info = await Deno.stat(path);
@@ -74,7 +85,8 @@ export async function localDataFiles(path: string): Promise<DataFiles> {
   const files: string[] = [];
   await listDataFiles(path, "", files);
   await refuseSavedToDisk(path);
-  const splits = await declaredLocalSplits(path, files) ?? splitsOfFiles(files);
+  const splits = await declaredLocalSplits(path, files, config) ??
+    splitsOfFiles(ownFiles(files, config));
   if (splits.size === 0) {
     throw new DataError(
       `Cannot load ${path}: the folder has no ${DATA_EXTENSIONS.join(", ")} files`,
@@ -89,10 +101,17 @@ export async function localDataFiles(path: string): Promise<DataFiles> {
   };
 }
 
+/** The files of a configuration's folder if there is one, else all. */
+function ownFiles(files: readonly string[], config: string | null): readonly string[] {
+  const own = pathsOfConfig(files, config);
+  return own.length > 0 ? own : files;
+}
+
 /** The splits that the README of a clone declares; null if it declares none. */
 async function declaredLocalSplits(
   folder: string,
   files: readonly string[],
+  config: string | null,
 ): Promise<Map<string, string[]> | null> {
   let readme: string;
   try {
@@ -101,7 +120,7 @@ async function declaredLocalSplits(
     return null;
   }
   try {
-    const declared = declaredSplits(readme, files, folder);
+    const declared = declaredSplits(readme, files, folder, config);
     return declared === null || declared.size === 0 ? null : declared;
   } catch (error) {
     if (!(error instanceof HubError)) throw error;

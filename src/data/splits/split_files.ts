@@ -33,6 +33,16 @@ const NOT_DATA = new Set([
   "package.json",
 ]);
 
+/**
+ * The files of a configuration where no README declares them: those below a folder of its name.
+ *
+ * @param config null: all files
+ */
+export function pathsOfConfig(paths: readonly string[], config: string | null): readonly string[] {
+  if (config === null) return paths;
+  return paths.filter((path) => path.startsWith(`${config}/`));
+}
+
 /** Whether a file can be read, by its name. */
 export function isDataFile(path: string): boolean {
   const parts = path.split("/");

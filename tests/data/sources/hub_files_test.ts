@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DataError, RowSkipped } from "../../../src/data/data_error.ts";
 import { hubDataFiles } from "../../../src/data/sources/hub_files.ts";
+import { localDataFiles } from "../../../src/data/sources/open_source.ts";
 import { loadDataset } from "../../../src/data/load_dataset.ts";
 import { declaredSplits } from "../../../src/hub/dataset_config.ts";
 import { HubClient } from "../../../src/hub/hub_client.ts";
@@ -138,7 +139,40 @@ Deno.test("declaredSplits() reads strings, lists and maps, and refuses to guess 
   assertThrows(() => read(two("")), HubError, "one, two and no default");
   assertEquals(read(two("\n  default: true")), { train: ["b/z.parquet"] });
   assertThrows(() => read("configs:\n- data_files: c/*"), HubError, "it has no such files");
+  const named = (name: string) => declaredSplits(`---\n${two("")}\n---\n`, paths, "org/data", name);
+  assertEquals(named("two"), new Map([["train", ["b/z.parquet"]]]));
+  assertThrows(() => named("three"), HubError, "no configuration three; it has one, two");
 });
+
+Deno.test("a configuration without a README is the folder of its name, on the Hub and in a copy", () =>
+  withDataset({
+    "Full/test-00000-of-00001.parquet": parquet(2, "full"),
+    "Lite/test-00000-of-00001.parquet": parquet(1, "lite"),
+  }, async (hub) => {
+    const folder = await Deno.makeTempDir();
+    const settings = {
+      endpoint: hub.endpoint,
+      token: null,
+      cacheDir: `${folder}/c`,
+      offline: false,
+    };
+    const { splits } = await hubDataFiles("org/data", {
+      client: new HubClient(settings),
+      config: "Lite",
+    });
+    assertEquals(splits.get("test"), ["Lite/test-00000-of-00001.parquet"]);
+    try {
+      await Deno.mkdir(`${folder}/Full`);
+      writeVqaParquet(`${folder}/Full/test-00000-of-00001.parquet`, 1);
+      writeVqaParquet(`${folder}/test.parquet`, 1);
+      const local = await localDataFiles(folder, "Full");
+      assertEquals(local.splits.get("test"), [`${folder}/Full/test-00000-of-00001.parquet`]);
+      const other = await localDataFiles(`${folder}/Full`, "Full");
+      assertEquals(other.splits.get("test"), local.splits.get("test"));
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }));
 
 Deno.test("globToRegExp() keeps * within a folder and takes dots as they are", () => {
   assertEquals(globToRegExp("data/train-*").test("data/train-0.parquet"), true);
