@@ -3,115 +3,28 @@
  *
  * @module
  */
-import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
 import type { SkippedRows } from "../src/data/rows/skipped_rows.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
-import { METRIC_NAMES } from "../src/evaluate/metrics/score_answer.ts";
 import { dataWarnings } from "../src/data/data_notes.ts";
 import { defaultSplit, evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import type { LoadedModel } from "../src/generate/load_model.ts";
 import { formatTable } from "../src/report/terminal/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
-import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import {
+  type DataEvalOptions,
+  type EvalOptions,
+  evalOptions,
+  parseEvalArguments,
+} from "./eval_options.ts";
 import { metricsOf, metricsRecord, metricsTable } from "./eval_metrics.ts";
+import { evaluateBenchmark, namedBenchmark } from "./eval_benchmark.ts";
+import { compareResults } from "./eval_compare.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
+import { progressLine } from "./progress_line.ts";
 import { openModel } from "./open_model.ts";
-import { required } from "./required.ts";
-
-const FORMATS = ["vqa", "preference", "grpo"] as const;
-
-/** What `eval` was asked for. */
-export interface EvalOptions {
-  readonly model: string;
-  readonly adapter: string | undefined;
-  /** A file, folder or Hub id. */
-  readonly data: string;
-  /** undefined: as the columns tell. */
-  readonly format: "vqa" | "preference" | "grpo" | undefined;
-  readonly split: string | undefined;
-  readonly limit: number | undefined;
-  readonly batchSize: number | undefined;
-  /** Where each answer goes, as a line of JSON. */
-  readonly out: string | undefined;
-  readonly json: boolean;
-  /** Keep the earlier turns of a conversation in each question. */
-  readonly withHistory: boolean;
-  /** Metrics beside exact match, for `vqa`: NAME or NAME:STYLE. */
-  readonly metrics: readonly string[];
-  /** Column whose values group the metrics. */
-  readonly by: string | undefined;
-  /** Reward modules, for `grpo`. */
-  readonly rewards: readonly string[];
-  readonly maxNewTokens: number | undefined;
-  readonly backend: BackendChoice | undefined;
-}
-
-const options: readonly OptionSpec[] = [
-  { name: "model", kind: "text", value: "DIR", summary: "a nanoVLM folder or Hub id" },
-  { name: "adapter", kind: "text", value: "DIR", summary: "a PEFT adapter on top of it" },
-  { name: "data", kind: "text", value: "F", summary: "a file, folder or Hub id" },
-  {
-    name: "format",
-    kind: "text",
-    choices: FORMATS,
-    summary: "vqa: exact match; preference: chosen over rejected; grpo: mean reward",
-  },
-  { name: "split", kind: "text", value: "S", summary: "the split, slices included: test[:100]" },
-  { name: "limit", kind: "integer", min: 1, value: "N", summary: "at most so many rows" },
-  { name: "batch-size", kind: "integer", min: 1, value: "N", summary: "rows a batch" },
-  { name: "out", kind: "text", value: "F.jsonl", summary: "write each answer as a line" },
-  { name: "with-history", kind: "flag", summary: "vqa: ask with the earlier turns" },
-  {
-    name: "metric",
-    kind: "list",
-    value: "NAME[:STYLE]",
-    summary: `vqa: score by this too: ${METRIC_NAMES.join(", ")}`,
-  },
-  { name: "by", kind: "text", value: "COLUMN", summary: "vqa: the metrics for each value of it" },
-  { name: "reward", kind: "list", value: "MODULE", summary: "grpo: a reward module" },
-  {
-    name: "max-new-tokens",
-    kind: "integer",
-    min: 1,
-    value: "N",
-    summary: "longest answer, in tokens",
-  },
-  { name: "backend", kind: "text", choices: BACKEND_CHOICES, summary: "where to compute" },
-  {
-    name: "json",
-    kind: "flag",
-    summary: "print one JSON object on stdout, and nothing else there",
-  },
-];
-
-/**
- * Parses the arguments of `eval`.
- *
- * @throws {UsageError}
- */
-export function parseEvalArguments(args: readonly string[]): EvalOptions {
-  const parsed = parseOptions(args, options);
-  return {
-    model: required(parsed, "model"),
-    adapter: parsed.text("adapter"),
-    data: required(parsed, "data"),
-    format: FORMATS.find((format) => format === parsed.text("format")),
-    split: parsed.text("split"),
-    limit: parsed.number("limit"),
-    batchSize: parsed.number("batch-size"),
-    out: parsed.text("out"),
-    json: parsed.flag("json"),
-    withHistory: parsed.flag("with-history"),
-    metrics: parsed.list("metric"),
-    by: parsed.text("by"),
-    rewards: parsed.list("reward"),
-    maxNewTokens: parsed.number("max-new-tokens"),
-    backend: parsed.text("backend") as BackendChoice | undefined,
-  };
-}
 
 /** What an evaluation found, or found so far if its signal was aborted. */
 interface Measured {
@@ -143,22 +56,9 @@ class AnswerLines {
   }
 }
 
-/** Says every few seconds how far it is. */
-function progressLine(what: string): (done: number) => void {
-  const started = performance.now();
-  let last = started;
-  return (done) => {
-    const now = performance.now();
-    if (now - last < 5000) return;
-    last = now;
-    const rate = done / ((now - started) / 1000);
-    console.error(`${done} ${what} (${rate.toFixed(1)}/s)`);
-  };
-}
-
 async function evaluateAsVqa(
   loaded: LoadedModel,
-  asked: EvalOptions,
+  asked: DataEvalOptions,
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
@@ -216,7 +116,7 @@ async function evaluateAsVqa(
 
 async function evaluateAsPreference(
   loaded: LoadedModel,
-  asked: EvalOptions,
+  asked: DataEvalOptions,
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
@@ -251,7 +151,7 @@ async function evaluateAsPreference(
 
 async function evaluateAsRewards(
   loaded: LoadedModel,
-  asked: EvalOptions,
+  asked: DataEvalOptions,
   lines: AnswerLines,
   signal: AbortSignal,
 ): Promise<Measured> {
@@ -291,12 +191,12 @@ const EVALUATIONS = {
 };
 
 /** The split that is measured. */
-function splitOf({ data, split }: EvalOptions): string {
+function splitOf({ data, split }: DataEvalOptions): string {
   return split ?? `${defaultSplit(data)} (the default; --split takes another)`;
 }
 
 /** @returns whether it came to its end */
-async function evaluate(asked: EvalOptions, signal: AbortSignal): Promise<boolean> {
+async function evaluate(asked: DataEvalOptions, signal: AbortSignal): Promise<boolean> {
   const format = asked.format ??
     await untilAborted(formatOfData(asked.data, asked.split), signal);
   using opened = await openModel(asked, signal);
@@ -332,18 +232,23 @@ function cutShort({ scores: { examples }, table }: Measured, { out }: EvalOption
 export const command: Command = {
   name: "eval",
   summary: "measure a model on a data set",
-  usage: "--model DIR --data F [options]",
-  options,
+  usage: "--model DIR (--data F | --benchmark NAME) [options], or compare FILE FILE…",
+  options: evalOptions,
   onInterrupt: "ending after this batch",
   async run(args, { signal }) {
+    if (args[0] === "compare") return await compareResults(args.slice(1));
     const asked = parseEvalArguments(args);
     metricsOf(asked.metrics);
+    const benchmark = namedBenchmark(asked);
     await checkNamedPaths([
       ["--model", "model", asked.model],
       ...namedModel("--adapter", asked.adapter),
-      ["--data", "data", asked.data],
+      ...(asked.data === undefined ? [] : [["--data", "data", asked.data] as const]),
       ...asked.rewards.map((module): Named => ["--reward", "module", module]),
     ]);
-    return await evaluate(asked, signal) ? 0 : 130;
+    const done = benchmark === null
+      ? await evaluate({ ...asked, data: asked.data! }, signal)
+      : await evaluateBenchmark(benchmark, asked, signal);
+    return done ? 0 : 130;
   },
 };

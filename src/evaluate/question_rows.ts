@@ -65,7 +65,7 @@ export function answerType(columns: Row, turn: number): string | null {
  * @param builder knows how many tiles a picture may have
  * @throws {RowSkipped} if one cannot be decoded or has too many tiles
  */
-async function processImages(
+export async function processImages(
   processor: ImageProcessor,
   builder: ChatExampleBuilder,
   images: readonly EncodedImage[],

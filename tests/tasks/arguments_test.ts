@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describeOptions, type OptionSpec, parseOptions } from "../../tasks/arguments.ts";
 import { parseBenchArguments } from "../../tasks/bench.ts";
 import { parseConvertArguments } from "../../tasks/convert.ts";
-import { parseEvalArguments } from "../../tasks/eval.ts";
+import { parseEvalArguments } from "../../tasks/eval_options.ts";
 import { parseGenerateArguments } from "../../tasks/generate.ts";
 import { parseMergeArguments } from "../../tasks/merge.ts";
 import { parseParityArguments } from "../../tasks/parity.ts";
