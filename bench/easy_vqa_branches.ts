@@ -40,8 +40,8 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
   const prepared = await prepareModel(config.model, config.training.seed);
   const training = { ...config.training, share_prefix: sharePrefix };
   const { train } = await prepareData(config, "vqa");
-  const method = sftMethod({ training }, { prepared, train, evaluation: null });
-  const optimizer = new Optimizer(sftGroups(prepared, { training }), {
+  const method = sftMethod({ training, sft: config.sft }, { prepared, train, evaluation: null });
+  const optimizer = new Optimizer(sftGroups(prepared, { training, sft: config.sft }), {
     beta1: training.adam_beta1,
     beta2: training.adam_beta2,
     eps: training.adam_epsilon,

@@ -10,6 +10,8 @@ export const LAB_MAIN = "NanoVLM-Lab `rlvlm/main.py`";
 export const LAB_GRPO = "NanoVLM-Lab `NanoVLMGRPOConfig`";
 /** Transformers' `TrainingArguments`. */
 export const HF_ARGUMENTS = "Transformers `TrainingArguments`";
+/** TRL's `SFTConfig`. */
+export const TRL_SFT = "TRL `SFTConfig`";
 /** TRL's `DPOConfig`. */
 export const TRL_DPO = "TRL `DPOConfig`";
 /** TRL's `CPOConfig`, in `trl.experimental.cpo`. */

@@ -10,6 +10,7 @@ import { grpoKeys } from "./grpo.ts";
 import { modelKeys } from "./model.ts";
 import { loggingKeys, saveKeys } from "./output.ts";
 import { rewardKeys } from "./rewards.ts";
+import { sftKeys } from "./sft.ts";
 import { trainingKeys } from "./training.ts";
 import { group, mapOf } from "../types/composite_types.ts";
 import { oneOf } from "../types/scalar_types.ts";
@@ -31,6 +32,7 @@ export const configTable: Table<ResolvedConfig> = {
   model: section(modelKeys, "The model and its adapter."),
   dataset: section(datasetKeys, "The rows and what is done to them."),
   training: section(trainingKeys, "The optimizer, the loop and its rhythm."),
+  sft: section(sftKeys, "Read if `training_type` is `sft`."),
   dpo: section(dpoKeys, "Read if `training_type` is `dpo`."),
   grpo: section(grpoKeys, "Read if `training_type` is `grpo`."),
   rewards: {

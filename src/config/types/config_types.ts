@@ -135,6 +135,11 @@ export interface TrainingSection {
   max_images_per_example: number;
 }
 
+/** The section `sft`. */
+export interface SFTSection {
+  loss_type: "nll" | "dft";
+}
+
 /** The section `dpo`. */
 export interface DPOSection {
   beta: number;
@@ -250,6 +255,7 @@ export interface ResolvedConfig {
   model: ModelSection;
   dataset: DatasetSection;
   training: TrainingSection;
+  sft: SFTSection;
   dpo: DPOSection;
   grpo: GRPOSection;
   /** Module path or function name to what was set for it. See `rewardOptions()`. */

@@ -32,7 +32,10 @@ async function longest(
     dataloader_num_workers: 0,
   };
   return {
-    method: sftMethod({ training: oneBatch }, { prepared, train: dataset, evaluation: null }),
+    method: sftMethod(
+      { training: oneBatch, sft: config.sft },
+      { prepared, train: dataset, evaluation: null },
+    ),
     size: null,
     looked,
     skipped: 0,

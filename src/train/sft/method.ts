@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { SFTSection } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
@@ -27,6 +28,7 @@ import {
   type StepOutcome,
 } from "../loop/training_method.ts";
 import type { AnswerMetrics } from "../run/answer_metrics.ts";
+import { tokenLosses } from "./token_losses.ts";
 import { exampleRows, type SFTExample, type SFTExampleMaker } from "./examples.ts";
 
 /** Questions for SFT, at random or in a stream. */
@@ -50,6 +52,11 @@ export interface SFTParts {
   readonly answerMetrics?: AnswerMetrics | null;
 }
 
+/** How SFT batches and averages, and what it minimises. */
+export interface SFTMethodOptions extends MethodOptions {
+  readonly lossType: SFTSection["loss_type"];
+}
+
 /** Label tokens of a batch. */
 function labelCount(examples: readonly SFTExample[]): number {
   let count = 0;
@@ -64,7 +71,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   readonly name = "sft";
   readonly #examples: MicroBatches<VqaExample, SFTExample>;
 
-  constructor(readonly parts: SFTParts, readonly options: MethodOptions) {
+  constructor(readonly parts: SFTParts, readonly options: SFTMethodOptions) {
     const { maker, dataset, evalDataset } = parts;
     const examples = new MicroBatches<VqaExample, SFTExample>(
       dataset,
@@ -85,7 +92,8 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
 
   async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
     const { model } = this.parts;
-    const { seed, lossReduction, gradientCheckpointing } = this.options;
+    const { seed, lossReduction, gradientCheckpointing, lossType } = this.options;
+    const tokenLoss = tokenLosses[lossType];
     const { batches, epochEnded } = await this.#examples.next(more);
     this.lastBatches = batches;
     const counts = batches.map(labelCount);
@@ -101,7 +109,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       const options = { dropoutKeys, checkpointing: gradientCheckpointing };
       try {
         const loss = () =>
-          model.labelLogProbs(batch, options, features)!.sum().div(-divisor) as tf.Scalar;
+          tokenLoss(model.labelLogProbs(batch, options, features)!).sum().div(divisor) as tf.Scalar;
         losses.push(accumulator.addLoss(loss, parameters, lossScale));
       } catch (error) {
         tf.dispose(losses);
@@ -121,6 +129,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     const { model, maker, evalDataset, answerSamples, answerMetrics } = this.parts;
     if (evalDataset === null) return null;
     const started = performance.now();
+    const tokenLoss = tokenLosses[this.options.lossType];
     let sum = 0, count = 0, examples = 0;
     const make = maker.make.bind(maker);
     const { evalBatchSize } = this.options;
@@ -129,10 +138,10 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       this.lastBatches = [made];
       const modelBatch = joinRows(this.#rows(made), model.config);
       try {
-        const total = tf.tidy(() => model.labelLogProbs(modelBatch)!.sum());
+        const total = tf.tidy(() => tokenLoss(model.labelLogProbs(modelBatch)!).sum());
         const [[value]] = await readBack([total]);
         total.dispose();
-        sum -= value;
+        sum += value;
       } finally {
         modelBatch.dispose();
       }

@@ -24,10 +24,13 @@ export interface SFTInputs {
 }
 
 /** The keys of a config that SFT reads. */
-type SFTConfig = Pick<ResolvedConfig, "training">;
+type SFTConfig = Pick<ResolvedConfig, "training" | "sft">;
 
 /** Turns rows into examples that fit a model. */
-export function sftExampleMaker(prepared: LoadedModel, { training }: SFTConfig): SFTExampleMaker {
+export function sftExampleMaker(
+  prepared: LoadedModel,
+  { training }: Pick<ResolvedConfig, "training">,
+): SFTExampleMaker {
   return new SFTExampleMaker(
     exampleParts(prepared, training.dataloader_num_workers),
     training.max_seq_length ?? prepared.model.config.lm_max_length,
@@ -44,7 +47,7 @@ export function sftMethod(config: SFTConfig, inputs: SFTInputs): SFTMethod {
     evalDataset: evaluation,
     answerSamples,
     answerMetrics: answerMetrics(prepared, evaluation, config.training),
-  }, methodOptions(config.training));
+  }, { ...methodOptions(config.training), lossType: config.sft.loss_type });
 }
 
 /** What trains under SFT, and how fast. */

@@ -69,7 +69,11 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     group_by_length: false,
     max_seq_length: null,
   };
-  const method = sftMethod({ training }, { prepared, train, evaluation: null });
+  const method = sftMethod({ training, sft: { loss_type: "nll" } }, {
+    prepared,
+    train,
+    evaluation: null,
+  });
   const groups = configuredGroups(model, training);
   const optimizer = new Optimizer(groups, optimizerOptions(training));
   const accumulator = new GradientAccumulator();

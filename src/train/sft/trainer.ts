@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SFTSection } from "../../config/types/config_types.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
 import {
   givenModel,
@@ -13,7 +14,10 @@ import {
 import { sftGroups, sftMethod } from "./setup.ts";
 
 /** What {@linkcode SFTTrainer} takes: pictures, questions and answers, the `vqa` format. */
-export type SFTTrainerOptions = LibraryDataOptions<VqaExample>;
+export interface SFTTrainerOptions extends LibraryDataOptions<VqaExample> {
+  /** Keys of the config's section `sft`: loss_type. */
+  readonly sft?: Partial<SFTSection>;
+}
 
 /**
  * Supervised fine-tuning: makes the recorded answers likelier. Checkpoints, metrics.jsonl and
@@ -38,11 +42,12 @@ export class SFTTrainer extends LibraryTrainer {
    * @throws {Error} if the model lacks its tokenizer or image processor
    */
   constructor(options: SFTTrainerOptions) {
-    const { trainDataset: train, evalDataset: evaluation = null, training } = options;
+    const { trainDataset: train, evalDataset: evaluation = null, training, sft } = options;
     const config = libraryConfig({
       training_type: "sft",
       dataset: { train_data_path: train.name, dataset_format: "vqa" },
       training,
+      sft,
     });
     const prepared = givenModel(options);
     super({

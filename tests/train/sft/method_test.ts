@@ -26,10 +26,10 @@ function oneQuestionRows(pictures: number): Row[] {
   return shapeRows(pictures).map((row) => ({ ...row, texts }));
 }
 
-for (const extra of [[], LORA]) {
-  const kind = extra.length > 0 ? " under LoRA" : "";
+for (const extra of [[], LORA, ["sft.loss_type=dft"]]) {
+  const kind = extra === LORA ? " under LoRA" : extra.length > 0 ? ` with ${extra[0]}` : "";
   // Dropout draws by micro-batch.
-  const settings = [...extra, ...(kind ? ["model.lora_config.lora_dropout=0"] : [])];
+  const settings = [...extra, ...(extra === LORA ? ["model.lora_config.lora_dropout=0"] : [])];
   Deno.test(`SFT${kind}: three micro-batches give loss and gradient of one batch`, async () => {
     const rows = unevenRows();
     await using parts = await tinySFT([...settings, ...THREE], { rows });
@@ -208,4 +208,25 @@ Deno.test("an evaluation gives the mean over all label tokens, whatever its batc
   }
   assertAlmostEquals(losses[0], losses[1], 1e-5);
   assertAlmostEquals(losses[0], losses[2], 1e-5);
+});
+
+Deno.test("SFT with dft evaluates by its own loss and resumes to the bit", async () => {
+  const settings = [
+    ...LORA,
+    "sft.loss_type=dft",
+    "training.eval_strategy=steps",
+    "training.eval_steps=2",
+  ];
+  await using straight = await tinySFT(settings);
+  await straight.trainer.train();
+  const [first, last] = straight.metrics().filter((record) => "eval_loss" in record);
+  // −p log p of a token is at most 1/e.
+  assert(first.eval_loss < Math.exp(-1) && last.eval_loss < Math.exp(-1));
+
+  await using half = await tinySFT([...settings, "training.max_steps=2"]);
+  await half.trainer.train();
+  await using resumed = await tinySFT(settings);
+  assertEquals(await resumed.trainer.resume(await half.trainer.save()), 2);
+  await resumed.trainer.train();
+  assertEquals(await resumed.weights(), await straight.weights());
 });
