@@ -6,6 +6,7 @@
 import { cleanText } from "../src/clean_text.ts";
 import { ConfigError } from "../src/config/config_error.ts";
 import { nearestName } from "../src/config/nearest.ts";
+import { launch } from "../src/distributed/launcher.ts";
 import { describeOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
@@ -49,6 +50,7 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     return await runWithInterrupts(command, rest);
   } catch (error) {
+    if (rankPrefix() !== "") await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
     return report(error, name, verbose);
   }
 }
@@ -82,27 +84,42 @@ usage: deno task ${name} ${usage}
 ${describeOptions(options)}${notes === undefined ? "" : `\n\n${notes}`}`;
 }
 
-/** Signals that ask a run to end: Ctrl-C, and what `kill` and job schedulers send. */
-const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
-  ? ["SIGINT"]
-  : ["SIGINT", "SIGTERM"];
+/**
+ * Signals that ask a run to end: Ctrl-C, and what `kill` and job schedulers send. `mpirun` hands SIGUSR2
+ * on to its processes and, unlike after SIGTERM, leaves them the time to save.
+ */
+function stopSignals(): readonly Deno.Signal[] {
+  if (Deno.build.os === "windows") return ["SIGINT"];
+  return launch() === null ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGUSR2"];
+}
+
+/** How long a rank beside rank 0 waits before it fails: rank 0 may be writing why it fails itself. */
+const LAST_WORDS_MS = 3000;
+
+/** In front of what a rank beside rank 0 says. */
+function rankPrefix(): string {
+  const rank = launch()?.rank ?? 0;
+  return rank === 0 ? "" : `rank ${rank} (${Deno.hostname()}): `;
+}
 
 /** The first Ctrl-C lets the command end well; the second ends the process. */
 async function runWithInterrupts(command: Command, args: readonly string[]): Promise<number> {
   const { name, onInterrupt } = command;
   const controller = new AbortController();
   const { signal } = controller;
+  const signals = stopSignals();
   const unlisten = () => {
-    for (const stop of STOP_SIGNALS) Deno.removeSignalListener(stop, listener);
+    for (const stop of signals) Deno.removeSignalListener(stop, listener);
   };
   const listener = () => {
     // Without a listener the next signal ends the process even during a long batch.
     unlisten();
     if (onInterrupt === undefined) Deno.exit(INTERRUPTED);
-    console.error(`\ninterrupted: ${onInterrupt}; Ctrl-C again stops at once`);
+    const again = signals.includes("SIGUSR2") ? "the signal" : "Ctrl-C";
+    console.error(`\n${rankPrefix()}interrupted: ${onInterrupt}; ${again} again stops at once`);
     controller.abort(new DOMException("interrupted", "AbortError"));
   };
-  for (const stop of STOP_SIGNALS) Deno.addSignalListener(stop, listener);
+  for (const stop of signals) Deno.addSignalListener(stop, listener);
   try {
     return await command.run(args, { signal });
   } catch (error) {
@@ -115,18 +132,21 @@ async function runWithInterrupts(command: Command, args: readonly string[]): Pro
 }
 
 function report(error: unknown, command: string, verbose: boolean): number {
+  const prefix = rankPrefix();
   if (error instanceof UsageError) {
     console.error(
-      `${command}: ${cleanText(error.message)}\ndeno task ${command} --help shows the options`,
+      `${prefix}${command}: ${
+        cleanText(error.message)
+      }\ndeno task ${command} --help shows the options`,
     );
     return WRONG_USE;
   }
   if (error instanceof ConfigError) {
-    console.error(cleanText(error.message));
+    console.error(prefix + cleanText(error.message));
     return WRONG_USE;
   }
   const failure = error instanceof Error ? error : new Error(String(error));
-  let told = `${command} failed: ${cleanText(failure.message)}`;
+  let told = `${prefix}${command} failed: ${cleanText(failure.message)}`;
   console.error(told);
   if (failure instanceof Deno.errors.NotCapable) {
     console.error("deno task gives each command its permissions; by hand, -A gives all");

@@ -19,6 +19,7 @@ import type { Command } from "./command.ts";
 import { listenOnLoopback } from "./listen.ts";
 import { checkNamedPaths, namesOfConfig } from "./named_paths.ts";
 import { UsageError } from "./usage_error.ts";
+import { VERSION } from "./version.ts";
 
 /** What `train` was asked for. */
 export interface TrainOptions {
@@ -277,18 +278,42 @@ export const command: Command = {
   async run(args, { signal }) {
     const train = parseTrainArguments(args);
     const config = await loadTrainConfig(train);
-    await checkResumeFolder(train.resume);
+    const { startRanks } = await import("../src/distributed/start_ranks.ts");
+    const ranks = await startRanks();
+    const first = ranks.rank === 0;
+    // The other ranks get the checkpoint from rank 0.
+    if (first) await checkResumeFolder(train.resume);
     await checkNamedPaths(namesOfConfig(config));
-    if (train.dryRun) return await dryRun(train, config, signal);
-    await checkResumedRun(train, config);
+    if (train.dryRun) {
+      const code = first ? await dryRun(train, config, signal) : 0;
+      await ranks.close();
+      return code;
+    }
+    if (first) await checkResumedRun(train, config);
     const run = await runnerOf(config.training_type);
-    await using _page = await watchRun(train, config);
-    const { status } = await run(await withSplitOfRun(config, train.resume), {
+    await using _page = first ? await watchRun(train, config) : undefined;
+    if (ranks.size > 1 && first) console.error(ranks.description);
+    if (ranks.size > 1 && config.training_type !== "sft") {
+      throw new UsageError(`${config.training_type} runs on one rank; sft runs on several`);
+    }
+    const { onRankZero } = await import("../src/distributed/ranks.ts");
+    const { wholeBatchConfig } = await import("../src/distributed/whole_batch.ts");
+    const written = await onRankZero(
+      ranks,
+      "the config of the run",
+      () => withSplitOfRun(config, train.resume),
+    );
+    const { dataset: { split_rule } } = written;
+    const own = { ...config, dataset: { ...config.dataset, split_rule } };
+    const { status } = await run(wholeBatchConfig(own, ranks.size), {
       backend: backendOf(train, config),
       resume: train.resume,
       resumeAnyway: train.resumeAnyway,
       signal,
+      writtenConfig: own,
+      version: VERSION,
     });
+    await ranks.close();
     return status === "interrupted" ? 130 : 0;
   },
 };

@@ -15,8 +15,17 @@ export function environment(name: string): string | undefined {
   }
 }
 
-/** Threads, ours included: `NANOVLM_THREADS`, else one for each core, at most eight. */
+/** Processes of a job of Open MPI that share this machine. */
+function processesHere(): number {
+  return Math.max(1, Number(environment("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1) || 1);
+}
+
+/**
+ * Threads, ours included: `NANOVLM_THREADS`, else one for each core that this process may use, at most
+ * eight. Processes that `mpirun` started on one machine share its cores.
+ */
 export function threadCount(): number {
-  const wanted = Number(environment("NANOVLM_THREADS") ?? navigator.hardwareConcurrency);
+  const cores = navigator.hardwareConcurrency / processesHere();
+  const wanted = Number(environment("NANOVLM_THREADS") ?? cores);
   return Math.max(1, Math.min(Math.floor(wanted) || 1, MOST_THREADS));
 }

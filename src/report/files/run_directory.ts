@@ -50,6 +50,11 @@ export class RunDirectory {
     return new RunDirectory(path, movedAside);
   }
 
+  /** Stands for no folder: for a process that writes no files. */
+  static none(): RunDirectory {
+    return new RunDirectory("", null);
+  }
+
   /**
    * Undoes what open() did, if nothing was started: removes the folder if it is empty, and
    * puts the old run back in its place.

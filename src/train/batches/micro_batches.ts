@@ -14,8 +14,10 @@ import {
   ExampleStream,
   type PlacedExample,
 } from "./example_stream.ts";
+import { currentRanks, ownerOf, type Ranks } from "../../distributed/ranks.ts";
 import { makeOrSkip } from "./made_ahead.ts";
 import { type AheadContext, ReadAhead } from "./read_ahead.ts";
+import { SharedRows } from "./shared_rows.ts";
 
 /** How examples are put together. */
 export interface MicroBatchOptions {
@@ -40,9 +42,14 @@ export function microBatchOptions(training: TrainingSection): MicroBatchOptions 
   };
 }
 
-/** What one optimizer step works on. */
+/** What one optimizer step works on; of several ranks, this rank's share of it. */
 export interface StepBatches<X> {
+  /** Those that this rank computes. */
   readonly batches: X[][];
+  /** The number of each of `batches` within the step. */
+  readonly numbers: number[];
+  /** Micro-batches of the step, on all ranks. */
+  readonly count: number;
   /** Whether the epoch ends with this step. */
   readonly epochEnded: boolean;
 }
@@ -65,17 +72,20 @@ export class MicroBatches<E extends EncodedExample, X> {
   #stream: ExampleStream<E>;
   /** The place after the last step that was returned; what is made ahead does not count. */
   #cursor: DataCursor;
-  readonly #ahead = new ReadAhead<PreparedStep<X>>();
+  /** Each gives what is left to do when its step begins: what needs the other ranks. */
+  readonly #ahead = new ReadAhead<() => Promise<PreparedStep<X>>>();
 
   /**
    * @param dataset the examples
    * @param make brings one into the model's form; throws `RowSkipped` if it cannot
-   * @param options sizes
+   * @param options sizes; `gradientAccumulationSteps` counts the micro-batches of all ranks
+   * @param ranks which of them this process is
    */
   constructor(
     readonly dataset: Dataset<E> | StreamingDataset<E>,
     readonly make: (placed: PlacedExample<E>) => Promise<X>,
     readonly options: MicroBatchOptions,
+    readonly ranks: Ranks = currentRanks(),
   ) {
     this.#stream = this.#open();
     this.#cursor = this.#stream.cursor;
@@ -118,7 +128,7 @@ export class MicroBatches<E extends EncodedExample, X> {
   }
 
   /**
-   * The next step's micro-batches: at least one.
+   * The next step's micro-batches: at least one on all ranks together.
    *
    * @param more whether another step follows: its work is then begun
    * @throws {Error} if a whole epoch has no usable example, or too few for a batch that is full
@@ -126,9 +136,10 @@ export class MicroBatches<E extends EncodedExample, X> {
    */
   async next(more = false): Promise<StepBatches<X>> {
     if (this.#ahead.length === 0) this.#begin();
-    const { batches, epochEnded, dropped, cursor, skipped } = await this.#ahead.take();
+    const finish = await this.#ahead.take();
+    const { batches, numbers, count, epochEnded, dropped, cursor, skipped } = await finish();
     for (const row of skipped) this.dataset.skipped.add(row);
-    if (batches.length === 0) {
+    if (count === 0) {
       const { batchSize } = this.options;
       const rows = dropped === 1 ? "the one usable example" : `the ${dropped} usable examples`;
       throw new Error(
@@ -145,7 +156,7 @@ export class MicroBatches<E extends EncodedExample, X> {
       // Once the step computes, nothing else runs on this thread for long.
       await this.#ahead.posted();
     }
-    return { batches, epochEnded };
+    return { batches, numbers, count, epochEnded };
   }
 
   /** Drops what is being made ahead, and waits until nothing is. */
@@ -159,12 +170,39 @@ export class MicroBatches<E extends EncodedExample, X> {
     this.#ahead.begin((context) => this.#make(stream, context));
   }
 
-  async #make(stream: ExampleStream<E>, context: AheadContext): Promise<PreparedStep<X>> {
+  /** Makes a step as far as it can be made ahead. */
+  async #make(
+    stream: ExampleStream<E>,
+    context: AheadContext,
+  ): Promise<() => Promise<PreparedStep<X>>> {
     const skipped: RowSkipped[] = [];
-    let made = await this.#makeStep(stream, skipped, context);
-    // Every row that was left of the epoch was skipped: continue with the next one.
-    if (made.batches.length === 0) made = await this.#makeStep(stream, skipped, context);
-    return { ...made, cursor: stream.cursor, skipped };
+    const finish = (made: StepBatches<X> & { readonly dropped: number }): PreparedStep<X> => ({
+      ...made,
+      cursor: stream.cursor,
+      skipped,
+    });
+    if (this.ranks.size === 1) {
+      let made = await this.#makeStep(stream, skipped, context);
+      // Every row that was left of the epoch was skipped: continue with the next one.
+      if (made.count === 0) made = await this.#makeStep(stream, skipped, context);
+      const prepared = finish(made);
+      return () => Promise.resolve(prepared);
+    }
+    const rows = this.#share(stream, skipped);
+    await rows.begin(context);
+    return async () => {
+      let made = await this.#cut(stream, skipped, await rows.finish());
+      if (made.count === 0) {
+        made = await this.#cut(stream, skipped, await this.#share(stream, skipped).finish());
+      }
+      return finish(made);
+    };
+  }
+
+  #share(stream: ExampleStream<E>, skipped: RowSkipped[]): SharedRows<E, X> {
+    const { dataset, make, ranks, options: { batchSize, gradientAccumulationSteps } } = this;
+    const wanted = batchSize * gradientAccumulationSteps;
+    return new SharedRows({ stream, dataset, make, ranks, batchSize, wanted, skipped });
   }
 
   async #makeStep(
@@ -172,7 +210,7 @@ export class MicroBatches<E extends EncodedExample, X> {
     skipped: RowSkipped[],
     { posted, throwIfDropped }: AheadContext,
   ): Promise<StepBatches<X> & { readonly dropped: number }> {
-    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
+    const { batchSize, gradientAccumulationSteps } = this.options;
     const wanted = batchSize * gradientAccumulationSteps;
     const examples: X[] = [];
     let ended = false;
@@ -203,18 +241,35 @@ export class MicroBatches<E extends EncodedExample, X> {
         } else examples.push(example);
       }
     }
+    return await this.#cut(stream, skipped, { examples, ended });
+  }
+
+  /**
+   * Cuts the examples of a step into micro-batches, and moves on to the next epoch if this one has no
+   * further step.
+   *
+   * @param read examples in order; null for those that other ranks compute
+   */
+  async #cut(
+    stream: ExampleStream<E>,
+    skipped: RowSkipped[],
+    { examples, ended }: { readonly examples: (X | null)[]; readonly ended: boolean },
+  ): Promise<StepBatches<X> & { readonly dropped: number }> {
+    const { batchSize, dropLast } = this.options;
     const dropped = dropLast && ended ? examples.length % batchSize : 0;
     examples.length -= dropped;
-    const batches: X[][] = [];
-    for (let from = 0; from < examples.length; from += batchSize) {
-      batches.push(examples.slice(from, from + batchSize));
-    }
-    if (ended) return { batches, epochEnded: true, dropped };
+    const count = Math.ceil(examples.length / batchSize);
+    const numbers = Array.from({ length: count }, (_, number) => number)
+      .filter((number) => ownerOf(number, this.ranks) === this.ranks.rank);
+    const batches = numbers.map((number) =>
+      examples.slice(number * batchSize, (number + 1) * batchSize) as X[]
+    );
+    if (ended) return { batches, numbers, count, epochEnded: true, dropped };
     const { length } = stream;
     const left = length === null ? Infinity : length - stream.cursor.index;
     const epochEnded = dropLast ? left < batchSize : left === 0;
     if (epochEnded) { while (await stream.next((row) => skipped.push(row)) !== null); }
-    return { batches, epochEnded, dropped };
+    return { batches, numbers, count, epochEnded, dropped };
   }
 }
 

@@ -68,6 +68,16 @@ export class GradientAccumulator {
     return result.loss;
   }
 
+  /**
+   * Replaces the sum of one parameter; the old one is freed.
+   *
+   * @param gradient taken over
+   */
+  set(name: string, gradient: tf.Tensor): void {
+    this.#sum.get(name)?.dispose();
+    this.#sum.set(name, gradient);
+  }
+
   /** Frees the sum and starts again. */
   reset(): void {
     for (const gradient of this.#sum.values()) gradient.dispose();

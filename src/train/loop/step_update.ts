@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { TrainingSection } from "../../config/types/config_types.ts";
+import { ALONE, type Ranks } from "../../distributed/ranks.ts";
 import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import type { RunState } from "../checkpoint/run_state.ts";
 import { NonFiniteError, Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
@@ -17,6 +18,9 @@ import {
 } from "../optimizer/schedules.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
+import { RankTimes } from "./rank_times.ts";
+import { reduceGradients } from "./reduce_gradients.ts";
+import type { StepOutcome } from "./training_method.ts";
 
 /** What updates are made with. */
 export interface StepUpdateOptions {
@@ -25,10 +29,14 @@ export interface StepUpdateOptions {
   readonly groups: readonly ParameterGroup[];
   /** Only in fp16; default: one with GradScaler's numbers. */
   readonly lossScaler?: LossScaler;
+  /** The processes that sum their gradients; default: this one alone. */
+  readonly ranks?: Ranks;
 }
 
-/** What an update found. */
+/** What an update found, on all ranks together. */
 export interface MeasuredStep {
+  readonly tokens: number;
+  readonly padding: number;
   readonly loss: number;
   /** Before clipping; infinite if the gradients overflowed. */
   readonly gradNorm: number;
@@ -48,9 +56,17 @@ export class StepUpdate {
   readonly #scaler: LossScaler | null;
   /** Steps whose gradients overflowed: no update, and the schedule stays. */
   #skipped = 0;
+  readonly #ranks: Ranks;
+  readonly #rankTimes = new RankTimes();
+  /** When the last step ended, and how long the calls to other ranks had taken until then. */
+  #last = { at: performance.now(), inCalls: 0 };
 
-  constructor({ training, groups, lossScaler }: StepUpdateOptions, totalSteps: number) {
+  constructor(
+    { training, groups, lossScaler, ranks = ALONE }: StepUpdateOptions,
+    totalSteps: number,
+  ) {
     this.#groups = groups;
+    this.#ranks = ranks;
     this.#scaler = training.fp16 ? lossScaler ?? new LossScaler() : null;
     this.optimizer = new Optimizer(groups, optimizerOptions(training));
     this.#schedule = createSchedule({
@@ -77,13 +93,18 @@ export class StepUpdate {
   }
 
   /**
-   * Clips the accumulated gradients and updates, or skips the update if they overflowed in fp16.
+   * Sums the accumulated gradients over ranks, clips them and updates, or skips the update if they
+   * overflowed in fp16.
    *
-   * @param losses scalars of the step; freed
+   * @param outcome of this rank; its losses are freed
    * @param step optimizer steps done before this one
    * @throws {NonFiniteError} if loss or gradients are not finite; nothing is updated then
    */
-  async apply(losses: readonly tf.Scalar[], step: number): Promise<MeasuredStep> {
+  async apply(
+    outcome: Pick<StepOutcome, "losses" | "tokens" | "padding">,
+    step: number,
+  ): Promise<MeasuredStep> {
+    const { losses, tokens, padding } = await this.#share(outcome);
     const lossScale = this.#scaler?.scale ?? 1;
     const { gradients } = this.accumulator;
     let measured: { gradNorm: number; losses: readonly number[] };
@@ -109,7 +130,34 @@ export class StepUpdate {
     this.#scaler?.update(overflowed);
     this.accumulator.reset();
     const loss = measured.losses.reduce((sum, value) => sum + value, 0);
-    return { loss, gradNorm: measured.gradNorm };
+    this.#last = { at: performance.now(), inCalls: this.#ranks.secondsInCalls };
+    return { loss, gradNorm: measured.gradNorm, tokens, padding };
+  }
+
+  /** What all ranks did together. */
+  async #share(
+    outcome: Pick<StepOutcome, "losses" | "tokens" | "padding">,
+  ): Promise<Pick<StepOutcome, "losses" | "tokens" | "padding">> {
+    const ranks = this.#ranks;
+    if (ranks.size === 1) return outcome;
+    const { at, inCalls } = this.#last;
+    const ownSeconds = (performance.now() - at) / 1000 - (ranks.secondsInCalls - inCalls);
+    const { accumulator, optimizer: { parameters } } = this;
+    try {
+      const reduced = await reduceGradients(ranks, accumulator, parameters, {
+        ...outcome,
+        ownSeconds,
+      });
+      this.#rankTimes.add(reduced);
+      return { ...reduced, losses: [tf.scalar(reduced.loss)] };
+    } finally {
+      tf.dispose([...outcome.losses]);
+    }
+  }
+
+  /** Where the time of several ranks went since the last log; nothing of a single process. */
+  takeRankMetrics(): Record<string, number> {
+    return this.#rankTimes.take();
   }
 
   /**

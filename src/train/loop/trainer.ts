@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { AgreedStop } from "../../distributed/agreed_stop.ts";
+import { currentRanks, onRankZero, type Ranks, sumNumbers } from "../../distributed/ranks.ts";
 import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
@@ -29,6 +31,7 @@ import { findBadValue } from "../optimizer/first_bad_tensor.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, type Optimizer } from "../optimizer/optimizer.ts";
 import { requireTrained } from "../optimizer/parameter_groups.ts";
+import { broadcastOptimizer, broadcastWeights, checkSameWeights } from "./same_weights.ts";
 import { StepUpdate } from "./step_update.ts";
 import { explainFailure } from "./step_failure.ts";
 import { dueWork, totalSteps } from "./due_work.ts";
@@ -51,6 +54,8 @@ export class Trainer {
   readonly #method: TrainingMethod;
   readonly #options: TrainerOptions;
   readonly #update: StepUpdate;
+  readonly #ranks: Ranks;
+  readonly #stop: AgreedStop;
   #step = 0;
   /** Steps done when this process began. */
   #firstStep = 0;
@@ -71,10 +76,12 @@ export class Trainer {
     const { training, groups } = options;
     requireTrained(groups);
     this.#method = method;
-    this.#options = options;
+    this.#ranks = options.ranks ?? currentRanks();
+    this.#stop = new AgreedStop(this.#ranks, options.signal);
+    this.#options = { ...options, signal: this.#stop.signal };
     this.#best = new BestCheckpoint(training);
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
-    this.#update = new StepUpdate(options, this.totalSteps);
+    this.#update = new StepUpdate({ ...options, ranks: this.#ranks }, this.totalSteps);
   }
 
   /** Weights that train, and their moments. */
@@ -97,6 +104,31 @@ export class Trainer {
    *   without `anyway`, if data, seed, batch size or backend are others. Nothing is changed then
    */
   async resume(folder: string, options: ResumeOptions = {}): Promise<number | null> {
+    const found = await onRankZero(
+      this.#ranks,
+      "the checkpoint",
+      () => this.#loadCheckpoint(folder, options),
+    );
+    if (found === null) return null;
+    const { trainer, run, exact } = found;
+    await broadcastOptimizer(this.#ranks, this.optimizer, run.optimizer_steps);
+    this.#method.restore(run.method, exact);
+    this.#update.restore(run);
+    this.#step = trainer.global_step;
+    this.#firstStep = trainer.global_step;
+    this.#epoch = trainer.epoch;
+    this.#history = [...trainer.log_history];
+    this.#best.restore(trainer);
+    this.#unevaluated = run.unevaluated_step ?? null;
+    this.#window.restore(run.window);
+    return this.#step;
+  }
+
+  /** Reads a checkpoint's state, and loads its tensors; null if there is none. */
+  async #loadCheckpoint(
+    folder: string,
+    options: ResumeOptions,
+  ): Promise<CheckpointState & { exact: boolean } | null> {
     const { reporter, training } = this.#options;
     const path = folder === "auto"
       ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
@@ -108,21 +140,12 @@ export class Trainer {
     }
     await checkResumable(path);
     const state = await readCheckpointState(path);
-    const { trainer, run } = state;
     checkTrainingType(path, state, this.#method.name);
-    const { warnings, exact } = checkIdentity(path, run.identity, this.#identity(), options);
+    const { identity } = state.run;
+    const { warnings, exact } = checkIdentity(path, identity, this.#identity(), options);
     for (const warning of warnings) reporter.onWarning(warning);
     await loadCheckpoint(path, state, this.optimizer);
-    this.#method.restore(run.method, exact);
-    this.#update.restore(run);
-    this.#step = trainer.global_step;
-    this.#firstStep = trainer.global_step;
-    this.#epoch = trainer.epoch;
-    this.#history = [...trainer.log_history];
-    this.#best.restore(trainer);
-    this.#unevaluated = run.unevaluated_step ?? null;
-    this.#window.restore(run.window);
-    return this.#step;
+    return { ...state, exact };
   }
 
   /**
@@ -151,6 +174,7 @@ export class Trainer {
     let next: StepEnd = "go on";
     if (this.#unevaluated !== null) next = await this.#endStep(this.#unevaluated.epoch_ended, true);
     while (next === "go on" && this.#step < this.totalSteps) {
+      await this.#stop.agree();
       if (signal?.aborted) return await this.#interrupted();
       const outcome = await this.#method.step({
         accumulator: this.#update.accumulator,
@@ -169,12 +193,19 @@ export class Trainer {
     }
     if (next === "interrupted") return await this.#interrupted();
     await this.#checkWeights();
-    if (training.load_best_model_at_end && !await this.#best.load(parameters)) {
-      this.#options.reporter.onWarning(
-        "load_best_model_at_end: no checkpoint was evaluated; the last weights stay",
-      );
-    }
+    if (training.load_best_model_at_end) await this.#loadBest();
     return this.#result(next === "stop" && this.#step < this.totalSteps ? "stopped" : "done");
+  }
+
+  /** Loads the weights of the best checkpoint, if one was evaluated. */
+  async #loadBest(): Promise<void> {
+    const { parameters } = this.optimizer;
+    const load = () => this.#best.load(parameters);
+    const found = await onRankZero(this.#ranks, "the best checkpoint", load);
+    if (found) return await broadcastWeights(this.#ranks, parameters);
+    this.#options.reporter.onWarning(
+      "load_best_model_at_end: no checkpoint was evaluated; the last weights stay",
+    );
   }
 
   /**
@@ -202,6 +233,9 @@ export class Trainer {
       const state = { step, totalSteps, epoch: this.#epoch };
       if (await callback.onStepEnd?.(state) === "stop") stop = true;
     }
+    if (this.#ranks.size > 1 && callbacks?.length) {
+      stop = (await sumNumbers(this.#ranks, [stop ? 1 : 0], "the callbacks"))[0] > 0;
+    }
     const stops = stop && training.save_strategy !== "no";
     if (due.save || stops || resumed) await this.save({ anew: resumed });
     return stop ? "stop" : "go on";
@@ -209,14 +243,14 @@ export class Trainer {
 
   /** Updates, and counts the step. */
   async #finishStep(outcome: StepOutcome): Promise<void> {
-    const { loss, gradNorm } = await this.#update.apply(outcome.losses, this.#step)
+    const { loss, gradNorm, ...counts } = await this.#update.apply(outcome, this.#step)
       .catch(async (error) => {
         throw error instanceof NonFiniteError ? await this.#diverged(error, this.#step + 1) : error;
       });
     this.#step++;
     this.#epoch = outcome.epoch;
-    this.#window.add(loss, gradNorm, outcome);
-    this.#options.reporter.onStep(this.#step, outcome.tokens);
+    this.#window.add(loss, gradNorm, { ...outcome, ...counts });
+    this.#options.reporter.onStep(this.#step, counts.tokens);
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
@@ -252,6 +286,7 @@ export class Trainer {
       ...this.#update.rates(this.#step),
       ...means,
       ...this.#update.scaleMetrics,
+      ...this.#update.takeRankMetrics(),
       ...(skipped.rows.length > 0 ? { skipped_rows: skipped.rows.length } : {}),
       ...gpuMemoryMetrics(),
     };
@@ -263,7 +298,9 @@ export class Trainer {
   /** Evaluates and reports. */
   async #evaluate(): Promise<void> {
     const { reporter, training, callbacks, signal } = this.#options;
-    const outcome = await reporter.apart(() => this.#method.evaluate(signal));
+    const outcome = await reporter.apart(() =>
+      onRankZero(this.#ranks, "the evaluation", () => this.#method.evaluate(signal))
+    );
     assertNoGpuErrors();
     if (outcome === null) return;
     if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
@@ -280,9 +317,23 @@ export class Trainer {
   /**
    * Writes a checkpoint now, and removes old ones.
    *
-   * @param options `anew`: write it even if the step has one already; by default nothing happens then
+   * Of several ranks, all call it and rank 0 writes, once it is certain that all hold the same
+   * weights.
+   *
+   * @param options `anew`: write it even if the step has one already; by default nothing happens
+   *   then. `together`: false if rank 0 alone calls it
    */
-  async save({ anew = false }: { readonly anew?: boolean } = {}): Promise<string> {
+  async save(
+    { anew = false, together = true }: { readonly anew?: boolean; readonly together?: boolean } =
+      {},
+  ): Promise<string> {
+    if (!together) return await this.#save(anew);
+    await checkSameWeights(this.#ranks, this.optimizer.parameters, `at step ${this.#step}`);
+    const save = () => this.#save(anew);
+    return await onRankZero(this.#ranks, `the checkpoint of step ${this.#step}`, save);
+  }
+
+  async #save(anew: boolean): Promise<string> {
     const { training, reporter, callbacks, saveModel } = this.#options;
     const folder = `${training.output_dir}/checkpoint-${this.#step}`;
     const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>

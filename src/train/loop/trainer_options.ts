@@ -5,6 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { ResolvedConfig, TrainingSection } from "../../config/types/config_types.ts";
+import type { Ranks } from "../../distributed/ranks.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { LossScaler } from "./loss_scaler.ts";
@@ -51,6 +52,11 @@ export interface TrainerOptions {
   readonly runMetrics?: () => Readonly<Record<string, number>>;
   /** Aborted by Ctrl-C: the run saves a checkpoint and stops. */
   readonly signal?: AbortSignal;
+  /**
+   * The processes that train together; default: those that were started. Rank 0 evaluates and writes
+   * files, and the others get what it finds.
+   */
+  readonly ranks?: Ranks;
 }
 
 /** How a run ended. */

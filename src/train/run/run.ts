@@ -8,6 +8,7 @@ import { writeFolderAtomically, writeTextAtomically } from "../../atomic_write.t
 import { stringifyConfig } from "../../config/stringify_config.ts";
 import type { ResolvedConfig, SaveSection } from "../../config/types/config_types.ts";
 import { type ActiveBackend, type BackendChoice, initBackend } from "../../device/backend.ts";
+import { currentRanks } from "../../distributed/ranks.ts";
 import { HubError } from "../../hub/hub_error.ts";
 import { hubSettings } from "../../hub/hub_settings.ts";
 import { checkUpload, uploadFolder } from "../../hub/upload_folder.ts";
@@ -35,6 +36,10 @@ export interface RunOptions {
   readonly resumeAnyway?: boolean;
   readonly signal?: AbortSignal;
   readonly callbacks?: readonly TrainerCallback[];
+  /** The config as the user wrote it, which is kept with the run; default: the one that runs. */
+  readonly writtenConfig?: ResolvedConfig;
+  /** Of this package; ranks must have the same. */
+  readonly version?: string;
 }
 
 /** Makes a method out of a model. */
@@ -72,18 +77,19 @@ export async function runTraining(
 ): Promise<TrainResult> {
   const { training, save } = config;
   const { signal } = options;
-  if (options.resume !== undefined && options.resume !== "auto") {
+  const { rank } = currentRanks();
+  if (rank === 0 && options.resume !== undefined && options.resume !== "auto") {
     await checkResumable(options.resume);
   }
   const repo = save.push_to_hub ? save.hub_model_id : null;
   if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
-  console.error(`backend ${backend.reason}`);
+  if (rank === 0) console.error(`backend ${backend.reason}`);
   let started = false;
   try {
     const preparing = prepareModel(config.model, training.seed, training, signal);
     const prepared = await untilAborted(preparing, signal, ({ model }) => model.dispose());
-    if (prepared.packedNote) console.error(prepared.packedNote);
+    if (prepared.packedNote && rank === 0) console.error(prepared.packedNote);
     return await runPrepared(config, options, setUp, prepared, backend, () => started = true);
   } catch (error) {
     if (started || !signal?.aborted || error !== signal.reason) throw error;
@@ -108,6 +114,8 @@ async function runPrepared(
   try {
     return await driveRun({
       config,
+      writtenConfig: options.writtenConfig,
+      version: options.version,
       prepared,
       backend,
       resume: options.resume,
@@ -117,7 +125,7 @@ async function runPrepared(
       continueWith: "the same command and --resume",
       setUp: async (reporter) => setup = await setUp(prepared, reporter),
       beforeStart: async () => {
-        await keepBaseModel(prepared, training.output_dir);
+        if (currentRanks().rank === 0) await keepBaseModel(prepared, training.output_dir);
         onStart();
       },
       finish: (run) => finishRun(config, prepared, run, options.signal),
@@ -154,7 +162,7 @@ async function finishRun(
     throw error;
   });
   if (closing === "interrupted") {
-    await trainer.save();
+    await trainer.save({ together: false });
     const message = `the trained model is whole in ${save.save_model_path}, but not measured` +
       `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
     return { result: { ...result, status: "interrupted" }, message };

@@ -7,10 +7,12 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { stringifyConfig } from "../../config/stringify_config.ts";
 import type { ActiveBackend } from "../../device/backend.ts";
+import { currentRanks, gatherJson } from "../../distributed/ranks.ts";
 import { parameterCount } from "../../model/model_weights.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
 import { Reporter } from "../../report/reporter.ts";
+import { SilentReporter } from "../../report/silent_reporter.ts";
 import type { Concern } from "../../report/watch/concern.ts";
 import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
 import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer.ts";
@@ -19,6 +21,7 @@ import { precisionNote } from "../loop/training_precision.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { keepPictureFeatures, type KeptFeatures } from "./keep_picture_features.ts";
 import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
+import { checkRankAgreement } from "./rank_agreement.ts";
 
 /** What a run shows at its end. */
 export interface ClosingResults {
@@ -66,7 +69,12 @@ export interface RunEnd {
 
 /** What a run is driven with. */
 export interface RunDriverOptions {
+  /** `gradient_accumulation_steps` counts the micro-batches of all ranks. */
   readonly config: ResolvedConfig;
+  /** What is kept with the run, if that is not `config`: as the user wrote it, for each rank. */
+  readonly writtenConfig?: ResolvedConfig;
+  /** Of this package; ranks must have the same. */
+  readonly version?: string;
   readonly prepared: PreparedModel;
   readonly backend: ActiveBackend | null;
   /** A checkpoint's folder, or `auto`. */
@@ -112,6 +120,16 @@ function runFacts({ model, origin }: PreparedModel, backend: string): FactGroup[
   ];
 }
 
+/** The ranks of a run that has several. */
+function rankFacts(): FactGroup[] {
+  const { size, hosts, description } = currentRanks();
+  if (size === 1) return [];
+  return [{
+    title: "Ranks",
+    facts: [["processes", size], ["machines", new Set(hosts).size], ["library", description]],
+  }];
+}
+
 /**
  * Runs a training method in the output folder of its config, and reports it.
  *
@@ -123,19 +141,22 @@ function runFacts({ model, origin }: PreparedModel, backend: string): FactGroup[
 export async function driveRun(options: RunDriverOptions): Promise<TrainResult> {
   const { config, prepared, resume, resumeAnyway: anyway, signal, callbacks } = options;
   const { training } = config;
-  const directory = RunDirectory.open(
-    training.output_dir,
-    resume === undefined ? "move_aside" : "resume",
-  );
+  const ranks = currentRanks();
+  const first = ranks.rank === 0;
+  const directory = first
+    ? RunDirectory.open(training.output_dir, resume === undefined ? "move_aside" : "resume")
+    : RunDirectory.none();
   let trainer: Trainer | null = null;
   let reporter: Reporter | null = null;
   let started = false;
   let kept: KeptFeatures | null = null;
   try {
-    await prepareOutputFolder(training.output_dir);
-    reporter = new Reporter(directory);
+    if (first) await prepareOutputFolder(training.output_dir);
+    reporter = first ? new Reporter(directory) : new SilentReporter(`rank ${ranks.rank}`);
     const setup = await options.setUp(reporter);
     signal?.throwIfAborted();
+    const { version = null } = options;
+    await checkRankAgreement(ranks, { version, config, method: setup.method, prepared });
     const names = trainedWeightNames(prepared, setup.groups);
     trainer = new Trainer(setup.method, {
       training,
@@ -158,17 +179,19 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
     const result = await trainer.train();
     const end = result.status === "interrupted"
       ? { result, message: interruptedMessage(result, training.output_dir, options.continueWith) }
-      : await options.finish?.({ setup, trainer, result }) ?? { result };
+      : first && await options.finish?.({ setup, trainer, result }) || { result };
     await reporter.onEnd({
       status: end.result.status === "interrupted" ? "interrupted" : "done",
       ...("message" in end ? { message: end.message } : {}),
       ...("closing" in end ? end.closing : {}),
     });
-    return end.result;
+    // The others wait until rank 0 has written everything, and end as it does.
+    const [status] = await gatherJson(ranks, end.result.status, "the end", { patient: true });
+    return { ...end.result, status };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (started) await reporter?.onEnd({ status: "failed", message }).catch(() => {});
-    else directory.abandon();
+    else if (first) directory.abandon();
     throw error;
   } finally {
     kept?.dispose();
@@ -178,7 +201,7 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
 
 /** Opens the report, and tells what the user should know before the first step. */
 async function start(
-  { config, prepared, backend }: RunDriverOptions,
+  { config, writtenConfig = config, prepared, backend }: RunDriverOptions,
   setup: RunSetup,
   { reporter, trainer, directory, resumedFromStep }: {
     readonly reporter: Reporter;
@@ -193,8 +216,12 @@ async function start(
     label: setup.method.name,
     totalSteps: trainer.totalSteps,
     ...(resumedFromStep === null ? {} : { resumedFromStep }),
-    facts: [...runFacts(prepared, backend?.reason ?? "the caller's"), ...setup.facts],
-    configYaml: stringifyConfig(config),
+    facts: [
+      ...runFacts(prepared, backend?.reason ?? "the caller's"),
+      ...rankFacts(),
+      ...setup.facts,
+    ],
+    configYaml: stringifyConfig(writtenConfig),
     completionsToPrint: setup.completionsToPrint,
     tensorBoard: logging.report_to.includes("tensorboard"),
     ...(logging.report_to.includes("wandb")

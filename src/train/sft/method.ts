@@ -10,6 +10,7 @@ import type { VqaExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
+import { currentRanks, type Ranks, sumNumbers } from "../../distributed/ranks.ts";
 import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { countTokens } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
@@ -71,12 +72,18 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   readonly name = "sft";
   readonly #examples: MicroBatches<VqaExample, SFTExample>;
 
-  constructor(readonly parts: SFTParts, readonly options: SFTMethodOptions) {
+  /** @param ranks which of several processes this is */
+  constructor(
+    readonly parts: SFTParts,
+    readonly options: SFTMethodOptions,
+    readonly ranks: Ranks = currentRanks(),
+  ) {
     const { maker, dataset, evalDataset } = parts;
     const examples = new MicroBatches<VqaExample, SFTExample>(
       dataset,
       (placed) => maker.make(placed),
       options,
+      ranks,
     );
     super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
     this.#examples = examples;
@@ -94,16 +101,17 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     const { model } = this.parts;
     const { seed, lossReduction, gradientCheckpointing, lossType } = this.options;
     const tokenLoss = tokenLosses[lossType];
-    const { batches, epochEnded } = await this.#examples.next(more);
+    const { batches, numbers, count, epochEnded } = await this.#examples.next(more);
     this.lastBatches = batches;
     const counts = batches.map(labelCount);
-    const total = counts.reduce((sum, count) => sum + count, 0);
+    const own = counts.reduce((sum, count) => sum + count, 0);
+    const [total] = await sumNumbers(this.ranks, [own], "the label tokens of a step");
     const losses: tf.Scalar[] = [];
     let tokens = 0, padding = 0;
     for (const [k, examples] of batches.entries()) {
-      const divisor = lossReduction === "token" ? total : counts[k] * batches.length;
+      const divisor = lossReduction === "token" ? total : counts[k] * count;
       await turnEventLoop();
-      const dropoutKeys = new DropoutKeys(seed, this.microSteps++);
+      const dropoutKeys = new DropoutKeys(seed, this.microSteps + numbers[k]);
       const batch = joinRows(this.#rows(examples), model.config);
       const features = frozenFeatures(model, batch, parameters.keys());
       const options = { dropoutKeys, checkpointing: gradientCheckpointing };
@@ -122,6 +130,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       padding += counted.padding;
       tokens += counted.tokens;
     }
+    this.microSteps += count;
     return { losses, tokens, padding, epoch: this.#examples.epoch, epochEnded };
   }
 

@@ -1,0 +1,136 @@
+/**
+ * The gradients of a step, summed over ranks: once a step, after its last micro-batch.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../../device/read_back.ts";
+import { wasmHeap } from "../../device/wasm_heap.ts";
+import type { Ranks } from "../../distributed/ranks.ts";
+import type { GradientAccumulator, Parameters } from "./gradients.ts";
+
+/** Float32 values that are summed in one call: 16 MB. Small tensors share a call, a large one has its own. */
+const BUCKET_VALUES = 2 ** 22;
+
+/** What a step's sum over ranks took. */
+export interface ReducedStep {
+  /** Sum of the losses of all ranks. */
+  readonly loss: number;
+  /** Of all ranks. */
+  readonly tokens: number;
+  /** Of all ranks. */
+  readonly padding: number;
+  /** The rank that the others waited for the longest. */
+  readonly slowestRank: number;
+  /** How long a rank waited for it, the mean of all ranks, seconds. */
+  readonly waitSeconds: number;
+  /** How long the sums took after that, seconds. */
+  readonly reduceSeconds: number;
+}
+
+/** What this rank brings to a step's sum. */
+export interface RankStep {
+  /** Scalars on the device. */
+  readonly losses: readonly tf.Scalar[];
+  readonly tokens: number;
+  readonly padding: number;
+  /** Seconds of the step in which this rank did not wait for others. */
+  readonly ownSeconds: number;
+}
+
+/**
+ * Replaces the accumulated gradients by their sums over all ranks, the same bits on each. A parameter
+ * that has a gradient on any rank has one on all of them afterwards.
+ *
+ * @param accumulator of this rank
+ * @param parameters what trains, in the same order on each rank
+ * @param step losses and time of this rank
+ */
+export async function reduceGradients(
+  ranks: Ranks,
+  accumulator: GradientAccumulator,
+  parameters: Parameters,
+  { losses, tokens, padding, ownSeconds }: RankStep,
+): Promise<ReducedStep> {
+  const names = [...parameters.keys()];
+  const loss = (await readBack([...losses])).reduce((sum, [value]) => sum + value, 0);
+  // One small call tells the losses, the times, and which parameters have a gradient.
+  const times = new Array<number>(ranks.size).fill(0);
+  times[ranks.rank] = ownSeconds;
+  const present = names.map((name) => accumulator.gradients.has(name) ? 1 : 0);
+  const header = Float64Array.of(loss, tokens, padding, ...times, ...present);
+  await ranks.sum(header, "the losses of a step");
+  const started = performance.now();
+  const allTimes = Array.from(header.subarray(3, 3 + ranks.size));
+  const reduced = names.filter((_, i) => header[3 + ranks.size + i] > 0);
+  for (const bucket of buckets(reduced, parameters)) {
+    await reduceBucket(
+      ranks,
+      accumulator,
+      bucket.map((name) => [name, parameters.get(name)!.shape]),
+    );
+  }
+  const longest = Math.max(...allTimes);
+  return {
+    loss: header[0],
+    tokens: header[1],
+    padding: header[2],
+    slowestRank: allTimes.indexOf(longest),
+    waitSeconds: allTimes.reduce((sum, time) => sum + longest - time, 0) / ranks.size,
+    reduceSeconds: (performance.now() - started) / 1000,
+  };
+}
+
+/** Names in groups that are summed in one call. */
+function* buckets(names: readonly string[], parameters: Parameters): Generator<string[]> {
+  let bucket: string[] = [], size = 0;
+  for (const name of names) {
+    const { size: values } = parameters.get(name)!;
+    if (bucket.length > 0 && size + values > BUCKET_VALUES) {
+      yield bucket;
+      [bucket, size] = [[], 0];
+    }
+    bucket.push(name);
+    size += values;
+  }
+  if (bucket.length > 0) yield bucket;
+}
+
+/** The values of a tensor on the wasm heap in place; null if they lie elsewhere or are shared. */
+function onHeap(tensor: tf.Tensor): Float32Array | null {
+  const heap = wasmHeap();
+  if (heap === null || tf.getBackend() !== "wasm") return null;
+  const { memoryOffset, refCount } = heap.backend.dataIdMap.get(tensor.dataId);
+  if (refCount > 1) return null;
+  return new Float32Array(heap.memory.buffer, memoryOffset, tensor.size);
+}
+
+async function reduceBucket(
+  ranks: Ranks,
+  accumulator: GradientAccumulator,
+  bucket: readonly (readonly [name: string, shape: number[]])[],
+): Promise<void> {
+  const what = `the gradients of ${bucket[0][0]}`;
+  for (const [name, shape] of bucket) {
+    if (!accumulator.gradients.has(name)) accumulator.set(name, tf.zeros(shape));
+  }
+  const tensors = bucket.map(([name]) => accumulator.gradients.get(name)!);
+  const views = tensors.map(onHeap);
+  if (views.length === 1 && views[0] !== null) return await ranks.sum(views[0], what);
+  const values = views.includes(null) ? await readBack(tensors) as Float32Array[] : views;
+  const joined = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0));
+  let at = 0;
+  for (const part of values) {
+    joined.set(part!, at);
+    at += part!.length;
+  }
+  await ranks.sum(joined, what);
+  at = 0;
+  bucket.forEach(([name, shape], i) => {
+    const part = joined.subarray(at, at + tensors[i].size);
+    at += tensors[i].size;
+    const view = onHeap(tensors[i]); // anew: the heap may have grown
+    if (view !== null) view.set(part);
+    else accumulator.set(name, tf.tensor(part, shape));
+  });
+}
