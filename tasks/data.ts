@@ -24,6 +24,8 @@ export interface DataShowOptions {
   /** A file, folder or Hub id. */
   readonly data: string;
   readonly split: string | undefined;
+  /** Configurations of a data set that has several; empty: its default one. */
+  readonly configs: readonly string[];
   /** undefined: as the columns tell. */
   readonly format: DatasetFormat | undefined;
   /** Whose tokens and tiles are shown; undefined: none. */
@@ -35,6 +37,12 @@ export interface DataShowOptions {
 }
 
 const options: readonly OptionSpec[] = [
+  {
+    name: "name",
+    kind: "list",
+    value: "CONFIG",
+    summary: "a configuration of a data set with several; all: every one",
+  },
   { name: "split", kind: "text", value: "S", summary: "the split, slices included: train[:100]" },
   {
     name: "format",
@@ -59,6 +67,7 @@ export function parseDataArguments(args: readonly string[]): DataShowOptions {
   return {
     data,
     split: parsed.text("split"),
+    configs: parsed.list("name"),
     format: FORMATS.find((format) => format === parsed.text("format")),
     model: parsed.text("model"),
     rows: parsed.number("rows") ?? 20,
@@ -80,7 +89,7 @@ async function openEyes(model: string): Promise<ModelEyes> {
 const MEASURED = 1000;
 
 async function show(asked: DataShowOptions, signal: AbortSignal): Promise<void> {
-  const format = asked.format ?? await untilAborted(formatOfData(asked.data, asked.split), signal);
+  const format = asked.format ?? await untilAborted(formatOfData(asked.data, asked), signal);
   const eyes = asked.model === undefined ? null : await untilAborted(openEyes(asked.model), signal);
   const dataset = await untilAborted(evaluationData(asked.data, format, asked), signal);
   const look = await lookAtData(dataset, format, {

@@ -198,7 +198,7 @@ function splitOf({ data, split }: DataEvalOptions): string {
 /** @returns whether it came to its end */
 async function evaluate(asked: DataEvalOptions, signal: AbortSignal): Promise<boolean> {
   const format = asked.format ??
-    await untilAborted(formatOfData(asked.data, asked.split), signal);
+    await untilAborted(formatOfData(asked.data, asked), signal);
   using opened = await openModel(asked, signal);
   using lines = new AnswerLines(asked.out);
   const started = performance.now();

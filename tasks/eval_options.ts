@@ -8,6 +8,7 @@ import { BENCHMARK_NAMES } from "../src/evaluate/benchmarks/benchmark_table.ts";
 import { METRIC_NAMES } from "../src/evaluate/metrics/score_answer.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import { required } from "./required.ts";
+import { UsageError } from "./usage_error.ts";
 
 const FORMATS = ["vqa", "preference", "grpo"] as const;
 
@@ -24,6 +25,8 @@ export interface EvalOptions {
   /** undefined: as the columns tell. */
   readonly format: "vqa" | "preference" | "grpo" | undefined;
   readonly split: string | undefined;
+  /** Configurations of a data set that has several; empty: its default one. */
+  readonly configs: readonly string[];
   readonly limit: number | undefined;
   readonly batchSize: number | undefined;
   /** Where each answer goes, as a line of JSON. */
@@ -62,6 +65,12 @@ export const evalOptions: readonly OptionSpec[] = [
     choices: FORMATS,
     summary: "vqa: exact match; preference: chosen over rejected; grpo: mean reward",
   },
+  {
+    name: "name",
+    kind: "list",
+    value: "CONFIG",
+    summary: "a configuration of a data set with several; all: every one",
+  },
   { name: "split", kind: "text", value: "S", summary: "the split, slices included: test[:100]" },
   { name: "limit", kind: "integer", min: 1, value: "N", summary: "at most so many rows" },
   { name: "batch-size", kind: "integer", min: 1, value: "N", summary: "rows a batch" },
@@ -97,6 +106,10 @@ export const evalOptions: readonly OptionSpec[] = [
  */
 export function parseEvalArguments(args: readonly string[]): EvalOptions {
   const parsed = parseOptions(args, evalOptions);
+  const configs = parsed.list("name");
+  if (configs.length > 0 && parsed.text("benchmark") !== undefined) {
+    throw new UsageError("--name excludes --benchmark, which has its own configuration");
+  }
   return {
     model: required(parsed, "model"),
     adapter: parsed.text("adapter"),
@@ -105,6 +118,7 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
     samples: parsed.number("samples"),
     format: FORMATS.find((format) => format === parsed.text("format")),
     split: parsed.text("split"),
+    configs,
     limit: parsed.number("limit"),
     batchSize: parsed.number("batch-size"),
     out: parsed.text("out"),

@@ -64,7 +64,18 @@ export function namesOfConfig(config: ResolvedConfig): Named[] {
   const { model, dataset, training, dpo } = config;
   const { vlm_config } = model;
   const fresh = isFreshModel(config);
-  const names: Named[] = [["dataset.train_data_path", "data", dataset.train_data_path]];
+  const sets = dataset.mixture.datasets;
+  const names: Named[] = sets.length === 0
+    ? [["dataset.train_data_path", "data", dataset.train_data_path]]
+    : sets.flatMap(({ path, eval_path, preprocessing_fn }, i): Named[] => [
+      [`dataset.mixture.datasets[${i}].path`, "data", path],
+      ...(eval_path == null || training.eval_strategy === "no"
+        ? []
+        : [[`dataset.mixture.datasets[${i}].eval_path`, "data", eval_path] as const]),
+      ...(preprocessing_fn == null ? [] : [
+        [`dataset.mixture.datasets[${i}].preprocessing_fn`, "module", preprocessing_fn] as const,
+      ]),
+    ]);
   if (!fresh) names.push(["model.model_name_or_path", "model", model.model_name_or_path]);
   else {
     names.push(...namedModel("model.vlm_config.lm_tokenizer", vlm_config.lm_tokenizer));

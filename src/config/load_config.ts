@@ -186,7 +186,9 @@ function fill(table: Table<object>, target: object, prefix: string, filling: Fil
     const key = prefix === "" ? name : `${prefix}.${name}`;
     if (values[name] === undefined) {
       if (spec.default.kind === "required") {
-        if (!hasKey(filling.root, key)) {
+        const given = spec.default.unless?.from(filling.config) ?? null;
+        if (given !== null) values[name] = given;
+        else if (!hasKey(filling.root, key)) {
           const text = `missing; want ${spec.type.name}`;
           filling.problems.push({ ...positionOf(filling.root, key), key, text });
         }

@@ -41,7 +41,9 @@ function section(name: string, spec: KeySpec<unknown>): string[] {
     return [`${level} \`${name}\`\n`, `${rows({ [name]: spec })}\n`];
   }
   const keys: Record<string, KeySpec<unknown>> = { ...inner };
-  const nested = Object.entries(keys).filter(([, key]) => key.type.table !== undefined);
+  const nested = Object.entries(keys).filter(([, key]) =>
+    (key.type.table ?? key.type.anyKey?.table) !== undefined
+  );
   return [
     `${level} \`${name}\`\n\n${spec.meaning}\n`,
     ...(table === undefined ? ["Each entry:\n"] : []),
@@ -69,7 +71,9 @@ function rows(table: Table<object>): string {
 }
 
 function describeDefault(value: Default<unknown>): string {
-  if (value.kind === "required") return "required";
+  if (value.kind === "required") {
+    return value.unless === undefined ? "required" : `required, unless ${value.unless.rule}`;
+  }
   if (value.kind === "derived") return value.rule;
   const shown = Object.entries(value.values).map(([trainer, one]) => [trainer, show(one)]);
   const texts = new Set(shown.map(([, text]) => text));

@@ -1,5 +1,14 @@
 import { DataError, RowSkipped } from "./data_error.ts";
+import type { InterleavePlan } from "./mixture/interleave.ts";
 import { charactersOf, checkColumns, type ExampleRules, readExample } from "./read_example.ts";
+import type {
+  DatasetLabels,
+  MixtureLabels,
+  NamedSet,
+  Opened,
+  PictureCount,
+  SourceRows,
+} from "./dataset_parts.ts";
 import { type EncodedImage, rowPictures } from "./rows/image_cell.ts";
 import type { PlacedRow } from "./rows/row.ts";
 import type { RowSource } from "./sources/row_source.ts";
@@ -11,25 +20,7 @@ import {
 } from "./splits/picture_keys.ts";
 import { splitGroupPositions, splitPositions, type SplitRule } from "./splits/train_test_split.ts";
 
-/** What is said of a data set. */
-export interface DatasetLabels {
-  /** For messages; default: the source's name. */
-  readonly name?: string;
-  /** What a user should know. */
-  readonly notes?: readonly string[];
-  /** Which part of the rows it has, if not all: `8 of 160 rows (train[:5%])`. */
-  readonly selection?: string | null;
-}
-
-/** How many rows of a data set have pictures. */
-export interface PictureCount {
-  /** Rows with at least one picture. */
-  readonly rows: number;
-  /** Usable rows. */
-  readonly of: number;
-  /** Pictures of all of them. */
-  readonly pictures: number;
-}
+export type { DatasetLabels, NamedSet, PictureCount } from "./dataset_parts.ts";
 
 /**
  * Examples that can be read at random. Rows stay in their files until they are asked for; pictures
@@ -65,8 +56,10 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   readonly selection: string | null;
   /** Always false; a `StreamingDataset` says true. */
   readonly streaming = false;
-  readonly #source: RowSource;
-  readonly #rules: ExampleRules<E>;
+  /** The sources, one behind the other. A row that a mixture repeats has a number above them all. */
+  readonly #sources: readonly SourceRows<E>[];
+  /** Names of the sets of a mixture, by the source; empty: it is none. */
+  readonly #setNames: readonly string[];
   /** Row numbers, and the example within the row, by example. */
   readonly #rows: Uint32Array;
   readonly #parts: Uint16Array;
@@ -78,8 +71,7 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
   #last: { readonly row: number; readonly placed: Promise<PlacedRow> } | null = null;
 
   private constructor(
-    from: Opened,
-    rules: ExampleRules<E>,
+    from: Opened<E>,
     rows: Uint32Array,
     parts: Uint16Array,
     lengths: Uint32Array,
@@ -92,8 +84,8 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     this.pictures = from.pictures;
     this.notes = from.notes;
     this.selection = from.selection;
-    this.#source = from.source;
-    this.#rules = rules;
+    this.#sources = from.sources;
+    this.#setNames = from.setNames ?? [];
     this.#rows = rows;
     this.#parts = parts;
     this.#lengths = lengths;
@@ -122,14 +114,21 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     const pictureColumns = rules.pictureColumns.flat();
     const needed = [...rules.reader.textColumns, ...pictureColumns];
     const columns = source.columns.filter((column) => needed.includes(column));
-    let pictures = 0, rowsWithPictures = 0, usable = 0;
+    let pictures = 0, rowsWithPictures = 0, usable = 0, leftOutTurns = 0, leftOutRows = 0;
     const rows: number[] = [];
     const parts: number[] = [];
     const lengths: number[] = [];
     let row = 0;
     for await (const placed of source.rows(0, total, columns, pictureColumns)) {
       try {
-        const { examples, places } = rules.reader.read(placed.row, rules.splitTurns);
+        const read = rules.reader.read(placed.row, rules.splitTurns);
+        const { examples, places, leftOut = 0 } = read;
+        leftOutTurns += leftOut;
+        if (examples.length === 0 && leftOut > 0) {
+          leftOutRows++;
+          row++;
+          continue;
+        }
         const found = rowPictures(placed.row, rules.pictureColumns, places).length;
         pictures += found;
         if (found > 0) rowsWithPictures++;
@@ -146,24 +145,112 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
       row++;
     }
     skipped.check();
-    if (rows.length === 0) throw new DataError(`Cannot load ${name}: it has no rows`);
+    const ratingNotes = leftOutTurns === 0 ? [] : [
+      `${leftOutTurns} turns are left out by their ratings, ${leftOutRows} rows whole`,
+    ];
+    if (rows.length === 0) {
+      const why = leftOutRows > 0 ? `; ${ratingNotes[0]}: lower the least ratings` : "";
+      throw new DataError(`Cannot load ${name}: it has no rows${why}`);
+    }
     return new Dataset(
       {
         name,
         columns: source.columns,
         skipped,
-        source,
+        sources: [{ source, rules, from: 0, to: total }],
         pictures: { rows: rowsWithPictures, of: usable, pictures },
-        notes,
+        notes: [...notes, ...ratingNotes],
         selection,
       },
-      rules,
       Uint32Array.from(rows),
       Uint16Array.from(parts),
       Uint32Array.from(lengths),
       fingerprint,
       true,
     );
+  }
+
+  /**
+   * Several data sets as one, their rows in the order of a plan.
+   *
+   * @param sets no mixtures themselves
+   * @param plan for the rows of the sets, each in the order of its set; a row brings all its examples
+   * @param labels name, fingerprint, and what counts the skipped rows
+   */
+  static mix<E extends { readonly images: readonly EncodedImage[] }>(
+    sets: readonly NamedSet<Dataset<E>>[],
+    plan: InterleavePlan,
+    labels: MixtureLabels,
+  ): Dataset<E> {
+    let to = 0;
+    const sources = sets.map(({ dataset }) => {
+      const [{ source, rules, to: rows }] = dataset.#sources;
+      return { source, rules, from: to, to: to += rows };
+    });
+    const rowsOf = sets.map(({ dataset }) => dataset.#examplesByRow());
+    const rows: number[] = [], parts: number[] = [], lengths: number[] = [];
+    plan.sets.forEach((set, i) => {
+      const { dataset } = sets[set];
+      const draw = plan.draws[i], own = rowsOf[set];
+      const pass = Math.floor(draw / own.length);
+      for (const example of own[draw % own.length]) {
+        rows.push(dataset.#rows[example] + sources[set].from + pass * to);
+        parts.push(dataset.#parts[example]);
+        lengths.push(dataset.#lengths[example]);
+      }
+    });
+    const sum = (of: (pictures: PictureCount) => number) =>
+      sets.reduce((total, { dataset }) => total + of(dataset.pictures), 0);
+    return new Dataset(
+      {
+        name: labels.name,
+        columns: [...new Set(sets.flatMap(({ dataset }) => dataset.columns))],
+        skipped: labels.skipped,
+        sources,
+        setNames: sets.map(({ name }) => name),
+        pictures: {
+          rows: sum(({ rows }) => rows),
+          of: sum(({ of }) => of),
+          pictures: sum(({ pictures }) => pictures),
+        },
+        notes: sets.flatMap(({ name, dataset }) => dataset.notes.map((note) => `${name}: ${note}`)),
+        selection: null,
+      },
+      Uint32Array.from(rows),
+      Uint16Array.from(parts),
+      Uint32Array.from(lengths),
+      labels.fingerprint,
+      false,
+    );
+  }
+
+  /** How many rows examples come from. */
+  get rowCount(): number {
+    return this.#examplesByRow().length;
+  }
+
+  /** Numbers of the examples of each row, rows in the order of their first example. */
+  #examplesByRow(): number[][] {
+    const byRow = new Map<number, number[]>();
+    this.#rows.forEach((row, example) => {
+      const known = byRow.get(row);
+      if (known) known.push(example);
+      else byRow.set(row, [example]);
+    });
+    return [...byRow.values()];
+  }
+
+  /** The set of a mixture that an example comes from; null: it is no mixture. */
+  setOf(index: number): string | null {
+    return this.#setNames[this.#sourceOf(this.#rows[index]).number] ?? null;
+  }
+
+  /** The sets of a mixture that it has examples of, each as a data set; empty: it is no mixture. */
+  get sets(): NamedSet<Dataset<E>>[] {
+    const bySet = new Map<string, number[]>(this.#setNames.map((name) => [name, []]));
+    for (let i = 0; i < this.length; i++) bySet.get(this.setOf(i) ?? "")?.push(i);
+    return [...bySet].filter(([, examples]) => examples.length > 0)
+      .map(([name, examples]) => ({ name, dataset: this.select(examples) }));
   }
 
   /** How many examples there are. Rows whose text cannot be used are not among them. */
@@ -184,13 +271,23 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
         `Cannot read example ${index} of ${this.name}: it has ${this.length} examples`,
       );
     }
-    return await readExample(await this.#row(index), this.#rules, this.#parts[index]);
+    const { rules } = this.#sourceOf(this.#rows[index]).at;
+    return await readExample(await this.#row(index), rules, this.#parts[index]);
+  }
+
+  /** Where a row stands. */
+  #sourceOf(row: number): { at: SourceRows<E>; number: number; row: number } {
+    const rows = row % this.#sources[this.#sources.length - 1].to;
+    const number = this.#sources.findIndex(({ to }) => rows < to);
+    const at = this.#sources[number];
+    return { at, number, row: rows - at.from };
   }
 
   #row(index: number): Promise<PlacedRow> {
     const row = this.#rows[index];
     if (this.#last?.row === row) return this.#last.placed;
-    const placed = this.#source.get(row);
+    const { at, row: inSource } = this.#sourceOf(row);
+    const placed = at.source.get(inSource);
     this.#last = { row, placed };
     // A row that could not be read is tried again when it is asked for again.
     placed.catch(() => this.#last?.placed === placed && (this.#last = null));
@@ -250,12 +347,12 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
         name: this.name,
         columns: this.columns,
         skipped: this.skipped,
-        source: this.#source,
+        sources: this.#sources,
+        setNames: this.#setNames,
         pictures: this.pictures,
         notes: this.notes,
         selection: this.selection,
       },
-      this.#rules,
       Uint32Array.from(wanted, (i) => this.#rows[i]),
       Uint16Array.from(wanted, (i) => this.#parts[i]),
       Uint32Array.from(wanted, (i) => this.#lengths[i]),
@@ -268,11 +365,16 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
    * What the rows show: a key for each picture, by the bytes of its file.
    *
    * @param options the most bytes to read
+   * @throws {RangeError} if it is a mixture
    */
   async pictureKeys(options: PictureKeysOptions = {}): Promise<PictureKeys> {
+    const [{ source, rules }, ...others] = this.#sources;
+    if (others.length > 0) {
+      throw new RangeError(`Cannot compare the pictures of ${this.name}: it is a mixture`);
+    }
     return await readPictureKeys(
-      this.#source,
-      this.#rules,
+      source,
+      rules,
       { ...options, rows: new Set(this.#rows), total: this.skipped.total },
     );
   }
@@ -314,15 +416,4 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     }
     return { train: this.select(trainExamples), test: this.select(testExamples) };
   }
-}
-
-/** A data set's source, and what was learnt when it was opened. */
-interface Opened {
-  readonly name: string;
-  readonly columns: readonly string[];
-  readonly skipped: SkippedRows;
-  readonly source: RowSource;
-  readonly pictures: PictureCount;
-  readonly notes: readonly string[];
-  readonly selection: string | null;
 }

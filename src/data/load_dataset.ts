@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { HubError } from "../hub/hub_error.ts";
+import type { ConfigNames } from "../hub/dataset_config.ts";
 import { isDataHubId } from "../hub/hub_id.ts";
 import { Dataset } from "./dataset.ts";
 import type { ExampleRules } from "./read_example.ts";
@@ -20,6 +21,7 @@ import type { Row } from "./rows/row.ts";
 import { JoinedSource, type RowSource } from "./sources/row_source.ts";
 import { findPictureColumns } from "./rows/picture_columns.ts";
 import { preprocessSource } from "./preprocessing/preprocess_source.ts";
+import { type MinRatings, ratedReader } from "./rows/rated_turns.ts";
 import type { PreprocessingOptions } from "./preprocessing/preprocessing_module.ts";
 import { StreamingDataset } from "./streaming_dataset.ts";
 
@@ -33,6 +35,8 @@ export interface ExampleOptions<F extends DatasetFormat> {
   readonly maxSamples?: number | null;
   /** One example of each turn; the pictures are shared. vqa alone. */
   readonly splitTurns?: boolean;
+  /** Least ratings of turns (FineVision). vqa alone. */
+  readonly ratings?: MinRatings;
   /** The most images an example may have; a row with more is skipped. */
   readonly maxImagesPerExample?: number;
   /** A preprocessing module, applied after renaming: a path, a specifier, or `builtin:NAME`. */
@@ -52,7 +56,9 @@ export interface LoadDatasetOptions<F extends DatasetFormat> extends ExampleOpti
   /** The folder that relative paths of pictures start from; null: that of the data file. */
   readonly imageFolder?: string | null;
   /** Finds the files of a path that is not local; default: on the Hub, see `hubDataFiles`. */
-  readonly resolveFiles?: (id: string) => Promise<DataFiles>;
+  readonly resolveFiles?: (id: string, configs: ConfigNames) => Promise<DataFiles>;
+  /** The configurations to take, their rows one after the other; `all`: every one. */
+  readonly configs?: ConfigNames;
 }
 
 /** Examples of a format, at random or as a stream. */
@@ -79,7 +85,8 @@ export async function loadDataset<F extends DatasetFormat>(
   options: LoadDatasetOptions<F>,
 ): Promise<AnyDataset<F>> {
   const { path, split = "train", streaming = false } = options;
-  const files = await findFiles(path, options.resolveFiles);
+  const { configs = [], ratings = {} } = options;
+  const files = await findFiles(path, configs, options.resolveFiles);
   const { imageFolder = null } = options;
   const folderOf = imageFolder === null ? files.folderOf : () => folderAt(imageFolder);
   const { source, paths, selected } = await openSplit({ ...files, folderOf }, split);
@@ -89,6 +96,9 @@ export async function loadDataset<F extends DatasetFormat>(
     renameColumns: options.renameColumns ?? {},
     maxSamples: options.maxSamples ?? null,
     splitTurns: options.splitTurns ?? false,
+    // Absent unless set, so that the fingerprints of earlier runs stay.
+    ...(configs.length > 0 ? { configs } : {}),
+    ...(Object.keys(ratings).length > 0 ? { ratings } : {}),
   });
   return await finish({ name: path, source, selected, fingerprint }, options, streaming);
 }
@@ -159,9 +169,13 @@ async function finish<F extends DatasetFormat>(
     rows = preprocessed.source;
     identity = createHash("sha256").update(`${fingerprint} ${preprocessed.identity}`).digest("hex");
   }
-  const reader = formatReader(options.format);
+  const { reader, notes: ratingNotes } = ratedReader(
+    formatReader(options.format),
+    options.ratings ?? {},
+    rows.columns,
+  );
   const found = await findPictureColumns(rows, reader.textColumns);
-  const notes = [...rows.notes ?? [], ...found.notes];
+  const notes = [...rows.notes ?? [], ...found.notes, ...ratingNotes];
   const rules: ExampleRules<ExampleOf<F>> = {
     reader,
     pictureColumns: found.columns,
@@ -176,18 +190,23 @@ async function finish<F extends DatasetFormat>(
 /** Local if there is such a path; else a Hub id if it looks like one. */
 async function findFiles(
   path: string,
-  resolveFiles: (id: string) => Promise<DataFiles> = hubDataFiles,
+  configs: ConfigNames,
+  resolveFiles: (id: string, configs: ConfigNames) => Promise<DataFiles> = onHub,
 ): Promise<DataFiles> {
   if (isDataHubId(path) && !await exists(path)) {
     try {
-      return await resolveFiles(path);
+      return await resolveFiles(path, configs);
     } catch (error) {
       if (!(error instanceof HubError)) throw error;
       const message = `${error.message} (there is no local file or folder ${path} either)`;
       throw new HubError(error.kind, message, { cause: error });
     }
   }
-  return await localDataFiles(path);
+  return await localDataFiles(path, { configs });
+}
+
+function onHub(id: string, configs: ConfigNames): Promise<DataFiles> {
+  return hubDataFiles(id, { configs });
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { RandomStream } from "../random.ts";
 import { DataError, RowSkipped } from "./data_error.ts";
-import type { DatasetLabels, PictureCount } from "./dataset.ts";
+import type { DatasetLabels, MixtureLabels, NamedSet, PictureCount } from "./dataset_parts.ts";
+import { type InterleaveOptions, Interleaver } from "./mixture/interleave.ts";
 import { checkColumns, type ExampleRules, readExample } from "./read_example.ts";
 import type { EncodedImage } from "./rows/image_cell.ts";
 import type { RowSource } from "./sources/row_source.ts";
@@ -47,7 +48,7 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   /** SHA-256 of the data and of the options applied to it. */
   readonly fingerprint: string;
   /** Rows that could not be used so far. */
-  readonly skipped: SkippedRows = new SkippedRows(0, LEAST_ROWS);
+  readonly skipped: SkippedRows;
   /** Not known before the rows were read. */
   readonly pictures: PictureCount | null = null;
   /** What a user should know: which columns hold pictures, which are left out, and why. */
@@ -61,6 +62,10 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   readonly #source: RowSource;
   readonly #rules: ExampleRules<E>;
   readonly #share: Share | null;
+  /** The sets of a mixture; empty: it is none. */
+  #sets: readonly NamedSet<StreamingDataset<E>>[] = [];
+  /** How they are mixed; null: one after the other. */
+  #interleave: InterleaveOptions | null = null;
 
   /**
    * @param source the rows
@@ -74,10 +79,16 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
     source: RowSource,
     rules: ExampleRules<E>,
     fingerprint: string,
-    { name = source.name, notes = [], selection = null }: DatasetLabels = {},
+    {
+      name = source.name,
+      notes = [],
+      selection = null,
+      skipped = new SkippedRows(0, LEAST_ROWS),
+    }: DatasetLabels = {},
     share: Share | null = null,
   ) {
     checkColumns(source, rules, name);
+    this.skipped = skipped;
     this.notes = notes;
     this.name = name;
     this.selection = selection;
@@ -86,6 +97,34 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
     this.#source = source;
     this.#rules = rules;
     this.#share = share;
+  }
+
+  /**
+   * Several streams as one. Each set is read in its own order; one that begins again is read again.
+   *
+   * @param sets no mixtures themselves
+   * @param interleave how rows are drawn; null: one set after the other
+   * @param labels name, fingerprint, and what counts the skipped rows
+   */
+  static mix<E extends { readonly images: readonly EncodedImage[] }>(
+    sets: readonly NamedSet<StreamingDataset<E>>[],
+    interleave: InterleaveOptions | null,
+    labels: MixtureLabels,
+  ): StreamingDataset<E> {
+    const [{ dataset: first }] = sets;
+    const mixed = new StreamingDataset(first.#source, first.#rules, labels.fingerprint, {
+      name: labels.name,
+      skipped: labels.skipped,
+      notes: sets.flatMap(({ name, dataset }) => dataset.notes.map((note) => `${name}: ${note}`)),
+    });
+    mixed.#sets = sets;
+    mixed.#interleave = interleave;
+    return mixed;
+  }
+
+  /** The sets of a mixture; empty: it is none. */
+  get sets(): readonly NamedSet<StreamingDataset<E>>[] {
+    return this.#sets;
   }
 
   /**
@@ -138,6 +177,37 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
   }
 
   async *#examples(): AsyncGenerator<E> {
+    if (this.#interleave !== null) {
+      yield* this.#interleaved(new Interleaver(this.#interleave, this.#sets.length));
+      return;
+    }
+    for (const { dataset } of this.#sets) yield* dataset.#examples();
+    if (this.#sets.length > 0) return;
+    for await (const examples of this.#rows()) yield* examples;
+  }
+
+  /** The examples of the sets, row by row. A set's last row is known once it is taken. */
+  async *#interleaved(interleaver: Interleaver): AsyncGenerator<E> {
+    const open = this.#sets.map(({ dataset }) => dataset.#rows());
+    const next = await Promise.all(open.map((rows) => rows.next()));
+    try {
+      for (let set = interleaver.next(); set !== null; set = interleaver.next()) {
+        const { value, done } = next[set];
+        if (done) return; // a set without any row has thrown before
+        yield* value;
+        next[set] = await open[set].next();
+        if (!next[set].done) continue;
+        interleaver.exhaust(set);
+        open[set] = this.#sets[set].dataset.#rows();
+        next[set] = await open[set].next();
+      }
+    } finally {
+      for (const rows of open) await rows.return(undefined);
+    }
+  }
+
+  /** The usable examples of each row; rows without any are left out. */
+  async *#rows(): AsyncGenerator<readonly E[]> {
     const draw = this.#share && new RandomStream(this.#share.seed, "split");
     let rows = 0;
     let given = 0;
@@ -149,21 +219,23 @@ export class StreamingDataset<E extends { readonly images: readonly EncodedImage
         if (where < this.#share.from || where >= this.#share.to) continue;
       }
       this.skipped.sawRows(++rows);
+      const examples: E[] = [];
       let parts = 1;
       for (let part = 0; part < parts; part++) {
         try {
           if (part === 0) {
             parts = this.#rules.reader.read(placed.row, this.#rules.splitTurns).examples.length;
+            if (parts === 0) break; // all of it is left out on purpose
           }
-          const example = await readExample(placed, this.#rules, part);
-          given++;
-          yield example;
+          examples.push(await readExample(placed, this.#rules, part));
         } catch (error) {
           if (!(error instanceof RowSkipped)) throw error;
           this.skipped.add(error.at(placed.place));
           break;
         }
       }
+      given += examples.length;
+      if (examples.length > 0) yield examples;
     }
     this.skipped.check();
     if (given === 0) {

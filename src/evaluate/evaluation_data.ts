@@ -18,6 +18,8 @@ export interface EvaluationDataOptions {
   readonly split?: string;
   /** The most rows. */
   readonly limit?: number;
+  /** Configurations of a data set that has several; `all`: every one. */
+  readonly configs?: readonly string[];
 }
 
 /** The split that is measured if none is named. */
@@ -38,7 +40,8 @@ export async function evaluationData<F extends DatasetFormat>(
 ): Promise<Dataset<ExampleOf<F>>> {
   const maxSamples = options.limit ?? null;
   if (path !== BUILTIN_SHAPES) {
-    return await loadDataset({ path, format, split: options.split, maxSamples, streaming: false });
+    const { split, configs } = options;
+    return await loadDataset({ path, format, split, configs, maxSamples, streaming: false });
   }
   return await embeddedDataset(options.split ?? defaultSplit(path), { format, maxSamples });
 }
@@ -51,12 +54,15 @@ const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
  *
  * @throws {DataError} if the data is missing or its columns are those of no format
  */
-export async function formatOfData(path: string, split?: string): Promise<DatasetFormat> {
+export async function formatOfData(
+  path: string,
+  { split, configs = [] }: EvaluationDataOptions = {},
+): Promise<DatasetFormat> {
   if (path === BUILTIN_SHAPES) return "vqa";
   const isLocal = await Deno.stat(path).then(() => true, () => false);
   const files = isLocal || !isDataHubId(path)
-    ? await localDataFiles(path)
-    : await hubDataFiles(path);
+    ? await localDataFiles(path, { configs })
+    : await hubDataFiles(path, { configs });
   const { source } = await openSplit(files, split ?? "train");
   for (const format of FORMATS) {
     try {

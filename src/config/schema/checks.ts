@@ -8,13 +8,11 @@ import { hasPairWeights } from "../../losses/dpo_inputs.ts";
 import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
+import type { Finding } from "./finding.ts";
+import { mixtureProblems } from "./mixture.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
 
-/** A mistake, at the key that should change. */
-export interface Finding {
-  readonly key: string;
-  readonly text: string;
-}
+export type { Finding } from "./finding.ts";
 
 /** Mistakes that stop the run, and warnings that do not. */
 export interface Findings {
@@ -27,6 +25,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
   const problems: Finding[] = [
     ...modelProblems(config),
     ...datasetProblems(config),
+    ...mixtureProblems(config),
     ...trainingProblems(config),
     ...schedulerProblems(config),
     ...(config.training_type === "dpo" ? dpoProblems(config) : []),
@@ -71,6 +70,15 @@ function datasetProblems({ training_type, dataset }: ResolvedConfig): Finding[] 
       text:
         `got ${dataset.dataset_format}, want ${wanted}, since training_type is ${training_type}`,
     });
+  }
+  const asked = Object.entries(dataset).filter(([key, value]) =>
+    key.endsWith("_min_rating") && value !== null
+  );
+  if (training_type !== "sft") {
+    for (const [key] of asked) {
+      const text = "leaves out turns of conversations, which SFT alone has; remove it";
+      problems.push({ key: `dataset.${key}`, text });
+    }
   }
   const modules = [
     ["dataset.preprocessing_fn", dataset.preprocessing_fn],

@@ -3,20 +3,56 @@
  *
  * @module
  */
-import type { DatasetSection } from "../types/config_types.ts";
+import type { DatasetSection, MixtureSection } from "../types/config_types.ts";
 import { LAB_MAIN, OURS } from "../sources.ts";
-import { listOf, mapOf, nullable } from "../types/composite_types.ts";
+import { group, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, oneOf, text } from "../types/scalar_types.ts";
-import { derived, perTrainer, required, same, type Table } from "../types/value_type.ts";
+import {
+  derived,
+  type KeySpec,
+  perTrainer,
+  requiredUnless,
+  same,
+  type Table,
+} from "../types/value_type.ts";
+import { mixtureKeys, mixtureTitle } from "./mixture.ts";
+
+/** A least rating of turns. */
+function minRating(column: string): KeySpec<number | null> {
+  return {
+    type: nullable(integer({ min: 0 })),
+    default: same(null),
+    source: "nanoVLM `TrainConfig`, 1 there",
+    meaning:
+      `The least number in the column \`${column}\` (FineVision: 1 to 5, one for each entry ` +
+      "of `texts`) that a turn must have; a turn without one stays. `null`: all stay. SFT.",
+  };
+}
 
 /** The keys of `dataset`. */
 export const datasetKeys: Table<DatasetSection> = {
+  mixture: {
+    type: group(mixtureKeys),
+    default: derived("no mixture", () => ({}) as MixtureSection),
+    source: OURS,
+    meaning:
+      "Several data sets as one, in place of `train_data_path`: `datasets.interleave_datasets` " +
+      "to the row, streamed or not.",
+  },
   train_data_path: {
     type: text("a path, a Hub id or a built-in data set"),
-    default: required,
+    default: requiredUnless("there is a `mixture`", mixtureTitle),
     source: LAB_MAIN,
     meaning: "A Hub id, a `.parquet`, `.jsonl`, `.json` or `.csv` file, a folder of them, or " +
       "`builtin:shapes` (pictures drawn by code).",
+  },
+  name: {
+    type: listOf(text("a configuration")),
+    default: derived("the default one", () => []),
+    source: "`datasets.load_dataset`",
+    meaning:
+      "The configuration of a data set that has several, or a list of them, whose rows stand " +
+      "one after the other; `all`: every one.",
   },
   train_split: {
     type: text(),
@@ -105,6 +141,10 @@ export const datasetKeys: Table<DatasetSection> = {
       "Face's `train_test_split(test_size=0.2, seed=42)`. `legacy`: the rows of " +
       "runs that began before this key existed; such runs resume with it by themselves.",
   },
+  relevance_min_rating: minRating("relevance_ratings"),
+  image_correspondence_min_rating: minRating("image_correspondence_ratings"),
+  visual_dependency_min_rating: minRating("visual_dependency_ratings"),
+  formatting_min_rating: minRating("formatting_ratings"),
   image_folder: {
     type: nullable(text()),
     default: same(null),

@@ -34,6 +34,7 @@ export function listOf<T>(type: ValueType<T>, { min = 0 } = {}): ValueType<T[]> 
   const name = `${type.name}, or a list of such${min > 0 ? ` (${min} or more)` : ""}`;
   return {
     name,
+    ...(type.table === undefined ? {} : { anyKey: type }),
     read(node, key, problems) {
       if (node.kind === "map") {
         problems.push(wrongType(node, key, name));

@@ -44,9 +44,40 @@ export interface ModelSection {
   lora_config: LoraSection;
 }
 
+/** A data set of `dataset.mixture`. What it does not give is as in `dataset`. */
+export interface MixtureSetSection {
+  path: string;
+  /** Configurations of the data set. */
+  name?: string[];
+  /** In metrics: `eval_LABEL_loss`. */
+  label?: string;
+  split?: string;
+  eval_path?: string | null;
+  eval_split?: string;
+  /** How often it is drawn, beside the other sets' weights. */
+  weight?: number;
+  max_samples?: number | null;
+  rename_columns?: Record<string, string>;
+  preprocessing_fn?: string | null;
+  image_folder?: string | null;
+  split_turns?: boolean;
+}
+
+/** The section `dataset.mixture`. */
+export interface MixtureSection {
+  /** Empty: no mixture. */
+  datasets: MixtureSetSection[];
+  probabilities: number[] | null;
+  stopping_strategy: "first_exhausted" | "all_exhausted" | "all_exhausted_without_replacement";
+  seed: number;
+}
+
 /** The section `dataset`. */
 export interface DatasetSection {
+  mixture: MixtureSection;
   train_data_path: string;
+  /** Configurations of the data set; empty: the default one. */
+  name: string[];
   train_split: string;
   eval_data_path: string | null;
   eval_split: string;
@@ -63,6 +94,11 @@ export interface DatasetSection {
   split_by: "auto" | "row" | "picture";
   /** Which rows are held out if no evaluation data is named. */
   split_rule: "datasets" | "legacy";
+  /** Least ratings of a turn (FineVision); null: none. */
+  relevance_min_rating: number | null;
+  image_correspondence_min_rating: number | null;
+  visual_dependency_min_rating: number | null;
+  formatting_min_rating: number | null;
   /** The folder of pictures that rows name by relative paths; null: the folder of the data file. */
   image_folder: string | null;
 }

@@ -28,7 +28,14 @@ export interface ValueType<T> {
 
 /** How a key gets its value if the YAML has none. */
 export type Default<T> =
-  | { readonly kind: "required" }
+  | {
+    readonly kind: "required";
+    /** What stands for the key: a value if other keys give one. */
+    readonly unless?: {
+      readonly rule: string;
+      readonly from: (config: ResolvedConfig) => T | null;
+    };
+  }
   | { readonly kind: "value"; readonly values: Readonly<Record<TrainingType, T>> }
   | {
     readonly kind: "derived";
@@ -70,6 +77,14 @@ export function derived<T>(rule: string, from: (config: ResolvedConfig) => T): D
 
 /** No default: the YAML must have the key. */
 export const required: Default<never> = { kind: "required" };
+
+/** No default, unless other keys give a value. */
+export function requiredUnless<T>(
+  rule: string,
+  from: (config: ResolvedConfig) => T | null,
+): Default<T> {
+  return { kind: "required", unless: { rule, from } };
+}
 
 /** The problem of a value that is of another type. */
 export function wrongType(node: ConfigNode, key: string, wanted: string, hint = ""): ConfigProblem {

@@ -62,6 +62,8 @@ export interface RowContents<E> {
   readonly examples: TextOf<E>[];
   /** In order: pictures that stand in messages, null for marks of pictures in a column. */
   readonly places: readonly PicturePlace[];
+  /** Turns that were left out on purpose; default 0. */
+  readonly leftOut?: number;
 }
 
 /** Reads rows of one format. */
@@ -75,7 +77,7 @@ export interface FormatReader<E> {
   /** Columns that may hold texts of a conversation; no picture is looked for in them. */
   readonly textColumns: readonly string[];
   /**
-   * The texts of a row.
+   * The texts of a row; no example if all of it is left out on purpose.
    *
    * @throws {RowSkipped} if the row cannot be used
    */

@@ -64,10 +64,11 @@ export class SkippedRows {
         .map(({ place, reason }) => [place, reason]),
     );
     const count = this.count + added.size;
-    if (this.#total === 0 || count <= this.#total * MAX_SKIPPED_SHARE) return;
-    const rows = [...this.#reasons, ...added].map(([place, reason]) => ({ place, reason }));
+    const { total } = this;
+    if (total === 0 || count <= total * MAX_SKIPPED_SHARE) return;
+    const rows = [...this.rows, ...[...added].map(([place, reason]) => ({ place, reason }))];
     throw new DataError(
-      `Cannot use ${count} of ${this.#total} rows, more than ${MAX_SKIPPED_SHARE * 100} %:\n${
+      `Cannot use ${count} of ${total} rows, more than ${MAX_SKIPPED_SHARE * 100} %:\n${
         summariseSkipped(rows, 3)
       }\nCorrect the rows, or drop them in preprocessing_fn with a batch_ function`,
     );
@@ -79,7 +80,7 @@ export class SkippedRows {
    * @throws {DataError} if more than 10 % of the rows are unusable
    */
   judge(further: readonly RowSkipped[] = []): void {
-    if (this.#total >= this.#leastRows) this.check(further);
+    if (this.total >= this.#leastRows) this.check(further);
   }
 
   /**
@@ -89,5 +90,29 @@ export class SkippedRows {
    */
   summary(examples = 3): string {
     return summariseSkipped(this.rows, examples);
+  }
+}
+
+/** The skipped rows of several data sets as those of one. */
+export class JoinedSkippedRows extends SkippedRows {
+  readonly #parts: readonly SkippedRows[];
+
+  /** @param parts those of the data sets, which go on counting */
+  constructor(parts: readonly SkippedRows[]) {
+    super();
+    this.#parts = [...new Set(parts)];
+  }
+
+  override get count(): number {
+    return this.rows.length;
+  }
+
+  override get total(): number {
+    return this.#parts.reduce((sum, { total }) => sum + total, 0);
+  }
+
+  override get rows(): { readonly place: string; readonly reason: string }[] {
+    const rows = [...this.#parts.flatMap(({ rows }) => rows), ...super.rows];
+    return [...new Map(rows.map((row) => [row.place, row])).values()];
   }
 }

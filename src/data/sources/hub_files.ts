@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { declaredSplits } from "../../hub/dataset_config.ts";
+import { chosenConfigs, type ConfigNames, declaredSplits } from "../../hub/dataset_config.ts";
 import { defaultClient, downloadFile, type DownloadProgress } from "../../hub/download_file.ts";
 import { openSnapshot, type RepoSnapshot } from "../../hub/download_snapshot.ts";
 import type { HubClient } from "../../hub/hub_client.ts";
@@ -11,7 +11,7 @@ import type { DataFolder } from "../rows/row.ts";
 import {
   DATA_EXTENSIONS,
   isDataFile,
-  pathsOfConfig,
+  pathsOfConfigs,
   splitsOfFiles,
 } from "../splits/split_files.ts";
 
@@ -22,8 +22,8 @@ const CONVERTED_REVISION = "refs/convert/parquet";
 export interface HubFilesOptions {
   /** Branch, tag or commit; default what stands after `@` in the id, else `main`. */
   readonly revision?: string;
-  /** Configuration of the data set; default: its only one or its default. */
-  readonly config?: string | null;
+  /** The configurations to take (`dataset.name`); `all`: every one. */
+  readonly configs?: ConfigNames;
   /** The Hub to use; default: as the environment says. */
   readonly client?: HubClient;
   /** Called with the progress of each file. */
@@ -47,8 +47,8 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
     revision: options.revision ?? revision,
     client,
   });
-  const { config = null } = options;
-  const read = { client, config, onProgress: options.onProgress };
+  const configs = options.configs ?? [];
+  const read = { client, configs, onProgress: options.onProgress };
   const own = await splitsOf(snapshot, id, read);
   if (own.size > 0) return dataFiles(id, snapshot, own, read);
   try {
@@ -58,13 +58,14 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
       revision: CONVERTED_REVISION,
       client,
     });
-    const splits = convertedSplits(converted.paths, config);
+    const splits = convertedSplits(converted.paths, configs, id);
     if (splits.size > 0) return dataFiles(id, converted, splits, read);
   } catch (error) {
     if (!(error instanceof HubError) || error.kind !== "not found") throw error;
   }
+  const configured = configs.length === 0 ? "" : ` of the configuration ${configs.join(", ")}`;
   throw new DataError(
-    `Cannot load ${id}: it has no ${DATA_EXTENSIONS.join(", ")} files (but ${
+    `Cannot load ${id}: it has no ${DATA_EXTENSIONS.join(", ")} files${configured} (but ${
       snapshot.paths.slice(0, 5).join(", ")
     }${snapshot.paths.length > 5 ? ", …" : ""})`,
   );
@@ -72,7 +73,7 @@ export async function hubDataFiles(id: string, options: HubFilesOptions = {}): P
 
 interface ReadOptions {
   readonly client: HubClient;
-  readonly config: string | null;
+  readonly configs: ConfigNames;
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
@@ -87,7 +88,7 @@ async function splitsOf(
       await Deno.readTextFile(readme),
       snapshot.paths,
       id,
-      read.config,
+      read.configs,
     );
     if (declared !== null) {
       const readable = new Map(
@@ -99,22 +100,28 @@ async function splitsOf(
       return readable;
     }
   }
-  return splitsOfFiles(pathsOfConfig(snapshot.paths, read.config));
+  return splitsOfFiles(pathsOfConfigs(snapshot.paths, read.configs));
 }
 
 /** `default/train/0000.parquet`, `default/partial-test/0000.parquet`. */
 function convertedSplits(
   paths: readonly string[],
-  wanted: string | null,
+  configs: ConfigNames,
+  id: string,
 ): Map<string, string[]> {
-  const configs = [...new Set(paths.map((path) => path.split("/")[0]))];
-  const config = wanted ??
-    (configs.includes("default") ? "default" : configs.find((name) => name !== ""));
-  const splits = new Map<string, string[]>();
-  for (const path of [...paths].sort()) {
+  const files = [...paths].sort().flatMap((path) => {
     const match = /^([^/]+)\/(?:partial-)?([^/]+)\/\d+\.parquet$/.exec(path);
-    if (match === null || match[1] !== config) continue;
-    splits.set(match[2], [...(splits.get(match[2]) ?? []), path]);
+    return match === null ? [] : [{ path, config: match[1], split: match[2] }];
+  });
+  const available = [...new Set(files.map(({ config }) => config))];
+  if (available.length === 0) return new Map();
+  const usual = available.includes("default") ? "default" : undefined;
+  const chosen = chosenConfigs(available, configs, id, usual);
+  const splits = new Map<string, string[]>();
+  for (const name of chosen) {
+    for (const { path, config, split } of files) {
+      if (config === name) splits.set(split, [...(splits.get(split) ?? []), path]);
+    }
   }
   return splits;
 }

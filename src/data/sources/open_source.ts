@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { openCsv } from "./csv_source.ts";
-import { declaredSplits } from "../../hub/dataset_config.ts";
+import { type ConfigNames, declaredSplits } from "../../hub/dataset_config.ts";
 import { HubError } from "../../hub/hub_error.ts";
 import { DataError } from "../data_error.ts";
 import { gunzipped } from "./gzip_file.ts";
@@ -14,7 +14,7 @@ import {
   DATA_EXTENSIONS,
   isDataFile,
   keywordIn,
-  pathsOfConfig,
+  pathsOfConfigs,
   splitsOfFiles,
 } from "../splits/split_files.ts";
 import {
@@ -56,20 +56,29 @@ export async function openFile(path: string, folder?: DataFolder): Promise<RowSo
   );
 }
 
+/** Which configurations of a local data set to take (`dataset.name`). */
+export interface ConfigOptions {
+  /** As its README declares them, or the folders of their names below it; none: the default one. */
+  readonly configs?: ConfigNames;
+  /** Take the folder itself if it has none of them; default false. */
+  readonly orWhole?: boolean;
+}
+
 /**
  * The splits of a local file or folder.
  *
  * A file that is named itself answers to any of the usual splits; the one in its name, else
  * `train`, is the one it shows.
  *
- * @param config configuration that a folder's README declares, or a folder below it of that name;
- *   the folder itself if it has neither. Null: the only one or the default
+ * @param path of a file or folder
+ * @param options which configurations
  * @throws {DataError} if there is nothing, or nothing that can be read
  */
 export async function localDataFiles(
   path: string,
-  config: string | null = null,
+  options: ConfigOptions = {},
 ): Promise<DataFiles> {
+  const { configs = [] } = options;
   let info: Deno.FileInfo;
   try {
     info = await Deno.stat(path);
@@ -78,6 +87,9 @@ export async function localDataFiles(
     throw new DataError(`Cannot load ${path}: there is no such file or folder`, { cause: error });
   }
   if (info.isFile) {
+    if (configs.length > 0 && configs[0] !== "all" && !options.orWhole) {
+      throw noSuchConfig(path, configs);
+    }
     const own = keywordIn(basename(path)) ?? "train";
     const names = [own, ...Object.keys(SPLIT_ALIASES).filter((name) => name !== own)];
     return { origin: path, splits: new Map(names.map((name) => [name, [path]])) };
@@ -85,8 +97,8 @@ export async function localDataFiles(
   const files: string[] = [];
   await listDataFiles(path, "", files);
   await refuseSavedToDisk(path);
-  const splits = await declaredLocalSplits(path, files, config) ??
-    splitsOfFiles(ownFiles(files, config));
+  const splits = await declaredLocalSplits(path, files, configs) ??
+    splitsOfFiles(ownFiles(path, files, options));
   if (splits.size === 0) {
     throw new DataError(
       `Cannot load ${path}: the folder has no ${DATA_EXTENSIONS.join(", ")} files`,
@@ -101,17 +113,29 @@ export async function localDataFiles(
   };
 }
 
-/** The files of a configuration's folder if there is one, else all. */
-function ownFiles(files: readonly string[], config: string | null): readonly string[] {
-  const own = pathsOfConfig(files, config);
-  return own.length > 0 ? own : files;
+/** The files below the folders of configurations; all if there are no such folders, and they may be. */
+function ownFiles(
+  path: string,
+  files: readonly string[],
+  { configs = [], orWhole = false }: ConfigOptions,
+): readonly string[] {
+  const own = pathsOfConfigs(files, configs);
+  if (own.length > 0 || files.length === 0 || orWhole) return own.length > 0 ? own : files;
+  throw noSuchConfig(path, configs);
+}
+
+function noSuchConfig(path: string, configs: ConfigNames): DataError {
+  return new DataError(
+    `Cannot load the configuration ${configs.join(", ")} of ${path}: it has no README that ` +
+      "declares it and no folder of that name; leave out dataset.name",
+  );
 }
 
 /** The splits that the README of a clone declares; null if it declares none. */
 async function declaredLocalSplits(
   folder: string,
   files: readonly string[],
-  config: string | null,
+  configs: ConfigNames,
 ): Promise<Map<string, string[]> | null> {
   let readme: string;
   try {
@@ -120,7 +144,7 @@ async function declaredLocalSplits(
     return null;
   }
   try {
-    const declared = declaredSplits(readme, files, folder, config);
+    const declared = declaredSplits(readme, files, folder, configs);
     return declared === null || declared.size === 0 ? null : declared;
   } catch (error) {
     if (!(error instanceof HubError)) throw error;

@@ -95,6 +95,11 @@ export class PCG64 {
     return (folded >> rotation | folded << (64n - rotation)) & MASK_64;
   }
 
+  /** A number from 0 up to 1, as `Generator.random()` (53 bits). */
+  nextDouble(): number {
+    return Number(this.next64() >> 11n) / 2 ** 53;
+  }
+
   /** The next 32 bits: the lower half of the next 64, then the upper. */
   next32(): number {
     if (this.#half !== null) {

@@ -34,13 +34,17 @@ const NOT_DATA = new Set([
 ]);
 
 /**
- * The files of a configuration where no README declares them: those below a folder of its name.
+ * The files of configurations where no README declares them: those below folders of their names.
  *
- * @param config null: all files
+ * @param configs none, or `all` alone: all files
  */
-export function pathsOfConfig(paths: readonly string[], config: string | null): readonly string[] {
-  if (config === null) return paths;
-  return paths.filter((path) => path.startsWith(`${config}/`));
+export function pathsOfConfigs(
+  paths: readonly string[],
+  configs: readonly string[],
+): readonly string[] {
+  if (configs.length === 0) return paths;
+  const own = paths.filter((path) => configs.some((config) => path.startsWith(`${config}/`)));
+  return own.length === 0 && configs.length === 1 && configs[0] === "all" ? paths : own;
 }
 
 /** Whether a file can be read, by its name. */

@@ -33,8 +33,18 @@ export interface TrainEvalDatasets<F extends DatasetFormat> {
   readonly evaluation: AnyDataset<F> | null;
   /** Whether pictures of the evaluation data are in training rows too; null: not known. */
   readonly heldOut: HeldOutPictures | null;
+  /** Rows of each set of a mixture in an epoch; null: a stream; undefined: no mixture. */
+  readonly shares?: readonly SetShare[] | null;
   /** What a user should know of both. */
   readonly warnings: readonly string[];
+}
+
+/** Rows of a set in an epoch of a mixture. */
+export interface SetShare {
+  readonly name: string;
+  readonly rows: number;
+  /** Of all rows of the epoch, 0 to 1. */
+  readonly share: number;
 }
 
 /**

@@ -52,7 +52,10 @@ export async function openBenchmark(
   const { name, config, columns } = benchmark;
   const isLocal = data !== benchmark.hubId &&
     await Deno.stat(data).then(() => true, () => false);
-  const files = isLocal ? await localDataFiles(data, config) : await hubDataFiles(data, { config });
+  const configs = config === null ? [] : [config];
+  const files = isLocal
+    ? await localDataFiles(data, { configs, orWhole: true })
+    : await hubDataFiles(data, { configs });
   const { source, paths } = await openSplit(files, split);
   const missing = neededColumns(benchmark).filter((column) => !source.columns.includes(column));
   if (!columns.pictures.some((column) => source.columns.includes(column))) {

@@ -40,6 +40,7 @@ import {
   logProbGradients,
   readLogProbs,
 } from "../loop/log_prob_gradients.ts";
+import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { MicroBatches } from "../batches/micro_batches.ts";
 import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
@@ -297,8 +298,22 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    const { maker, evalDataset, answerMetrics } = this.parts;
+    const { evalDataset } = this.parts;
     if (evalDataset === null) return null;
+    const all = new PreferenceCounts();
+    const outcome = await evaluateSets(evalDataset, (one) => this.#evaluateOne(one, all, signal));
+    if (outcome === null) return null;
+    this.#counts = all;
+    return { ...outcome, samples: outcome.samples.slice(0, SAMPLES) };
+  }
+
+  /** @param all counts the pairs of every set */
+  async #evaluateOne(
+    dataset: DPODataset,
+    all: PreferenceCounts,
+    signal?: AbortSignal,
+  ): Promise<SetOutcome | null> {
+    const { maker, answerMetrics } = this.parts;
     const started = performance.now();
     const counts = new PreferenceCounts();
     using logits = new AnswerLogits(this.parts.model);
@@ -306,11 +321,13 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     const make = maker.make.bind(maker);
     const { evalBatchSize } = this.options;
-    for await (const batch of heldOutBatches(evalDataset, make, evalBatchSize, signal)) {
+    for await (const batch of heldOutBatches(dataset, make, evalBatchSize, signal)) {
       const pairs = batch.map(({ made }) => made);
       this.lastBatches = [pairs];
       const { policy, reference } = await this.#score(pairs, logits);
-      counts.add(batch.map(({ example }) => example), policy, reference);
+      for (const count of [counts, all]) {
+        count.add(batch.map(({ example }) => example), policy, reference);
+      }
       batch.slice(0, SAMPLES - samples.length).forEach(({ example }, i) => {
         samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
       });
@@ -319,7 +336,6 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       if (reference) references.push(reference);
     }
     if (scored.length === 0) return null;
-    this.#counts = counts;
     const inputs = lossInputs(
       scored,
       joinPairs(policies),
@@ -334,9 +350,10 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
         ...Object.fromEntries(named),
         eval_preference_accuracy: counts.accuracy,
         ...evaluationTimes(started, scored.length),
-        ...await answerMetrics?.(signal),
+        ...await answerMetrics?.(dataset, signal),
       },
       samples,
+      examples: scored.length,
     };
   }
 

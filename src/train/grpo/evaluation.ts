@@ -16,6 +16,7 @@ import type { GRPODataset } from "./prompt_stream.ts";
 import { lengthMetrics } from "./rollout_maker.ts";
 import type { Completion, CompletionSampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
+import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { evaluationTimes } from "../loop/base_method.ts";
 import type { EvaluationOutcome } from "../loop/training_method.ts";
@@ -85,7 +86,15 @@ export class GRPOEvaluator {
    * @returns null if no prompt can be used
    */
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    const { dataset, maker, sampler, scorer } = this.parts;
+    const outcome = await evaluateSets(
+      this.parts.dataset,
+      (one) => this.#evaluateOne(one, signal),
+    );
+    return outcome && { ...outcome, samples: outcome.samples.slice(0, SAMPLES) };
+  }
+
+  async #evaluateOne(dataset: GRPODataset, signal?: AbortSignal): Promise<SetOutcome | null> {
+    const { maker, sampler, scorer } = this.parts;
     const { batchSize } = this.options;
     const started = performance.now();
     const answered: Answered[] = [];
@@ -115,6 +124,7 @@ export class GRPOEvaluator {
         ...this.#answerMetrics(answered),
       },
       samples: answered.slice(0, SAMPLES).map((one) => this.#sample(one)),
+      examples: answered.length,
     };
   }
 

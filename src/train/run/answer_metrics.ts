@@ -13,8 +13,17 @@ import {
 } from "../../evaluate/metrics/metric_tally.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 
-/** Metrics of the model as it is now, named `eval_…`; `signal` ends it with its reason as the error. */
-export type AnswerMetrics = (signal?: AbortSignal) => Promise<Readonly<Record<string, number>>>;
+/** Held-out questions or prompts with answers. */
+export type AnswerData = HeldOutData<VqaExample> | HeldOutData<PreferenceExample>;
+
+/**
+ * Metrics of the model as it is now on held-out data, named `eval_…`; `signal` ends it with its
+ * reason as the error.
+ */
+export type AnswerMetrics = (
+  dataset: AnswerData,
+  signal?: AbortSignal,
+) => Promise<Readonly<Record<string, number>>>;
 
 /**
  * The metrics that a config asks for.
@@ -40,13 +49,13 @@ export function evalMetrics(
  */
 export function answerMetrics(
   loaded: LoadedModel,
-  evaluation: HeldOutData<VqaExample> | HeldOutData<PreferenceExample> | null,
+  evaluation: AnswerData | null,
   training: TrainingSection,
 ): AnswerMetrics | null {
   const metrics = evalMetrics(training);
   if (metrics.length === 0 || evaluation === null) return null;
-  return (signal) =>
-    heldOutMetrics(loaded, evaluation, {
+  return (dataset, signal) =>
+    heldOutMetrics(loaded, dataset, {
       metrics,
       questions: training.eval_metrics_questions,
       maxNewTokens: training.eval_max_new_tokens,

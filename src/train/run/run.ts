@@ -207,6 +207,10 @@ function withoutPaths(config: ResolvedConfig): ResolvedConfig {
       ...dataset,
       train_data_path: shownPlace(dataset.train_data_path),
       eval_data_path: evalData === null ? null : shownPlace(evalData),
+      mixture: {
+        ...dataset.mixture,
+        datasets: dataset.mixture.datasets.map((set) => ({ ...set, path: shownPlace(set.path) })),
+      },
     },
     training: { ...training, output_dir: shownPlace(training.output_dir) },
     save: { ...save, save_model_path: shownPlace(save.save_model_path) },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import { picturesText } from "../../data/data_notes.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
@@ -18,18 +18,31 @@ import type { FactGroup, NextCommand } from "../../report/page/report_contents.t
  */
 export function dataFacts(
   { dataset }: ResolvedConfig,
-  { train, evaluation, heldOut }: Omit<TrainEvalDatasets<DatasetFormat>, "warnings">,
+  { train, evaluation, heldOut, shares }: Omit<TrainEvalDatasets<DatasetFormat>, "warnings">,
   examples: string,
 ): FactGroup {
   return {
     title: "Data",
     facts: [
-      ["training", `${dataset.train_data_path} (${train.selection ?? dataset.train_split})`],
+      ["training", trainingText(dataset, train.selection)],
       [examples, train.length ?? "not known (streamed)"],
+      ...(shares ?? []).map(({ name, rows, share }): [string, string] => [
+        `rows of ${name}`,
+        `${rows} an epoch, ${(100 * share).toFixed(1)} %`,
+      ]),
       ["with pictures", picturesText(train)],
       ["held out", evaluation === null ? "none" : heldOutText(evaluation.length, heldOut)],
     ],
   };
+}
+
+function trainingText(
+  { train_data_path, train_split, name, mixture }: DatasetSection,
+  selection: string | null,
+): string {
+  if (mixture.datasets.length > 0) return train_data_path;
+  const configs = name.length === 0 ? "" : `${name.join(", ")}, `;
+  return `${train_data_path} (${configs}${selection ?? train_split})`;
 }
 
 /** How much is held out, and whether its pictures are. */
@@ -71,6 +84,15 @@ export function measureCommand(
 ): NextCommand {
   const evaluate = `deno task eval --model ${save.save_model_path}`;
   const ending = format === undefined ? "" : ` --format ${format}`;
+  const { datasets } = dataset.mixture;
+  if (datasets.length > 0 && dataset.eval_data_path === null) {
+    const [{ path, eval_path, eval_split }] = datasets;
+    const split = eval_path ? eval_split ?? dataset.eval_split : "SPLIT";
+    return {
+      label: "measure it on a data set of the mixture, on a split that it did not train on",
+      command: `${evaluate} --data ${eval_path ?? path} --split ${split}${ending}`,
+    };
+  }
   const path = dataset.eval_data_path ??
     (dataset.train_data_path === BUILTIN_SHAPES ? BUILTIN_SHAPES : null);
   return path === null

@@ -20,6 +20,7 @@ import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { MicroBatches } from "../batches/micro_batches.ts";
 import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
+import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
 import { frozenFeatures } from "../loop/log_prob_gradients.ts";
 import {
   type BatchSize,
@@ -135,14 +136,20 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {
-    const { model, maker, evalDataset, answerSamples, answerMetrics } = this.parts;
+    const { evalDataset, answerSamples } = this.parts;
     if (evalDataset === null) return null;
+    const outcome = await evaluateSets(evalDataset, (one) => this.#evaluateOne(one, signal));
+    return outcome && { ...outcome, samples: await answerSamples?.(signal) ?? [] };
+  }
+
+  async #evaluateOne(dataset: SFTDataset, signal?: AbortSignal): Promise<SetOutcome | null> {
+    const { model, maker, answerMetrics } = this.parts;
     const started = performance.now();
     const tokenLoss = tokenLosses[this.options.lossType];
     let sum = 0, count = 0, examples = 0;
     const make = maker.make.bind(maker);
     const { evalBatchSize } = this.options;
-    for await (const batch of heldOutBatches(evalDataset, make, evalBatchSize, signal)) {
+    for await (const batch of heldOutBatches(dataset, make, evalBatchSize, signal)) {
       const made = batch.map(({ made }) => made);
       this.lastBatches = [made];
       const modelBatch = joinRows(this.#rows(made), model.config);
@@ -162,9 +169,11 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       metrics: {
         eval_loss: sum / count,
         ...evaluationTimes(started, examples),
-        ...await answerMetrics?.(signal),
+        ...await answerMetrics?.(dataset, signal),
       },
-      samples: await answerSamples?.(signal) ?? [],
+      samples: [],
+      examples,
+      lossWeight: count,
     };
   }
 

@@ -139,9 +139,52 @@ Deno.test("declaredSplits() reads strings, lists and maps, and refuses to guess 
   assertThrows(() => read(two("")), HubError, "one, two and no default");
   assertEquals(read(two("\n  default: true")), { train: ["b/z.parquet"] });
   assertThrows(() => read("configs:\n- data_files: c/*"), HubError, "it has no such files");
-  const named = (name: string) => declaredSplits(`---\n${two("")}\n---\n`, paths, "org/data", name);
+  const named = (name: string) =>
+    declaredSplits(`---\n${two("")}\n---\n`, paths, "org/data", [name]);
   assertEquals(named("two"), new Map([["train", ["b/z.parquet"]]]));
-  assertThrows(() => named("three"), HubError, "no configuration three; it has one, two");
+  assertThrows(() => named("three"), HubError, '"three" of org/data: it has one, two');
+});
+
+Deno.test("several configurations of a data set are named alone, as a list, or all", () => {
+  const readme = `---
+configs:
+- config_name: charts
+  data_files: charts/*.jsonl
+- config_name: docs
+  data_files: docs/*.jsonl
+---
+`;
+  const rows = (name: string, count: number) =>
+    Array.from({ length: count }, (_, i) => JSON.stringify({ question: name + i, answer: "a" }))
+      .join("\n");
+  const repo = {
+    "README.md": readme,
+    "charts/x.jsonl": rows("chart", 2),
+    "docs/x.jsonl": rows("doc", 3),
+  };
+  return withDataset(repo, async (hub, load) => {
+    await assertRejects(() => load(), HubError, "it has the configurations charts, docs");
+    const cacheDir = await Deno.makeTempDir();
+    const client = new HubClient({ endpoint: hub.endpoint, token: null, cacheDir, offline: false });
+    const questions = async (...configs: string[]) => {
+      const dataset = await loadDataset({
+        path: "org/data",
+        format: "vqa",
+        configs,
+        resolveFiles: (id, configs) => hubDataFiles(id, { client, configs }),
+      });
+      return await Array.fromAsync(dataset, ({ turns }) => turns[0].user);
+    };
+    const [charts, docs] = [["chart0", "chart1"], ["doc0", "doc1", "doc2"]];
+    try {
+      assertEquals(await questions("docs"), docs);
+      assertEquals(await questions("docs", "charts"), [...docs, ...charts]);
+      assertEquals(await questions("all"), [...charts, ...docs]);
+      await assertRejects(() => questions("doc"), HubError, 'configuration "doc" of org/data');
+    } finally {
+      await Deno.remove(cacheDir, { recursive: true });
+    }
+  });
 });
 
 Deno.test("a configuration without a README is the folder of its name, on the Hub and in a copy", () =>
@@ -158,16 +201,16 @@ Deno.test("a configuration without a README is the folder of its name, on the Hu
     };
     const { splits } = await hubDataFiles("org/data", {
       client: new HubClient(settings),
-      config: "Lite",
+      configs: ["Lite"],
     });
     assertEquals(splits.get("test"), ["Lite/test-00000-of-00001.parquet"]);
     try {
       await Deno.mkdir(`${folder}/Full`);
       writeVqaParquet(`${folder}/Full/test-00000-of-00001.parquet`, 1);
       writeVqaParquet(`${folder}/test.parquet`, 1);
-      const local = await localDataFiles(folder, "Full");
+      const local = await localDataFiles(folder, { configs: ["Full"] });
       assertEquals(local.splits.get("test"), [`${folder}/Full/test-00000-of-00001.parquet`]);
-      const other = await localDataFiles(`${folder}/Full`, "Full");
+      const other = await localDataFiles(`${folder}/Full`, { configs: ["Full"], orWhole: true });
       assertEquals(other.splits.get("test"), local.splits.get("test"));
     } finally {
       await Deno.remove(folder, { recursive: true });
