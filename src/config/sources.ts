@@ -18,6 +18,8 @@ export const TRL_DPO = "TRL `DPOConfig`";
 export const TRL_CPO = "TRL `CPOConfig`";
 /** TRL's `GRPOConfig`. */
 export const TRL_GRPO = "TRL `GRPOConfig`";
+/** TRL's `RLOOConfig`. */
+export const TRL_RLOO = "TRL `RLOOConfig`";
 /** PEFT's `LoraConfig`. */
 export const PEFT_LORA = "PEFT `LoraConfig`";
 /** nanoVLM's `VLMConfig`. */

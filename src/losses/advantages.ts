@@ -12,6 +12,12 @@ export const SCALE_REWARDS = ["group", "batch", "none"] as const;
 /** A value of `grpo.scale_rewards`. */
 export type ScaleRewards = typeof SCALE_REWARDS[number];
 
+/** Every value of `grpo.multi_objective_aggregation`. */
+export const REWARD_AGGREGATIONS = ["sum_then_normalize", "normalize_then_sum"] as const;
+
+/** A value of `grpo.multi_objective_aggregation`. */
+export type RewardAggregation = typeof REWARD_AGGREGATIONS[number];
+
 /** What advantages are computed from. */
 export interface AdvantageInputs {
   /** [P·G][F], the completions of a prompt side by side; NaN or null if a function does not apply. */
@@ -28,7 +34,7 @@ export interface AdvantageInputs {
    * `sum_then_normalize` (default): weigh and add up the functions, then normalise the sum.
    * `normalize_then_sum`: normalise each function within its group first (GDPO, arXiv 2601.05242).
    */
-  aggregation?: "sum_then_normalize" | "normalize_then_sum";
+  aggregation?: RewardAggregation;
 }
 
 /** Advantages, what they came from, and what TRL logs. */

@@ -34,6 +34,8 @@ export interface GRPOLossInputs {
   completionMask: ArrayLike<number>;
   /** [N] */
   advantages: ArrayLike<number>;
+  /** One advantage a token, [N, T]; default: that of its sequence. */
+  tokenAdvantages?: ArrayLike<number> | null;
   /** Entropy of each token's distribution in nats, [N, T]; for metrics and topEntropyQuantile. */
   entropies?: ArrayLike<number> | null;
 }
@@ -105,7 +107,7 @@ export interface GRPOLossResult {
  */
 export function grpoLoss(inputs: GRPOLossInputs, options: GRPOLossOptions): GRPOLossResult {
   const { lossType } = options;
-  const level = options.importanceSamplingLevel ?? "token";
+  const level = grpoLosses[lossType]?.level ?? options.importanceSamplingLevel ?? "token";
   const beta = options.beta ?? 0;
   const settings = readSettings(options);
   const { surrogate, divisor, clipSides, logs } = grpoLosses[lossType];
@@ -155,7 +157,9 @@ export function grpoLoss(inputs: GRPOLossInputs, options: GRPOLossOptions): GRPO
       const index = row + t, logProb = inputs.logProbs[index];
       const ratio = Math.exp(logRatios[t]);
 
-      const token = surrogate({ ratio, advantage, logProb, phi }, settings);
+      const own = inputs.tokenAdvantages?.[index] ?? advantage;
+
+      const token = surrogate({ ratio, advantage: own, logProb, phi }, settings);
       const entropy = inputs.entropies?.[index] ?? 0;
       const keep = keepsSequence &&
         (entropyThreshold === null || (mask[t] !== 0 && entropy >= entropyThreshold));
@@ -178,12 +182,12 @@ export function grpoLoss(inputs: GRPOLossInputs, options: GRPOLossOptions): GRPO
 
       if (mask[t] === 0) continue;
       metrics.addToken(entropy, divergence);
-      const [isLow, isHigh] = clipSides(ratio, advantage, settings);
+      const [isLow, isHigh] = clipSides(ratio, own, settings);
       lowClipped += isLow ? 1 : 0;
       highClipped += isHigh ? 1 : 0;
     }
     addImportanceGradient(level, byLogRatio, mask, gradLogProbs.subarray(row, row + T));
-    if (level === "sequence") { // one ratio a sequence, a fully masked one's included
+    if (level !== "token") { // one ratio a sequence, a fully masked one's included
       [lowClipped, highClipped] = clipSides(
         Math.exp(logRatios[0] ?? 0),
         advantage,
@@ -249,6 +253,7 @@ function checkSizes(inputs: GRPOLossInputs, N: number, beta: number): number {
     ["refLogProbs", inputs.refLogProbs],
     ["completionMask", inputs.completionMask],
     ["entropies", inputs.entropies],
+    ["tokenAdvantages", inputs.tokenAdvantages],
   ];
   for (const [name, values] of others) {
     if (values && values.length !== size) {

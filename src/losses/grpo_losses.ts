@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { RatioLevel } from "./importance_ratio.ts";
 import {
   cispoSurrogate,
   clippedSurrogate,
@@ -14,7 +15,7 @@ import {
   vespoSurrogate,
 } from "./policy_surrogate.ts";
 
-/** Every value of `grpo.loss_type`; luspo and vespo are TRL's. */
+/** Every value of `grpo.loss_type`; luspo and vespo are TRL's, rloo is TRL's RLOO trainer. */
 export const GRPO_LOSS_TYPES = [
   "grpo",
   "bnpo",
@@ -24,6 +25,9 @@ export const GRPO_LOSS_TYPES = [
   "sapo",
   "luspo",
   "vespo",
+  "rloo",
+  "reinforce_plus_plus",
+  "reinforce_plus_plus_baseline",
 ] as const;
 
 /** A value of `grpo.loss_type`. */
@@ -76,6 +80,12 @@ export interface GRPOLoss {
   /** What is logged of the clipping, by TRL's names: `clip_ratio/…`, one ratio, or phi. */
   readonly logs: "clip_ratio" | "cispo_clip_ratio" | "vespo/phi_seq_mean" | null;
   readonly needs?: readonly NeededSetting[];
+  /** Where ratios are taken, if that is not a setting. */
+  readonly level?: RatioLevel;
+  /** How advantages come from rewards; default: by `scale_rewards`. */
+  readonly advantages?: "leave_one_out" | "reinforce_plus_plus" | "reinforce_plus_plus_baseline";
+  /** Whether the divergence from the reference is part of the reward instead of the loss. */
+  readonly divergenceInReward?: boolean;
 }
 
 /** Mean over sequences of means over tokens; Shao et al., arXiv 2402.03300, eq. 3. */
@@ -169,5 +179,32 @@ export const grpoLosses: Readonly<Record<GRPOLossType, GRPOLoss>> = {
     dividesOnce: true,
     clipSides: () => [false, false],
     logs: "vespo/phi_seq_mean",
+  },
+
+  // Ahmadian et al., "Back to Basics", arXiv 2402.14740, with PPO's clip on the ratio of whole
+  // completions, as TRL's RLOO trainer: the mean over sequences.
+  rloo: {
+    ...clipped,
+    divisor: bySequence,
+    level: "whole",
+    advantages: "leave_one_out",
+    divergenceInReward: true,
+  },
+
+  // Hu et al., "REINFORCE++", arXiv 2501.03262, eqs. 4 to 7.
+  reinforce_plus_plus: {
+    ...clipped,
+    divisor: byToken,
+    dividesOnce: true,
+    advantages: "reinforce_plus_plus",
+    divergenceInReward: true,
+  },
+
+  // The same, section 3.3: the group's mean is taken off, the divergence is part of the loss.
+  reinforce_plus_plus_baseline: {
+    ...clipped,
+    divisor: byToken,
+    dividesOnce: true,
+    advantages: "reinforce_plus_plus_baseline",
   },
 };

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { ImportanceSamplingLevel } from "./importance_ratio.ts";
+import type { RatioLevel } from "./importance_ratio.ts";
 import type { GRPOLoss } from "./grpo_losses.ts";
 
 /** Collects the metrics of a batch sequence by sequence. */
 export class GRPOMetrics {
   readonly #logs: GRPOLoss["logs"];
-  readonly #level: ImportanceSamplingLevel;
+  readonly #level: RatioLevel;
   #tokens = 0;
   #sequences = 0;
   #entropySum = 0;
@@ -24,7 +24,7 @@ export class GRPOMetrics {
    * @param logs what is logged of the clipping
    * @param level at `sequence`, clip ratios are shares of sequences, not of tokens
    */
-  constructor(logs: GRPOLoss["logs"], level: ImportanceSamplingLevel) {
+  constructor(logs: GRPOLoss["logs"], level: RatioLevel) {
     this.#logs = logs;
     this.#level = level;
   }
@@ -48,7 +48,7 @@ export class GRPOMetrics {
     this.#low += lowClipped;
     this.#high += highClipped;
     this.#phiSum += phi;
-    const divisor = this.#level === "sequence" ? 1 : length;
+    const divisor = this.#level !== "token" ? 1 : length;
     if (divisor === 0) return; // a share of no tokens is not a number, and is left out
     this.#lowestShare = Math.min(this.#lowestShare, lowClipped / divisor);
     this.#highestShare = Math.max(this.#highestShare, highClipped / divisor);
@@ -58,7 +58,7 @@ export class GRPOMetrics {
   finish(hasEntropies: boolean, hasDivergence: boolean): Record<string, number> {
     const metrics: Record<string, number> = {};
     const tokens = Math.max(this.#tokens, 1);
-    const clipDivisor = this.#level === "sequence" ? Math.max(this.#sequences, 1) : tokens;
+    const clipDivisor = this.#level !== "token" ? Math.max(this.#sequences, 1) : tokens;
     if (hasDivergence) metrics.kl = this.#klSum / tokens;
     if (hasEntropies) metrics.entropy = this.#entropySum / tokens;
     if (this.#logs === "cispo_clip_ratio") {

@@ -12,6 +12,9 @@ export const IMPORTANCE_SAMPLING_LEVELS = ["token", "sequence"] as const;
 /** A value of `grpo.importance_sampling_level`. */
 export type ImportanceSamplingLevel = typeof IMPORTANCE_SAMPLING_LEVELS[number];
 
+/** Where ratios are taken; `whole`: of the completion's probability, which RLOO needs. */
+export type RatioLevel = ImportanceSamplingLevel | "whole";
+
 /**
  * log r of a sequence's tokens.
  *
@@ -19,13 +22,14 @@ export type ImportanceSamplingLevel = typeof IMPORTANCE_SAMPLING_LEVELS[number];
  * - sequence: the mean of these over the completion's tokens, the same for all of them; r is then the
  *   geometric mean of the ratios. Zheng et al., "Group Sequence Policy Optimization",
  *   arXiv 2507.18071, eq. 7.
+ * - whole: the sum of these: the ratio of the probabilities of whole completions.
  *
  * @param difference log π_θ − log π_old, [T]
  * @param mask 1 for completion tokens, [T]
  * @param output written, [T]; masked-out tokens get the token's own value or the sequence's
  */
 export function logImportanceRatios(
-  level: ImportanceSamplingLevel,
+  level: RatioLevel,
   difference: Float64Array,
   mask: Float64Array,
   output: Float64Array,
@@ -40,7 +44,7 @@ export function logImportanceRatios(
     sum += difference[t];
     length++;
   }
-  output.fill(sum / Math.max(length, 1));
+  output.fill(level === "whole" ? sum : sum / Math.max(length, 1));
 }
 
 /**
@@ -50,7 +54,7 @@ export function logImportanceRatios(
  * @param gradLogProbs added to, [T]
  */
 export function addImportanceGradient(
-  level: ImportanceSamplingLevel,
+  level: RatioLevel,
   byLogRatio: Float64Array,
   mask: Float64Array,
   gradLogProbs: Float64Array,
@@ -64,6 +68,6 @@ export function addImportanceGradient(
     sum += byLogRatio[t];
     if (mask[t] !== 0) length++;
   }
-  const share = sum / Math.max(length, 1);
+  const share = level === "whole" ? sum : sum / Math.max(length, 1);
   for (let t = 0; t < byLogRatio.length; t++) if (mask[t] !== 0) gradLogProbs[t] += share;
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { grpoLosses } from "../../losses/grpo_losses.ts";
 import { hasPairWeights } from "../../losses/dpo_inputs.ts";
 import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import type { Finding } from "./finding.ts";
+import { grpoProblems } from "./grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
 
@@ -187,61 +187,6 @@ function dpoProblems({ dpo, dataset }: ResolvedConfig): Finding[] {
     problems.push({
       key: "dpo.reference_free",
       text: "excludes ref_model_name_or_path and precompute_ref_log_probs; remove one of them",
-    });
-  }
-  return problems;
-}
-
-function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Finding[] {
-  const problems: Finding[] = [];
-  if (dataset.reward_functions_fn.length === 0) {
-    problems.push({
-      key: "dataset.reward_functions_fn",
-      text:
-        "GRPO needs a reward module; got none, want a path or a built-in such as builtin:accuracy",
-    });
-  }
-  if (grpo.num_generations < 2) {
-    problems.push({
-      key: "grpo.num_generations",
-      text:
-        `got ${grpo.num_generations}, want 2 or more: an advantage is a reward less the mean of ` +
-        "its group (scale_rewards: " +
-        `${grpo.scale_rewards}), which is 0 in a group of one`,
-    });
-  }
-  for (const { key, isMet, want } of grpoLosses[grpo.loss_type].needs ?? []) {
-    const value: unknown = Object.entries(grpo).find(([name]) => name === key)?.[1];
-    if (isMet(value)) continue;
-    const text = `loss_type ${grpo.loss_type} needs it; got ${value}, want ${want}`;
-    problems.push({ key: `grpo.${key}`, text });
-  }
-  const micro = training.per_device_train_batch_size * grpo.num_generations;
-  if (grpo.generation_batch_size !== null && grpo.generation_batch_size % micro !== 0) {
-    problems.push({
-      key: "grpo.generation_batch_size",
-      text: `got ${grpo.generation_batch_size}, want a multiple of ${micro}: ` +
-        `per_device_train_batch_size ${training.per_device_train_batch_size} x num_generations ` +
-        `${grpo.num_generations}`,
-    });
-  } else if (
-    grpo.generation_batch_size !== null &&
-    grpo.generation_batch_size !== micro * grpo.steps_per_generation
-  ) {
-    problems.push({
-      key: "grpo.steps_per_generation",
-      text: `got ${grpo.steps_per_generation}, but generation_batch_size ` +
-        `${grpo.generation_batch_size} gives ${
-          grpo.generation_batch_size / micro
-        }; keep one of them`,
-    });
-  }
-  const buffer = grpo.overlong_buffer_length;
-  if (buffer !== null && buffer >= grpo.max_completion_length) {
-    problems.push({
-      key: "grpo.overlong_buffer_length",
-      text: `got ${buffer}, want less than max_completion_length, which is ` +
-        grpo.max_completion_length,
     });
   }
   return problems;

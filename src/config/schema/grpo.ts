@@ -3,20 +3,69 @@
  *
  * @module
  */
-import { SCALE_REWARDS } from "../../losses/advantages.ts";
+import { REWARD_AGGREGATIONS, SCALE_REWARDS } from "../../losses/advantages.ts";
 import { GRPO_LOSS_TYPES } from "../../losses/grpo_losses.ts";
 import { IMPORTANCE_SAMPLING_LEVELS } from "../../losses/importance_ratio.ts";
-import type { GRPOSection } from "../types/config_types.ts";
-import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO } from "../sources.ts";
-import { listOf, nullable } from "../types/composite_types.ts";
+import type { ConfigProblem } from "../config_error.ts";
+import type { GenerationKwargs, GRPOSection } from "../types/config_types.ts";
+import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO, TRL_RLOO } from "../sources.ts";
+import { group, listOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf } from "../types/scalar_types.ts";
-import { derived, same, type Table, type ValueType } from "../types/value_type.ts";
+import { derived, same, type Table, type ValueType, wrongType } from "../types/value_type.ts";
 
 /** TRL takes booleans too. */
 const scaling = oneOf(
   SCALE_REWARDS,
   new Map<unknown, "group" | "none">([[true, "group"], [false, "none"]]),
 );
+
+/** Keys of `generation_kwargs`. */
+const generationKeys: Table<GenerationKwargs> = {
+  temperature: {
+    type: number({ above: 0 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "In place of `grpo.temperature`, in the loss too.",
+  },
+  top_p: {
+    type: number({ min: 0, max: 1 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "In place of `grpo.top_p`.",
+  },
+  top_k: {
+    type: integer({ min: 0 }),
+    default: same(0),
+    source: TRL_GRPO,
+    meaning: "In place of `grpo.top_k`.",
+  },
+  min_p: {
+    type: number({ min: 0, max: 1 }),
+    default: same(0),
+    source: TRL_GRPO,
+    meaning: "In place of `grpo.min_p`.",
+  },
+  repetition_penalty: {
+    type: number({ above: 0 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "In place of `grpo.repetition_penalty`.",
+  },
+};
+
+/** A lowest and a highest number. */
+const range: ValueType<[number, number]> = {
+  name: "two numbers, the lower one first",
+  read(node, key, problems) {
+    const found: ConfigProblem[] = [];
+    const values = listOf(number()).read(node, key, found) ?? [];
+    if (found.length === 0 && values.length === 2 && values[0] < values[1]) {
+      return [values[0], values[1]];
+    }
+    problems.push(wrongType(node, key, this.name));
+    return undefined;
+  },
+};
 
 /** NanoVLM-Lab writes null for the default. */
 const upperBound: ValueType<number> = {
@@ -77,11 +126,26 @@ export const grpoKeys: Table<GRPOSection> = {
     source: TRL_GRPO,
     meaning: "Above 1 makes tokens that were there already less likely.",
   },
+  generation_kwargs: {
+    type: group(generationKeys, { filled: false }),
+    default: derived("none", () => ({})),
+    source: TRL_GRPO,
+    meaning: "Sampling keys of Transformers' `generate()`; they win over those of this section.",
+  },
+  num_generations_eval: {
+    type: nullable(integer({ min: 1 })),
+    default: same(null),
+    source: OURS,
+    meaning: "Answers sampled to each prompt in an evaluation. `null`: one, greedy (TRL: " +
+      "`num_generations`).",
+  },
   loss_type: {
     type: oneOf(GRPO_LOSS_TYPES),
     default: same("grpo" as const),
     source: LAB_MAIN,
-    meaning: "The policy loss, by TRL's name.",
+    meaning: "The policy loss, by TRL's name. `rloo` is that of TRL's RLOO trainer; " +
+      "`reinforce_plus_plus` and `reinforce_plus_plus_baseline` are REINFORCE++. These compute " +
+      "advantages of their own.",
   },
   importance_sampling_level: {
     type: oneOf(IMPORTANCE_SAMPLING_LEVELS),
@@ -99,7 +163,9 @@ export const grpoKeys: Table<GRPOSection> = {
     type: number({ min: 0 }),
     default: same(0.1),
     source: LAB_MAIN,
-    meaning: "Weight of the KL term; 0 needs no reference model.",
+    meaning:
+      "Weight of the KL term; 0 needs no reference model. `rloo` and `reinforce_plus_plus` " +
+      "take it off the reward.",
   },
   epsilon: {
     type: number({ min: 0 }),
@@ -127,6 +193,25 @@ export const grpoKeys: Table<GRPOSection> = {
     meaning:
       "Divide advantages by the rewards' spread in the group, in the batch, or not at all. " +
       "`true` is `group`, `false` is `none`.",
+  },
+  multi_objective_aggregation: {
+    type: oneOf(REWARD_AGGREGATIONS),
+    default: same("sum_then_normalize" as const),
+    source: TRL_GRPO,
+    meaning: "Several reward functions: add them up, then normalise the sum; or normalise each " +
+      "within its group, add up, and normalise over the batch (`normalize_then_sum`, GDPO).",
+  },
+  normalize_advantages: {
+    type: boolean(),
+    default: same(false),
+    source: TRL_RLOO,
+    meaning: "`rloo`: advantages of a round get mean 0 and spread 1.",
+  },
+  reward_clip_range: {
+    type: nullable(range),
+    default: same(null),
+    source: TRL_RLOO,
+    meaning: "`rloo`: lowest and highest reward, as `[-1, 1]`. `null`: not clipped.",
   },
   sapo_temperature_pos: {
     type: nullable(number({ above: 0 })),

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ScaleRewards } from "../../losses/advantages.ts";
+import type { RewardAggregation, ScaleRewards } from "../../losses/advantages.ts";
 import type { DPOLossType } from "../../losses/dpo.ts";
 import type { FDivergence } from "../../losses/f_divergence.ts";
 import type { GRPOLossType } from "../../losses/grpo_losses.ts";
@@ -12,7 +12,14 @@ import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
 import type { NanoVLMConfig } from "../../vlm_config.ts";
 import type { ScheduleName } from "../schema/schedule_arguments.ts";
 
-export type { DPOLossType, FDivergence, GRPOLossType, ImportanceSamplingLevel, ScaleRewards };
+export type {
+  DPOLossType,
+  FDivergence,
+  GRPOLossType,
+  ImportanceSamplingLevel,
+  RewardAggregation,
+  ScaleRewards,
+};
 
 /** The three trainers. */
 export type TrainingType = "sft" | "dpo" | "grpo";
@@ -201,6 +208,15 @@ export interface DPOSection {
   disable_dropout: boolean;
 }
 
+/** The keys of `grpo.generation_kwargs`. */
+export interface GenerationKwargs {
+  temperature: number;
+  top_p: number;
+  top_k: number;
+  min_p: number;
+  repetition_penalty: number;
+}
+
 /** The section `grpo`. */
 export interface GRPOSection {
   num_generations: number;
@@ -223,6 +239,15 @@ export interface GRPOSection {
   epsilon_high: number;
   delta: number | null;
   scale_rewards: ScaleRewards;
+  multi_objective_aggregation: RewardAggregation;
+  /** RLOO's. */
+  normalize_advantages: boolean;
+  /** RLOO's; null: rewards are not clipped. */
+  reward_clip_range: [lowest: number, highest: number] | null;
+  /** Sampled answers a prompt in an evaluation; null: one, greedy. */
+  num_generations_eval: number | null;
+  /** Sampling keys that win over those of the section. */
+  generation_kwargs: Partial<GenerationKwargs>;
   sapo_temperature_pos: number | null;
   sapo_temperature_neg: number | null;
   vespo_k_pos: number;

@@ -76,7 +76,7 @@ const IRRELEVANT = new RegExp(
     "greater_is_better|per_device_eval|dataloader_num_workers|image_feature_|device$|n_gpu)|" +
     // The fingerprint names the data itself, however its path is spelled.
     "^dataset\\.(?!streaming$|split_by$|split_rule$|reward_functions_fn)|" +
-    "^grpo\\.(log_completions|num_completions_to_print)",
+    "^grpo\\.(log_completions|num_completions_to_print|num_generations_eval)",
 );
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -38,7 +38,10 @@ function expectedAnswer({ answer, solution }: Row): string | null {
   return expected === null ? null : String(expected);
 }
 
-/** A prompt, its greedy answer and the rewards of that. */
+/** Numbers of sampled answers begin here, so that they are none of a training round's. */
+const FIRST_ID = 2 ** 30;
+
+/** A prompt, an answer to it and the rewards of that. */
 interface Answered {
   readonly prompt: GRPOPrompt;
   readonly completion: Completion;
@@ -66,6 +69,8 @@ export class GRPOEvaluator {
     readonly options: {
       readonly batchSize: number;
       readonly metrics?: readonly MetricRequest[];
+      /** Sampled answers to each prompt; null or absent: one, greedy. */
+      readonly numGenerations?: number | null;
     },
   ) {
     const { name, columns } = parts.dataset;
@@ -95,7 +100,8 @@ export class GRPOEvaluator {
 
   async #evaluateOne(dataset: GRPODataset, signal?: AbortSignal): Promise<SetOutcome | null> {
     const { maker, sampler, scorer } = this.parts;
-    const { batchSize } = this.options;
+    const { batchSize, numGenerations = null } = this.options;
+    const G = numGenerations ?? 1;
     const started = performance.now();
     const answered: Answered[] = [];
     const make = ({ example, row }: PlacedExample<GrpoExample>) =>
@@ -104,15 +110,16 @@ export class GRPOEvaluator {
       const prompts = batch.map(({ made }) => made);
       const { completions } = await sampler.sample({
         prompts,
-        numGenerations: 1,
+        numGenerations: G,
         promptsAtOnce: batchSize,
-        firstId: 0,
-        greedy: true,
+        firstId: FIRST_ID + answered.length,
+        greedy: numGenerations === null,
         signal,
       });
       signal?.throwIfAborted(); // before cut answers are scored
-      const { rewards } = await scorer.score(prompts, completions, {});
-      prompts.forEach((prompt, i) =>
+      const asked = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
+      const { rewards } = await scorer.score(asked, completions, {});
+      asked.forEach((prompt, i) =>
         answered.push({ prompt, completion: completions[i], rewards: rewards[i] })
       );
     }
@@ -123,8 +130,9 @@ export class GRPOEvaluator {
         ...evaluationTimes(started, answered.length),
         ...this.#answerMetrics(answered),
       },
-      samples: answered.slice(0, SAMPLES).map((one) => this.#sample(one)),
-      examples: answered.length,
+      samples: answered.filter((_, i) => i % G === 0).slice(0, SAMPLES)
+        .map((one) => this.#sample(one)),
+      examples: answered.length / G,
     };
   }
 

@@ -203,10 +203,16 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     signal: AbortSignal | undefined,
   ): Promise<Rollout> {
     const { prompts, rollouts, reference, onCompletions } = this.parts;
+    const withReference = (rollout: Rollout) =>
+      reference === null ? Promise.resolve(rollout) : metrics.time(
+        "time/log_probs",
+        () => this.#passes.withReference(rollout, reference, this.options.batchSize),
+      );
     const made = await rollouts.make({
       step,
       firstId: this.#sampled,
       nextPrompt: () => prompts.next(),
+      withReference,
       signal,
     });
     if (made === null) throw new StepAborted();
@@ -216,11 +222,10 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     metrics.addSums(time);
     onCompletions?.(made.completions);
     const { rollout } = made;
-    if (reference === null) return rollout;
-    return await metrics.time(
-      "time/log_probs",
-      () => this.#passes.withReference(rollout, reference, this.options.batchSize),
+    const has = rollout.groups.every(({ sequences }) =>
+      sequences.every(({ refLogProbs }) => refLogProbs !== null)
     );
+    return has ? rollout : await withReference(rollout);
   }
 
   /** The entropy from which on a token counts in the loss, unless all count. */

@@ -148,6 +148,11 @@ export class GRPOPasses {
       refLogProbs: beta === 0 ? null : grid.spread(({ refLogProbs }) => refLogProbs!),
       completionMask: grid.mask,
       advantages: grid.sequences.map(({ advantage }) => advantage),
+      tokenAdvantages: grid.sequences.some(({ tokenAdvantages }) => tokenAdvantages)
+        ? grid.spread(({ tokenAdvantages, tokens, advantage }) =>
+          tokenAdvantages ?? tokens.map(() => advantage)
+        )
+        : null,
       entropies,
     };
   }

@@ -14,6 +14,8 @@ export interface RolloutSequence {
   /** Has no end token. */
   readonly truncated: boolean;
   readonly advantage: number;
+  /** One a token, for losses whose advantages differ within a completion; default: all the same. */
+  readonly tokenAdvantages?: readonly number[] | null;
   /** Of each token when it was sampled, in nats, at the sampling temperature. */
   readonly logProbs: readonly number[];
   /** Of each token under the reference; null without a KL term. */
@@ -42,6 +44,8 @@ export interface StoredRollout {
       readonly tokens: string;
       readonly truncated: boolean;
       readonly advantage: number;
+      /** Absent in checkpoints of earlier versions. */
+      readonly tokenAdvantages?: string | null;
       readonly logProbs: string;
       readonly refLogProbs: string | null;
     }[];
@@ -52,6 +56,10 @@ const encodeFloats = (values: readonly number[]): string =>
   new Uint8Array(Float64Array.from(values).buffer).toBase64();
 const decodeFloats = (text: string): number[] =>
   Array.from(new Float64Array(Uint8Array.fromBase64(text).buffer));
+const encodeIfThere = (values: readonly number[] | null | undefined): string | null =>
+  values ? encodeFloats(values) : null;
+const decodeIfThere = (text: string | null | undefined): number[] | null =>
+  text ? decodeFloats(text) : null;
 const encodeIds = (ids: readonly number[]): string =>
   new Uint8Array(Int32Array.from(ids).buffer).toBase64();
 const decodeIds = (text: string): number[] =>
@@ -69,12 +77,13 @@ export function storeRollout({ groups, sampledAtStep }: Rollout): StoredRollout 
       if (prompt.cursor === null) throw new Error("Cannot store a prompt that has no place");
       return {
         cursor: prompt.cursor,
-        sequences: sequences.map(({ tokens, truncated, advantage, logProbs, refLogProbs }) => ({
-          tokens: encodeIds(tokens),
-          truncated,
-          advantage,
-          logProbs: encodeFloats(logProbs),
-          refLogProbs: refLogProbs === null ? null : encodeFloats(refLogProbs),
+        sequences: sequences.map((sequence) => ({
+          tokens: encodeIds(sequence.tokens),
+          truncated: sequence.truncated,
+          advantage: sequence.advantage,
+          tokenAdvantages: encodeIfThere(sequence.tokenAdvantages),
+          logProbs: encodeFloats(sequence.logProbs),
+          refLogProbs: encodeIfThere(sequence.refLogProbs),
         })),
       };
     }),
@@ -94,12 +103,13 @@ export async function restoreRollout(
   for (const { cursor, sequences } of stored.groups) {
     groups.push({
       prompt: await promptAt(cursor),
-      sequences: sequences.map(({ tokens, truncated, advantage, logProbs, refLogProbs }) => ({
-        tokens: decodeIds(tokens),
-        truncated,
-        advantage,
-        logProbs: decodeFloats(logProbs),
-        refLogProbs: refLogProbs === null ? null : decodeFloats(refLogProbs),
+      sequences: sequences.map((sequence) => ({
+        tokens: decodeIds(sequence.tokens),
+        truncated: sequence.truncated,
+        advantage: sequence.advantage,
+        tokenAdvantages: decodeIfThere(sequence.tokenAdvantages),
+        logProbs: decodeFloats(sequence.logProbs),
+        refLogProbs: decodeIfThere(sequence.refLogProbs),
       })),
     });
   }

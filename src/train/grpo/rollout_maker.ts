@@ -3,12 +3,21 @@
  *
  * @module
  */
-import { computeAdvantages, type ScaleRewards } from "../../losses/advantages.ts";
+import {
+  computeAdvantages,
+  type RewardAggregation,
+  type ScaleRewards,
+} from "../../losses/advantages.ts";
 import { groupsWithSpread, overlongPunishment } from "../../losses/dapo_sampling.ts";
+import type { GRPOLoss } from "../../losses/grpo_losses.ts";
+import {
+  leaveOneOutAdvantages,
+  reinforcePlusPlusAdvantages,
+} from "../../losses/reinforce_advantages.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import { MeanMetrics } from "./mean_metrics.ts";
 import type { GRPOPrompt } from "./prompts.ts";
-import type { Rollout, RolloutGroup } from "./rollout.ts";
+import type { Rollout, RolloutGroup, RolloutSequence } from "./rollout.ts";
 import type { Completion, CompletionSampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 
@@ -23,6 +32,10 @@ export interface RolloutOptions {
   /** Prompts that are answered side by side. */
   readonly promptsAtOnce: number;
   readonly scaleRewards: ScaleRewards;
+  /** How several reward functions become one advantage. */
+  readonly aggregation: RewardAggregation;
+  /** How RLOO and REINFORCE++ compute advantages; null: by `scaleRewards`. */
+  readonly reinforce: ReinforceOptions | null;
   /** DAPO's dynamic sampling: at most so many rounds for one; null: off. */
   readonly dynamicSamplingRounds: number | null;
   /** DAPO's soft overlong punishment, tokens; null: off. */
@@ -30,6 +43,15 @@ export interface RolloutOptions {
   readonly overlongPenaltyFactor: number;
   /** Tokens. */
   readonly maxCompletionLength: number;
+}
+
+/** Advantages of RLOO and REINFORCE++. */
+export interface ReinforceOptions {
+  readonly kind: NonNullable<GRPOLoss["advantages"]>;
+  /** Weight of the divergence from the reference in the reward; 0: it is not part of it. */
+  readonly beta: number;
+  readonly clipRange: readonly [number, number] | null;
+  readonly normalize: boolean;
 }
 
 /** Name of the overlong punishment among the rewards. */
@@ -50,12 +72,14 @@ export interface RolloutRequest {
   /** Number of the round's first completion among all of the run. */
   readonly firstId: number;
   readonly nextPrompt: () => Promise<GRPOPrompt>;
+  /** Adds the reference's log-probabilities; needed if they are part of the reward. */
+  readonly withReference?: (rollout: Rollout) => Promise<Rollout>;
   readonly signal?: AbortSignal;
 }
 
 /** A round with its metrics. */
 export interface MadeRollout {
-  /** Without reference log-probabilities. */
+  /** Without reference log-probabilities, unless they are part of the reward. */
   readonly rollout: Rollout;
   /** Under TRL's names. */
   readonly metrics: Record<string, number>;
@@ -106,8 +130,8 @@ export class RolloutMaker {
     const filler = all.filter((group) => !kept.includes(group)).slice(0, P - kept.length);
     kept = [...kept, ...filler];
 
-    const { advantages } = this.#advantages(kept);
-    const rollout: Rollout = {
+    const { advantages, rewards } = this.#advantages(kept);
+    const sampled: Rollout = {
       sampledAtStep: request.step,
       groups: kept.map(({ prompt, completions }, p): RolloutGroup => ({
         prompt,
@@ -121,6 +145,9 @@ export class RolloutMaker {
       })),
     };
     const overall = this.#advantages(all);
+    const rollout = await this.#reinforced(sampled, rewards, request, metrics);
+    rollout.groups.flatMap(({ sequences }) => sequences)
+      .forEach(({ advantage }, i) => advantages[i] = advantage);
     metrics.add(overall.metrics);
     metrics.add(lengthMetrics(all.flatMap(({ completions }) => completions)));
     if (dynamicSamplingRounds !== null) {
@@ -205,7 +232,49 @@ export class RolloutMaker {
       rewardWeights: this.#weights,
       rewardNames: this.#names,
       scaleRewards: this.options.scaleRewards,
+      aggregation: this.options.aggregation,
     });
+  }
+
+  /** A round with the advantages of RLOO or REINFORCE++, if those are asked for. */
+  async #reinforced(
+    sampled: Rollout,
+    rewards: Float64Array,
+    { withReference }: RolloutRequest,
+    metrics: MeanMetrics,
+  ): Promise<Rollout> {
+    const { reinforce, numGenerations } = this.options;
+    if (reinforce === null) return sampled;
+    const { kind, beta, clipRange, normalize } = reinforce;
+    const rollout = beta === 0 ? sampled : await withReference!(sampled);
+    const sequences = rollout.groups.flatMap(({ sequences }) => sequences);
+    const divergences = beta === 0
+      ? null
+      : sequences.map(({ logProbs, refLogProbs }) => logProbs.map((l, t) => l - refLogProbs![t]));
+    if (divergences !== null) {
+      metrics.add({ kl: average(divergences.flat()) }, divergences.flat().length);
+    }
+    const shared = { rewards, numGenerations, beta };
+    if (kind === "leave_one_out") {
+      const sums = divergences?.map((own) => own.reduce((sum, value) => sum + value, 0));
+      const advantages = leaveOneOutAdvantages({
+        ...shared,
+        divergences: sums,
+        clipRange,
+        normalize,
+      });
+      return withAdvantages(rollout, (i) => ({ advantage: advantages[i] }));
+    }
+    const byToken = reinforcePlusPlusAdvantages({
+      ...shared,
+      lengths: sequences.map(({ tokens }) => tokens.length),
+      divergences,
+      baseline: kind === "reinforce_plus_plus_baseline",
+    });
+    return withAdvantages(rollout, (i) => ({
+      advantage: average(byToken[i]),
+      tokenAdvantages: byToken[i],
+    }));
   }
 
   #withSpread(groups: readonly ScoredGroup[]): ScoredGroup[] {
@@ -233,6 +302,24 @@ export class RolloutMaker {
       pictures,
     }));
   }
+}
+
+const average = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(values.length, 1);
+
+/** A round with other advantages, `of` the n-th sequence. */
+function withAdvantages(
+  rollout: Rollout,
+  of: (n: number) => Pick<RolloutSequence, "advantage" | "tokenAdvantages">,
+): Rollout {
+  let n = 0;
+  return {
+    ...rollout,
+    groups: rollout.groups.map((group) => ({
+      ...group,
+      sequences: group.sequences.map((sequence) => ({ ...sequence, ...of(n++) })),
+    })),
+  };
 }
 
 /** TRL's metrics of lengths, tokens. */

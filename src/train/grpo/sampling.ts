@@ -50,8 +50,9 @@ export interface SampledCompletions {
   readonly decodeSeconds: number;
 }
 
-/** The sampling keys of a config. */
-export function samplingSettings(grpo: GRPOSection, seed: number): SamplingSettings {
+/** The sampling keys of a config, with those of `generation_kwargs` in their place. */
+export function samplingSettings(section: GRPOSection, seed: number): SamplingSettings {
+  const grpo = { ...section, ...section.generation_kwargs };
   return {
     temperature: grpo.temperature,
     topK: grpo.top_k,

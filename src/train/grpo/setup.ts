@@ -5,6 +5,7 @@
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { GRPOLossOptions } from "../../losses/grpo.ts";
+import { grpoLosses } from "../../losses/grpo_losses.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
@@ -15,7 +16,7 @@ import { GRPOMethod } from "./method.ts";
 import { GRPOPromptMaker } from "./prompts.ts";
 import { type GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
 import { ReferencePolicy } from "../loop/reference_policy.ts";
-import { RolloutMaker } from "./rollout_maker.ts";
+import { type ReinforceOptions, RolloutMaker } from "./rollout_maker.ts";
 import { CompletionSampler, samplingSettings } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
@@ -37,13 +38,14 @@ export interface GRPOInputs {
 
 /** The loss that a config asks for. */
 export function grpoLossOptions({ grpo }: ResolvedConfig): GRPOLossOptions {
+  const { divergenceInReward = false } = grpoLosses[grpo.loss_type];
   return {
     lossType: grpo.loss_type,
     importanceSamplingLevel: grpo.importance_sampling_level,
     epsilon: grpo.epsilon,
     epsilonHigh: grpo.epsilon_high,
     delta: grpo.delta,
-    beta: grpo.beta,
+    beta: divergenceInReward ? 0 : grpo.beta,
     useBiasCorrectionKl: grpo.use_bias_correction_kl,
     sapoTemperaturePos: grpo.sapo_temperature_pos,
     sapoTemperatureNeg: grpo.sapo_temperature_neg,
@@ -56,6 +58,17 @@ export function grpoLossOptions({ grpo }: ResolvedConfig): GRPOLossOptions {
     maxCompletionLength: grpo.max_completion_length,
     topEntropyQuantile: grpo.top_entropy_quantile,
     offPolicyMaskThreshold: grpo.off_policy_mask_threshold,
+  };
+}
+
+/** How RLOO and REINFORCE++ compute advantages; null for other losses. */
+function reinforceOptions({ grpo }: ResolvedConfig): ReinforceOptions | null {
+  const { advantages: kind, divergenceInReward = false } = grpoLosses[grpo.loss_type];
+  return kind === undefined ? null : {
+    kind,
+    beta: divergenceInReward ? grpo.beta : 0,
+    clipRange: grpo.reward_clip_range,
+    normalize: grpo.normalize_advantages,
   };
 }
 
@@ -111,6 +124,8 @@ export function grpoMethod(
     // As many as an optimizer step needs. The samples do not depend on this number.
     promptsAtOnce: batchSize * training.gradient_accumulation_steps,
     scaleRewards: grpo.scale_rewards,
+    aggregation: grpo.multi_objective_aggregation,
+    reinforce: reinforceOptions(config),
     dynamicSamplingRounds: grpo.dynamic_sampling ? grpo.dynamic_sampling_max_rounds : null,
     overlongBufferLength: grpo.overlong_buffer_length,
     overlongPenaltyFactor: grpo.overlong_penalty_factor,
@@ -120,7 +135,11 @@ export function grpoMethod(
   const { scorer, evaluation } = inputs;
   const evaluator = evaluation && new GRPOEvaluator(
     { dataset: evaluation, maker, sampler, scorer },
-    { batchSize: training.per_device_eval_batch_size, metrics: evalMetrics(training) },
+    {
+      batchSize: training.per_device_eval_batch_size,
+      metrics: evalMetrics(training),
+      numGenerations: grpo.num_generations_eval,
+    },
   );
   const method = new GRPOMethod({
     model,
@@ -144,7 +163,7 @@ export function grpoMethod(
     numIterations: grpo.num_iterations,
     loss: grpoLossOptions(config),
     lossReduction: training.loss_reduction,
-    temperature: grpo.temperature,
+    temperature: samplingSettings(grpo, training.seed).temperature ?? 1,
     maskTruncatedCompletions: grpo.mask_truncated_completions,
     disableDropout: grpo.disable_dropout,
     sharePrefix: training.share_prefix,

@@ -92,6 +92,30 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "dpo: { loss_type: [orpo], ref_model_name_or_path: x }",
     "dpo.loss_type",
   ],
+  [
+    "a clip range without RLOO",
+    "grpo",
+    "grpo: { reward_clip_range: [-1, 1] }",
+    "grpo.reward_clip_range",
+  ],
+  [
+    "a range from high to low",
+    "grpo",
+    "grpo: { loss_type: rloo, reward_clip_range: [1, -1] }",
+    "grpo.reward_clip_range",
+  ],
+  [
+    "GDPO with RLOO",
+    "grpo",
+    "grpo: { loss_type: rloo, multi_objective_aggregation: normalize_then_sum }",
+    "grpo.multi_objective_aggregation",
+  ],
+  [
+    "an unknown sampling key",
+    "grpo",
+    "grpo: { generation_kwargs: { beams: 2 } }",
+    "grpo.generation_kwargs.beams",
+  ],
   ["an unknown loss", "dpo", "dpo: { loss_type: [sigmoid, kto] }", "dpo.loss_type[1]"],
   [
     "labels flipped half of the time",

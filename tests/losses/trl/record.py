@@ -35,6 +35,7 @@ class Accelerator:
 
     device = torch.device("cpu")
     num_processes = 1
+    process_index = 0
     sync_gradients = True
 
     def gather(self, value):
@@ -274,6 +275,47 @@ def rloo(epsilon_low=0.2, epsilon_high=0.2):
     }
 
 
+REWARDS = [[1.0, 0.2], [0.0, -0.3], [2.5, float("nan")], [0.0, 1.0], [float("nan")] * 2, [0.5, 0.5]]
+WEIGHTS = [1.0, 0.5]
+
+
+def rloo_advantages(**settings):
+    """Groups of three; the fifth completion has no score, the third lacks one."""
+    settings = {"beta": 0.0, "reward_clip_range": None, "normalize_advantages": False} | settings
+    model, reference = object(), object()
+    trainer = trainer_of(
+        RLOOTrainer,
+        **settings,
+        _generate=lambda prompts: (
+            [[0]] * len(prompts),
+            [INPUT_IDS[n, 1 : 1 + length].tolist() for n, length in enumerate(LENGTHS)],
+            [""] * len(prompts),
+        ),
+        _tokenizer=SimpleNamespace(pad_token_id=0, eos_token_id=1),
+        processing_class=SimpleNamespace(batch_decode=lambda ids, **_: [""] * len(ids)),
+        _calculate_rewards=lambda *_: torch.tensor(REWARDS),
+        pad_to_multiple_of=None,
+        mask_truncated_completions=False,
+        args=SimpleNamespace(
+            per_device_train_batch_size=2 * PAIRS, gradient_checkpointing_kwargs=None
+        ),
+        ref_model=reference,
+        num_generations=3,
+        reward_weights=torch.tensor(WEIGHTS),
+        reward_func_names=["first", "second"],
+        _logs=defaultdict(list, {"rewards": defaultdict(list)}),
+        _pending_extra_logs={},
+        _pending_metrics={},
+    )
+    trainer._get_per_token_logps_and_entropies = lambda which, *_, **__: (
+        log_probs(REF_LOGITS if which is reference else LOGITS),
+        None,
+        None,
+    )
+    made = trainer._generate_and_score_completions([{"prompt": ""}] * (2 * PAIRS))
+    return {"settings": settings, "advantages": floats(made["advantages"])}
+
+
 def grpo_entropy(window, **settings):
     """A GRPO loss with an entropy bonus; `window`: micro-batches in a row, for the adaptive form."""
     settings = {
@@ -379,6 +421,13 @@ CASES = {
         kto([True, False, True, True, False, False], loss_type="apo_zero_unpaired"),
     ],
     "rloo": [rloo(), rloo(0.05, 0.3)],
+    "rewards": [[None if value != value else value for value in row] for row in REWARDS],
+    "reward_weights": WEIGHTS,
+    "rloo_advantages": [
+        rloo_advantages(),
+        rloo_advantages(beta=0.05),
+        rloo_advantages(beta=0.2, reward_clip_range=[-0.1, 1.2], normalize_advantages=True),
+    ],
     "grpo_entropy": [
         grpo_entropy(1, entropy_coef=0.05),
         grpo_entropy(1, entropy_coef=0.05, loss_type="dapo", top_entropy_quantile=0.5),

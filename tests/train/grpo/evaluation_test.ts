@@ -4,7 +4,7 @@ import { GRPOPromptMaker } from "../../../src/train/grpo/prompts.ts";
 import { idScorer, shapeRows, tinyConfig, tinyRun } from "./tiny_grpo.ts";
 
 /** Evaluates by batches of a size; the answers in their order, and how many decodings there were. */
-async function evaluate(batchSize: number) {
+async function evaluate(batchSize: number, settings: readonly string[] = []) {
   const batches: number[] = [];
   const answers: Completion[] = [];
   const scorer: typeof idScorer = {
@@ -19,6 +19,7 @@ async function evaluate(batchSize: number) {
   const config = tinyConfig([
     `training.per_device_eval_batch_size=${batchSize}`,
     "grpo.max_completion_length=6",
+    ...settings,
   ]);
   using run = await tinyRun(config, { scorer, rows });
   const { model } = run.prepared;
@@ -47,6 +48,17 @@ Deno.test("GRPO's evaluation answers a batch of prompts side by side, as it woul
     assertEquals(together.metrics[name], alone.metrics[name], name);
   }
   assertEquals(tokens((await evaluate(8)).answers), tokens(together.answers));
+});
+
+Deno.test("num_generations_eval answers are sampled to each prompt, the same whatever the batch", async () => {
+  const settings = ["grpo.num_generations_eval=3"];
+  const alone = await evaluate(1, settings), together = await evaluate(8, settings);
+  assertEquals(together.answers.length, 3 * together.rows);
+  const tokens = (answers: Completion[]) => answers.map(({ tokens }) => tokens.join(" "));
+  assertEquals(tokens(together.answers), tokens(alone.answers));
+  const groups = together.answers.slice(0, 3).map(({ tokens }) => tokens.join(" "));
+  assert(new Set(groups).size > 1, "answers of a group differ");
+  assertEquals(together.questions, (await evaluate(8)).questions, "each question is shown once");
 });
 
 Deno.test("GRPO's evaluation makes a batch of prompts at once, and skips those it cannot use", async () => {

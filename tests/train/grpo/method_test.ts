@@ -47,7 +47,12 @@ const startState = (state: Record<string, unknown>) => ({
 });
 
 for (const lossType of GRPO_LOSS_TYPES) {
-  for (const level of lossType === "luspo" ? ["sequence"] : ["token", "sequence"]) {
+  const levels = lossType === "luspo"
+    ? ["sequence"]
+    : lossType === "rloo"
+    ? ["token"]
+    : ["token", "sequence"];
+  for (const level of levels) {
     Deno.test(`${lossType} by ${level}: four micro-batches have the gradient of one batch`, async () => {
       const own = [
         ...settings(lossType),

@@ -40,6 +40,6 @@ for (
 
 Deno.test("docs/papers.md names every loss type", () => {
   for (
-    const name of ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
+    const name of ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo", "rloo"]
   ) assert(text.includes(`\`loss_type: ${name}\``), name);
 });

@@ -12,6 +12,16 @@ for (
   const [what, overrides, at] of [
     ["between two uses of one round", ["grpo.num_iterations=2"], 1],
     ["between two uses of one round, in fp16", ["grpo.num_iterations=2", "training.fp16=true"], 1],
+    [
+      "between two uses of a round of RLOO",
+      ["grpo.num_iterations=2", "grpo.loss_type=rloo", "grpo.beta=0.1"],
+      1,
+    ],
+    [
+      "between two uses of a round of REINFORCE++",
+      ["grpo.num_iterations=2", "grpo.loss_type=reinforce_plus_plus", "grpo.beta=0.1"],
+      1,
+    ],
     ["in the middle of a round that feeds several steps", ["grpo.steps_per_generation=3"], 2],
     [
       "in the middle of a round that a step shares with the next one",

@@ -64,6 +64,8 @@ const options: RolloutOptions = {
   prompts: 3,
   promptsAtOnce: 3,
   scaleRewards: "none",
+  aggregation: "sum_then_normalize",
+  reinforce: null,
   dynamicSamplingRounds: null,
   overlongBufferLength: null,
   overlongPenaltyFactor: 1,
@@ -193,4 +195,64 @@ Deno.test("lengthMetrics() tells ended completions from cut ones", () => {
     "completions/clipped_ratio": 1 - 2 / 3,
   });
   assertEquals("completions/mean_terminated_length" in lengthMetrics([of(9, "length")]), false);
+});
+
+for (
+  const [kind, expected] of [
+    // Rewards 0 and 2 (the weight of the function), less β = 0.1 times 1, the second's divergence.
+    ["leave_one_out", [-1.9, 1.9]],
+    ["reinforce_plus_plus", [-1, 1]],
+    ["reinforce_plus_plus_baseline", [-1, 1]],
+  ] as const
+) {
+  Deno.test(`a round with ${kind} takes the divergence from the reference off the reward`, async () => {
+    const { sampler } = fakeSampler();
+    const maker = new RolloutMaker({ sampler, scorer: scorer((_, g) => g) }, {
+      ...options,
+      reinforce: { kind, beta: 0.1, clipRange: null, normalize: false },
+    });
+    let asked = 0;
+    const made = await maker.make({
+      ...request(),
+      withReference: (rollout) => {
+        asked++;
+        return Promise.resolve({
+          ...rollout,
+          groups: rollout.groups.map((group) => ({
+            ...group,
+            sequences: group.sequences.map((sequence, g) => ({
+              ...sequence,
+              refLogProbs: sequence.logProbs.map((value) => value - g / sequence.logProbs.length),
+            })),
+          })),
+        });
+      },
+    });
+    assertEquals(asked, 1);
+    for (const { sequences } of made!.rollout.groups) {
+      sequences.forEach(({ advantage, tokenAdvantages, tokens }, g) => {
+        assertAlmostEquals(advantage, expected[g], kind === "leave_one_out" ? 1e-12 : 0.2);
+        assertEquals(tokenAdvantages?.length, kind === "leave_one_out" ? undefined : tokens.length);
+      });
+    }
+    const reported = made!.completions.map(({ advantage }) => advantage);
+    assertEquals(
+      reported,
+      made!.rollout.groups.flatMap(({ sequences }) => sequences.map(({ advantage }) => advantage)),
+    );
+    assert(made!.metrics.kl > 0);
+  });
+}
+
+Deno.test("normalize_then_sum normalises each function before it is weighed", async () => {
+  const { sampler } = fakeSampler();
+  const maker = new RolloutMaker({ sampler, scorer: scorer((_, g) => 1000 * g) }, {
+    ...options,
+    aggregation: "normalize_then_sum",
+  });
+  const made = await maker.make(request());
+  for (const { sequences } of made!.rollout.groups) {
+    assertAlmostEquals(sequences[1].advantage, -sequences[0].advantage, 1e-9);
+    assert(Math.abs(sequences[0].advantage) < 1.1);
+  }
 });
