@@ -214,7 +214,10 @@ export class RunningBatch {
    * within `onToken` too; those that are not in the batch are ignored.
    */
   removeLater(sequences: Iterable<BatchSequence>): void {
-    for (const sequence of sequences) this.#leaving.add(sequence);
+    const gone = new Set(sequences);
+    for (const { sequence } of this.#running) {
+      if (gone.has(sequence)) this.#leaving.add(sequence);
+    }
   }
 
   #removeLeaving(): void {

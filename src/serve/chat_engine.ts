@@ -1,5 +1,5 @@
 /**
- * Answers requests together: a queue in front of running batches, one batch for each set of adapters.
+ * Answers requests together: one queue in front of running batches, a batch for each set of adapters.
  *
  * @module
  */
@@ -57,10 +57,10 @@ export interface AcceptedPrompt {
   cancel(): void;
 }
 
-/** Sequences of one model: waiting and running. */
-interface Lane {
+/** A sequence that has no place yet. */
+interface Waiting {
   readonly batch: RunningBatch;
-  waiting: BatchSequence[];
+  readonly sequence: BatchSequence;
 }
 
 /** Answers prompts of a model and of its adapters. */
@@ -69,7 +69,10 @@ export class ChatEngine {
   readonly #limits: EngineLimits;
   readonly #builder: ChatExampleBuilder;
   readonly #forbidden: readonly number[];
-  readonly #lanes = new Map<string, Lane>();
+  /** The running sequences of each model, by its name. */
+  readonly #batches = new Map<string, RunningBatch>();
+  /** Of all models, in the order in which they came. */
+  #waiting: Waiting[] = [];
   #loop: Promise<void> | null = null;
   #tokens = 0;
 
@@ -95,18 +98,18 @@ export class ChatEngine {
         padTokenId: tokenizer.padTokenId,
         forbidden: this.#forbidden,
       });
-      this.#lanes.set(name, { batch, waiting: [] });
+      this.#batches.set(name, batch);
     }
   }
 
   /** Answers that are being written. */
   get running(): number {
-    return [...this.#lanes.values()].reduce((sum, { batch }) => sum + batch.size, 0);
+    return [...this.#batches.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Answers that wait. */
   get waiting(): number {
-    return [...this.#lanes.values()].reduce((sum, { waiting }) => sum + waiting.length, 0);
+    return this.#waiting.length;
   }
 
   /** Tokens chosen since the start. */
@@ -126,22 +129,17 @@ export class ChatEngine {
    *   if the queue is full
    */
   submit(prompt: ChatPrompt, events: ChatEvents): AcceptedPrompt {
-    const lane = this.#lanes.get(prompt.model);
-    if (lane === undefined) {
+    const batch = this.#batches.get(prompt.model);
+    if (batch === undefined) {
       throw new ApiError(
         404,
-        `there is no model ${prompt.model} here; want one of ${[...this.#lanes.keys()].join(", ")}`,
+        `there is no model ${prompt.model} here; want one of ${
+          [...this.#batches.keys()].join(", ")
+        }`,
         { code: "model_not_found", param: "model" },
       );
     }
     const ids = this.#idsOf(prompt);
-    if (this.waiting + prompt.n > this.#limits.waiting) {
-      throw new ApiError(
-        429,
-        `${this.waiting} answers wait already, and ${this.#limits.waiting} may; try again later`,
-        { code: "queue_full" },
-      );
-    }
     const room = this.#loaded.model.config.lm_max_position_embeddings - ids.length;
     const maxNewTokens = prompt.maxTokens ?? room;
     if (maxNewTokens > room || room < 1) {
@@ -152,13 +150,20 @@ export class ChatEngine {
         { code: "context_length_exceeded", param: "messages" },
       );
     }
-    const accepted = new RunningPrompt(lane, ids.length);
+    if (this.waiting + prompt.n > this.#limits.waiting) {
+      throw new ApiError(
+        429,
+        `${this.waiting} answers wait already, and ${this.#limits.waiting} may; try again later`,
+        { code: "queue_full" },
+      );
+    }
+    const accepted = new RunningPrompt(ids.length, (sequences) => this.#drop(batch, sequences));
     accepted.sequences = Array.from(
       { length: prompt.n },
       (_, choice) => this.#sequence(prompt, ids, maxNewTokens, choice, events, accepted),
     );
-    lane.waiting.push(...accepted.sequences);
-    this.#loop ??= this.#run().finally(() => this.#loop = null);
+    this.#waiting.push(...accepted.sequences.map((sequence) => ({ batch, sequence })));
+    this.#loop ??= this.#run();
     return accepted;
   }
 
@@ -217,53 +222,68 @@ export class ChatEngine {
     };
   }
 
+  #drop(batch: RunningBatch, sequences: ReadonlySet<BatchSequence>): void {
+    this.#waiting = this.#waiting.filter(({ sequence }) => !sequences.has(sequence));
+    batch.removeLater(sequences);
+  }
+
   /** Decodes until nothing runs or waits. */
   async #run(): Promise<void> {
     // Requests that arrive together begin together.
     await turn();
     while (this.running + this.waiting > 0) {
-      for (const lane of this.#lanes.values()) {
-        await this.#advance(lane);
+      this.#admit();
+      for (const batch of this.#batches.values()) {
+        if (batch.size === 0) continue;
+        await this.#step(batch);
         // Long work on the CPU would keep sockets and timers waiting.
         await turn();
       }
     }
+    // At once, so that a prompt that comes next starts the loop again.
+    this.#loop = null;
   }
 
-  /** Admits what has a place and decodes one token of each answer. */
-  async #advance(lane: Lane): Promise<void> {
+  /** Gives the free places to those that came first. */
+  #admit(): void {
     const places = Math.max(0, this.#limits.running - this.running);
-    const admitted = byPictures(lane.waiting.splice(0, places));
-    try {
-      lane.batch.admit(admitted);
-    } catch (error) {
-      for (const sequence of admitted) sequence.onFail(error);
+    const admitted = this.#waiting.splice(0, places);
+    for (const batch of this.#batches.values()) {
+      const own = admitted.flatMap((one) => one.batch === batch ? [one.sequence] : []);
+      try {
+        batch.admit(byPictures(own));
+      } catch (error) {
+        for (const sequence of own) sequence.onFail(error);
+      }
     }
-    const sequences = lane.batch.sequences;
+  }
+
+  /** Decodes one token of each answer. */
+  async #step(batch: RunningBatch): Promise<void> {
+    const sequences = batch.sequences;
     try {
-      await lane.batch.step();
+      await batch.step();
     } catch (error) {
-      lane.batch.dispose();
+      batch.dispose();
       for (const sequence of sequences) sequence.onFail(error);
     }
   }
 }
 
-/** A prompt in a lane. */
+/** A prompt whose answers wait or are written. */
 class RunningPrompt implements AcceptedPrompt {
   completionTokens = 0;
   sequences: readonly BatchSequence[] = [];
-  readonly #lane: Lane;
 
-  constructor(lane: Lane, readonly promptTokens: number) {
-    this.#lane = lane;
-  }
+  constructor(
+    readonly promptTokens: number,
+    readonly drop: (sequences: ReadonlySet<BatchSequence>) => void,
+  ) {}
 
   cancel(): void {
     const own = new Set(this.sequences);
     this.sequences = [];
-    this.#lane.waiting = this.#lane.waiting.filter((sequence) => !own.has(sequence));
-    this.#lane.batch.removeLater(own);
+    this.drop(own);
   }
 }
 

@@ -6,6 +6,7 @@
 import type { EndReason } from "../generate/running_batch.ts";
 import type { AcceptedPrompt, ChatEngine, ChatEvents, ChatPrompt } from "./chat_engine.ts";
 import { ApiError } from "./api_error.ts";
+import { ClientGone, Heartbeat, patientJson } from "./patient_response.ts";
 import type { ChosenTokenLogProb } from "./token_log_probs.ts";
 
 /** A prompt with the settings of its response. */
@@ -62,11 +63,6 @@ class AnswerClock {
   }
 }
 
-/** The error of a client that went away. */
-class ClientGone extends Error {
-  override name = "ClientGone";
-}
-
 /**
  * The whole answer as one JSON object.
  *
@@ -106,24 +102,26 @@ async function wholeAnswer(
     ended.reject(new ClientGone("the client went away"));
   };
   signal.addEventListener("abort", leave);
+  if (signal.aborted) leave();
+  const answer = ended.promise.finally(() => signal.removeEventListener("abort", leave))
+    .then(() => {
+      onDone(clock.numbers(accepted));
+      return {
+        ...headOf(prompt.model, "chat.completion"),
+        choices,
+        usage: usageOf(accepted),
+      };
+    });
   try {
-    if (signal.aborted) leave();
-    await ended.promise;
+    return await patientJson(answer, leave);
   } catch (error) {
     if (error instanceof ClientGone) return new Response(null, { status: 499 });
     throw failed(error);
-  } finally {
-    signal.removeEventListener("abort", leave);
   }
-  onDone(clock.numbers(accepted));
-  return Response.json({
-    ...headOf(prompt.model, "chat.completion"),
-    choices,
-    usage: usageOf(accepted),
-  });
 }
 
 function failed(error: unknown): ApiError {
+  console.error(error);
   const reason = error instanceof Error ? error.message : String(error);
   return new ApiError(500, `the answer failed: ${reason}`);
 }
@@ -132,6 +130,7 @@ function failed(error: unknown): ApiError {
 function streamedAnswer(
   engine: ChatEngine,
   { prompt, includeUsage }: ResponseSettings,
+  signal: AbortSignal,
   onDone: (numbers: AnswerNumbers) => void,
 ): Response {
   const head = headOf(prompt.model, "chat.completion.chunk");
@@ -139,11 +138,13 @@ function streamedAnswer(
   const clock = new AnswerClock();
   let left = prompt.n, isOpen = true;
   let accepted: AcceptedPrompt | null = null;
+  let heartbeat: Heartbeat | null = null;
   let controller: ReadableStreamDefaultController<Uint8Array>;
   const send = (data: unknown) => {
     if (!isOpen) return;
     const text = typeof data === "string" ? data : JSON.stringify(data);
     controller.enqueue(encoder.encode(`data: ${text}\n\n`));
+    heartbeat?.sent();
   };
   const chunk = (choices: readonly unknown[]) =>
     send({ ...head, choices, ...(includeUsage ? { usage: null } : {}) });
@@ -159,6 +160,7 @@ function streamedAnswer(
     finish_reason: reason,
   });
   const close = () => {
+    heartbeat?.stop();
     if (isOpen) controller.close();
     isOpen = false;
   };
@@ -181,19 +183,26 @@ function streamedAnswer(
       close();
     },
   };
+  const leave = () => {
+    heartbeat?.stop();
+    isOpen = false;
+    accepted?.cancel();
+  };
   const body = new ReadableStream<Uint8Array>({
     start(ownController) {
       controller = ownController;
       // Whatever is refused is refused before the response begins, with its own status.
       accepted = engine.submit(prompt, events);
+      // A comment, which readers of server-sent events leave out.
+      heartbeat = new Heartbeat(() => controller.enqueue(encoder.encode(": waiting\n\n")));
+      // A client may go away before anything reads this stream.
+      signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
       for (let index = 0; index < prompt.n; index++) {
         chunk([choiceOf(index, { role: "assistant", content: "" })]);
       }
     },
-    cancel() {
-      isOpen = false;
-      accepted?.cancel();
-    },
+    cancel: leave,
   });
   return new Response(body, {
     headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
@@ -214,6 +223,6 @@ export async function answerChat(
   onDone: (numbers: AnswerNumbers) => void,
 ): Promise<Response> {
   return settings.stream
-    ? streamedAnswer(engine, settings, onDone)
+    ? streamedAnswer(engine, settings, signal, onDone)
     : await wholeAnswer(engine, settings, signal, onDone);
 }

@@ -82,7 +82,9 @@ export class ChatServer {
 
   constructor(options: ChatServerOptions) {
     this.#options = options;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    // More answers than may wait would be refused for ever.
+    this.#limits = { ...limits, answers: Math.min(limits.answers, limits.waiting) };
     this.#engine = new ChatEngine(options.loaded, options.models, this.#limits);
     this.#pictures = new PictureStore(options.loaded.imageProcessor);
     this.#metrics = new ServerMetrics(this.#engine);
@@ -252,7 +254,11 @@ export class ChatServer {
     if (Number(request.headers.get("content-length") ?? 0) > bodyBytes) throw tooLarge();
     const bytes = request.body === null
       ? new Uint8Array()
-      : await readAtMost(request.body, bodyBytes, tooLarge);
+      : await readAtMost(request.body, bodyBytes, tooLarge).catch((error) => {
+        throw error instanceof ApiError
+          ? error
+          : new ApiError(499, "the client broke off the body");
+      });
     try {
       return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     } catch {
@@ -277,7 +283,11 @@ export class ChatServer {
 }
 
 function errorResponse(error: unknown): Response {
-  if (error instanceof ApiError) return Response.json(error.body, { status: error.status });
+  if (error instanceof ApiError) {
+    // OpenAI's clients wait as long before they ask again by themselves.
+    const headers: HeadersInit = error.status === 429 ? { "retry-after": "1" } : {};
+    return Response.json(error.body, { status: error.status, headers });
+  }
   console.error(error);
   const { body } = new ApiError(500, "the server failed; its log says why");
   return Response.json(body, { status: 500 });

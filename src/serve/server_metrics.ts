@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as tf from "@tensorflow/tfjs";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ChatEngine } from "./chat_engine.ts";
 
@@ -47,6 +48,13 @@ export class ServerMetrics {
       ["nanovlm_answers_running", "Answers that are being written.", () => engine.running],
       ["nanovlm_answers_waiting", "Answers that wait for a place.", () => engine.waiting],
       ["process_resident_memory_bytes", "Memory of the process.", () => Deno.memoryUsage().rss],
+      [
+        "nanovlm_js_heap_bytes",
+        "JavaScript's objects, part of the process's memory.",
+        () => Deno.memoryUsage().heapUsed,
+      ],
+      ["nanovlm_tensors", "Tensors: weights and running answers.", () => tf.memory().numTensors],
+      ["nanovlm_tensor_bytes", "Memory of the tensors.", () => tf.memory().numBytes],
     ] as const;
     for (const [name, help, value] of gauges) {
       new Gauge({

@@ -176,7 +176,7 @@ Deno.test("logprobs of the greedy answer are generate's, and a stop text is not 
 });
 
 Deno.test("what is wrong with a request is a 4xx that names the key", async () => {
-  await using served = await serve({ limits: { bodyBytes: 100_000, pictures: 1 } });
+  await using served = await serve({ limits: { bodyBytes: 100_000, pictures: 1, waiting: 5 } });
   const { client, url } = served;
   // deno-lint-ignore no-explicit-any -- the client's types refuse these bodies
   const cases: [body: any, status: number, param: string | null, text: string][] = [
@@ -185,7 +185,7 @@ Deno.test("what is wrong with a request is a 4xx that names the key", async () =
     [{ messages: ask("x"), temperature: 3 }, 400, "temperature", "from 0 to 2"],
     [{ messages: ask("x"), tools: [{}] }, 400, "tools", "not supported"],
     [{ messages: ask("x"), temprature: 1 }, 400, "temprature", "not known"],
-    [{ messages: ask("x"), n: 99 }, 400, "n", "from 1 to 8"],
+    [{ messages: ask("x"), n: 99 }, 400, "n", "from 1 to 5"],
     [{ messages: ask("x"), max_tokens: 1e6 }, 400, "messages", "context holds 8192"],
     [{ messages: ask("x", PICTURE, PICTURE) }, 400, "messages", "1 at most"],
     [{ messages: ask("x", "data:image/png;base64,AAAA") }, 400, "messages", "Cannot decode"],
@@ -255,7 +255,7 @@ Deno.test("a full queue answers 429, and a client that goes away frees its place
   }
   const refused = await assertRejects(
     () =>
-      Promise.any([client.chat.completions.create({ ...long, n: 4 })]).catch((error) => {
+      Promise.any([client.chat.completions.create({ ...long, n: 3 })]).catch((error) => {
         throw error.errors[0];
       }),
     APIError,
@@ -271,4 +271,42 @@ Deno.test("a full queue answers 429, and a client that goes away frees its place
     messages: ask("Still there?"),
   });
   assertEquals(choices.length, 1);
+});
+
+Deno.test("a client that goes away frees its place whatever its body's size, waiting or not", async () => {
+  await using served = await serve({ limits: { running: 1, waiting: 8 } });
+  const settled = async (running: number, waiting: number) => {
+    const numbers = async () => [
+      await served.metric("nanovlm_answers_running"),
+      await served.metric("nanovlm_answers_waiting"),
+    ];
+    for (let tries = 0; tries < 200; tries++) {
+      if (`${await numbers()}` === `${[running, waiting]}`) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assertEquals(await numbers(), [running, waiting]);
+  };
+  for (const stream of [true, false]) {
+    const controllers = [new AbortController(), new AbortController()];
+    const asked = controllers.map(({ signal }) =>
+      served.client.chat.completions.create({
+        model: "tiny",
+        messages: ask(`${"Tell! ".repeat(100)}`, PICTURE),
+        max_tokens: 7000,
+        temperature: 1.5,
+        logprobs: false,
+        stream,
+      }, { signal }).then(async (answer) => {
+        if ("choices" in answer) return;
+        for await (const _ of answer) { /* until it is aborted */ }
+      })
+    );
+    const outcomes = Promise.allSettled(asked);
+    await settled(1, 1);
+    controllers[1].abort();
+    await settled(1, 0);
+    controllers[0].abort();
+    await settled(0, 0);
+    await outcomes;
+  }
 });

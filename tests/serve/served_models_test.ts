@@ -9,6 +9,7 @@ import {
   saveAdapterFolder,
 } from "../../src/model/files/adapter_files.ts";
 import { RandomStream } from "../../src/random.ts";
+import { ChatEngine } from "../../src/serve/chat_engine.ts";
 import { ChatServer } from "../../src/serve/chat_server.ts";
 import { openServedModels } from "../../src/serve/served_models.ts";
 import { start } from "../faults/interrupted_command.ts";
@@ -87,6 +88,41 @@ Deno.test("adapters over one base answer as each loaded alone, together and besi
   assertEquals(tf.memory().numTensors, before);
   await assertRejects(() => openServedModels(base, [`${root}/none`]), Error, "none");
   assertEquals(tf.memory().numTensors, before);
+  await Deno.remove(root, { recursive: true });
+});
+
+Deno.test("a place goes to who came first, whichever model was asked for", async () => {
+  const { root, base, adapters } = await folders();
+  {
+    using served = await openServedModels(base, adapters);
+    const engine = new ChatEngine(served.loaded, served.models, { running: 1, waiting: 9 });
+    const ended: string[] = [];
+    const submit = (name: string, model: string) =>
+      engine.submit({
+        model,
+        messages: [{ role: "user", content: "What?" }],
+        images: [],
+        sampling: { greedy: true },
+        seed: 0,
+        n: 1,
+        maxTokens: 3,
+        stop: [],
+        topLogProbs: null,
+      }, {
+        onText: () => {},
+        onEnd: () => {
+          ended.push(name);
+          // One model's clients ask again and again.
+          if (model === "red" && ended.length < 6) submit(`${name}'`, model);
+        },
+        onFail: (error) => ended.push(String(error)),
+      });
+    submit("first", "red");
+    submit("second", "red");
+    submit("third", "base");
+    await engine.idle();
+    assertEquals(ended.slice(0, 3), ["first", "second", "third"]);
+  }
   await Deno.remove(root, { recursive: true });
 });
 

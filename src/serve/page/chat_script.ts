@@ -136,8 +136,8 @@ export const CHAT_SCRIPT = String.raw`
       var parts = (rest + next.value).split("\n\n");
       rest = parts.pop();
       for (var part of parts) {
-        var data = part.replace(/^data: /, "");
-        if (data !== "[DONE]") onEvent(JSON.parse(data));
+        // Comments come while an answer waits.
+        if (part.startsWith("data: {")) onEvent(JSON.parse(part.slice(6)));
       }
     }
   }
