@@ -25,6 +25,7 @@ export const LISTED: readonly (readonly [path: string, group: TestGroup])[] = [
   ["tests/reward_functions/", "slow"],
   ["tests/rewards/", "slow"],
   // They run commands.
+  ["tests/bench/serve_load_test.ts", "slow"],
   ["tests/faults/", "slow"],
   // They train, evaluate or replay whole models, or sweep over many sizes: seconds each.
   ["tests/data/streaming_dataset_test.ts", "slow"],

@@ -73,7 +73,7 @@ export async function patientJson(value: Promise<unknown>, onLeave: () => void):
         controller.enqueue(encoder.encode(JSON.stringify(done)));
         controller.close();
       }).catch((error) => {
-        // Nobody reads on.
+        // Otherwise the stream has no reader any more.
         if (!(error instanceof ClientGone)) controller.error(error);
       }).finally(() => heartbeat.stop());
     },
