@@ -124,3 +124,18 @@ export function defaultVLMConfig(): VLMConfig {
     hf_repo_name: "nanoVLM",
   };
 }
+
+/**
+ * The image tokens of a tile: (`vit_img_size` / `vit_patch_size` / `mp_pixel_shuffle_factor`)².
+ *
+ * @param given some keys of a config; the others are nanoVLM's
+ * @returns null if the sizes do not divide
+ */
+export function imageTokensOf(given: Partial<NanoVLMConfig>): number | null {
+  const { vit_img_size, vit_patch_size, mp_pixel_shuffle_factor } = {
+    ...defaultVLMConfig(),
+    ...given,
+  };
+  const side = Math.floor(vit_img_size / vit_patch_size);
+  return side % mp_pixel_shuffle_factor === 0 ? (side / mp_pixel_shuffle_factor) ** 2 : null;
+}

@@ -4,6 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
+import { placesOfKey } from "../src/config/key_places.ts";
 import { nearestName } from "../src/config/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -154,7 +155,15 @@ function numberName({ kind, min, max }: OptionSpec): string {
 function unknownOption(arg: string, options: readonly OptionSpec[]): string {
   const given = arg.replace(/=.*$/s, "");
   if (options.some(({ name }) => `--${name}` === given)) return `${given} wants a value`;
-  const nearest = nearestName(given.replace(/^-+/, ""), options.map(({ name }) => name));
+  const name = given.replace(/^-+/, "");
+  if (options.some((option) => option.name === "config")) {
+    const [place] = placesOfKey(name);
+    if (place !== undefined) {
+      const value = /=(.*)$/s.exec(arg)?.[1] ?? "VALUE";
+      return `there is no option ${given}: it is a key of the config; write --set ${place}=${value}`;
+    }
+  }
+  const nearest = nearestName(name, options.map((option) => option.name));
   return `there is no option ${given}${
     nearest === undefined ? "" : `; did you mean --${nearest}?`
   }`;

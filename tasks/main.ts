@@ -148,8 +148,12 @@ function report(error: unknown, command: string, verbose: boolean): number {
   const failure = error instanceof Error ? error : new Error(String(error));
   let told = `${prefix}${command} failed: ${cleanText(failure.message)}`;
   console.error(told);
-  if (failure instanceof Deno.errors.NotCapable) {
-    console.error("deno task gives each command its permissions; by hand, -A gives all");
+  const refused = refusedPermission(failure);
+  if (refused !== null) {
+    console.error(
+      `a permission is missing: add ${refused} to the command (the README's table "Permissions" ` +
+        `has what ${command} needs; -A gives all), or run deno task ${command}`,
+    );
   }
   for (let cause = failure.cause; cause instanceof Error; cause = cause.cause) {
     if (told.includes(cause.message)) continue; // many messages end in what caused them
@@ -159,6 +163,16 @@ function report(error: unknown, command: string, verbose: boolean): number {
   if (verbose) console.error(failure.stack);
   else console.error("--verbose shows where it came from");
   return FAILED;
+}
+
+/** The flag that grants what was refused; null if an error is another one. */
+function refusedPermission(error: Error): string | null {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof Deno.errors.NotCapable) {
+      return /--allow-[a-z]+/.exec(cause.message)?.[0] ?? "the permission";
+    }
+  }
+  return null;
 }
 
 /** Whether NANOVLM_DEBUG is set; false if the environment may not be read. */

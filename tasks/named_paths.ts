@@ -6,6 +6,7 @@
  */
 import { isFreshModel } from "../src/config/schema/checks.ts";
 import type { ResolvedConfig } from "../src/config/types/config_types.ts";
+import { nearestName } from "../src/config/nearest.ts";
 import { isDataHubId, parseHubId } from "../src/hub/hub_id.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -30,7 +31,10 @@ export type Named = readonly [by: string, kind: NamedKind, name: string];
  */
 export async function checkNamedPaths(names: readonly Named[]): Promise<void> {
   for (const [by, kind, name] of names) {
-    if (isElsewhere(kind, name)) continue;
+    if (isElsewhere(kind, name)) {
+      await checkNoMistypedPath(by, kind, name);
+      continue;
+    }
     const info = await Deno.stat(name).catch((error) => {
       // A path that may not be looked at: the code that reads it reports the error.
       if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
@@ -45,6 +49,43 @@ export async function checkNamedPaths(names: readonly Named[]): Promise<void> {
     const orId = kind === "model" || kind === "data" ? ", and it is no Hub id (owner/name)" : "";
     throw new UsageError(`${by}: ${name}: there is no such ${wanted}${orId}`);
   }
+}
+
+/** The names in a folder; none if it cannot be read. */
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) names.push(name);
+  } catch {
+    return [];
+  }
+  return names;
+}
+
+/**
+ * A name that may be a Hub id, but stands in a folder that exists or is near to a file or folder
+ * that does, is taken for a mistyped path.
+ *
+ * @throws {UsageError} if it is one
+ */
+async function checkNoMistypedPath(by: string, kind: NamedKind, name: string): Promise<void> {
+  if (kind !== "model" && kind !== "data" || name.startsWith("builtin:")) return;
+  if (await Deno.stat(name).then(() => true, () => false)) return;
+  const slash = name.indexOf("/");
+  const folder = slash < 0 ? "." : name.slice(0, slash);
+  const names = await namesIn(folder);
+  const nearest = nearestName(name.slice(slash + 1), names);
+  // Without a folder before it, a name of the Hub is as likely as a path, unless a path is near.
+  if (names.length === 0 || slash < 0 && nearest === undefined) return;
+  const what = kind === "model" ? "folder" : "file or folder";
+  const place = slash < 0 ? "" : `${folder}/`;
+  throw new UsageError(
+    `${by}: ${name}: there is no such ${what}; ${
+      nearest === undefined
+        ? `${folder} has ${names.sort().slice(0, 5).join(", ")}`
+        : `did you mean ${place}${nearest}?`
+    } (if ${name} is meant to be on the Hub, run this in another folder)`,
+  );
 }
 
 /** A model that need not be named. */

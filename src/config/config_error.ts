@@ -20,6 +20,8 @@ export interface ConfigProblem extends Position {
   readonly text: string;
   /** The known key nearest to an unknown one. */
   readonly nearest?: string;
+  /** Set if no table has the key: its own name. */
+  readonly unknown?: { readonly name: string };
 }
 
 /** `file:line`, or the file alone. */

@@ -8,6 +8,7 @@ import { ConfigError, type ConfigProblem, formatPosition, type Position } from "
 import { type ConfigNode, type MapNode, parseConfigNode } from "./types/config_node.ts";
 import type { ResolvedConfig, RewardOptions, TrainingType } from "./types/config_types.ts";
 import { applyOverride, parseOverride } from "./override.ts";
+import { pointToPlace } from "./key_places.ts";
 import { configTable } from "./schema/schema.ts";
 import { rewardKeys } from "./schema/rewards.ts";
 import { group } from "./types/composite_types.ts";
@@ -97,13 +98,13 @@ export function parseConfig(yaml: string, options: LoadConfigOptions = {}): Reso
       const text = "missing; want sft, dpo or grpo";
       problems.unshift({ ...root.position, key: "training_type", text });
     }
-    throw new ConfigError(problems);
+    throw new ConfigError(problems.map(pointToPlace));
   }
 
   const config = given as ResolvedConfig;
   if (config.model?.initialize_from_config) config.model.model_name_or_path ??= "initialize";
   fill(configTable, config, "", { config, type, root, problems });
-  if (problems.length > 0) throw new ConfigError(inOrder(problems));
+  if (problems.length > 0) throw new ConfigError(inOrder(problems.map(pointToPlace)));
   if (isFreshModel(config)) config.model.model_name_or_path = "initialize";
   if (config.logging.use_wandb && !config.logging.report_to.includes("wandb")) {
     config.logging.report_to.push("wandb");

@@ -8,6 +8,7 @@ import { type ConfigNode, type MapNode, parseConfigNode } from "./types/config_n
 import { group } from "./types/composite_types.ts";
 import { canonicalName, type KeySpec, unknownKey, type ValueType } from "./types/value_type.ts";
 import type { ModelSection } from "./types/config_types.ts";
+import { pointToPlace } from "./key_places.ts";
 import { configTable } from "./schema/schema.ts";
 import { vlmConfigKeys } from "./schema/vlm_config.ts";
 
@@ -71,9 +72,8 @@ function findKey(
     if (type.table !== undefined) {
       const name = canonicalName(type.table, head);
       if (name === undefined) {
-        throw new ConfigError([
-          unknownKey(position, [...path, head].join("."), head, type.table),
-        ]);
+        const full = [...path, head].join(".");
+        throw new ConfigError([pointToPlace(unknownKey(position, full, head, type.table))]);
       }
       const specs: Record<string, KeySpec<unknown>> = { ...type.table };
       type = specs[name].type;

@@ -198,7 +198,9 @@ async function findFiles(
       return await resolveFiles(path, configs);
     } catch (error) {
       if (!(error instanceof HubError)) throw error;
-      const message = `${error.message} (there is no local file or folder ${path} either)`;
+      const message =
+        `Cannot load the data ${path}: there is no such file or folder here, and as ` +
+        `a data set of the Hub: ${error.message}`;
       throw new HubError(error.kind, message, { cause: error });
     }
   }
@@ -213,7 +215,8 @@ async function exists(path: string): Promise<boolean> {
   try {
     await Deno.stat(path);
     return true;
-  } catch {
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
     return false;
   }
 }

@@ -52,7 +52,8 @@ export function hubFetch(settings: HubSettings, pauseMs = 300): HubFetch {
         if (!RETRIED.has(response.status) || attempt >= attempts) return response;
         await response.body?.cancel();
       } catch (error) {
-        if (error instanceof HubError || request.signal.aborted) throw error;
+        if (error instanceof HubError || error instanceof Deno.errors.NotCapable) throw error;
+        if (request.signal.aborted) throw error;
         if (attempt >= attempts || isRefusedConnection(error)) {
           throw unreachable(settings.endpoint, error);
         }

@@ -34,7 +34,7 @@ export interface ResolveModelOptions {
 }
 
 /**
- * The local folder of a model: a folder as it is, or a Hub id (`owner/name`, `owner/name@revision`)
+ * The local folder of a model: a folder as it is, the final model of a run's folder, or a Hub id (`owner/name`, `owner/name@revision`)
  * downloaded into the cache: config, tokenizer, and safetensors, whole or in shards.
  *
  * @throws {HubError} if it is neither, or cannot be fetched
@@ -43,7 +43,7 @@ export async function resolveModelFolder(
   idOrPath: string,
   options: ResolveModelOptions = {},
 ): Promise<string> {
-  if (await isFolder(idOrPath)) return idOrPath;
+  if (await isFolder(idOrPath)) return await modelOfRun(idOrPath);
   const id = parseHubId(idOrPath);
   if (id === null) {
     throw new HubError(
@@ -84,7 +84,36 @@ export async function resolveModelFolder(
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isDirectory;
-  } catch {
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
     return false;
   }
+}
+
+/** Whether a folder has a model's or an adapter's config. */
+async function hasModel(folder: string): Promise<boolean> {
+  const isFile = (name: string) =>
+    Deno.stat(`${folder}/${name}`).then((info) => info.isFile, () => false);
+  return await isFile("config.json") || await isFile("adapter_config.json");
+}
+
+/** `final_model` in the output folder of a run; any other folder as it is. */
+async function modelOfRun(folder: string): Promise<string> {
+  const isRun = await Deno.stat(`${folder}/config.resolved.yaml`).then(() => true, () => false);
+  if (!isRun || await hasModel(folder)) return folder;
+  const final = `${folder.replace(/[/\\]+$/, "")}/final_model`;
+  if (await hasModel(final)) return final;
+  const steps: number[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
+    if (step !== undefined) steps.push(Number(step));
+  }
+  const checkpoint = steps.length === 0
+    ? "it has no checkpoint either"
+    : `give its newest checkpoint, ${folder}/checkpoint-${Math.max(...steps)}`;
+  throw new HubError(
+    "not found",
+    `Cannot load the model ${folder}: it is the folder of a run that has not ended, without ` +
+      `final_model; ${checkpoint}`,
+  );
 }

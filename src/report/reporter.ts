@@ -17,6 +17,7 @@ import { type ReportedCompletion, ReportFile } from "./files/report_file.ts";
 import { RewardWatch } from "./reward_watch.ts";
 import type { RunDirectory } from "./files/run_directory.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
+import { sampleLine } from "./terminal/samples_table.ts";
 import { printable } from "./terminal/terminal_text.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
 import { wandbNotice } from "./terminal/wandb_notice.ts";
@@ -45,6 +46,9 @@ export interface RunInfo {
   readonly completionsToPrint?: number;
 }
 
+/** Sample answers that the terminal shows at each evaluation. */
+const SAMPLES_PRINTED = 3;
+
 /** The page shows this many different warnings. */
 const MAX_WARNINGS = 100;
 
@@ -68,6 +72,7 @@ export class Reporter {
   #info: RunInfo | null = null;
   #step = 0;
   #loss: number | null = null;
+  #logged = false;
   #learningRate: number | null = null;
   #note = "";
   #reportFailed = false;
@@ -135,10 +140,12 @@ export class Reporter {
    * @param step optimizer steps done
    * @param tokens tokens of the step
    * @param note a short text such as `reward 0.41`; shown until there is another
+   * @param loss of the step; shown until the first logging step has a mean
    */
-  onStep(step: number, tokens: number, note?: string): void {
+  onStep(step: number, tokens: number, note?: string, loss?: number): void {
     this.#step = step;
     this.#memory.sample();
+    if (loss !== undefined && !this.#logged) this.#loss = loss;
     if (note !== undefined) this.#note = note;
     this.#throughput.add(step, tokens);
     this.#progress?.update(this.#state());
@@ -161,6 +168,7 @@ export class Reporter {
       ...("peak_memory_bytes" in record ? {} : { peak_memory_bytes: this.#memory.sample() }),
     };
     this.#step = record.step;
+    this.#logged = true;
     if (typeof record.loss === "number") this.#loss = record.loss;
     if (typeof record.learning_rate === "number") this.#learningRate = record.learning_rate;
     const warnings = [
@@ -193,6 +201,7 @@ export class Reporter {
       .filter(([name]) => /^eval_(?!.*(runtime|per_second))/.test(name))
       .map(([name, value]) => `${name} ${formatNumber(value)}`);
     this.#print(`step ${record.step}: ${words.join("  ")}`);
+    for (const sample of samples.slice(0, SAMPLES_PRINTED)) this.#print(sampleLine(sample));
     for (const { text } of concerns) this.onWarning(text);
     if (samples.length > 0) {
       this.#lastSamples = samples;

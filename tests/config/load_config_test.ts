@@ -88,7 +88,7 @@ Deno.test("parseConfig() reports every mistake at once, in the order of the line
     "cosine_warmup_with_min_lr, warmup_stable_decay, greedy, nanovlm_cosine; did you mean cosine?",
     "got -1 (a number), want an integer 1 or more",
     "got 1.5 (a number), want a number from 0 to 1",
-    'got "500" (a string), want an integer 1 or more, without quotes',
+    'got "500" (a string), want an integer 1 or more, or null, without quotes',
     "got 5 (a number), want a folder (quote it)",
   ]);
 });

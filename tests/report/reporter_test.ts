@@ -74,6 +74,8 @@ Deno.test("Reporter prints what happens to the terminal, each warning once", asy
     await runExample(dir, terminal);
     assertEquals(terminal.text.split("warning: ").length, 2);
     assertStringIncludes(terminal.text, "step 0: eval_loss 3  eval_exact_match 0.1000\n");
+    assertStringIncludes(terminal.text, "  What colour? ? (expected: red)\n");
+    assertStringIncludes(terminal.text, "  What colour? red (right)\n");
     assertMatch(
       terminal.text,
       /grpo: step 30\/30 \(100%\) {2}loss 0\.1000 {2}reward 1 {2}lr 1\.0e-4/,
@@ -154,4 +156,18 @@ Deno.test({
       }
     });
   },
+});
+
+Deno.test("Reporter shows the loss from the first step, and means from the first log", async () => {
+  await inTemporaryFolder(async (dir) => {
+    const terminal = fakeTerminal(true);
+    const reporter = new Reporter(RunDirectory.open(dir), terminal);
+    await reporter.onStart({ ...EXAMPLE_INFO, completionsToPrint: 0 });
+    reporter.onStep(1, 64, undefined, 4.25);
+    assertStringIncludes(terminal.text, "loss 4.250");
+    await reporter.onLog({ step: 2, loss: 3 });
+    reporter.onStep(30, 64, undefined, 1.75);
+    assert(!terminal.text.includes("loss 1.750"), terminal.text);
+    await reporter.onEnd({ status: "done" });
+  });
 });

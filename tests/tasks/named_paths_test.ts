@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { parseConfig } from "../../src/config/load_config.ts";
 import { checkNamedPaths, namesOfConfig } from "../../tasks/named_paths.ts";
 import { UsageError } from "../../tasks/usage_error.ts";
@@ -38,6 +38,25 @@ Deno.test("a missing path is a usage error, in the command line and in the confi
       assertEquals(error.message.includes(`--by: ${name}: ${says}`), true, error.message);
     }
   } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+Deno.test("a mistyped path is no Hub id: its folder is there, or a near name is", async () => {
+  const root = await Deno.makeTempDir();
+  const before = Deno.cwd();
+  try {
+    await Deno.mkdir(`${root}/data/charts`, { recursive: true });
+    await Deno.writeTextFile(`${root}/receipts`, "");
+    Deno.chdir(root);
+    const fault = async (name: string) =>
+      (await assertRejects(() => checkNamedPaths([["--data", "data", name]]), UsageError)).message;
+    assertStringIncludes(await fault("data/chart"), "did you mean data/charts?");
+    assertStringIncludes(await fault("data/else"), "data has charts");
+    assertStringIncludes(await fault("reciepts"), "did you mean receipts?");
+    await checkNamedPaths([["--data", "data", "org/charts"], ["--data", "data", "squad"]]);
+  } finally {
+    Deno.chdir(before);
     await Deno.remove(root, { recursive: true });
   }
 });

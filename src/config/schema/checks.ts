@@ -5,6 +5,7 @@
  */
 import { hasPairWeights } from "../../losses/dpo_inputs.ts";
 import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
+import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import type { Finding } from "./finding.ts";
@@ -45,8 +46,9 @@ export function isFreshModel({ model }: ResolvedConfig): boolean {
   return model.initialize_from_config || model.model_name_or_path.toLowerCase() === "initialize";
 }
 
-function modelProblems({ model: { vlm_config: vlm } }: ResolvedConfig): Finding[] {
+function modelProblems(config: ResolvedConfig): Finding[] {
   const problems: Finding[] = [];
+  const { vlm_config: vlm, load_backbone } = config.model;
   const divides = (whole: keyof typeof vlm, part: keyof typeof vlm) => {
     const [a, b] = [vlm[whole], vlm[part]];
     if (typeof a === "number" && typeof b === "number" && a % b !== 0) {
@@ -58,6 +60,17 @@ function modelProblems({ model: { vlm_config: vlm } }: ResolvedConfig): Finding[
   divides("vit_img_size", "vit_patch_size");
   divides("lm_hidden_dim", "lm_n_heads");
   divides("lm_n_heads", "lm_n_kv_heads");
+  // Backbones bring their own sizes, a checkpoint all of them.
+  const isChecked = isFreshModel(config) && !load_backbone && !vlm.vit_cls_flag;
+  const tokens = isChecked && problems.length === 0 ? imageTokensOf(vlm) : null;
+  const given = vlm.mp_image_token_length;
+  if (tokens !== null && given !== undefined && given !== tokens) {
+    problems.push({
+      key: "model.vlm_config.mp_image_token_length",
+      text: `got ${given}, want ${tokens}: (vit_img_size / vit_patch_size / ` +
+        "mp_pixel_shuffle_factor)², the image tokens of a tile; set it to that, or leave it out",
+    });
+  }
   return problems;
 }
 
@@ -121,7 +134,10 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
       const text = "wants eval_strategy and save_strategy to be the same, and not no; got " +
         `${eval_strategy} and ${save_strategy}`;
       problems.push({ key, text });
-    } else if (eval_strategy === "steps" && save_steps % eval_steps !== 0) {
+    } else if (
+      eval_strategy === "steps" && save_steps !== null && eval_steps !== null &&
+      save_steps % eval_steps !== 0
+    ) {
       const text =
         `wants save_steps to be a multiple of eval_steps; got ${save_steps} and ${eval_steps}`;
       problems.push({ key, text });

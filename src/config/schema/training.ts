@@ -225,10 +225,12 @@ export const trainingKeys: Table<TrainingSection> = {
     meaning: "When to write a checkpoint.",
   },
   save_steps: {
-    type: integer({ min: 1 }),
-    default: perTrainer(500, 500, 100),
-    source: LAB_MAIN,
-    meaning: "Steps between checkpoints.",
+    type: nullable(integer({ min: 1 })),
+    default: same<number | null>(null),
+    source: `ours (${LAB_MAIN}: 500; grpo 100)`,
+    meaning:
+      "Steps between checkpoints. `null`: about 3 of them in a run, and at least one every 500 " +
+      "steps (grpo: 100).",
   },
   save_total_limit: {
     type: nullable(integer({ min: 1 })),
@@ -243,10 +245,12 @@ export const trainingKeys: Table<TrainingSection> = {
     meaning: "When to evaluate.",
   },
   eval_steps: {
-    type: integer({ min: 1 }),
-    default: perTrainer(500, 500, 50),
-    source: LAB_MAIN,
-    meaning: "Steps between evaluations.",
+    type: nullable(integer({ min: 1 })),
+    default: same<number | null>(null),
+    source: `ours (${LAB_MAIN}: 500; grpo 50)`,
+    meaning:
+      "Steps between evaluations. `null`: about 5 of them in a run, and at least one every 500 " +
+      "steps (grpo: 50). The last step is evaluated too then.",
   },
   eval_metrics: {
     type: listOf(oneOf(METRIC_REQUESTS)),
@@ -296,10 +300,12 @@ export const trainingKeys: Table<TrainingSection> = {
     meaning: "Which way that metric improves.",
   },
   logging_steps: {
-    type: integer({ min: 1 }),
-    default: perTrainer(100, 100, 10),
-    source: LAB_MAIN,
-    meaning: "Steps between lines of metrics.",
+    type: nullable(integer({ min: 1 })),
+    default: same<number | null>(null),
+    source: `ours (${LAB_MAIN}: 100; grpo 10)`,
+    meaning:
+      "Steps between lines of metrics. `null`: about 20 of them in a run, and at least one every 100 " +
+      "steps (grpo: 10).",
   },
   logging_first_step: {
     type: boolean(),

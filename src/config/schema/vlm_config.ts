@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { NanoVLMConfig } from "../../vlm_config.ts";
+import { defaultVLMConfig, type NanoVLMConfig } from "../../vlm_config.ts";
 import { NANOVLM } from "../sources.ts";
 import { mapOf } from "../types/composite_types.ts";
 import { boolean, integer, number, text } from "../types/scalar_types.ts";
@@ -194,9 +194,12 @@ export const vlmConfigKeys: Table<NanoVLMConfig> = {
   },
   mp_image_token_length: {
     type: integer({ min: 1 }),
-    default: same(64),
-    source: NANOVLM,
-    meaning: "Image tokens a tile.",
+    default: derived(
+      "(`vit_img_size` / `vit_patch_size` / `mp_pixel_shuffle_factor`)²",
+      () => defaultVLMConfig().mp_image_token_length,
+    ),
+    source: `${NANOVLM} (64)`,
+    meaning: "Image tokens a tile; leave it out, as it follows from the sizes.",
   },
   max_img_size: {
     type: integer({ min: 1 }),

@@ -114,6 +114,7 @@ function parseOrFail(text: string, lineCounter: LineCounter, file: string): Docu
   try {
     return parseDocument(text, { lineCounter, prettyErrors: false });
   } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
     // Brackets nested by the thousand overflow the parser's stack.
     const why = error instanceof Error ? error.message : String(error);
     throw new ConfigError([{ file, key: "", text: `not YAML: ${why}` }]);

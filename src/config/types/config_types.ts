@@ -148,10 +148,12 @@ export interface TrainingSection {
   loss_reduction: "token" | "micro_batch";
   share_prefix: boolean;
   save_strategy: IntervalStrategy;
-  save_steps: number;
+  /** Steps between checkpoints; null: a share of the run. */
+  save_steps: number | null;
   save_total_limit: number | null;
   eval_strategy: IntervalStrategy;
-  eval_steps: number;
+  /** Steps between evaluations; null: a share of the run. */
+  eval_steps: number | null;
   load_best_model_at_end: boolean;
   /** `NAME` or `NAME:STYLE`. */
   eval_metrics: string[];
@@ -159,7 +161,8 @@ export interface TrainingSection {
   eval_max_new_tokens: number;
   metric_for_best_model: string;
   greater_is_better: boolean;
-  logging_steps: number;
+  /** Steps between lines of metrics; null: a share of the run. */
+  logging_steps: number | null;
   logging_first_step: boolean;
   dataloader_drop_last: boolean;
   /** Threads that decode images; null: one a core but one, if they pay. */

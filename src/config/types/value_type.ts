@@ -110,5 +110,6 @@ export function unknownKey(
   const text = nearest === undefined
     ? `no such key; known here: ${Object.keys(table).join(", ")}`
     : `no such key; did you mean ${nearest}?`;
-  return { ...position, key, text, ...(nearest === undefined ? {} : { nearest }) };
+  const unknown = { name: given };
+  return { ...position, key, text, unknown, ...(nearest === undefined ? {} : { nearest }) };
 }

@@ -1,5 +1,6 @@
 import { formatTable } from "./console_table.ts";
 import type { EvaluationSample } from "../evaluation_sample.ts";
+import { printable, truncateToWidth } from "./terminal_text.ts";
 
 /**
  * The table of sample answers that a run and `eval` print.
@@ -26,4 +27,18 @@ export function formatSamples(
     ]),
     width,
   );
+}
+
+/** Columns that a question or an answer may take in a line. */
+const TEXT_WIDTH = 40;
+
+/** One sample answer as a line: `  Which shape is this? square (right)`. */
+export function sampleLine({ question, expected, answer, correct }: EvaluationSample): string {
+  const short = (text: string) => truncateToWidth(printable(text), TEXT_WIDTH);
+  const verdict = correct === true
+    ? " (right)"
+    : expected === null
+    ? ""
+    : ` (expected: ${short(expected)})`;
+  return `  ${short(question)} ${answer === "" ? "(no answer)" : short(answer)}${verdict}`;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { stepsOfEpoch } from "../loop/due_work.ts";
 import { RowSkipped } from "../../data/data_error.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
@@ -97,11 +98,8 @@ export class MicroBatches<E extends EncodedExample, X> {
 
   /** Optimizer steps an epoch has; null if it is not known. */
   get stepsPerEpoch(): number | null {
-    const { batchSize, gradientAccumulationSteps, dropLast } = this.options;
     const examples = this.#stream.length;
-    if (examples === null) return null;
-    const batches = dropLast ? Math.floor(examples / batchSize) : Math.ceil(examples / batchSize);
-    return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
+    return examples === null ? null : stepsOfEpoch(examples, this.options);
   }
 
   /** The place in the data, in epochs. As in Trainer, each batch counts the same, full or not. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { PacedTraining } from "../loop/intervals.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 
 /** Name of the file. */
@@ -64,7 +64,7 @@ function stepOf(folder: string | null): number | null {
  */
 export function trainerState(
   progress: RunProgress,
-  training: TrainingSection,
+  training: PacedTraining,
   stepsPerEpoch: number | null,
 ): TrainerState {
   const { max_steps } = progress;

@@ -25,6 +25,7 @@ import {
 } from "./memory_estimate.ts";
 import { Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
 import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";
+import { plannedRun } from "./planned_run.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { type PreparedModel, prepareModel } from "../run/prepare_model.ts";
@@ -137,6 +138,7 @@ export async function dryRun<F extends DatasetFormat>(
     if (longest.size === null) tell(batch);
     const estimatedFrom: EstimateInputs = [model.config, batch, settings, longest.memory];
     return {
+      plan: plannedRun(config, data.train.length),
       backend: backend.reason,
       model: prepared.origin,
       parameters: settings.parameters,

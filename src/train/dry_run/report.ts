@@ -3,10 +3,13 @@
  *
  * @module
  */
+import { type PlannedRun, plannedRunLines } from "./planned_run.ts";
 import type { EstimateInputs, StepMemory } from "./memory_estimate.ts";
 
 /** What a dry run found. */
 export interface DryRunReport {
+  /** How long the run will be. */
+  readonly plan: PlannedRun;
   readonly backend: string;
   /** Where the weights came from. */
   readonly model: string;
@@ -61,6 +64,7 @@ export function dryRunLines(report: DryRunReport): string[] {
       examples.evaluation ?? "none"
     } held out, ${report.skipped} skipped; with pictures: ${report.pictures}`,
     ...(report.skippedReasons === "" ? [] : [`skipped:\n${report.skippedReasons}`]),
+    ...plannedRunLines(report.plan, report.seconds),
     `longest batch of ${report.looked} examples: ${batch.rows} rows with ${batch.tokens} tokens, ` +
     `${batch.tiles} tiles; loss ${report.loss.toFixed(4)}, gradient norm ${
       report.gradNorm.toFixed(4)

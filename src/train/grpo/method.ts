@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { stepsOfPrompts } from "../loop/due_work.ts";
 import type * as tf from "@tensorflow/tfjs";
 import { countBatch, type GRPOLossOptions } from "../../losses/grpo.ts";
 import { grpoLosses, type WholeBatch } from "../../losses/grpo_losses.ts";
@@ -116,11 +117,8 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   }
 
   get stepsPerEpoch(): number | null {
-    const { batchSize, gradientAccumulationSteps, numIterations } = this.options;
     const { length } = this.parts.prompts;
-    if (length === null) return null;
-    const perStep = batchSize * gradientAccumulationSteps;
-    return Math.max(1, Math.ceil(length * numIterations / perStep));
+    return length === null ? null : stepsOfPrompts(length, this.options);
   }
 
   async step(context: StepContext): Promise<StepOutcome> {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { PacedTraining } from "./intervals.ts";
 
 /** The state of a run at the end of a step. */
 export interface EndedStep {
@@ -21,7 +22,7 @@ export interface DueWork {
 }
 
 /** Whether a step logs, evaluates and saves; the last one saves unless nothing is saved at all. */
-export function dueWork(training: TrainingSection, ended: EndedStep): DueWork {
+export function dueWork(training: PacedTraining, ended: EndedStep): DueWork {
   const { step, totalSteps, epochEnded } = ended;
   const last = step === totalSteps;
   const isDue = (strategy: "no" | "steps" | "epoch", every: number) =>
@@ -32,7 +33,8 @@ export function dueWork(training: TrainingSection, ended: EndedStep): DueWork {
   return {
     log: (logging_steps > 0 && (step % logging_steps === 0 || last)) ||
       (logging_first_step && step === 1),
-    evaluate: isDue(training.eval_strategy, training.eval_steps),
+    evaluate: isDue(training.eval_strategy, training.eval_steps) ||
+      (last && training.evaluate_last && training.eval_strategy !== "no"),
     save: isDue(save_strategy, training.save_steps) || (last && save_strategy !== "no"),
   };
 }
@@ -52,4 +54,33 @@ export function totalSteps(training: TrainingSection, stepsPerEpoch: number | nu
     );
   }
   return Math.ceil(training.num_train_epochs * stepsPerEpoch);
+}
+
+/** How an epoch is cut into steps. */
+export interface StepSizes {
+  readonly batchSize: number;
+  readonly gradientAccumulationSteps: number;
+  readonly dropLast: boolean;
+}
+
+/** Optimizer steps of an epoch, the last one begun included: 1 or more. */
+export function stepsOfEpoch(
+  examples: number,
+  { batchSize, gradientAccumulationSteps, dropLast }: StepSizes,
+): number {
+  const batches = dropLast ? Math.floor(examples / batchSize) : Math.ceil(examples / batchSize);
+  return Math.max(1, Math.ceil(batches / gradientAccumulationSteps));
+}
+
+/** Optimizer steps of an epoch of prompts, whose completions are used `numIterations` times. */
+export function stepsOfPrompts(
+  prompts: number,
+  { batchSize, gradientAccumulationSteps, numIterations }:
+    & Omit<StepSizes, "dropLast">
+    & { readonly numIterations: number },
+): number {
+  return Math.max(
+    1,
+    Math.ceil(prompts * numIterations / (batchSize * gradientAccumulationSteps)),
+  );
 }

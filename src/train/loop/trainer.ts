@@ -35,6 +35,7 @@ import { broadcastOptimizer, broadcastWeights, checkSameWeights } from "./same_w
 import { StepUpdate } from "./step_update.ts";
 import { explainFailure } from "./step_failure.ts";
 import { dueWork, totalSteps } from "./due_work.ts";
+import { type PacedTraining, pacedTraining } from "./intervals.ts";
 import type {
   ProgressState,
   TrainerCallback,
@@ -53,6 +54,7 @@ export class Trainer {
   readonly totalSteps: number;
   readonly #method: TrainingMethod;
   readonly #options: TrainerOptions;
+  readonly #training: PacedTraining;
   readonly #update: StepUpdate;
   readonly #ranks: Ranks;
   readonly #stop: AgreedStop;
@@ -81,6 +83,7 @@ export class Trainer {
     this.#options = { ...options, signal: this.#stop.signal };
     this.#best = new BestCheckpoint(training);
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
+    this.#training = pacedTraining(training, this.totalSteps, method.name);
     this.#update = new StepUpdate({ ...options, ranks: this.#ranks }, this.totalSteps);
   }
 
@@ -216,7 +219,7 @@ export class Trainer {
   async #endStep(epochEnded: boolean, resumed = false): Promise<StepEnd> {
     const { training, signal, callbacks } = this.#options;
     const [step, totalSteps] = [this.#step, this.totalSteps];
-    const due = dueWork(training, { step, totalSteps, epochEnded });
+    const due = dueWork(this.#training, { step, totalSteps, epochEnded });
     if (due.log) await this.#log(); // nothing if it was logged before
     if (due.evaluate) {
       try {
@@ -250,7 +253,7 @@ export class Trainer {
     this.#step++;
     this.#epoch = outcome.epoch;
     this.#window.add(loss, gradNorm, { ...outcome, ...counts });
-    this.#options.reporter.onStep(this.#step, counts.tokens);
+    this.#options.reporter.onStep(this.#step, counts.tokens, undefined, loss);
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
@@ -388,8 +391,7 @@ export class Trainer {
       window: this.#window.state(),
       ...(this.#unevaluated ? { unevaluated_step: this.#unevaluated } : {}),
     };
-    const { training } = this.#options;
-    return { trainer: trainerState(progress, training, this.#method.stepsPerEpoch), run };
+    return { trainer: trainerState(progress, this.#training, this.#method.stepsPerEpoch), run };
   }
 
   /** A step was aborted: saves the run as it was before the step. */

@@ -9,7 +9,7 @@ import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import { resolveModelFolder } from "../../hub/model_folder.ts";
 import { ImageProcessor } from "../../image/image_processor.ts";
 import { type LoraConfig, writeAdapterFiles } from "../../model/files/adapter_files.ts";
-import { defaultVLMConfig, type VLMConfig } from "../../vlm_config.ts";
+import { defaultVLMConfig, imageTokensOf, type VLMConfig } from "../../vlm_config.ts";
 import { convertBackbones } from "../../model/convert/convert.ts";
 import { initializeWeights } from "../../model/initialize.ts";
 import { loadModel } from "../../generate/load_model.ts";
@@ -80,6 +80,8 @@ async function freshModel(
     ...wished,
     vlm_load_backbone_weights: false,
   };
+  config.mp_image_token_length = wished.mp_image_token_length ?? imageTokensOf(wished) ??
+    config.mp_image_token_length;
   const tokenizer = await freshTokenizer(config);
   config.extra_token_amount = Object.keys(config.vlm_extra_tokens).length;
   config.lm_vocab_size = wished.lm_vocab_size ?? tokenizer.vocabSize;

@@ -264,3 +264,16 @@ Deno.test("under LoRA the adapters' rate counts, and the decoder's own does not"
     overrides: ["model.use_lora=true", "training.lr_mp=0", "training.lr_language_backbone=0"],
   });
 });
+
+Deno.test("image tokens of a fresh model must follow from its sizes, and the error has the number", () => {
+  const sizes = "vit_img_size: 64, vit_patch_size: 8, mp_pixel_shuffle_factor: 2";
+  const config = (vlm: string) =>
+    `training_type: sft
+model: { model_name_or_path: initialize, load_backbone: false, vlm_config: { ${vlm} } }
+dataset: { train_data_path: x }`;
+  const fault = configFault(config(`${sizes}, mp_image_token_length: 4`));
+  assertEquals(fault.key, "model.vlm_config.mp_image_token_length");
+  assertEquals(/got 4, want 16:/.test(fault.message), true, fault.message);
+  parseConfig(config(`${sizes}, mp_image_token_length: 16`));
+  parseConfig(config(sizes));
+});

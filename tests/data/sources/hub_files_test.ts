@@ -118,7 +118,7 @@ Deno.test("a data set with nothing to read names what it has; an absent one says
           resolveFiles: (id) => hubDataFiles(id, { client }),
         }),
       HubError,
-      "there is no local file or folder org/none either",
+      "Cannot load the data org/none: there is no such file or folder here, and as a data set of",
     );
   }));
 
