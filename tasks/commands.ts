@@ -14,6 +14,10 @@ export interface CommandEntry {
 
 /** Every command by name, in the order of the help. */
 export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
+  ["init", {
+    summary: "write a config for a data set",
+    load: async () => (await import("./init.ts")).command,
+  }],
   ["train", {
     summary: "train a model: SFT, DPO or GRPO",
     load: async () => (await import("./train.ts")).command,
