@@ -42,6 +42,10 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "show the runs below a folder, any two beside each other",
     load: async () => (await import("./runs.ts")).command,
   }],
+  ["export", {
+    summary: "write a site that runs a model in the visitor's browser",
+    load: async () => (await import("./export.ts")).command,
+  }],
   ["merge", {
     summary: "fold an adapter into its model's weights",
     load: async () => (await import("./merge.ts")).command,

@@ -60,7 +60,7 @@ export const WANTED_LIMITS = [
  * "XDG_RUNTIME_DIR is invalid" on headless machines. Quietly does nothing without the permission.
  */
 function quietDriverLoaders(): void {
-  if (Deno.build.os !== "linux") return;
+  if (typeof Deno === "undefined" || Deno.build.os !== "linux") return;
   try {
     if (!Deno.env.get("XDG_RUNTIME_DIR")) {
       Deno.env.set("XDG_RUNTIME_DIR", Deno.env.get("TMPDIR") ?? "/tmp");

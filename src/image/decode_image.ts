@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type * as ImageScript from "imagescript";
 import { decodeBmp } from "./decoders/bmp.ts";
 import { decodeGif } from "./decoders/gif.ts";
+import { loadRasterDecoder, type RasterDecoder } from "./decoders/raster_decoder.ts";
 import { rgbOfRgba } from "./decoders/rgb_of_rgba.ts";
 import { decodeTiff } from "./decoders/tiff.ts";
 import { decodeWebp } from "./decoders/webp.ts";
@@ -23,23 +23,6 @@ import type { RgbImage } from "./rgb_image.ts";
  * warns from 89 million on and refuses above 179 million.
  */
 export const MAX_IMAGE_PIXELS = 8192 * 8192;
-
-type Decoder = Pick<typeof ImageScript, "decode">;
-
-let decoder: Promise<Decoder> | null = null;
-
-/** Loads imagescript on first use: that takes 40 ms and a native library. */
-function loadDecoder(): Promise<Decoder> {
-  decoder ??= import("imagescript").catch((error) => {
-    decoder = null;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(
-      `Cannot load the image decoder (imagescript): ${reason}; ` +
-        `it needs --allow-read, --allow-env and --allow-ffi`,
-    );
-  });
-  return decoder;
-}
 
 /**
  * Colour of a PNG that is transparent wherever it has exactly that colour (chunk tRNS of grey and
@@ -133,7 +116,7 @@ export async function decodeImage(
   }
   const decoder = format === "WebP" || format === "BMP" || format === "TIFF"
     ? null
-    : await loadDecoder();
+    : await loadRasterDecoder();
   try {
     const image = decoder === null
       ? await decodeWith(bytes, format)
@@ -159,7 +142,7 @@ function decodeWith(bytes: Uint8Array, format: ImageFormat): Promise<RgbImage> {
 async function decodeRaster(
   bytes: Uint8Array,
   { format, width, height }: ImageHeader,
-  decode: Decoder["decode"],
+  decode: RasterDecoder["decode"],
 ): Promise<RgbImage> {
   const decoded = async (file: Uint8Array) => {
     const frames = await decode(file, true);

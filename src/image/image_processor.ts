@@ -62,13 +62,15 @@ function toPlanes(image: RgbImage): Float32Array {
 }
 
 async function readJsonObject(path: string): Promise<Record<string, unknown> | null> {
-  let text: string;
   try {
-    text = await Deno.readTextFile(path);
+    return parseJsonObject(await Deno.readTextFile(path), path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
+}
+
+function parseJsonObject(text: string, path: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) {
@@ -183,7 +185,31 @@ export class ImageProcessor {
    */
   static async fromPretrained(dir: string): Promise<ImageProcessor> {
     const own = await readJsonObject(`${dir}/${CONFIG_FILE}`) ?? {};
-    const config = await readJsonObject(`${dir}/config.json`);
+    return ImageProcessor.#fromSettings(own, await readJsonObject(`${dir}/config.json`), dir);
+  }
+
+  /**
+   * Like {@linkcode ImageProcessor.fromPretrained}, from the texts of the files.
+   *
+   * @param texts by the names of the files
+   * @param config the model's, for what preprocessor_config.json lacks
+   * @param source where the texts come from, for messages
+   * @throws {Error} if preprocessor_config.json is no JSON object, or has wrong values
+   */
+  static fromTexts(
+    texts: ReadonlyMap<string, string>,
+    config: VLMConfig,
+    source: string,
+  ): ImageProcessor {
+    const own = parseJsonObject(texts.get(CONFIG_FILE) ?? "{}", `${source}/${CONFIG_FILE}`);
+    return ImageProcessor.#fromSettings(own, { ...config }, source);
+  }
+
+  static #fromSettings(
+    own: Record<string, unknown>,
+    config: Record<string, unknown> | null,
+    dir: string,
+  ): ImageProcessor {
     // What a nanoVLM config leaves out has nanoVLM's default.
     const model: Record<string, unknown> = config === null
       ? {}

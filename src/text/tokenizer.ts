@@ -22,6 +22,7 @@ import {
 import {
   chatTemplateOf,
   checkTokenizerJson,
+  parseTokenizerFiles,
   readTokenizerFiles,
   writeTokenizerFiles,
 } from "./tokenizer_files.ts";
@@ -114,6 +115,17 @@ export class Tokenizer {
    */
   static async fromFolder(dir: string): Promise<Tokenizer> {
     return new Tokenizer(resolveAddedTokens(await readTokenizerFiles(dir)));
+  }
+
+  /**
+   * Like {@linkcode Tokenizer.fromFolder}, from the texts of the files.
+   *
+   * @param texts by the names of the files
+   * @param source where they come from, for messages
+   * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
+   */
+  static fromTexts(texts: ReadonlyMap<string, string>, source: string): Tokenizer {
+    return new Tokenizer(resolveAddedTokens(parseTokenizerFiles(texts, source)));
   }
 
   /**

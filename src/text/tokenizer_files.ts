@@ -42,8 +42,7 @@ export function checkTokenizerJson(value: unknown, source: string): TokenizerJso
   return { ...defaults, ...value, added_tokens: added } as unknown as TokenizerJson;
 }
 
-async function readJson(path: string): Promise<unknown> {
-  const text = await Deno.readTextFile(path);
+function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -61,6 +60,15 @@ async function readOptionalText(path: string): Promise<string | null> {
   }
 }
 
+/** The files that {@linkcode parseTokenizerFiles} reads; all but the first may be missing. */
+const FILE_NAMES: readonly string[] = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+  "generation_config.json",
+];
+
 /**
  * Reads tokenizer.json and, if present, tokenizer_config.json, special_tokens_map.json and
  * chat_template.jinja of a folder.
@@ -68,27 +76,43 @@ async function readOptionalText(path: string): Promise<string | null> {
  * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
  */
 export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
+  const texts = new Map<string, string>();
+  for (const name of FILE_NAMES) {
+    const text = await readOptionalText(`${dir}/${name}`);
+    if (text !== null) texts.set(name, text);
+  }
+  return parseTokenizerFiles(texts, dir);
+}
+
+/**
+ * Parses the texts of a tokenizer's files.
+ *
+ * @param texts by the names of the files
+ * @param dir the folder that they come from, for messages
+ * @throws {Error} if tokenizer.json is missing or a file does not have the expected form
+ */
+export function parseTokenizerFiles(
+  texts: ReadonlyMap<string, string>,
+  dir: string,
+): TokenizerFiles {
   const path = `${dir}/tokenizer.json`;
-  let parsed: unknown;
-  try {
-    parsed = await readJson(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  const json = texts.get("tokenizer.json");
+  if (json === undefined) {
     throw new Error(
       `Cannot load a tokenizer from ${dir}: there is no tokenizer.json; ` +
         `save one with transformers' fast tokenizers (save_pretrained) or copy it from the Hub`,
     );
   }
-  const tokenizer = checkTokenizerJson(parsed, path);
-  const readObject = async (name: string): Promise<TokenizerConfigJson | null> => {
-    const text = await readOptionalText(`${dir}/${name}`);
-    if (text === null) return null;
-    const value = await readJson(`${dir}/${name}`);
+  const tokenizer = checkTokenizerJson(parseJson(json, path), path);
+  const readObject = (name: string): TokenizerConfigJson | null => {
+    const text = texts.get(name);
+    if (text === undefined) return null;
+    const value = parseJson(text, `${dir}/${name}`);
     if (isJsonObject(value)) return value;
     throw new Error(`Cannot read ${dir}/${name}: wanted a JSON object, got ${text.slice(0, 40)}`);
   };
-  const own = await readObject("tokenizer_config.json") ?? {};
-  const map = await readObject("special_tokens_map.json") ?? {};
+  const own = readObject("tokenizer_config.json") ?? {};
+  const map = readObject("special_tokens_map.json") ?? {};
   // As in Transformers, the map's named tokens count only in files without `added_tokens_decoder`,
   // and then before those of tokenizer_config.json.
   const named = NAMED_TOKENS.filter((role) => map[role] !== undefined && map[role] !== null);
@@ -100,9 +124,9 @@ export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
     else if (own[role] === undefined) delete config[role];
   }
   // transformers since 4.51 may keep the template in a file of its own, which then wins.
-  const template = await readOptionalText(`${dir}/chat_template.jinja`);
-  if (template !== null) config.chat_template = template;
-  const generation = await readObject("generation_config.json");
+  const template = texts.get("chat_template.jinja");
+  if (template !== undefined) config.chat_template = template;
+  const generation = readObject("generation_config.json");
   const generationEnds = [generation?.eos_token_id].flat()
     .filter((id): id is number => typeof id === "number" && Number.isInteger(id));
   return { tokenizer, config, generationEnds };

@@ -8,6 +8,7 @@
 import { ImageDecodeError } from "../image_decode_error.ts";
 import type { RgbImage } from "../rgb_image.ts";
 import { rgbOfRgba } from "./rgb_of_rgba.ts";
+import { loadWebpDecoder } from "./webp_decoder.ts";
 
 /** A chunk of a RIFF file. */
 export interface WebpChunk {
@@ -94,7 +95,7 @@ function firstFrame(bytes: Uint8Array): { file: Uint8Array; left: number; top: n
  * @throws {Error} if its data is corrupt or cut
  */
 export async function decodeWebp(bytes: Uint8Array): Promise<RgbImage> {
-  const { decode } = await import("@cwasm/webp");
+  const decode = await loadWebpDecoder();
   const [width, height] = webpSize(bytes);
   const frame = firstFrame(bytes);
   if (frame === null) {

@@ -92,6 +92,15 @@ export interface ModelFamily {
     config: VLMConfig,
     others: readonly string[],
   ): Promise<Processing>;
+  /**
+   * Tokenizer and image processor from the texts of files, as their `save()` writes them: what
+   * {@linkcode ModelFamily.openProcessing} gives where there are no folders, in a browser.
+   *
+   * @param texts by the names of the files
+   * @param source where they come from, for messages
+   * @throws {Error} if a file is missing or does not have the expected form
+   */
+  processingOf(config: VLMConfig, texts: ReadonlyMap<string, string>, source: string): Processing;
   /** Special tokens by role that `convert` adds to a language backbone's tokenizer. */
   extraTokens(): Record<string, string>;
   /** The chat template that `convert` gives it. */

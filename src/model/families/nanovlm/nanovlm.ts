@@ -9,7 +9,7 @@ import { DEFAULT_CHAT_TEMPLATE, defaultExtraTokens } from "../../../vlm_config.t
 import { inverseFrequencies } from "../../weight_shapes.ts";
 import type { ModelFamily } from "../model_family.ts";
 import { formatConfig, parseVLMConfig } from "./config.ts";
-import { openProcessing } from "./processing.ts";
+import { openProcessing, processingOf } from "./processing.ts";
 
 const HEAD = "decoder.head.weight";
 const EMBEDDING = "decoder.token_embedding.weight";
@@ -32,6 +32,7 @@ export const nanoVLM: ModelFamily = {
   },
   metadata: ({ lm_tie_weights }) => lm_tie_weights ? { [EMBEDDING]: HEAD } : undefined,
   openProcessing,
+  processingOf,
   extraTokens: defaultExtraTokens,
   chatTemplate: DEFAULT_CHAT_TEMPLATE,
   fromBackbones: (config, tokenizer) => ({

@@ -30,7 +30,7 @@ export async function openProcessing(
   return {
     tokenizer,
     tokenizerProblem: problem,
-    imageProcessor: await findImageProcessor(folder, tokenizer),
+    imageProcessor: fittingProcessor(await ImageProcessor.fromPretrained(folder), tokenizer),
     imageTokenId: tokenizer?.roleId("image_token") ?? config.lm_base_vocab_size,
   };
 }
@@ -78,12 +78,30 @@ async function findTokenizer(
   }
 }
 
-/** The image processor of a folder, with a global tile only if the tokenizer has its token. */
-async function findImageProcessor(
-  folder: string,
-  tokenizer: Tokenizer | null,
-): Promise<ImageProcessor> {
-  const processor = await ImageProcessor.fromPretrained(folder);
+/**
+ * Tokenizer and image processor from the texts of the files that they save.
+ *
+ * @param texts by the names of the files
+ * @param source where they come from, for messages
+ * @throws {Error} if a file is missing or does not have the expected form
+ */
+export function processingOf(
+  config: VLMConfig,
+  texts: ReadonlyMap<string, string>,
+  source: string,
+): Processing {
+  const tokenizer = Tokenizer.fromTexts(texts, source)
+    .withExtraTokens(config.vlm_extra_tokens, config.lm_chat_template);
+  return {
+    tokenizer,
+    tokenizerProblem: "",
+    imageProcessor: fittingProcessor(ImageProcessor.fromTexts(texts, config, source), tokenizer),
+    imageTokenId: tokenizer.roleId("image_token") ?? config.lm_base_vocab_size,
+  };
+}
+
+/** The image processor, with a global tile only if the tokenizer has its token. */
+function fittingProcessor(processor: ImageProcessor, tokenizer: Tokenizer | null): ImageProcessor {
   if (tokenizer === null || usesGlobalTile(tokenizer) || !processor.options.globalTile) {
     return processor;
   }

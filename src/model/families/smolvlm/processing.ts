@@ -65,12 +65,12 @@ function asObject(value: unknown): Record<string, unknown> | null {
 }
 
 /** The tokenizer with SmolVLM's roles and prompts; null if the folder has none. */
-async function openTokenizer(
-  folder: string,
-  imageTokenId: number,
+function parseTokenizer(
+  texts: ReadonlyMap<string, string>,
   files: ReadonlyMap<string, string>,
-): Promise<Tokenizer | null> {
-  const texts = await readTexts(folder, TOKENIZER_FILES);
+  imageTokenId: number,
+  folder: string,
+): Tokenizer | null {
   const json = texts.get("tokenizer.json");
   if (json === undefined) return null;
   const config = {
@@ -114,12 +114,40 @@ export async function openProcessing(
   config: VLMConfig,
   others: readonly string[],
 ): Promise<Processing> {
-  const imageTokenId = Number(config.family_config?.image_token_id ?? 128257);
+  const imageTokenId = imageTokenOf(config);
   const files = await readTexts(folder, IMAGE_FILES);
   let tokenizer: Tokenizer | null = null;
   for (const each of new Set([...others, folder])) {
-    tokenizer ??= await openTokenizer(each, imageTokenId, files);
+    const texts = await readTexts(each, TOKENIZER_FILES);
+    tokenizer ??= parseTokenizer(texts, files, imageTokenId, each);
   }
+  return withImageProcessor(tokenizer, files, config, folder);
+}
+
+/** Tokenizer and image processor from the texts of their files. */
+export function processingOf(
+  config: VLMConfig,
+  texts: ReadonlyMap<string, string>,
+  source: string,
+): Processing {
+  const pick = (names: readonly string[]) =>
+    new Map([...texts].filter(([name]) => names.includes(name)));
+  const files = pick(IMAGE_FILES);
+  const tokenizer = parseTokenizer(pick(TOKENIZER_FILES), files, imageTokenOf(config), source);
+  return withImageProcessor(tokenizer, files, config, source);
+}
+
+function imageTokenOf(config: VLMConfig): number {
+  return Number(config.family_config?.image_token_id ?? 128257);
+}
+
+/** @throws {ModelConfigError} if the files have no settings of an image processor */
+function withImageProcessor(
+  tokenizer: Tokenizer | null,
+  files: ReadonlyMap<string, string>,
+  config: VLMConfig,
+  folder: string,
+): Processing {
   const own = files.has("preprocessor_config.json")
     ? parsed(files, "preprocessor_config.json")
     : asObject(parsed(files, "processor_config.json").image_processor);
@@ -138,6 +166,6 @@ export async function openProcessing(
       config.vit_img_size,
       Object.fromEntries(files),
     ),
-    imageTokenId,
+    imageTokenId: imageTokenOf(config),
   };
 }

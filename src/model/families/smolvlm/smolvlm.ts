@@ -8,7 +8,7 @@ import type { ModelFamily } from "../model_family.ts";
 import { formatConfig, parseConfig } from "./config.ts";
 import { CHAT_TEMPLATE, extraTokens, fromBackbones } from "./from_backbones.ts";
 import { toFileName, toModelName } from "./names.ts";
-import { IMAGE_FILES, openProcessing, TOKENIZER_FILES } from "./processing.ts";
+import { IMAGE_FILES, openProcessing, processingOf, TOKENIZER_FILES } from "./processing.ts";
 
 const TABLE = "model.text_model.embed_tokens.weight";
 const HEAD = "lm_head.weight";
@@ -36,6 +36,7 @@ export const smolVLM: ModelFamily = {
   extraTensors: () => [],
   metadata: () => ({ format: "pt" }),
   openProcessing,
+  processingOf,
   extraTokens,
   chatTemplate: CHAT_TEMPLATE,
   fromBackbones,
