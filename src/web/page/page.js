@@ -1,6 +1,8 @@
 // The page that `export web` writes: loads the model beside it and asks it. It runs in the visitor's
 // browser as it stands here.
-import { loadModel } from "./nanovlm-web.js";
+
+// The module is beside this file in a site, and not in the sources.
+const { loadModel } = await import(new URL("nanovlm-web.js", import.meta.url).href);
 
 const byId = (id) => document.getElementById(id);
 const question = byId("question"), send = byId("send"), stop = byId("stop");
