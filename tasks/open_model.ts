@@ -10,6 +10,14 @@ export interface OpenedModel extends Disposable {
   readonly loaded: LoadedModel;
 }
 
+/** Where it computes, in plain words; `doctor` has the details. */
+function backendLine({ name, adapterInfo }: ActiveBackend): string {
+  if (name === "webgpu") {
+    return `computing on the GPU${adapterInfo === null ? "" : `: ${adapterInfo.description}`}`;
+  }
+  return `computing on the CPU (${name}); deno task doctor says why`;
+}
+
 /**
  * The backend and the model that a command line names; prints the backend and warnings.
  *
@@ -24,7 +32,7 @@ export async function openModel(
   signal: AbortSignal,
 ): Promise<OpenedModel> {
   const backend = await initBackend({ backend: asked.backend });
-  console.error(`backend ${backend.reason}`);
+  console.error(backendLine(backend));
   const loading = loadModel(asked.model, {
     adapter: asked.adapter,
     onWarning: (text) => console.error(`warning: ${text}`),

@@ -256,6 +256,9 @@ export function suggestConfig(facts: DataFacts, options: SuggestOptions): Sugges
     `  gradient_accumulation_steps: ${accumulation}`,
     ...rateLines(format, model),
     ...metricLine(facts),
+    ...(isSmall && format !== "grpo"
+      ? ["  load_best_model_at_end: true # the model of the best evaluation, not of the last step"]
+      : []),
     ...(isSmall ? [] : ["  eval_metrics_questions: 32", "  gradient_checkpointing: true"]),
     ...(facts.mostPictures > 4 ? [`  max_images_per_example: ${facts.mostPictures}`] : []),
     ...(isSmall ? [] : ["  logging_steps: 1 # a step takes seconds"]),
