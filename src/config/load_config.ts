@@ -10,6 +10,7 @@ import type { ResolvedConfig, RewardOptions, TrainingType } from "./types/config
 import { applyOverride, parseOverride } from "./override.ts";
 import { pointToPlace } from "./key_places.ts";
 import { configTable } from "./schema/schema.ts";
+import { readTrlKeys } from "./trl_section_keys.ts";
 import { rewardKeys } from "./schema/rewards.ts";
 import { group } from "./types/composite_types.ts";
 import { canonicalName, type KeySpec, type Table } from "./types/value_type.ts";
@@ -89,7 +90,9 @@ export function parseConfig(yaml: string, options: LoadConfigOptions = {}): Reso
   for (const override of overrides) root = applyOverride(root, override);
   root = withTrainingType(root, options.trainingType);
 
-  const problems: ConfigProblem[] = [];
+  const trl = readTrlKeys(root);
+  root = trl.root;
+  const problems: ConfigProblem[] = [...trl.problems];
   const given = group(configTable).read(root, "", problems) ?? {};
   const type = (given as Partial<ResolvedConfig>).training_type;
   if (type === undefined) {
@@ -117,6 +120,7 @@ export function parseConfig(yaml: string, options: LoadConfigOptions = {}): Reso
     );
   }
   const warn = options.onWarning ?? ((warning: string) => console.warn(warning));
+  for (const note of trl.notes) warn(`${formatPosition(note)}: ${note.key}: ${note.text}`);
   for (const { key, text } of findings.warnings) {
     warn(`${formatPosition(positionOf(root, key))}: ${key}: ${text}`);
   }

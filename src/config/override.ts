@@ -10,7 +10,11 @@ import { canonicalName, type KeySpec, unknownKey, type ValueType } from "./types
 import type { ModelSection } from "./types/config_types.ts";
 import { pointToPlace } from "./key_places.ts";
 import { configTable } from "./schema/schema.ts";
+import { trlKey } from "./schema/trl_keys.ts";
 import { vlmConfigKeys } from "./schema/vlm_config.ts";
+
+/** The value of a key of TRL, which is judged where the whole config is read. */
+const anything: ValueType<unknown> = { name: "a value", read: () => null };
 
 /** `model.initializer_range` by default. */
 const DEFAULT_RANGE = 0.02;
@@ -71,6 +75,9 @@ function findKey(
     const [head, ...tail] = rest;
     if (type.table !== undefined) {
       const name = canonicalName(type.table, head);
+      if (name === undefined && path.length === 1 && trlKey(path[0], rest.join("."))) {
+        return { path: [path[0], rest.join(".")], type: anything };
+      }
       if (name === undefined) {
         const full = [...path, head].join(".");
         throw new ConfigError([pointToPlace(unknownKey(position, full, head, type.table))]);

@@ -7,7 +7,7 @@ import { DPO_LOSS_TYPES } from "../../losses/dpo.ts";
 import { F_DIVERGENCES } from "../../losses/f_divergence.ts";
 import type { DPOSection } from "../types/config_types.ts";
 import { LAB_MAIN, TRL_CPO, TRL_DPO } from "../sources.ts";
-import { listOf, nullable } from "../types/composite_types.ts";
+import { listOf, nullable, orDefault } from "../types/composite_types.ts";
 import { boolean, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, same, type Table } from "../types/value_type.ts";
 
@@ -30,7 +30,7 @@ export const dpoKeys: Table<DPOSection> = {
     aliases: ["dpo_loss_type"],
   },
   loss_weights: {
-    type: listOf(number()),
+    type: orDefault(listOf(number())),
     default: derived("1 for each", (config) => config.dpo.loss_type.map(() => 1)),
     source: TRL_DPO,
     meaning: "Weights of the losses of `loss_type`.",

@@ -9,7 +9,7 @@ import { IMPORTANCE_SAMPLING_LEVELS } from "../../losses/importance_ratio.ts";
 import type { ConfigProblem } from "../config_error.ts";
 import type { GenerationKwargs, GRPOSection } from "../types/config_types.ts";
 import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO, TRL_RLOO } from "../sources.ts";
-import { group, listOf, nullable } from "../types/composite_types.ts";
+import { group, listOf, nullable, orDefault } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf } from "../types/scalar_types.ts";
 import { derived, same, type Table, type ValueType, wrongType } from "../types/value_type.ts";
 
@@ -64,15 +64,6 @@ const range: ValueType<[number, number]> = {
     }
     problems.push(wrongType(node, key, this.name));
     return undefined;
-  },
-};
-
-/** NanoVLM-Lab writes null for the default. */
-const upperBound: ValueType<number> = {
-  name: "a number 0 or more, or null",
-  read(node, key, problems) {
-    if (node.kind === "scalar" && node.value === null) return undefined;
-    return number({ min: 0 }).read(node, key, problems);
   },
 };
 
@@ -174,7 +165,7 @@ export const grpoKeys: Table<GRPOSection> = {
     meaning: "Lower clipping bound of the ratio.",
   },
   epsilon_high: {
-    type: upperBound,
+    type: orDefault(number({ min: 0 })), // NanoVLM-Lab writes null
     default: derived("`epsilon`", (config) => config.grpo.epsilon),
     source: LAB_GRPO,
     meaning: "Upper clipping bound; DAPO 0.28; with `cispo` the largest weight, about 5.",
@@ -284,7 +275,7 @@ export const grpoKeys: Table<GRPOSection> = {
       "`num_generations`. Another way to set `steps_per_generation`.",
   },
   steps_per_generation: {
-    type: integer({ min: 1 }),
+    type: orDefault(integer({ min: 1 })),
     default: derived("1, or what `generation_batch_size` gives", ({ training, grpo }) =>
       Math.max(
         1,
@@ -342,9 +333,9 @@ export const grpoKeys: Table<GRPOSection> = {
     meaning: "Print a table of completions with every log.",
   },
   num_completions_to_print: {
-    type: integer({ min: 0 }),
+    type: nullable(integer({ min: 0 })),
     default: same(5),
     source: LAB_MAIN,
-    meaning: "Rows of that table.",
+    meaning: "Rows of that table. `null`: all.",
   },
 };

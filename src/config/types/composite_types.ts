@@ -29,6 +29,17 @@ export function nullable<T>(type: ValueType<T>): ValueType<T | null> {
   };
 }
 
+/** A value of the type; `null` stands for the key's default. */
+export function orDefault<T>(type: ValueType<T>): ValueType<T> {
+  return {
+    name: `${type.name}, or null`,
+    read(node, key, problems) {
+      if (node.kind === "scalar" && node.value === null) return undefined;
+      return type.read(node, key, problems);
+    },
+  };
+}
+
 /** A list. A single value stands for a list of one; null for an empty one, unless `min` forbids it. */
 export function listOf<T>(type: ValueType<T>, { min = 0 } = {}): ValueType<T[]> {
   const name = `${type.name}, or a list of such${min > 0 ? ` (${min} or more)` : ""}`;

@@ -275,7 +275,8 @@ export interface GRPOSection {
   overlong_buffer_length: number | null;
   overlong_penalty_factor: number;
   log_completions: boolean;
-  num_completions_to_print: number;
+  /** null: all. */
+  num_completions_to_print: number | null;
 }
 
 /** What one reward module, or one function of it, gets. */

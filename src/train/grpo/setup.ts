@@ -86,7 +86,7 @@ export function grpoFacts({ grpo }: ResolvedConfig, { names }: Scorer): FactGrou
 
 /** Sampled completions that are printed with each log. */
 export function completionsToPrint({ grpo }: ResolvedConfig): number {
-  return grpo.log_completions ? grpo.num_completions_to_print : 0;
+  return grpo.log_completions ? grpo.num_completions_to_print ?? Infinity : 0;
 }
 
 /** What trains under GRPO, and how fast. */

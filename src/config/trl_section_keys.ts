@@ -1,0 +1,82 @@
+/**
+ * Keys of TRL's config classes in the YAML: moved to where they belong here, left out with a note,
+ * or refused with the way out.
+ *
+ * @module
+ */
+import type { ConfigProblem } from "./config_error.ts";
+import { applyOverride } from "./override.ts";
+import { configTable } from "./schema/schema.ts";
+import { trlKey } from "./schema/trl_keys.ts";
+import { type ConfigNode, describeNode, type MapNode } from "./types/config_node.ts";
+import { canonicalName } from "./types/value_type.ts";
+
+/** A config without TRL's keys, and what there is to say of them. */
+export interface WithoutTrlKeys {
+  readonly root: MapNode;
+  /** For stderr: the key changes nothing, or it was read under another name. */
+  readonly notes: readonly ConfigProblem[];
+  readonly problems: readonly ConfigProblem[];
+}
+
+function withoutEntry(root: MapNode, section: string, name: string): MapNode {
+  const entries = new Map(root.entries);
+  const own = entries.get(section);
+  if (own?.node.kind !== "map") return root;
+  const inner = new Map(own.node.entries);
+  inner.delete(name);
+  entries.set(section, { ...own, node: { ...own.node, entries: inner } });
+  return { ...root, entries };
+}
+
+function isGiven(root: MapNode, key: string): boolean {
+  const [section, name] = key.split(".");
+  const node = root.entries.get(section)?.node;
+  return node?.kind === "map" && node.entries.has(name);
+}
+
+const isOneOf = (node: ConfigNode, values: readonly unknown[]): boolean =>
+  node.kind === "scalar" && values.includes(node.value);
+
+/**
+ * Takes TRL's keys out of the sections `sft`, `dpo` and `grpo`.
+ *
+ * @param root the whole config
+ */
+export function readTrlKeys(root: MapNode): WithoutTrlKeys {
+  const notes: ConfigProblem[] = [], problems: ConfigProblem[] = [];
+  let rest = root;
+  for (const section of ["sft", "dpo", "grpo"] as const) {
+    const own = root.entries.get(section)?.node;
+    const { table } = configTable[section].type;
+    if (own?.kind !== "map" || table === undefined) continue;
+    for (const [name, { keyPosition, node }] of own.entries) {
+      const found = canonicalName(table, name) === undefined ? trlKey(section, name) : undefined;
+      if (found === undefined) continue;
+      const key = `${section}.${name}`;
+      rest = withoutEntry(rest, section, name);
+      const off = isOneOf(node, [null, ...(found.kind === "missing" ? found.off ?? [] : [])]);
+      if (off && (found.kind === "moved" || found.kind === "missing")) {
+        notes.push({ ...keyPosition, key, text: "TRL's default, which is left out here" });
+      } else if (found.kind === "moved" && isGiven(root, found.to)) {
+        const text = `is ${found.to} here, which is set too; keep one of them`;
+        problems.push({ ...keyPosition, key, text });
+      } else if (found.kind === "moved") {
+        rest = applyOverride(rest, { path: found.to.split("."), node });
+        notes.push({ ...keyPosition, key, text: `read as ${found.to}` });
+      } else if (found.kind === "plumbing") {
+        notes.push({ ...keyPosition, key, text: `a key of TRL without effect here: ${found.why}` });
+      } else if (found.kind === "fixed" && isOneOf(node, found.values)) {
+        notes.push({ ...keyPosition, key, text: `so it is in any case: ${found.why}` });
+      } else if (found.kind === "fixed") {
+        const text = `got ${describeNode(node)}, want ${found.values.join(" or ")}, or leave the ` +
+          `key out: ${found.why}`;
+        problems.push({ ...keyPosition, key, text });
+      } else {
+        const text = `a key of TRL that is not supported; ${found.instead}, and leave the key out`;
+        problems.push({ ...keyPosition, key, text });
+      }
+    }
+  }
+  return { root: rest, notes, problems };
+}
