@@ -293,9 +293,6 @@ export const command: Command = {
     const run = await runnerOf(config.training_type);
     await using _page = first ? await watchRun(train, config) : undefined;
     if (ranks.size > 1 && first) console.error(ranks.description);
-    if (ranks.size > 1 && config.training_type !== "sft") {
-      throw new UsageError(`${config.training_type} runs on one rank; sft runs on several`);
-    }
     const { onRankZero } = await import("../src/distributed/ranks.ts");
     const { wholeBatchConfig } = await import("../src/distributed/whole_batch.ts");
     const written = await onRankZero(

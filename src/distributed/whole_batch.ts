@@ -15,12 +15,14 @@ import type { ResolvedConfig } from "../config/types/config_types.ts";
 export function wholeBatchConfig(config: ResolvedConfig, size: number): ResolvedConfig {
   if (size === 1) return config;
   const { training, grpo } = config;
+  // `generation_batch_size` counts the completions of all ranks, as in TRL.
+  const rounds = grpo.generation_batch_size === null ? size : 1;
   return {
     ...config,
     training: {
       ...training,
       gradient_accumulation_steps: training.gradient_accumulation_steps * size,
     },
-    grpo: { ...grpo, steps_per_generation: grpo.steps_per_generation * size },
+    grpo: { ...grpo, steps_per_generation: grpo.steps_per_generation * rounds },
   };
 }

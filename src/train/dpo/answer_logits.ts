@@ -7,6 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { type Ranks, sumNumbers } from "../../distributed/ranks.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { valueAndGradients } from "../../ops/tape/backward.ts";
 import { linear } from "../../ops/linear.ts";
@@ -61,6 +62,16 @@ export class AnswerLogits implements Disposable {
       this.#chosenTokens += chosenLength;
       this.#rejectedTokens += rejectedLength;
     });
+  }
+
+  /** Adds what the other ranks counted. */
+  async share(ranks: Ranks): Promise<void> {
+    const own = [this.#chosen, this.#rejected, this.#chosenTokens, this.#rejectedTokens];
+    [this.#chosen, this.#rejected, this.#chosenTokens, this.#rejectedTokens] = await sumNumbers(
+      ranks,
+      own,
+      "the logits of a step",
+    );
   }
 
   /** What was counted; every answer has a token. */

@@ -244,7 +244,7 @@ export function joinPairs(parts: readonly PairLogProbs[]): PairLogProbs {
  * @param reference the same under the reference; null: the loss is reference-free
  */
 export function lossInputs(
-  pairs: readonly DPOPair[],
+  pairs: readonly Pick<DPOPair, "chosenLength" | "rejectedLength">[],
   policy: PairLogProbs,
   reference: PairLogProbs | null,
 ): DPOLossInputs {

@@ -9,6 +9,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
+import { currentRanks, type Ranks, sumNumbers } from "../../distributed/ranks.ts";
 import { readBack } from "../../device/read_back.ts";
 import { dpoLoss, type DPOLossOptions, type DPOLossResult } from "../../losses/dpo.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
@@ -33,6 +34,7 @@ import {
   sumPairs,
 } from "./examples.ts";
 import type { DPOReference } from "./reference.ts";
+import { type MicroBatchPairs, stepPairs } from "./step_pairs.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import {
   frozenFeatures,
@@ -99,12 +101,18 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   readonly #data: MicroBatches<PreferenceExample, DPOPair>;
   #counts: PreferenceCounts | null = null;
 
-  constructor(readonly parts: DPOParts, readonly options: DPOMethodOptions) {
+  /** @param ranks which of several processes this is */
+  constructor(
+    readonly parts: DPOParts,
+    readonly options: DPOMethodOptions,
+    readonly ranks: Ranks = currentRanks(),
+  ) {
     const { maker, dataset, evalDataset } = parts;
     const examples = new MicroBatches<PreferenceExample, DPOPair>(
       dataset,
       (placed) => maker.make(placed),
       options,
+      ranks,
     );
     super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
     this.#data = examples;
@@ -190,22 +198,24 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     { accumulator, parameters, signal, lossScale, more }: StepContext,
   ): Promise<StepOutcome> {
     const start = this.#data.cursor;
-    const { batches, epochEnded } = await this.#data.next(more);
+    const { batches, numbers, count, epochEnded } = await this.#data.next(more);
     this.lastBatches = batches;
     const { loss: lossOptions, lossReduction } = this.options;
-    const whole = { pairs: batches.flat().length, chosenTokens: chosenTokens(batches.flat()) };
-    const coupled = batches.length > 1 && lossReduction === "token" && this.#transports;
-    const slopes = coupled ? await this.#coupledSlopes(batches, parameters) : null;
+    const sizes = [batches.flat().length, chosenTokens(batches.flat())];
+    const [pairCount, tokenCount] = await sumNumbers(this.ranks, sizes, "the pairs of a step");
+    const whole = { pairs: pairCount, chosenTokens: tokenCount };
+    const coupled = count > 1 && lossReduction === "token" && this.#transports;
+    const slopes = coupled ? await this.#coupledSlopes(batches, numbers, parameters) : null;
 
-    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    const scored: MicroBatchPairs[] = [];
     using logits = new AnswerLogits(this.parts.model);
     const meanLogits: tf.Tensor1D[] = [];
     let tokens = 0, padding = 0, loss = 0;
     try {
       for (const [k, pairs] of batches.entries()) {
         const wholeBatch = lossReduction === "token" ? whole : {
-          pairs: pairs.length * batches.length,
-          chosenTokens: chosenTokens(pairs) * batches.length,
+          pairs: pairs.length * count,
+          chosenTokens: chosenTokens(pairs) * count,
         };
         await turnEventLoop();
         if (signal?.aborted) {
@@ -215,10 +225,11 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
         const prepared = await this.#prepare(pairs, parameters);
         const { batch, features, reference } = prepared;
         const kept = new LabelledStates();
+        const pass = this.microSteps + numbers[k];
         try {
-          const sharpened = await this.#sharpened(prepared, this.microSteps + k);
+          const sharpened = await this.#sharpened(prepared, pass);
           const values = await logProbGradients(
-            this.#policy(prepared, this.microSteps + k, kept.observe),
+            this.#policy(prepared, pass, kept.observe),
             (values) => {
               if (slopes) return slopes[k];
               const inputs = lossInputs(pairs, this.#sums(pairs, values, sharpened), reference);
@@ -233,8 +244,8 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
           const states = kept.take();
           meanLogits.push(logits.means(states));
           states.dispose();
-          policies.push(this.#sums(pairs, values, sharpened));
-          if (reference) references.push(reference);
+          const policy = this.#sums(pairs, values, sharpened);
+          scored.push({ number: numbers[k], pairs, policy, reference });
         } finally {
           kept.dispose();
           batch.dispose();
@@ -249,15 +260,14 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     } finally {
       tf.dispose(meanLogits);
     }
-    this.microSteps += batches.length;
-    const inputs = lossInputs(
-      batches.flat(),
-      joinPairs(policies),
-      this.parts.reference ? joinPairs(references) : null,
-    );
+    this.microSteps += count;
+    await logits.share(this.ranks);
+    const { inputs } = await stepPairs(this.ranks, scored);
     const { loss: wholeLoss, metrics } = dpoLoss(inputs, lossOptions);
+    // The ranks add up their losses; that of coupled pairs belongs to all of them.
+    const coupledLoss = this.ranks.rank === 0 ? wholeLoss : 0;
     return {
-      losses: [tf.scalar(slopes ? wholeLoss : loss)],
+      losses: [tf.scalar(slopes ? coupledLoss : loss)],
       tokens,
       padding,
       metrics: { ...metrics, ...logits.metrics },
@@ -269,32 +279,26 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   /** d loss / d log-prob of every token of every micro-batch, from the values of all of them. */
   async #coupledSlopes(
     batches: readonly (readonly DPOPair[])[],
+    numbers: readonly number[],
     parameters: Parameters,
   ): Promise<Float32Array[]> {
-    const policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
+    const scored: MicroBatchPairs[] = [];
     for (const [k, pairs] of batches.entries()) {
       const prepared = await this.#prepare(pairs, parameters);
+      const { reference } = prepared;
       try {
-        const values = await readLogProbs(this.#policy(prepared, this.microSteps + k));
-        policies.push(this.#sums(pairs, values, null));
-        if (prepared.reference) references.push(prepared.reference);
+        const pass = this.microSteps + numbers[k];
+        const values = await readLogProbs(this.#policy(prepared, pass));
+        const policy = this.#sums(pairs, values, null);
+        scored.push({ number: numbers[k], pairs, policy, reference });
       } finally {
         prepared.batch.dispose();
         prepared.features?.dispose();
       }
     }
-    const inputs = lossInputs(
-      batches.flat(),
-      joinPairs(policies),
-      this.parts.reference ? joinPairs(references) : null,
-    );
+    const { inputs, firstPair } = await stepPairs(this.ranks, scored);
     const result = dpoLoss(inputs, this.options.loss);
-    let at = 0;
-    return batches.map((pairs) => {
-      const from = at;
-      at += pairs.length;
-      return this.#spread(pairs, result, from);
-    });
+    return batches.map((pairs, k) => this.#spread(pairs, result, firstPair(numbers[k])));
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {

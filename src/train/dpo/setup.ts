@@ -6,6 +6,7 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
+import { currentRanks, onRankZero } from "../../distributed/ranks.ts";
 import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
 import { needsNoReference } from "../../losses/dpo_reference_free_losses.ts";
 import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
@@ -255,13 +256,18 @@ async function tableReference(
     const rows = examplesInOrder(dataset, true);
     for await (const { made } of madeAhead(rows, dataset, make, ahead)) yield made;
   }
-  const table = new Map(await fill("train", train, used()));
-  before = table.size;
-  if (evaluation !== null) {
-    for (const [row, values] of await fill("eval", evaluation, heldOut(evaluation))) {
-      table.set(row, values);
+  // Of several ranks, the first computes it and tells the others.
+  const rows = await onRankZero(currentRanks(), "the reference's log-probabilities", async () => {
+    const table = new Map(await fill("train", train, used()));
+    before = table.size;
+    if (evaluation !== null) {
+      for (const [row, values] of await fill("eval", evaluation, heldOut(evaluation))) {
+        table.set(row, values);
+      }
     }
-  }
+    return [...table];
+  });
+  const table = new Map(rows);
   const name = dpo.ref_model_name_or_path ?? "the model before training";
   return new TableReference(table, `${name}, log-probabilities kept on disk`);
 }

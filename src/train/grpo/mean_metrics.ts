@@ -4,6 +4,12 @@
  * @module
  */
 
+/** The parts of metrics as JSON. */
+export interface MeanMetricsState {
+  readonly entries: Readonly<Record<string, { readonly sum: number; readonly weight: number }>>;
+  readonly sums: Readonly<Record<string, number>>;
+}
+
 /** Means and sums of metrics by name. Values that are not numbers are left out. */
 export class MeanMetrics {
   readonly #entries = new Map<string, { sum: number; weight: number }>();
@@ -35,6 +41,40 @@ export class MeanMetrics {
     } finally {
       this.addSums({ [name]: (performance.now() - started) / 1000 });
     }
+  }
+
+  /** For other ranks. */
+  state(): MeanMetricsState {
+    return { entries: Object.fromEntries(this.#entries), sums: Object.fromEntries(this.#sums) };
+  }
+
+  /**
+   * The metrics of several ranks: means over all their parts, and the largest of their sums, since
+   * ranks spend their times side by side.
+   *
+   * @param ranks one entry a rank
+   */
+  static of(ranks: readonly MeanMetricsState[]): MeanMetrics {
+    const all = new MeanMetrics();
+    for (const { entries, sums } of ranks) {
+      for (const [name, { sum, weight }] of Object.entries(entries)) {
+        const entry = all.#entries.get(name) ?? { sum: 0, weight: 0 };
+        all.#entries.set(name, { sum: entry.sum + sum, weight: entry.weight + weight });
+      }
+      for (const [name, value] of Object.entries(sums)) {
+        all.#sums.set(name, Math.max(all.#sums.get(name) ?? 0, value));
+      }
+    }
+    return all;
+  }
+
+  /** Adds the parts of others. */
+  addParts(others: MeanMetrics): void {
+    for (const [name, { sum, weight }] of others.#entries) {
+      const entry = this.#entries.get(name) ?? { sum: 0, weight: 0 };
+      this.#entries.set(name, { sum: entry.sum + sum, weight: entry.weight + weight });
+    }
+    this.addSums(Object.fromEntries(others.#sums));
   }
 
   /** Every metric by name. */

@@ -11,6 +11,7 @@
  */
 import { stepsOfPrompts } from "../loop/due_work.ts";
 import type * as tf from "@tensorflow/tfjs";
+import { currentRanks, ownerOf, type Ranks } from "../../distributed/ranks.ts";
 import { countBatch, type GRPOLossOptions } from "../../losses/grpo.ts";
 import { grpoLosses, type WholeBatch } from "../../losses/grpo_losses.ts";
 import { highEntropyThreshold } from "../../losses/token_selection.ts";
@@ -33,6 +34,7 @@ import { completionRows } from "./policy.ts";
 import type { ReferencePolicy } from "../loop/reference_policy.ts";
 import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./rollout.ts";
 import type { RolloutMaker } from "./rollout_maker.ts";
+import { shareEntropies, shareMetrics, shareReference } from "./shared_round.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
@@ -102,7 +104,12 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   /** The evaluation of the present policy. */
   #evaluated: EvaluationOutcome | null = null;
 
-  constructor(readonly parts: GRPOParts, readonly options: GRPOMethodOptions) {
+  /** @param ranks which of several processes this is */
+  constructor(
+    readonly parts: GRPOParts,
+    readonly options: GRPOMethodOptions,
+    readonly ranks: Ranks = currentRanks(),
+  ) {
     const { prompts, dataset, evaluator } = parts;
     super({
       examples: prompts,
@@ -144,7 +151,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       const size = wholeBatch(micro);
       const losses: tf.Scalar[] = [];
       let tokens = 0, padding = 0;
-      for (const batch of micro) {
+      for (const batch of micro.filter((_, number) => this.#isOwn(number))) {
         if (signal?.aborted) throw new StepAborted();
         const loss = {
           ...this.options.loss,
@@ -162,7 +169,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
         losses,
         tokens,
         padding,
-        metrics: metrics.means(),
+        metrics: (await shareMetrics(this.ranks, metrics)).means(),
         epoch: this.parts.prompts.epoch,
         epochEnded: this.#state.cursor.epoch > before,
       };
@@ -171,6 +178,11 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       this.restore(this.state());
       throw error instanceof RewardFailureError ? new StepAborted({ cause: error }) : error;
     }
+  }
+
+  /** Whether this rank computes a micro-batch of a step, or a batch of groups of a round. */
+  #isOwn(number: number): boolean {
+    return ownerOf(number, this.ranks) === this.ranks.rank;
   }
 
   /** The next micro-batch of the round; a new round if that one is used up. */
@@ -204,7 +216,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     const withReference = (rollout: Rollout) =>
       reference === null ? Promise.resolve(rollout) : metrics.time(
         "time/log_probs",
-        () => this.#passes.withReference(rollout, reference, this.options.batchSize),
+        () => this.#withReference(rollout, reference),
       );
     const made = await rollouts.make({
       step,
@@ -226,6 +238,20 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     return has ? rollout : await withReference(rollout);
   }
 
+  /** Adds the reference's log-probabilities; each rank computes some groups. */
+  async #withReference(rollout: Rollout, reference: ReferencePolicy): Promise<Rollout> {
+    const { batchSize } = this.options;
+    if (this.ranks.size === 1) {
+      return await this.#passes.withReference(rollout, reference, batchSize);
+    }
+    const numbers = rollout.groups.map((_, number) => number)
+      .filter((number) => this.#isOwn(Math.floor(number / batchSize)));
+    const groups = numbers.map((number) => rollout.groups[number]);
+    const done = await this.#passes.withReference({ ...rollout, groups }, reference, batchSize);
+    const own = new Map(done.groups.map((group, i) => [numbers[i], group]));
+    return { ...rollout, groups: await shareReference(this.ranks, rollout.groups, own) };
+  }
+
   /** The entropy from which on a token counts in the loss, unless all count. */
   async #entropyThreshold(
     micro: readonly PreparedMicroBatch[],
@@ -234,13 +260,16 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   ): Promise<{ value: number; entropies: Map<PreparedMicroBatch, Float64Array> } | null> {
     const share = this.options.loss.topEntropyQuantile ?? 1;
     if (share >= 1) return null;
-    const entropies = new Map<PreparedMicroBatch, Float64Array>();
+    const own = new Map<number, Float64Array>();
     await metrics.time("time/log_probs", async () => {
-      for (const one of micro) {
+      for (const [number, one] of micro.entries()) {
+        if (!this.#isOwn(number)) continue;
         const values = await this.#passes.entropies(one, parameters);
-        if (values !== null) entropies.set(one, values);
+        if (values !== null) own.set(number, values);
       }
     });
+    const shared = await shareEntropies(this.ranks, own);
+    const entropies = new Map([...shared].map(([number, values]) => [micro[number], values]));
     const all = [...entropies.values()].flatMap((values) => Array.from(values));
     const mask = [...entropies.keys()].flatMap(({ grid }) => Array.from(grid.mask));
     return { value: highEntropyThreshold(all, mask, share), entropies };

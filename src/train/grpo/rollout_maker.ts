@@ -15,11 +15,14 @@ import {
   reinforcePlusPlusAdvantages,
 } from "../../losses/reinforce_advantages.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
+import { currentRanks, type Ranks } from "../../distributed/ranks.ts";
+import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
 import { MeanMetrics } from "./mean_metrics.ts";
 import type { GRPOPrompt } from "./prompts.ts";
 import type { Rollout, RolloutGroup, RolloutSequence } from "./rollout.ts";
 import type { Completion, CompletionSampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
+import { type AnsweredPrompt, ownPrompts, type RankAnswers, shareAnswers } from "./shared_round.ts";
 
 // P prompts, G completions of each, N = P·G, F reward functions
 
@@ -29,7 +32,7 @@ export interface RolloutOptions {
   readonly numGenerations: number;
   /** Prompts of a round, P. */
   readonly prompts: number;
-  /** Prompts that are answered side by side. */
+  /** Prompts that are answered side by side, on all ranks together. */
   readonly promptsAtOnce: number;
   readonly scaleRewards: ScaleRewards;
   /** How several reward functions become one advantage. */
@@ -99,7 +102,12 @@ export class RolloutMaker {
   readonly #names: readonly string[];
   readonly #weights: readonly number[];
 
-  constructor(readonly parts: RolloutParts, readonly options: RolloutOptions) {
+  /** @param ranks share out the prompts */
+  constructor(
+    readonly parts: RolloutParts,
+    readonly options: RolloutOptions,
+    readonly ranks: Ranks = currentRanks(),
+  ) {
     const { scorer } = parts;
     const punishes = options.overlongBufferLength !== null;
     this.#names = [...scorer.names, ...(punishes ? [OVERLONG] : [])];
@@ -177,44 +185,77 @@ export class RolloutMaker {
     idOffset: number,
     metrics: MeanMetrics,
   ): Promise<ScoredGroup[] | null> {
-    const { numGenerations: G, promptsAtOnce } = this.options;
     const prompts: GRPOPrompt[] = [];
     while (prompts.length < count) prompts.push(await request.nextPrompt());
+    const all = await shareAnswers(this.ranks, await this.#answer(prompts, request, idOffset));
+    if (request.signal?.aborted) return null;
+    const failure = all.find(({ failure }) => failure !== null)?.failure;
+    if (failure) {
+      throw new RewardFailureError(failure.message, failure.functionName, failure.result);
+    }
+    metrics.addParts(MeanMetrics.of(all.map(({ metrics }) => metrics)));
+    const answers = all.flatMap(({ answered }) => answered).sort((a, b) => a.number - b.number);
+    return answers.map(({ number, completions, rewards }) => ({
+      prompt: prompts[number],
+      completions,
+      rewards: completions.map(({ tokens }, g) => [
+        ...rewards[g],
+        ...this.#punishment(tokens.length),
+      ]),
+    }));
+  }
+
+  /** Answers this rank's share of some prompts, and scores the answers. */
+  async #answer(
+    all: readonly GRPOPrompt[],
+    request: RolloutRequest,
+    idOffset: number,
+  ): Promise<RankAnswers> {
+    const { numGenerations: G, promptsAtOnce } = this.options;
+    const metrics = new MeanMetrics();
+    const numbers = ownPrompts(all.length, this.ranks);
+    const prompts = numbers.map((number) => all[number]);
     const { completions, prefillSeconds, decodeSeconds } = await this.parts.sampler.sample({
       prompts,
+      numbers,
       numGenerations: G,
-      promptsAtOnce,
+      promptsAtOnce: Math.max(1, Math.ceil(promptsAtOnce / this.ranks.size)),
       firstId: request.firstId + idOffset,
       signal: request.signal,
     });
-    if (request.signal?.aborted) return null;
-    const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
-    const { rewards, functions, seconds } = await this.parts.scorer.score(repeated, completions, {
-      global_step: request.step,
-    });
-    metrics.addSums({
-      "time/prefill": prefillSeconds,
-      "time/decode": decodeSeconds,
-      "time/rewards": seconds,
-    });
-    for (const { name, error, timedOut, ms } of functions) {
-      metrics.add({
-        [`rewards/${name}/failed`]: error === null ? 0 : 1,
-        [`rewards/${name}/timeouts`]: timedOut ? 1 : 0,
-        [`rewards/${name}/ms`]: ms,
-      });
+    let answered: AnsweredPrompt[] = [];
+    let failure: RankAnswers["failure"] = null;
+    if (prompts.length > 0 && !request.signal?.aborted) {
+      const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
+      const state = { global_step: request.step };
+      try {
+        const scored = await this.parts.scorer.score(repeated, completions, state);
+        const { rewards, functions, seconds } = scored;
+        metrics.addSums({ "time/rewards": seconds });
+        for (const { name, error, timedOut, ms } of functions) {
+          metrics.add({
+            [`rewards/${name}/failed`]: error === null ? 0 : 1,
+            [`rewards/${name}/timeouts`]: timedOut ? 1 : 0,
+            [`rewards/${name}/ms`]: ms,
+          });
+        }
+        answered = numbers.map((number, p) => ({
+          number,
+          completions: completions.slice(p * G, (p + 1) * G),
+          rewards: rewards.slice(p * G, (p + 1) * G),
+        }));
+      } catch (error) {
+        // The other ranks have to stop as well.
+        if (!(error instanceof RewardFailureError)) throw error;
+        failure = {
+          message: error.message,
+          functionName: error.functionName,
+          result: error.result,
+        };
+      }
     }
-    return prompts.map((prompt, p) => {
-      const own = completions.slice(p * G, (p + 1) * G);
-      return {
-        prompt,
-        completions: own,
-        rewards: own.map(({ tokens }, g) => [
-          ...rewards[p * G + g],
-          ...this.#punishment(tokens.length),
-        ]),
-      };
-    });
+    metrics.addSums({ "time/prefill": prefillSeconds, "time/decode": decodeSeconds });
+    return { answered, metrics: metrics.state(), failure };
   }
 
   #punishment(length: number): number[] {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import { currentRanks, onRankZero } from "../../distributed/ranks.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { Concern } from "../../report/watch/concern.ts";
@@ -75,7 +76,11 @@ async function setUpGRPO(
       groups,
       onCompletions: (rows) => reporter.onCompletions(rows),
     });
-    const before = await method.evaluate(signal);
+    const before = await onRankZero(
+      currentRanks(),
+      "the evaluation before training",
+      () => method.evaluate(signal),
+    );
     return {
       method,
       groups,

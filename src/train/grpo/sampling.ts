@@ -29,6 +29,8 @@ export interface SamplingRequest {
   readonly promptsAtOnce: number;
   /** Number of the first completion within the run; it selects the random numbers. */
   readonly firstId: number;
+  /** Number of each prompt among those that `firstId` is the first of; default: 0, 1, 2, … */
+  readonly numbers?: readonly number[];
   /** Take the likeliest tokens. */
   readonly greedy?: boolean;
   readonly signal?: AbortSignal;
@@ -78,6 +80,7 @@ export class CompletionSampler {
   /** @returns P·G completions; cut short if the signal is aborted */
   async sample(request: SamplingRequest): Promise<SampledCompletions> {
     const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
+    const numbers = request.numbers ?? prompts.map((_, p) => p);
     const { maxCompletionLength, seed, ...filters } = this.settings;
     const { model, tokenizer } = this.parts;
     const completions: Completion[] = [];
@@ -96,7 +99,9 @@ export class CompletionSampler {
           greedy,
           seed,
           numReturnSequences: G,
-          sequenceIds: Array.from({ length: chunk.length * G }, (_, i) => firstId + first * G + i),
+          sequenceIds: numbers.slice(first, first + chunk.length).flatMap((number) =>
+            Array.from({ length: G }, (_, g) => firstId + number * G + g)
+          ),
           stopTokenIds: answerEnds(tokenizer).stops,
           forbiddenTokenIds: this.#forbidden,
           onToken: () => {

@@ -11,6 +11,7 @@ import type { ResolvedConfig, TrainingSection } from "../../config/types/config_
 import { parseConfig } from "../../config/load_config.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import { type BackendChoice, initBackend } from "../../device/backend.ts";
+import { alone, currentRanks, onRankZero } from "../../distributed/ranks.ts";
 import { preparationProgress } from "../run/preparation_progress.ts";
 import { writeFolderAtomically } from "../../atomic_write.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
@@ -117,8 +118,13 @@ export async function withStarter(
     (steps) => `a starter model, made now: ${steps} steps of SFT on the drawn shapes`,
   );
   const onProgress = progress.update;
-  const folder = await makeFolder(config.training.output_dir, { onProgress, signal })
-    .finally(progress.finish);
+  const make = () =>
+    alone(() => makeFolder(config.training.output_dir, { onProgress, signal }))
+      .finally(progress.finish);
+  // Of several ranks, the first makes it; the others find it there, or make it on their machine.
+  const ranks = currentRanks();
+  const made = await onRankZero(ranks, "the starter model", make);
+  const folder = ranks.rank === 0 ? made : await make();
   return { ...config, model: { ...config.model, model_name_or_path: folder } };
 }
 
