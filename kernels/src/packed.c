@@ -78,9 +78,10 @@ DOT_ROWS(f16_rows_1, 1, widen_f16_low, widen_f16_high)
 DOT_ROWS(f16_rows_2, 2, widen_f16_low, widen_f16_high)
 DOT_ROWS(f16_rows_4, 4, widen_f16_low, widen_f16_high)
 
-// y [m, n] = x [m, k] W^T with W [n, k] packed. Written. For a handful of rows.
+// y [m, n] = x [m, k] W^T with W [n, k] packed; a row of y begins ldy floats behind the one before. Written. For
+// a handful of rows.
 EXPORT(nano_packed_rows)
-void nano_packed_rows(i32 format, i32 m, i32 n, i32 k, const float *x, const u16 *w, float *y) {
+void nano_packed_rows(i32 format, i32 m, i32 n, i32 k, const float *x, const u16 *w, float *y, i32 ldy) {
   // Rows of W in blocks that stay in the cache while the rows of x pass over them.
   i32 block = 16384 / (k > 0 ? k : 1) & ~1;
   if (block < 2) block = 2;
@@ -88,13 +89,13 @@ void nano_packed_rows(i32 format, i32 m, i32 n, i32 k, const float *x, const u16
     i32 columns = n - j0 < block ? n - j0 : block, i = 0;
     const u16 *w0 = w + j0 * k;
     if (format == FORMAT_BF16) {
-      for (; i + 4 <= m; i += 4) bf16_rows_4(format, columns, k, x + i * k, w0, y + i * n + j0, n);
-      for (; i + 2 <= m; i += 2) bf16_rows_2(format, columns, k, x + i * k, w0, y + i * n + j0, n);
-      for (; i < m; i++) bf16_rows_1(format, columns, k, x + i * k, w0, y + i * n + j0, n);
+      for (; i + 4 <= m; i += 4) bf16_rows_4(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
+      for (; i + 2 <= m; i += 2) bf16_rows_2(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
+      for (; i < m; i++) bf16_rows_1(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
     } else {
-      for (; i + 4 <= m; i += 4) f16_rows_4(format, columns, k, x + i * k, w0, y + i * n + j0, n);
-      for (; i + 2 <= m; i += 2) f16_rows_2(format, columns, k, x + i * k, w0, y + i * n + j0, n);
-      for (; i < m; i++) f16_rows_1(format, columns, k, x + i * k, w0, y + i * n + j0, n);
+      for (; i + 4 <= m; i += 4) f16_rows_4(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
+      for (; i + 2 <= m; i += 2) f16_rows_2(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
+      for (; i < m; i++) f16_rows_1(format, columns, k, x + i * k, w0, y + i * ldy + j0, ldy);
     }
   }
 }

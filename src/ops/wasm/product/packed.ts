@@ -12,6 +12,7 @@ import type { GemmFunction } from "./gemm.ts";
 import { GrowingBlock } from "../runtime/growing_block.ts";
 import { type Launch, launch } from "../runtime/launch.ts";
 import type { KernelModule } from "../runtime/kernel_module.ts";
+import { runRange } from "../runtime/parts.ts";
 
 // O output features, I input features, V rows of a table, C channels
 
@@ -19,6 +20,8 @@ import type { KernelModule } from "../runtime/kernel_module.ts";
 export function formatCode(weight: Weight): number {
   return weight instanceof PackedWeight ? FORMAT_CODES[weight.format] : 0;
 }
+
+const HALF_BYTES = 2;
 
 /** Most rows of x that are multiplied with W widened in registers. */
 const FEW_ROWS = 4;
@@ -50,9 +53,10 @@ function eachBlock(
 ): void {
   for (let first = 0; first < O; first += block.rows) {
     const rows = Math.min(block.rows, O - first);
-    module.call("nano_unpack", {
-      ...{ format, first: first * I, count: rows * I, values: words, out: block.address },
-    });
+    runRange(module, "nano_unpack", rows, I, (row, count) => ({
+      ...{ format, first: (first + row) * I, count: count * I, values: words },
+      out: block.address + 4 * row * I,
+    }));
     use(first, rows);
   }
 }
@@ -84,7 +88,10 @@ export function multiplyPacked(
   const format = formatCode(weight);
   if (kind === "nt" && M <= FEW_ROWS && !accumulate) {
     const at = { x: l.address(a), w: l.address(weight.words), y: l.address(c) };
-    module.call("nano_packed_rows", { format, m: M, n: N, k: K, ...at });
+    runRange(module, "nano_packed_rows", N, K, (first, columns) => ({
+      ...{ format, m: M, n: columns, k: K, x: at.x, ldy: N },
+      ...{ w: at.w + HALF_BYTES * K * first, y: at.y + 4 * first },
+    }));
     return;
   }
   const block = blockOf(module, weight.shape);

@@ -26,7 +26,7 @@ export const KERNEL_PARAMETERS = {
   nano_layer_norm_dgamma: ["rows", "C", "x", "mean", "rstd", "dy", "dgamma"],
   nano_layer_norm_dx: ["rows", "C", "x", "gamma", "mean", "rstd", "dy", "adds", "dx"],
   nano_pack_half: ["n", "format", "x", "bits"],
-  nano_packed_rows: ["format", "m", "n", "k", "x", "w", "y"],
+  nano_packed_rows: ["format", "m", "n", "k", "x", "w", "y", "ldy"],
   nano_patches: ["N", "channels", "S", "p", "from", "to", "inverse"],
   nano_pixel_shuffle: ["N", "out", "s", "C", "from", "to", "inverse"],
   nano_rms_norm: ["rows", "C", "x", "gamma", "eps", "y", "rstd"],
