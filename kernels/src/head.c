@@ -17,7 +17,7 @@ i32 nano_head_scratch_floats(i32 format, i32 C) {
 // Rows v0 .. v0 + width of W as floats.
 INLINE const float *head_rows(i32 format, i32 C, const void *W, i32 v0, i32 width, float *wide) {
   if (format == FORMAT_F32) return (const float *)W + v0 * C;
-  unpack(format, width * C, (const u16 *)W + v0 * C, wide);
+  unpack(format, width * C, packed_at(format, (const u16 *)W, v0 * C), wide);
   return wide;
 }
 

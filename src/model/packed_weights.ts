@@ -1,10 +1,11 @@
 /**
- * 16-bit weights on the host: as a file stores them, or packed if no bit is lost.
+ * Weights in 16 or 8 bits on the host: as a file stores them, packed if no bit is lost, or rounded.
  *
  * @module
  */
 import { float32ToBfloat16, float32ToFloat16 } from "../ops/half/half_precision.ts";
-import type { PackedFormat } from "../ops/half/packed_weight.ts";
+import { Q8_NUMBERS, quantize } from "../ops/half/eight_bits.ts";
+import { type HalfFileFormat, type PackedFormat, widenBits } from "../ops/half/packed_weight.ts";
 
 /** A tensor on the host, as files hold it. */
 export interface HostWeights {
@@ -12,11 +13,11 @@ export interface HostWeights {
   readonly data: Float32Array;
 }
 
-/** A tensor of 16-bit floats on the host. */
+/** A tensor of fewer bits on the host. */
 export interface PackedHostWeights {
   readonly shape: readonly number[];
   readonly format: PackedFormat;
-  /** One number a word. */
+  /** One number a word, or blocks of `Q8`. */
   readonly bits: Uint16Array;
 }
 
@@ -54,10 +55,22 @@ export function packExactly({ shape, data }: HostWeights): PackedHostWeights | n
   return fitsFloat16(data) ? { shape, format: "F16", bits: float32ToFloat16(data) } : null;
 }
 
+/**
+ * The weights rounded to 8 bits.
+ *
+ * @returns null if they are no matrix whose rows are blocks of 32 numbers, or not all finite
+ */
+export function packEightBits(weights: HostWeights | PackedHostWeights): PackedHostWeights | null {
+  const { shape } = weights;
+  if (!isPackable(shape) || shape[1] % Q8_NUMBERS !== 0) return null;
+  const bits = quantize("bits" in weights ? widenBits(weights.bits, weights.format) : weights.data);
+  return bits && { shape, format: "Q8", bits };
+}
+
 /** The weights rounded to 16 bits; null if one is too large for the format. */
 export function packRounded(
   { shape, data }: HostWeights,
-  format: PackedFormat,
+  format: HalfFileFormat,
 ): PackedHostWeights | null {
   if (!isPackable(shape)) return null;
   const bits = format === "BF16" ? float32ToBfloat16(data) : float32ToFloat16(data);

@@ -113,6 +113,12 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
       text: `every learning rate is 0; set lr_mp, lr_vision_backbone or ${last} above 0`,
     });
   }
+  if (model.load_in_8bit && !model.use_lora) {
+    problems.push({
+      key: "model.load_in_8bit",
+      text: "wants model.use_lora: true, since weights in 8 bits cannot be trained",
+    });
+  }
   if (training.bf16 && training.fp16) {
     problems.push({
       key: "training.fp16",

@@ -121,6 +121,15 @@ export const modelKeys: Table<ModelSection> = {
     source: "NanoVLM-Lab `configs/`",
     meaning: "There is one kind.",
   },
+  load_in_8bit: {
+    type: boolean(),
+    default: same(false),
+    source: "Transformers `BitsAndBytesConfig`",
+    meaning:
+      "Under `use_lora`: round the frozen matrices of linear layers to 8 bits with a scale for each " +
+      "32 numbers as they are loaded (1.125 bytes a weight). Embedding, head and what trains keep " +
+      "their bits; adapters are saved as ever and merge into the model as its files have it.",
+  },
   use_lora: {
     type: boolean(),
     default: same(false),

@@ -47,6 +47,8 @@ export interface ModelSection {
   /** std of fresh linear layers and embeddings. */
   initializer_range: number;
   model_type: "nanovlm";
+  /** Frozen matrices of linear layers in 8 bits; under `use_lora` alone. */
+  load_in_8bit: boolean;
   use_lora: boolean;
   lora_config: LoraSection;
 }

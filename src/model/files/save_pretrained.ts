@@ -53,13 +53,23 @@ export async function weightsToSave(
   ];
 }
 
-/** Frozen matrices in 16 bits: the bits as loaded, or float32 if the file is to have one type. */
+/**
+ * Frozen matrices in 16 bits: the bits as loaded, or float32 if the file is to have one type.
+ *
+ * @throws {Error} if some are in 8 bits, which are not what the model was loaded from
+ */
 function packedToSave(
   weights: ReadonlyMap<string, PackedWeight>,
   dtype?: SaveModelOptions["dtype"],
 ): WeightToSave[] {
   return [...weights].map(([name, packed]) => {
     const { shape, format } = packed;
+    if (format === "Q8") {
+      throw new Error(
+        `Cannot save the weights: ${name} was rounded to 8 bits when it was loaded; save the ` +
+          "adapter, and merge it into the model that it was trained on",
+      );
+    }
     return dtype === undefined || dtype === format
       ? { name, shape, dtype: format, data: () => packed.bits() }
       : { name, shape, data: () => packed.floats() };

@@ -1,22 +1,27 @@
 /**
- * A frozen weight in the 16-bit format of its file (float16 or bfloat16), in half the memory of
- * float32. Products, the embedding and the head widen it as they read it; nothing is rounded. It has
- * no gradient.
+ * A frozen weight in fewer bits than float32. Products, the embedding and the head widen it as they
+ * read it. It has no gradient.
  *
- * Two numbers share an int32 word, the first in the lower half: the bytes of the file.
+ * In the 16-bit format of its file (float16 or bfloat16) nothing is rounded. Two numbers share an
+ * int32 word, the first in the lower half: the bytes of the file. `Q8` is rounded to 8 bits
+ * (`eight_bits.ts`).
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../element_count.ts";
+import { dequantize, Q8_NUMBERS, Q8_WORDS } from "./eight_bits.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half_precision.ts";
 import type { HalfFormat } from "./precision.ts";
 
 /** The 16-bit formats by safetensors' names. */
-export type PackedFormat = "BF16" | "F16";
+export type HalfFileFormat = "BF16" | "F16";
+
+/** How a frozen weight is kept. */
+export type PackedFormat = HalfFileFormat | "Q8";
 
 /** Formats of 16-bit passes by their names in files. */
-export const PACKED_FORMATS: Readonly<Record<HalfFormat, PackedFormat>> = {
+export const PACKED_FORMATS: Readonly<Record<HalfFormat, HalfFileFormat>> = {
   bf16: "BF16",
   fp16: "F16",
 };
@@ -28,12 +33,17 @@ export function joinHalves(bits: Uint16Array): Int32Array {
   return words;
 }
 
-/** A weight in 16 bits on the current backend. */
+/** 16-bit words that a weight needs. */
+export function packedWords(format: PackedFormat, size: number): number {
+  return format === "Q8" ? size / Q8_NUMBERS * Q8_WORDS : size;
+}
+
+/** A weight in 16 or 8 bits on the current backend. */
 export class PackedWeight {
   readonly #words: tf.Variable;
 
   /**
-   * @param bits row-major, as the file has them
+   * @param bits row-major, as the file has them, or as `quantize()` makes them
    * @param format how to read them
    * @param shape dims of the weight
    * @throws {Error} if the number of bits does not match the shape
@@ -43,10 +53,10 @@ export class PackedWeight {
     readonly format: PackedFormat,
     readonly shape: readonly number[],
   ) {
-    const size = elementCount(shape);
-    if (bits.length !== size) {
+    const words = packedWords(format, elementCount(shape));
+    if (bits.length !== words) {
       throw new Error(
-        `Cannot pack a weight [${shape}]: it has ${bits.length} numbers, the shape needs ${size}.`,
+        `Cannot pack a weight [${shape}]: it has ${bits.length} words, the shape needs ${words}`,
       );
     }
     // A variable that is not trained: kept, and no backward pass asks for its gradient.
@@ -58,7 +68,7 @@ export class PackedWeight {
     return elementCount(this.shape);
   }
 
-  /** The bits, int32 [⌈size / 2⌉]; the weight's own. */
+  /** The bits, int32, two 16-bit words in each; the weight's own. */
   get words(): tf.Tensor {
     return this.#words;
   }
@@ -68,10 +78,11 @@ export class PackedWeight {
     return 4 * this.#words.size;
   }
 
-  /** The bits as the file had them, copied to the host. */
+  /** The bits as they were given, copied to the host. */
   async bits(): Promise<Uint16Array> {
     const words = await this.#words.data();
-    return new Uint16Array(words.buffer, words.byteOffset, this.size).slice();
+    return new Uint16Array(words.buffer, words.byteOffset, packedWords(this.format, this.size))
+      .slice();
   }
 
   /** The numbers as float32, copied to the host. */
@@ -85,11 +96,12 @@ export class PackedWeight {
   }
 }
 
-/** A weight as an op takes it: trained or not in float32, or frozen in 16 bits. */
+/** A weight as an op takes it: trained or not in float32, or frozen in fewer bits. */
 export type Weight = tf.Tensor | PackedWeight;
 
-/** 16-bit numbers as float32, on the host; exact. */
+/** Packed numbers as float32, on the host; exact. */
 export function widenBits(bits: Uint16Array, format: PackedFormat): Float32Array {
+  if (format === "Q8") return dequantize(bits);
   return format === "BF16" ? bfloat16ToFloat32(bits) : float16ToFloat32(bits);
 }
 

@@ -5,13 +5,13 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { elementCount } from "../../element_count.ts";
-import { type PackedFormat, type PackedWeight, widenBits } from "./packed_weight.ts";
+import { type PackedFormat, type PackedWeight, packedWords, widenBits } from "./packed_weight.ts";
 import { wordKernels } from "../fused_kernels.ts";
 
 /**
- * 16-bit numbers as float32: by a kernel if the backend has one, else on the host. No gradient.
+ * Packed numbers as float32: by a kernel if the backend has one, else on the host. No gradient.
  *
- * @param words int32 [⌈size / 2⌉]
+ * @param words int32, two 16-bit words in each
  * @param shape of the numbers
  */
 export function unpackWords(
@@ -22,7 +22,8 @@ export function unpackWords(
   const kernels = wordKernels();
   if (kernels !== null) return kernels.unpack(words, format, shape);
   const values = words.dataSync();
-  const bits = new Uint16Array(values.buffer, values.byteOffset, elementCount(shape));
+  const count = packedWords(format, elementCount(shape));
+  const bits = new Uint16Array(values.buffer, values.byteOffset, count);
   return tf.tensor(widenBits(bits, format), [...shape]);
 }
 

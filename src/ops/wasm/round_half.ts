@@ -12,7 +12,7 @@ import { launch } from "./runtime/launch.ts";
 import { runRange } from "./runtime/parts.ts";
 
 /** `FORMAT_…` of kernels/src/packed.h, by the names in files. */
-export const FORMAT_CODES: Readonly<Record<PackedFormat, number>> = { BF16: 1, F16: 2 };
+export const FORMAT_CODES: Readonly<Record<PackedFormat, number>> = { BF16: 1, F16: 2, Q8: 3 };
 
 /** The code of what a kernel rounds to; 0: it does not round. */
 export function roundingCode(format: HalfFormat | null): number {

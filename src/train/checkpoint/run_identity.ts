@@ -61,6 +61,7 @@ const DECISIVE = new Set([
   "training.dataloader_drop_last",
   "training.bf16",
   "training.fp16",
+  "model.load_in_8bit",
   "dataset.streaming",
   "dataset.split_by",
   "dataset.split_rule",

@@ -10,7 +10,6 @@ import { MEMORY_CONSTANTS, type MemoryConstants } from "./memory_constants.ts";
 // K key/value channels, P patches, V vocabulary
 
 const FLOAT_BYTES = 4;
-const PACKED_BYTES = 2;
 
 /** What a step works on. */
 export interface StepDims {
@@ -25,8 +24,8 @@ export interface StepDims {
 export interface StepMemoryOptions {
   /** Numbers in all weights, adapters included. */
   readonly parameters: number;
-  /** Of them, frozen ones that are kept in 16 bits. */
-  readonly packed: number;
+  /** Bytes that frozen ones in 16 or 8 bits need less than float32. */
+  readonly packedSaves: number;
   /** Numbers in what trains. */
   readonly trained: number;
   /** Of them, in the vision encoder. */
@@ -283,7 +282,7 @@ export function estimateStepMemory(
     Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
   const { generation = 0, entropies = 0, reference = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
-    (FLOAT_BYTES - PACKED_BYTES) * options.packed;
+    options.packedSaves;
   const moments = 2 * FLOAT_BYTES * trained;
   const activations = activationBytes(config, dims, options);
   const gradients = FLOAT_BYTES * trained;

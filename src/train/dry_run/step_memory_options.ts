@@ -85,7 +85,8 @@ export function stepMemoryOptions(
   collectGarbage();
   return {
     parameters: parameterCount(model) + sizeOf(adapterParameters(model).values()),
-    packed: sizeOf(model.packedWeights.values()),
+    packedSaves: [...model.packedWeights.values()]
+      .reduce((sum, { size, byteLength }) => sum + 4 * size - byteLength, 0),
     trained: sizeOf(parameters.values()),
     trainedVision,
     trainedTable: named(/decoder\.(head|token_embedding)\./),

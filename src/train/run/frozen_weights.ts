@@ -8,6 +8,7 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import {
   type HostWeights,
   type PackedHostWeights,
+  packEightBits,
   packRounded,
 } from "../../model/packed_weights.ts";
 import type { PackedFormat } from "../../ops/half/packed_weight.ts";
@@ -23,7 +24,8 @@ export interface FrozenWeights {
   /** Whether a weight, by nanoVLM's name, never trains and may stay in 16 bits. */
   readonly keepPacked: (name: string) => boolean;
   /**
-   * What a frozen float32 matrix is rounded to, as autocast rounds it at each use; null: it is not.
+   * What a frozen matrix is rounded to: a float32 one to 16 bits, as autocast rounds it at each use,
+   * or any to 8 bits; null: it is not.
    */
   readonly roundTo: (name: string) => PackedFormat | null;
 }
@@ -35,7 +37,8 @@ const TABLE = /^decoder\.(head|token_embedding)\./;
  * With adapters the decoder's own weights are frozen, and so are projector and vision encoder if
  * their rates are 0. Frozen matrices stay in the 16 bits that their file has. Float32 ones stay float32;
  * under `bf16` or `fp16`, which round them at each use, those of linear layers are rounded once
- * instead. DoRA's stay unrounded, since its norms are those of the unrounded weights.
+ * instead. DoRA's stay unrounded, since its norms are those of the unrounded weights. Under
+ * `load_in_8bit` the frozen matrices of linear layers are rounded to 8 bits, DoRA's too.
  */
 export function frozenWeights(section: ModelSection, training: FrozenSettings): FrozenWeights {
   const keepPacked = (name: string): boolean =>
@@ -46,8 +49,10 @@ export function frozenWeights(section: ModelSection, training: FrozenSettings): 
   const format = training.bf16 ? "BF16" : training.fp16 ? "F16" : null;
   return {
     keepPacked,
-    roundTo: (name) =>
-      keepPacked(name) && !TABLE.test(name) && !section.lora_config.use_dora ? format : null,
+    roundTo: (name) => {
+      if (!keepPacked(name) || TABLE.test(name)) return null;
+      return section.load_in_8bit ? "Q8" : section.lora_config.use_dora ? null : format;
+    },
   };
 }
 
@@ -58,18 +63,25 @@ export function* roundFrozen(
 ): Generator<[string, HostWeights | PackedHostWeights]> {
   for (const [name, values] of weights) {
     const format = roundTo(name);
-    const packed = format !== null && !("bits" in values) ? packRounded(values, format) : null;
-    yield [name, packed ?? values];
+    if (format === "Q8") yield [name, packEightBits(values) ?? values];
+    else {
+      const packed = format !== null && !("bits" in values) ? packRounded(values, format) : null;
+      yield [name, packed ?? values];
+    }
   }
 }
 
-/** A line for the log; null if nothing is kept in 16 bits. */
+/** A line for the log; null if nothing is kept in fewer bits. */
 export function packedNote(model: VisionLanguageModel, training: FrozenSettings): string | null {
   const packed = [...model.packedWeights.values()];
   if (packed.length === 0) return null;
   const saved = packed.reduce((sum, { size, byteLength }) => sum + 4 * size - byteLength, 0);
   const key = training.bf16 ? "bf16" : training.fp16 ? "fp16" : null;
-  return `${packed.length} frozen matrices are kept in 16 bits, as their file has them` +
-    (key === null ? "" : ` or, where it has float32, rounded by training.${key}`) +
-    `: ${Math.round(saved / 2 ** 20)} MiB less`;
+  const eight = packed.filter(({ format }) => format === "Q8").length;
+  const rounded = `${eight} frozen matrices are rounded to 8 bits by model.load_in_8bit`;
+  const sixteen =
+    `${packed.length - eight} frozen matrices are kept in 16 bits, as their file has ` +
+    `them` + (key === null ? "" : ` or, where it has float32, rounded by training.${key}`);
+  const kinds = [...(eight > 0 ? [rounded] : []), ...(packed.length > eight ? [sixteen] : [])];
+  return `${kinds.join(", ")}: ${Math.round(saved / 2 ** 20)} MiB less`;
 }

@@ -1,12 +1,12 @@
 /**
- * Frozen weights in 16 bits on the wasm heap. A product widens the weight, or a large block of it,
+ * Frozen weights in 16 or 8 bits on the wasm heap. A product widens the weight, or a large block of it,
  * into scratch memory and multiplies it there; for a few rows it is widened in registers.
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../../row_ids.ts";
 import type { LinearProduct } from "../../fused_linear.ts";
-import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
+import { PackedWeight, packedWords, type Weight } from "../../half/packed_weight.ts";
 import { FORMAT_CODES } from "../round_half.ts";
 import type { GemmFunction } from "./gemm.ts";
 import { GrowingBlock } from "../runtime/growing_block.ts";
@@ -20,8 +20,6 @@ import { runRange } from "../runtime/parts.ts";
 export function formatCode(weight: Weight): number {
   return weight instanceof PackedWeight ? FORMAT_CODES[weight.format] : 0;
 }
-
-const HALF_BYTES = 2;
 
 /** Most rows of x that are multiplied with W widened in registers. */
 const FEW_ROWS = 4;
@@ -90,7 +88,7 @@ export function multiplyPacked(
     const at = { x: l.address(a), w: l.address(weight.words), y: l.address(c) };
     runRange(module, "nano_packed_rows", N, K, (first, columns) => ({
       ...{ format, m: M, n: columns, k: K, x: at.x, ldy: N },
-      ...{ w: at.w + HALF_BYTES * K * first, y: at.y + 4 * first },
+      ...{ w: at.w + 2 * packedWords(weight.format, K * first), y: at.y + 4 * first },
     }));
     return;
   }

@@ -1,5 +1,5 @@
 /**
- * Widens 16-bit numbers into a float32 tensor, in WGSL.
+ * Widens packed numbers into a float32 tensor, in WGSL.
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
@@ -9,7 +9,7 @@ import { laneValue } from "../runtime/lane_value.ts";
 import { cachedProgram, grid } from "../runtime/program.ts";
 import { WIDEN } from "../runtime/widen.ts";
 
-/** Words [⌈size / 2⌉] as float32 of that shape. */
+/** Words as float32 of that shape. */
 export function recordUnpacking(
   l: GpuLaunch,
   words: tf.TensorInfo,
@@ -29,7 +29,7 @@ export function recordUnpacking(
       if (index >= p.count) { return; }
       out[index] = load_words(index);`,
   }));
-  const single = cachedProgram(`unpack ${format} one by one`, () => ({
+  const single = format === "Q8" ? fours : cachedProgram(`unpack ${format} one by one`, () => ({
     bindings: [
       { name: "words", type: "u32" },
       { name: "out", type: "f32", write: true },

@@ -9,7 +9,7 @@ import { WIDEN } from "./widen.ts";
 
 /**
  * How a binding is read. `texture`: a tensor's values as rows of rgba32float texels; a packed format:
- * 16-bit numbers, four at a time, as float32.
+ * its numbers, four at a time, as float32.
  */
 export type BindingType = "f32" | "vec4<f32>" | "i32" | "u32" | "texture" | PackedFormat;
 
@@ -78,6 +78,14 @@ ${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
     return `${at} var<storage, read> ${name}: array<vec2<u32>>;
 fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }
 ${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`)}`;
+  }
+  if (type === "Q8") {
+    // Blocks of 9 words: a scale, and 32 signed bytes.
+    const body = `let first = (i >> 3u) * 9u;
+  let bytes = ${name}[first + 1u + (i & 7u)];
+  let numbers = bitcast<vec4<i32>>(vec4<u32>(bytes) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u);
+  return bitcast<f32>(${name}[first]) * vec4<f32>(numbers);`;
+    return `${at} var<storage, read> ${name}: array<u32>;\n${load("vec4<f32>", body)}`;
   }
   const access = write ? "read_write" : "read";
   return `${at} var<storage, ${access}> ${name}: array<${type}>;${

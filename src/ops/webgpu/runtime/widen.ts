@@ -2,13 +2,13 @@
  * Numbers in 16 bits as float32, in WGSL.
  * @module
  */
-import type { PackedFormat } from "../../half/packed_weight.ts";
+import type { HalfFileFormat } from "../../half/packed_weight.ts";
 
 /**
  * Bodies of `fn widen(half: u32) -> u32`, from the bits of a number in 16 bits to those of the same
  * number as float32, in integer arithmetic, because a GPU may not keep small or special floats.
  */
-export const WIDEN: Record<PackedFormat, string> = {
+export const WIDEN: Record<HalfFileFormat, string> = {
   BF16: "return half << 16u;",
   F16: `
     let sign = (half & 0x8000u) << 16u;
