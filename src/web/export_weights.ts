@@ -5,15 +5,15 @@
  */
 import { elementCount } from "../element_count.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../ops/half/half_precision.ts";
-import type { PackedFormat } from "../ops/half/packed_weight.ts";
+import { type HalfFileFormat, widenBits } from "../ops/half/packed_weight.ts";
 import type { HostWeights, PackedHostWeights } from "../model/packed_weights.ts";
 import { PART_BYTES, type SitePart } from "./site_manifest.ts";
 
 /** How matrices are stored: `auto` keeps 16-bit ones and rounds float32 to `F16`, if it fits. */
-export type ExportDtype = "auto" | PackedFormat;
+export type ExportDtype = "auto" | HalfFileFormat;
 
 /** How one weight is stored. Vectors, less than a thousandth of a model, stay float32. */
-type StoredFormat = PackedFormat | "F32";
+type StoredFormat = HalfFileFormat | "F32";
 
 /** A weight, read when it is needed. */
 export interface WeightToExport {
@@ -42,15 +42,10 @@ function formatOf(weight: WeightToExport, wanted: ExportDtype): StoredFormat {
   if (weight.shape.length < 2) return "F32";
   if (wanted !== "auto") return wanted;
   const tensor = weight.read();
-  if ("bits" in tensor) return tensor.format;
+  if ("bits" in tensor) return tensor.format === "Q8" ? "F16" : tensor.format;
   // 16-bit floats have three more bits than bfloat16; weights are rarely beyond their range.
   return tensor.data.every((value) => !(Math.abs(value) > LARGEST_F16)) ? "F16" : "BF16";
 }
-
-const widen = (bits: Uint16Array, format: PackedFormat): Float32Array =>
-  format === "F16"
-    ? Float32Array.from(new Float16Array(bits.buffer, bits.byteOffset, bits.length))
-    : new Float32Array(Uint32Array.from(bits, (half) => half << 16).buffer);
 
 /** A weight's bytes in the format, and how many of its numbers were rounded. */
 function stored(
@@ -63,10 +58,10 @@ function stored(
   if ("bits" in tensor && tensor.format === format) {
     return { bytes: bytesOf(tensor.bits), rounded: 0 };
   }
-  const floats = "bits" in tensor ? widen(tensor.bits, tensor.format) : tensor.data;
+  const floats = "bits" in tensor ? widenBits(tensor.bits, tensor.format) : tensor.data;
   if (format === "F32") return { bytes: bytesOf(floats), rounded: 0 };
   const bits = ROUND[format](floats);
-  const back = widen(bits, format);
+  const back = widenBits(bits, format);
   let rounded = 0;
   for (let i = 0; i < bits.length; i++) {
     if ((bits[i] & 0x7fff) === INFINITY_BITS[format] && Number.isFinite(floats[i])) {
