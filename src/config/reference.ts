@@ -30,7 +30,32 @@ The filled-in config is written to \`OUTPUT_DIR/config.resolved.yaml\`.
 | \`smolvlm_256m_sft.yaml\`, \`…_dpo.yaml\`, \`…_grpo.yaml\` | SmolVLM-256M with LoRA on its decoder |
 | \`gspo_230m.yaml\`, \`dapo_230m.yaml\`, \`sapo_230m.yaml\` | GRPO's variants |
 
+## The ten keys that matter
+
+Begin with \`deno task init DATA\`, which sets them for your data, and change one at a time.
+
+${keysThatMatter()}
+
 ${parts.join("\n")}`;
+}
+
+/** The table of the keys with advice, in the order of the schema. */
+function keysThatMatter(): string {
+  const lines: string[] = [];
+  const visit = (table: Table<object>, prefix: string) => {
+    const specs: Record<string, KeySpec<unknown>> = { ...table };
+    for (const [name, { advice, default: value, type }] of Object.entries(specs)) {
+      if (advice !== undefined) {
+        const cells = [`\`${prefix}${name}\``, advice.range, describeDefault(value), advice.choose];
+        lines.push(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`);
+      }
+      if (type.table !== undefined) visit(type.table, `${prefix}${name}.`);
+    }
+  };
+  visit(configTable, "");
+  return `| key | usual range | default | how to choose |\n| --- | --- | --- | --- |\n${
+    lines.join("\n")
+  }`;
 }
 
 function section(name: string, spec: KeySpec<unknown>): string[] {

@@ -20,6 +20,11 @@ export const dpoKeys: Table<DPOSection> = {
     meaning:
       "How strongly the policy is held to the reference (`ipo`: its tau; `cpo`, `simpo` and " +
       "`alphapo`: the scale of the reward; `orpo`: the weight lambda of the odds ratio).",
+    advice: {
+      range: "0.05 to 0.5",
+      choose:
+        "Higher stays closer to the model that you start from. Lower it if margins do not grow, raise it if answers fall apart.",
+    },
   },
   loss_type: {
     type: listOf(oneOf(DPO_LOSS_TYPES), { min: 1 }),

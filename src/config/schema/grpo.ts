@@ -74,6 +74,11 @@ export const grpoKeys: Table<GRPOSection> = {
     default: same(4),
     source: LAB_MAIN,
     meaning: "Completions a prompt (G); at least 2.",
+    advice: {
+      range: "4 to 16",
+      choose:
+        "Answers to compare for each prompt. More if all answers of a prompt often score alike (`frac_reward_zero_std` near 1); the time grows with it.",
+    },
   },
   max_prompt_length: {
     type: integer({ min: 1 }),

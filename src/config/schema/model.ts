@@ -79,6 +79,11 @@ export const modelKeys: Table<ModelSection> = {
     default: required,
     source: LAB_MAIN,
     meaning: "A nanoVLM folder, a Hub id, or `initialize` for a fresh model out of `vlm_config`.",
+    advice: {
+      range: "a folder, a Hub id, or `initialize`",
+      choose:
+        "`HuggingFaceTB/SmolVLM-256M-Instruct` for sentences and for reading text; `initialize` for short answers about simple pictures, with thousands of rows; the folder of an SFT run for DPO and GRPO.",
+    },
   },
   initialize_from_config: {
     type: boolean(),
@@ -140,6 +145,11 @@ export const modelKeys: Table<ModelSection> = {
       "bfloat16 or float16, or float32 values that 16 bits express exactly: half the memory, and " +
       "nothing is rounded. Other float32 matrices stay float32; but `bf16` and `fp16` round them at " +
       "each use, so those of linear layers are then rounded once, in advance (not with DoRA).",
+    advice: {
+      range: "`true` above some 50 million parameters",
+      choose:
+        "Half the time and a quarter of the memory of training everything, and a small adapter as the result. `false` for a model from scratch.",
+    },
   },
   lora_config: {
     type: group(loraKeys),

@@ -55,6 +55,11 @@ export const trainingKeys: Table<TrainingSection> = {
     default: perTrainer(3, 3, 1),
     source: LAB_MAIN,
     meaning: "Passes over the training rows; read if `max_steps` is -1.",
+    advice: {
+      range: "1 to 5 with LoRA; 10 to 40 from scratch",
+      choose:
+        "More for few rows, fewer for many. Stop where the held-out loss rises: `load_best_model_at_end: true` keeps the best.",
+    },
   },
   max_steps: {
     type: integer({ min: -1 }),
@@ -68,6 +73,10 @@ export const trainingKeys: Table<TrainingSection> = {
     source: LAB_MAIN,
     meaning: "Rows a micro-batch. In GRPO a row is a prompt, which makes `num_generations` " +
       "completions (TRL counts completions).",
+    advice: {
+      range: "1 to 4 for large models, 16 to 128 for small ones",
+      choose: "As many as fit into memory: `--dry-run` says how much a batch takes.",
+    },
   },
   per_device_eval_batch_size: {
     type: integer({ min: 1 }),
@@ -80,12 +89,22 @@ export const trainingKeys: Table<TrainingSection> = {
     default: perTrainer(1, 1, 4),
     source: LAB_MAIN,
     meaning: "Micro-batches an optimizer step.",
+    advice: {
+      range: "1 to 16",
+      choose:
+        "Makes a larger batch without its memory: batch size times this is 8 to 64 for LoRA. A loss that jumps from log to log wants more.",
+    },
   },
   learning_rate: {
     type: number({ min: 0 }),
     default: perTrainer(5e-5, 5e-5, 5e-6),
     source: LAB_MAIN,
     meaning: "Peak learning rate of every group without one of its own.",
+    advice: {
+      range:
+        "1e-3 to 3e-3 small from scratch; 1e-5 to 5e-5 large; DPO 5e-6 to 5e-5; GRPO 1e-6 to 1e-5",
+      choose: "Halve it if the loss rises or jumps, double it if it hardly falls.",
+    },
   },
   lr_mp: {
     type: number({ min: 0 }),
@@ -104,6 +123,11 @@ export const trainingKeys: Table<TrainingSection> = {
     ),
     source: `${LAB_MAIN} (5e-5)`,
     meaning: "Peak learning rate of the vision encoder; 0 freezes it.",
+    advice: {
+      range: "0, or 1e-5 to 5e-5",
+      choose:
+        "0 freezes it: faster, less memory, and pictures are encoded once. Above 0 if your pictures look unlike photos and the model misses what is in them.",
+    },
   },
   lr_language_backbone: {
     type: number({ min: 0 }),
@@ -119,6 +143,11 @@ export const trainingKeys: Table<TrainingSection> = {
     ),
     source: LAB_MAIN,
     meaning: "Peak learning rate of the adapter.",
+    advice: {
+      range: "1e-4 to 5e-4",
+      choose:
+        "About ten times the rate of training everything. Halve it if the held-out loss rises early.",
+    },
   },
   warmup_ratio: {
     type: number({ min: 0, max: 1 }),

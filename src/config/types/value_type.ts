@@ -55,6 +55,8 @@ export interface KeySpec<T> {
   readonly meaning: string;
   /** Other names of the same key. */
   readonly aliases?: readonly string[];
+  /** Of the few keys that matter most: the usual range, and how to choose. */
+  readonly advice?: { readonly range: string; readonly choose: string };
 }
 
 /** The keys of a section. */

@@ -45,6 +45,14 @@ Deno.test("configs/README.md names every key that users rely on", () => {
   for (const key of keys.split(" ")) assert(page.includes(`\`${key}\``), key);
 });
 
+Deno.test("configs/README.md begins with ten keys, their ranges and how to choose them", () => {
+  const table = configReference().split("## The ten keys that matter")[1].split("## `")[0];
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
+  assertEquals(rows.length, 10);
+  assert(rows.some((row) => row.startsWith("| `training.learning_rate` |")));
+  assert(rows.some((row) => row.startsWith("| `grpo.num_generations` |")));
+});
+
 Deno.test("the embedded configs equal configs/shapes_*.yaml byte for byte", async () => {
   for (const trainer of ["sft", "dpo", "grpo"] as const) {
     const { file, text } = EMBEDDED_CONFIGS[trainer];
