@@ -10,12 +10,14 @@ import { openWeights } from "../model/files/weights.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type ExportDtype, exportWeights, sha256 } from "./export_weights.ts";
 import { pageFiles } from "./page_files.ts";
-import { SITE_FORMAT, type SiteManifest, type SitePart } from "./site_manifest.ts";
+import { PART_BYTES, SITE_FORMAT, type SiteManifest, type SitePart } from "./site_manifest.ts";
 
 /** Choices of {@linkcode exportSite}. */
 export interface ExportSiteOptions {
   /** How matrices are stored, `auto` by default. */
   readonly dtype?: ExportDtype;
+  /** Most bytes of a part of the weights; default {@linkcode PART_BYTES}. */
+  readonly partBytes?: number;
   /** What the page calls the model; default: the name of its folder. */
   readonly name?: string;
   /** Called with a line for each problem that is not an error. */
@@ -95,7 +97,7 @@ export async function exportSite(
   site: string,
   options: ExportSiteOptions = {},
 ): Promise<ExportedSite> {
-  const { dtype = "auto", signal } = options;
+  const { dtype = "auto", partBytes = PART_BYTES, signal } = options;
   const name = options.name ?? model.replace(/[/\\]+$/, "").split(/[/\\]/).at(-1)!;
   const files = await pageFiles();
   await requireOwnFolder(site, [
@@ -139,7 +141,7 @@ export async function exportSite(
         shape,
         read: () => weights.readPacked(name),
       })),
-      dtype,
+      { dtype, partBytes },
       write,
     );
     const manifest: SiteManifest = {

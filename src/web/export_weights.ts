@@ -7,7 +7,7 @@ import { elementCount } from "../element_count.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../ops/half/half_precision.ts";
 import { type HalfFileFormat, widenBits } from "../ops/half/packed_weight.ts";
 import type { HostWeights, PackedHostWeights } from "../model/packed_weights.ts";
-import { PART_BYTES, type SitePart } from "./site_manifest.ts";
+import type { SitePart } from "./site_manifest.ts";
 
 /** How matrices are stored: `auto` keeps 16-bit ones and rounds float32 to `F16`, if it fits. */
 export type ExportDtype = "auto" | HalfFileFormat;
@@ -93,13 +93,13 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
  * Writes the weights as parts. Joined in order, the parts are one safetensors file.
  *
  * @param weights each is read twice
- * @param dtype how matrices are stored
+ * @param options how matrices are stored, and the most bytes of a part
  * @param write gets the name and the bytes of each part, which change after it returns
- * @throws {RangeError} if a number is beyond the range of `dtype`
+ * @throws {RangeError} if a number is beyond the range of the format
  */
 export async function exportWeights(
   weights: readonly WeightToExport[],
-  dtype: ExportDtype,
+  { dtype, partBytes }: { readonly dtype: ExportDtype; readonly partBytes: number },
   write: (file: string, bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
 ): Promise<ExportedWeights> {
   const widths = { F32: 4, F16: 2, BF16: 2 } as const;
@@ -114,7 +114,7 @@ export async function exportWeights(
     entries[name] = { dtype: format, shape, data_offsets: [begin, end] };
   }
   const parts: SitePart[] = [];
-  const part = new Uint8Array(PART_BYTES);
+  const part = new Uint8Array(partBytes);
   let filled = 0, rounded = 0;
   const flush = async (): Promise<void> => {
     const bytes = part.subarray(0, filled);
@@ -125,11 +125,11 @@ export async function exportWeights(
   };
   const append = async (bytes: Uint8Array): Promise<void> => {
     for (let from = 0; from < bytes.length;) {
-      const taken = Math.min(bytes.length - from, PART_BYTES - filled);
+      const taken = Math.min(bytes.length - from, partBytes - filled);
       part.set(bytes.subarray(from, from + taken), filled);
       filled += taken;
       from += taken;
-      if (filled === PART_BYTES) await flush();
+      if (filled === partBytes) await flush();
     }
   };
   const header = headerOf(entries);

@@ -72,6 +72,12 @@ Deno.test("the embedded default trains over http, from published files alone", a
     assert(files.includes(name), `${name} is missing: ${files}`);
   }
   assert((await Deno.stat(`${folder}/run/report.html`)).size > 10_000);
+  const site = await runServed(server.origin, folder, [
+    ..."export web --model model --out site".split(" "),
+  ]);
+  assertEquals(site.code, 0, site.err);
+  assert((await Deno.stat(`${folder}/site/nanovlm-worker.js`)).size > 100_000);
+  assertEquals(server.missed, []);
   await Deno.remove(folder, { recursive: true });
 });
 

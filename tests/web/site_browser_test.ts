@@ -1,96 +1,188 @@
 /** Exported sites in a real browser. */
 import { Buffer } from "node:buffer";
-import { assert, assertEquals } from "@std/assert";
-import type { BrowserContext, Page } from "playwright-core";
-import { hasChromium, launchChromium, skippedWithoutChromium } from "../chromium.ts";
-import { answersOf, LONGEST, QUESTIONS, smallSite } from "./small_site.ts";
-import { serveStatic, type StaticServer } from "./static_server.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import axe from "axe-core";
+import type { Page } from "playwright-core";
+import { hasChromium, skippedWithoutChromium } from "../chromium.ts";
+import { fixtureTest } from "../parity/shared_fixtures.ts";
+import {
+  ask,
+  FLAGS,
+  openLoaded,
+  openPage,
+  type OpenSite,
+  settled,
+  type SiteOptions,
+  withSite,
+} from "./open_site.ts";
+import { answersOf, QUESTIONS } from "./small_site.ts";
 
-const NO_GPU = ["--disable-gpu"];
-const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
-/** Minutes: a software adapter compiles shaders slowly on a busy machine. */
-const PATIENCE_MS = 300_000;
-
-interface OpenSite {
-  readonly context: BrowserContext;
-  readonly host: StaticServer;
-  readonly address: string;
-  /** Model folder that the site was made of. */
-  readonly model: string;
-}
-
-async function withSite(flags: readonly string[], use: (site: OpenSite) => Promise<void>) {
-  await using site = await smallSite();
-  await using host = serveStatic(`${site.folder}/host`);
-  const browser = await launchChromium(flags);
-  try {
-    const context = await browser.newContext();
-    context.setDefaultTimeout(PATIENCE_MS);
-    const address = `${host.origin}/below/it/`;
-    await use({ context, host, address, model: `${site.folder}/model` });
-  } finally {
-    await browser.close();
-  }
-}
-
-/** A page whose model is loaded, and its errors, warnings and failed requests. */
-async function openPage(context: BrowserContext, address: string) {
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
-  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-  await page.goto(address);
-  await page.locator("#send:not([disabled]), #problem:not(:empty)").first().waitFor();
-  assertEquals(await page.locator("#problem").textContent(), "");
-  return { page, complaints };
-}
-
-async function ask(page: Page, { prompt, png }: typeof QUESTIONS[number]) {
-  const buffer = Buffer.from(png);
-  await page.setInputFiles("#file", { name: "shape.png", mimeType: "image/png", buffer });
-  const before = await page.locator(".answer").count();
-  await page.getByLabel("Your question").fill(prompt);
-  await page.keyboard.press("Enter");
-  await page.locator(".answer").nth(before).waitFor();
-  const answer = page.locator(".answer").first();
-  await answer.locator(".numbers:not(:empty), .error").waitFor();
-  return {
-    text: await answer.locator("p").first().textContent(),
-    tokens: JSON.parse(await answer.getAttribute("data-tokens") ?? "null"),
-  };
-}
-
-async function setLongest(page: Page): Promise<void> {
-  await page.getByText("Settings").click();
-  await page.getByLabel("Longest answer").fill(String(LONGEST));
-}
-
-for (const [backend, flags] of [["wasm", NO_GPU], ["webgpu", SWIFTSHADER]] as const) {
+function siteTest(
+  name: string,
+  options: SiteOptions,
+  use: (site: OpenSite) => Promise<void>,
+): void {
   Deno.test({
-    name:
-      `the page answers on ${backend} with Deno's tokens, from a folder of a plain host, and asks ` +
-      `its own host alone${skippedWithoutChromium}`,
+    name: `${name}${skippedWithoutChromium}`,
     ignore: !hasChromium,
-    fn: () =>
-      withSite(flags, async ({ context, host, address, model }) => {
-        const hosts = new Set<string>(), methods = new Set<string>();
-        context.on("request", (request) => {
-          methods.add(request.method());
-          hosts.add(new URL(request.url()).host);
-        });
-        const { page, complaints } = await openPage(context, `${address}?backend=${backend}`);
-        const line = await page.locator("#model-line").textContent();
-        assert(line!.includes(backend === "wasm" ? "on wasm" : "on WebGPU"), line!);
-        await setLongest(page);
-        const wanted = await answersOf(model);
-        assert(new Set(wanted.map(({ text }) => text)).size > 1, "the answers are all the same");
-        for (const [i, question] of QUESTIONS.entries()) {
-          assertEquals(await ask(page, question), wanted[i]);
-        }
-        assertEquals([...hosts].filter((name) => name !== ""), [new URL(address).host]);
-        assertEquals([...methods], ["GET"]);
-        assertEquals(complaints, []);
-        assert(host.requests.every((request) => request.startsWith("GET /below/it/")));
-      }),
+    fn: () => withSite(options, use),
   });
 }
+
+for (const backend of ["wasm", "webgpu"] as const) {
+  siteTest(
+    `the page answers on ${backend} with Deno's tokens and asks its own host alone`,
+    { flags: FLAGS[backend] },
+    async ({ context, host, address, site }) => {
+      const hosts = new Set<string>(), methods = new Set<string>();
+      context.on("request", (request) => {
+        methods.add(request.method());
+        hosts.add(new URL(request.url()).host);
+      });
+      const { page, complaints } = await openLoaded(context, `${address}?backend=${backend}`);
+      const line = await page.locator("#model-line").textContent();
+      assertStringIncludes(line!, backend === "wasm" ? "on wasm" : "on WebGPU");
+      const wanted = await answersOf(site.model);
+      assert(new Set(wanted.map(({ text }) => text)).size > 1, "the answers are all the same");
+      for (const [i, question] of QUESTIONS.entries()) {
+        assertEquals(await ask(page, question), wanted[i]);
+      }
+      assertEquals([...hosts].filter((name) => name !== ""), [new URL(address).host]);
+      assertEquals([...methods], ["GET"]);
+      assertEquals(complaints, []);
+      assert(host.requests.every((request) => request.startsWith("GET /below/it/")));
+    },
+  );
+}
+
+for (const kind of ["smolvlm", "idefics3"]) {
+  fixtureTest(
+    `a folder of the family ${kind} answers in the page with Deno's tokens${skippedWithoutChromium}`,
+    async (fixtures) => {
+      if (!hasChromium) return;
+      const model = `${fixtures}/smolvlm/${kind}`;
+      await withSite({ export: { model } }, async ({ context, address }) => {
+        const { page } = await openLoaded(context, `${address}?backend=wasm`);
+        const wanted = await answersOf(model);
+        for (const [i, question] of QUESTIONS.entries()) {
+          assertEquals((await ask(page, question)).tokens, wanted[i].tokens);
+        }
+      });
+    },
+  );
+}
+
+siteTest(
+  "a page that was open once answers without a host",
+  {},
+  async ({ context, host, address }) => {
+    const { page } = await openLoaded(context, address);
+    const first = await ask(page, QUESTIONS[0]);
+    await page.evaluate("navigator.serviceWorker.ready.then(() => true)");
+    await page.close();
+    await host[Symbol.asyncDispose]();
+    const again = await openLoaded(context, address);
+    assertEquals(await ask(again.page, QUESTIONS[0]), first);
+    const other = await openLoaded(context, `${address}index.html?backend=wasm`);
+    assertEquals(await ask(other.page, QUESTIONS[0]), first);
+  },
+);
+
+siteTest(
+  "loading goes on with the parts that are missing, and a damaged part is refused",
+  { export: { partBytes: 50_000 } },
+  async ({ context, host, address, site }) => {
+    host.broken = /weights-002/;
+    const { page } = await openPage(context, address);
+    const problem = page.locator("#problem");
+    assertStringIncludes(
+      (await problem.textContent())!,
+      "weights-002.bin: the server answered 500",
+    );
+    host.broken = null;
+    const file = `${site.root}/below/it/model/weights-002.bin`;
+    const bytes = await Deno.readFile(file);
+    await Deno.writeFile(file, bytes.map((byte, i) => i === 9 ? byte ^ 1 : byte));
+    await page.getByRole("button", { name: "Load the model" }).click();
+    await problem.filter({ hasText: "SHA-256" }).waitFor();
+    await Deno.writeFile(file, bytes);
+    await page.getByRole("button", { name: "Load the model" }).click();
+    await settled(page);
+    assertEquals(await problem.textContent(), "");
+    await page.reload();
+    await settled(page);
+    const count = (part: string) => host.requests.filter((path) => path.endsWith(part)).length;
+    assertEquals(count("weights-001.bin"), 1, "the first part was loaded once");
+    assertEquals(count("weights-002.bin"), 3);
+    assertEquals(count("tokenizer.json"), 1);
+  },
+);
+
+/** What axe-core finds that keeps people out. */
+async function seriousFaults(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const violations = await page.evaluate(
+    `axe.run().then(({ violations }) =>
+      violations.map(({ id, impact, nodes }) => impact + " " + id + ": " + nodes[0].html))`,
+  ) as string[];
+  return violations.filter((text) => /^(serious|critical)/.test(text));
+}
+
+async function screenshot(page: Page, name: string): Promise<void> {
+  const folder = Deno.env.get("NANOVLM_SCREENSHOTS");
+  if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
+}
+
+siteTest(
+  "the page is usable on a wide screen, and pictures can be pasted and removed",
+  { context: { viewport: { width: 1400, height: 900 } } },
+  async ({ context, address }) => {
+    const { page } = await openLoaded(context, address);
+    await page.getByText("Settings").click();
+    await page.evaluate(`{
+      const data = new DataTransfer();
+      const bytes = new Uint8Array(${JSON.stringify([...QUESTIONS[1].png])});
+      data.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+      document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+    }`);
+    await page.getByAltText("Your picture, pasted.png").waitFor();
+    await page.getByRole("button", { name: "Remove" }).click();
+    assertEquals(await page.locator("#picture").isVisible(), false);
+    await ask(page, QUESTIONS[0]);
+    assertEquals(await seriousFaults(page), []);
+    await screenshot(page, "web_1400");
+    const buffer = Buffer.alloc(9);
+    await page.setInputFiles("#file", { name: "x.png", mimeType: "image/png", buffer });
+    await page.keyboard.press("Enter");
+    assertStringIncludes(
+      (await page.locator(".answer .error").textContent())!,
+      "Cannot decode",
+    );
+  },
+);
+
+siteTest(
+  "the keyboard alone does it, on a dark phone",
+  { context: { viewport: { width: 360, height: 740 }, colorScheme: "dark" } },
+  async ({ context, address }) => {
+    const { page } = await openPage(context, address);
+    const focused = () => page.evaluate("document.activeElement.id");
+    for (let presses = 0; presses < 12 && await focused() !== "choose"; presses++) {
+      await page.keyboard.press("Tab");
+    }
+    const chooser = page.waitForEvent("filechooser");
+    await page.keyboard.press("Enter");
+    const buffer = Buffer.from(QUESTIONS[0].png);
+    await (await chooser).setFiles({ name: "shape.png", mimeType: "image/png", buffer });
+    await page.locator("#picture:not([hidden])").waitFor();
+    assertEquals(await focused(), "question");
+    await page.keyboard.type("Which shape is this?");
+    await page.keyboard.press("Enter");
+    await page.locator(".answer .numbers:not(:empty)").waitFor();
+    assertEquals(await focused(), "question");
+    const width = await page.evaluate("document.documentElement.scrollWidth") as number;
+    assert(width <= 360, `the page is ${width} px wide`);
+    assertEquals(await seriousFaults(page), []);
+    await screenshot(page, "web_360_dark");
+  },
+);

@@ -1,9 +1,10 @@
-/** A small model in 16 bits, what Deno answers with it, and its exported site. */
+/** A small model, what Deno answers with its weights in 16 bits, and its exported site. */
+import * as tf from "@tensorflow/tfjs";
 import { embeddedShapes } from "../../src/data/embedded/embedded_shapes.ts";
 import { encodePng } from "../../src/data/embedded/embedded_shapes_png.ts";
 import { loadModel } from "../../src/generate/load_model.ts";
 import { saveModel } from "../../src/model/files/save_pretrained.ts";
-import { exportSite } from "../../src/web/export_site.ts";
+import { exportSite, type ExportSiteOptions } from "../../src/web/export_site.ts";
 import { talkingModel } from "../generate/talking_model.ts";
 
 /** A question about a drawn picture. */
@@ -22,10 +23,15 @@ export const QUESTIONS: readonly DrawnQuestion[] = embeddedShapes({ seed: 1 }).t
 /** Longest answers of the tests, in tokens. */
 export const LONGEST = 12;
 
-/** What Deno answers, greedily. */
+/** What Deno answers, greedily, on the current backend, with matrices rounded to float16. */
 export async function answersOf(model: string): Promise<{ text: string; tokens: number[] }[]> {
   const loaded = await loadModel(model);
   try {
+    for (const tensor of loaded.model.weights.values()) {
+      if (tensor.rank < 2) continue;
+      const rounded = Float32Array.from(new Float16Array(await tensor.data() as Float32Array));
+      tf.tidy(() => tensor.assign(tf.tensor(rounded, tensor.shape)));
+    }
     const answers: { text: string; tokens: number[] }[] = [];
     for (const { prompt, png } of QUESTIONS) {
       const [{ text, tokens }] = await loaded.model.generate({ prompt, images: [png] }, {
@@ -40,18 +46,33 @@ export async function answersOf(model: string): Promise<{ text: string; tokens: 
   }
 }
 
-/** A folder with a model (`model/`) and its site (`host/below/it/`), removed at the end. */
-export async function smallSite(): Promise<AsyncDisposable & { readonly folder: string }> {
+/** A folder with a model and its site. */
+export interface SmallSite extends AsyncDisposable {
+  /** The model's folder. */
+  readonly model: string;
+  /** What a host serves; the site is below it, in `below/it/`. */
+  readonly root: string;
+}
+
+/**
+ * Exports a site, which is removed at the end.
+ *
+ * @param model a model's folder; default: a model that is made on the spot, in float32
+ */
+export async function smallSite(
+  { model, ...options }: ExportSiteOptions & { readonly model?: string } = {},
+): Promise<SmallSite> {
   const folder = await Deno.makeTempDir({ prefix: "nanovlm_web_test_" });
-  const { model } = await talkingModel();
-  try {
-    await saveModel(model, `${folder}/model`, { dtype: "F16" });
-  } finally {
+  if (model === undefined) {
+    const { model } = await talkingModel();
+    await saveModel(model, `${folder}/model`);
     model.dispose();
   }
-  await exportSite(`${folder}/model`, `${folder}/host/below/it`, { name: "small" });
+  const source = model ?? `${folder}/model`;
+  await exportSite(source, `${folder}/host/below/it`, { name: "small", ...options });
   return {
-    folder,
+    model: source,
+    root: `${folder}/host`,
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
   };
 }

@@ -1,4 +1,4 @@
-/** A plain static host: files as they lie in a folder, no special headers. */
+/** A plain static host: files as they lie in a folder, with no special headers unless asked. */
 
 const TYPES: Readonly<Record<string, string>> = {
   html: "text/html; charset=utf-8",
@@ -18,7 +18,10 @@ export interface StaticServer extends AsyncDisposable {
 }
 
 /** Serves the folder `root` and everything below it. */
-export function serveStatic(root: string): StaticServer {
+export function serveStatic(
+  root: string,
+  headers: Readonly<Record<string, string>> = {},
+): StaticServer {
   const requests: string[] = [];
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -30,7 +33,7 @@ export function serveStatic(root: string): StaticServer {
       try {
         const type = TYPES[path.split(".").at(-1)!] ?? "application/octet-stream";
         return new Response(await Deno.readFile(root + path), {
-          headers: { "content-type": type },
+          headers: { "content-type": type, ...headers },
         });
       } catch {
         return new Response("not found", { status: 404 });

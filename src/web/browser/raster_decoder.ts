@@ -12,7 +12,7 @@ import { siteWasm } from "./site_wasm.ts";
 interface Raster {
   readonly width: number;
   readonly height: number;
-  readonly bitmap: Uint8Array;
+  readonly bitmap: Uint8Array | Uint8ClampedArray;
 }
 
 type Functions = Record<string, (...parameters: number[]) => number>;
@@ -59,7 +59,8 @@ function decodeJpeg(module: WebAssembly.Module, file: Uint8Array): Raster {
   const width = call.decode_width(result), height = call.decode_height(result);
   const format = call.decode_format(result);
   const samples = bytes(call.decode_buffer(result), call.wlen());
-  const bitmap = new Uint8Array(4 * width * height).fill(255);
+  // Rounds as it stores, as imagescript does.
+  const bitmap = new Uint8ClampedArray(4 * width * height).fill(255);
   for (let i = 0; i < width * height; i++) {
     for (let channel = 0; channel < 3; channel++) {
       bitmap[4 * i + channel] = format === JPEG_GREY
@@ -94,13 +95,19 @@ function decodeGif(module: WebAssembly.Module, file: Uint8Array): Raster {
   return { width, height, bitmap };
 }
 
-/** The decoder of PNG, JPEG and GIF files. */
-export function loadRasterDecoder(): Promise<{ decode(file: Uint8Array): Promise<Raster> }> {
+/**
+ * The decoder of PNG, JPEG and GIF files.
+ *
+ * @param load gives a file of `wasm/`
+ */
+export function loadRasterDecoder(
+  load: typeof siteWasm = siteWasm,
+): Promise<{ decode(file: Uint8Array): Promise<Raster> }> {
   return Promise.resolve({
     async decode(file) {
-      if (file[0] === 0x89) return decodePng(await siteWasm("png.wasm"), file);
-      if (file[0] === 0xff) return decodeJpeg(await siteWasm("jpeg.wasm"), file);
-      return decodeGif(await siteWasm("gif.wasm"), file);
+      if (file[0] === 0x89) return decodePng(await load("png.wasm"), file);
+      if (file[0] === 0xff) return decodeJpeg(await load("jpeg.wasm"), file);
+      return decodeGif(await load("gif.wasm"), file);
     },
   });
 }

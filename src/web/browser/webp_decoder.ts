@@ -11,9 +11,15 @@ import { siteWasm } from "./site_wasm.ts";
 
 type Functions = Record<string, (...parameters: number[]) => number>;
 
-/** Loads the decoder of a WebP file of one frame, which throws if the file is corrupt. */
-export async function loadWebpDecoder(): Promise<(file: Uint8Array) => DecodedWebp> {
-  const module = await siteWasm("webp.wasm");
+/**
+ * Loads the decoder of a WebP file of one frame, which throws if the file is corrupt.
+ *
+ * @param load gives a file of `wasm/`
+ */
+export async function loadWebpDecoder(
+  load: typeof siteWasm = siteWasm,
+): Promise<(file: Uint8Array) => DecodedWebp> {
+  const module = await load("webp.wasm");
   return (file) => {
     const stop = () => {
       throw new Error("Cannot decode a WebP: its decoder asked for a file");

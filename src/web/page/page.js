@@ -26,6 +26,11 @@ function size(bytes) {
     : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 
+function weights(count) {
+  if (count < 1e6) return `${Math.round(count / 1e3)} thousand`;
+  return `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} million`;
+}
+
 function problem(error) {
   byId("problem").textContent = error === null ? "" : error.message;
 }
@@ -80,10 +85,8 @@ async function load() {
           : `Loading the model: ${size(loadedBytes)} of ${size(totalBytes)}${fromCache}`;
       },
     });
-    const millions = model.parameters / 1e6;
-    byId("model-line").textContent = `Ready: ${
-      millions.toFixed(millions < 10 ? 1 : 0)
-    } million weights on ${model.backend === "webgpu" ? "WebGPU" : "wasm"}`;
+    const where = model.backend === "webgpu" ? "WebGPU" : "wasm";
+    byId("model-line").textContent = `Ready: ${weights(model.parameters)} weights on ${where}`;
     byId("model-line").title = model.backendReason;
     say("The model is ready");
   } catch (error) {
