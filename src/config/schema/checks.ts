@@ -8,6 +8,7 @@ import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
 import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
+import { batchBudgetProblems } from "./batch_budget.ts";
 import type { Finding } from "./finding.ts";
 import { grpoProblems } from "./grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
@@ -27,6 +28,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...modelProblems(config),
     ...datasetProblems(config),
     ...mixtureProblems(config),
+    ...batchBudgetProblems(config),
     ...trainingProblems(config),
     ...schedulerProblems(config),
     ...(config.training_type === "dpo" ? dpoProblems(config) : []),

@@ -10,6 +10,7 @@ import { METRIC_REQUESTS } from "../../metric_names.ts";
 import { either, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
+import { batchBudgetKeys } from "./batch_budget.ts";
 
 /**
  * The rate of a part that NanoVLM-Lab gives its own in SFT alone. DPO and GRPO have one rate for
@@ -78,6 +79,7 @@ export const trainingKeys: Table<TrainingSection> = {
       choose: "As many as fit into memory: `--dry-run` says how much a batch takes.",
     },
   },
+  ...batchBudgetKeys,
   per_device_eval_batch_size: {
     type: integer({ min: 1 }),
     default: perTrainer(4, 4, 1),

@@ -125,6 +125,9 @@ export interface TrainingSection {
   /** Optimizer steps; -1: as many as `num_train_epochs` gives. */
   max_steps: number;
   per_device_train_batch_size: number;
+  /** Most tokens and pictures of a micro-batch; null: batches are of a number of rows. */
+  token_budget: number | null;
+  image_budget: number | null;
   per_device_eval_batch_size: number;
   gradient_accumulation_steps: number;
   learning_rate: number;

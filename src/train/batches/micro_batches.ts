@@ -15,6 +15,7 @@ import {
   ExampleStream,
   type PlacedExample,
 } from "./example_stream.ts";
+import { type BatchBudget, type BatchUnit, budgetBatches } from "./budget_batches.ts";
 import { currentRanks, ownerOf, type Ranks } from "../../distributed/ranks.ts";
 import { makeOrSkip } from "./made_ahead.ts";
 import { type AheadContext, ReadAhead } from "./read_ahead.ts";
@@ -30,6 +31,14 @@ export interface MicroBatchOptions {
   groupByLength: boolean;
   /** Of the shuffles. */
   seed: number;
+  /** Cut a step by tokens and pictures rather than by `batchSize`; null or absent: by it. */
+  budget?: BatchBudget | null;
+}
+
+/** Options, and how large examples are. */
+export interface SizedBatchOptions<X> extends MicroBatchOptions {
+  /** The examples of a step with their sizes, for `budget`. */
+  units?: (examples: readonly X[]) => BatchUnit<X>[];
 }
 
 /** How a config puts examples together. */
@@ -40,7 +49,13 @@ export function microBatchOptions(training: TrainingSection): MicroBatchOptions 
     dropLast: training.dataloader_drop_last,
     groupByLength: training.group_by_length,
     seed: training.seed,
+    budget: budgetOf(training),
   };
+}
+
+function budgetOf({ token_budget, image_budget }: TrainingSection): BatchBudget | null {
+  if (token_budget === null && image_budget === null) return null;
+  return { tokens: token_budget, images: image_budget };
 }
 
 /** What one optimizer step works on; of several ranks, this rank's share of it. */
@@ -81,13 +96,20 @@ export class MicroBatches<E extends EncodedExample, X> {
    * @param make brings one into the model's form; throws `RowSkipped` if it cannot
    * @param options sizes; `gradientAccumulationSteps` counts the micro-batches of all ranks
    * @param ranks which of them this process is
+   * @throws {Error} if a budget is asked for and there are several ranks
    */
   constructor(
     readonly dataset: Dataset<E> | StreamingDataset<E>,
     readonly make: (placed: PlacedExample<E>) => Promise<X>,
-    readonly options: MicroBatchOptions,
+    readonly options: SizedBatchOptions<X>,
     readonly ranks: Ranks = currentRanks(),
   ) {
+    if (options.budget && ranks.size > 1) {
+      throw new Error(
+        `Cannot cut steps by training.token_budget or image_budget over ${ranks.size} ranks: a ` +
+          "rank knows its own examples alone; remove the budgets, or run one process",
+      );
+    }
     this.#stream = this.#open();
     this.#cursor = this.#stream.cursor;
   }
@@ -253,15 +275,15 @@ export class MicroBatches<E extends EncodedExample, X> {
     skipped: RowSkipped[],
     { examples, ended }: { readonly examples: (X | null)[]; readonly ended: boolean },
   ): Promise<StepBatches<X> & { readonly dropped: number }> {
-    const { batchSize, dropLast } = this.options;
+    const { batchSize, dropLast, budget, units } = this.options;
     const dropped = dropLast && ended ? examples.length % batchSize : 0;
     examples.length -= dropped;
-    const count = Math.ceil(examples.length / batchSize);
+    const packed = budget && units ? budgetBatches(units(examples as X[]), budget) : null;
+    const count = packed?.length ?? Math.ceil(examples.length / batchSize);
     const numbers = Array.from({ length: count }, (_, number) => number)
       .filter((number) => ownerOf(number, this.ranks) === this.ranks.rank);
-    const batches = numbers.map((number) =>
-      examples.slice(number * batchSize, (number + 1) * batchSize) as X[]
-    );
+    const batches = packed ??
+      numbers.map((number) => examples.slice(number * batchSize, (number + 1) * batchSize) as X[]);
     if (ended) return { batches, numbers, count, epochEnded: true, dropped };
     const { length } = stream;
     const left = length === null ? Infinity : length - stream.cursor.index;

@@ -58,6 +58,8 @@ const DECISIVE = new Set([
   "training.per_device_train_batch_size",
   "training.gradient_accumulation_steps",
   "training.group_by_length",
+  "training.token_budget",
+  "training.image_budget",
   "training.dataloader_drop_last",
   "training.bf16",
   "training.fp16",

@@ -17,6 +17,7 @@ import {
   type Sequence,
 } from "../../model/branches.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
+import type { BatchUnit } from "../batches/budget_batches.ts";
 import type { ExampleParts } from "../batches/example_parts.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
@@ -102,6 +103,22 @@ export function pairRows(
   return pairs.flatMap(({ chosen, rejected, images }) =>
     packRows([chosen, rejected], images, sharePrefix, imageTokenId)
   );
+}
+
+/** The pairs of a step with the tokens and pictures that they add to a micro-batch. */
+export function pairUnits(
+  pairs: readonly DPOPair[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): BatchUnit<DPOPair>[] {
+  return pairs.map((pair) => {
+    const rows = pairRows([pair], sharePrefix, imageTokenId);
+    return {
+      examples: [pair],
+      tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+      images: rows.reduce((sum, { images }) => sum + images.length, 0),
+    };
+  });
 }
 
 /** The batch of some pairs. */

@@ -29,6 +29,7 @@ import {
   lossInputs,
   type PairLogProbs,
   pairRows,
+  pairUnits,
   policyWeights,
   spreadPairs,
   sumPairs,
@@ -111,7 +112,10 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     const examples = new MicroBatches<PreferenceExample, DPOPair>(
       dataset,
       (placed) => maker.make(placed),
-      options,
+      {
+        ...options,
+        units: (pairs) => pairUnits(pairs, options.sharePrefix, parts.model.imageTokenId),
+      },
       ranks,
     );
     super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });

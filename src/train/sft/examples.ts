@@ -11,6 +11,7 @@ import { IGNORED_LABEL } from "../../ignored_label.ts";
 import type { ImageTiles } from "../../model/batch.ts";
 import { type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
 import type { ChatExample } from "../../text/chat_example.ts";
+import type { BatchUnit } from "../batches/budget_batches.ts";
 import type { ExampleParts } from "../batches/example_parts.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
@@ -89,6 +90,18 @@ export class SFTExampleMaker {
   }
 }
 
+/** Neighbours that share a picture, if `sharePrefix` is set; else each example alone. */
+function sharingGroups(examples: readonly SFTExample[], sharePrefix: boolean): SFTExample[][] {
+  const groups: SFTExample[][] = [];
+  for (const example of examples) {
+    const last = groups.at(-1);
+    const joins = sharePrefix && example.row !== null && last?.[0].row === example.row;
+    if (joins) last!.push(example);
+    else groups.push([example]);
+  }
+  return groups;
+}
+
 /**
  * Rows of a batch: neighbours that share a picture become branches of one row if `sharePrefix`
  * is set.
@@ -101,12 +114,25 @@ export function exampleRows(
   sharePrefix: boolean,
   imageTokenId: number,
 ): PackedRow[] {
-  const groups: SFTExample[][] = [];
-  for (const example of examples) {
-    const last = groups.at(-1);
-    const joins = sharePrefix && example.row !== null && last?.[0].row === example.row;
-    if (joins) last!.push(example);
-    else groups.push([example]);
-  }
-  return groups.flatMap((group) => packRows(group, group[0].images, true, imageTokenId));
+  return sharingGroups(examples, sharePrefix)
+    .flatMap((group) => packRows(group, group[0].images, true, imageTokenId));
+}
+
+/**
+ * Examples of a step with the tokens and pictures that they add to a micro-batch; those that become
+ * one row stay together.
+ */
+export function exampleUnits(
+  examples: readonly SFTExample[],
+  sharePrefix: boolean,
+  imageTokenId: number,
+): BatchUnit<SFTExample>[] {
+  return sharingGroups(examples, sharePrefix).map((group) => {
+    const rows = exampleRows(group, sharePrefix, imageTokenId);
+    return {
+      examples: group,
+      tokens: rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+      images: rows.reduce((sum, { images }) => sum + images.length, 0),
+    };
+  });
 }

@@ -31,7 +31,7 @@ import {
 } from "../loop/training_method.ts";
 import type { AnswerMetrics } from "../run/answer_metrics.ts";
 import { tokenLosses } from "./token_losses.ts";
-import { exampleRows, type SFTExample, type SFTExampleMaker } from "./examples.ts";
+import { exampleRows, exampleUnits, type SFTExample, type SFTExampleMaker } from "./examples.ts";
 
 /** Questions for SFT, at random or in a stream. */
 export type SFTDataset = Dataset<VqaExample> | StreamingDataset<VqaExample>;
@@ -83,7 +83,10 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     const examples = new MicroBatches<VqaExample, SFTExample>(
       dataset,
       (placed) => maker.make(placed),
-      options,
+      {
+        ...options,
+        units: (examples) => exampleUnits(examples, options.sharePrefix, parts.model.imageTokenId),
+      },
       ranks,
     );
     super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
@@ -132,7 +135,8 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       tokens += counted.tokens;
     }
     this.microSteps += count;
-    return { losses, tokens, padding, epoch: this.#examples.epoch, epochEnded };
+    const metrics: Record<string, number> = this.options.budget ? { micro_batches: count } : {};
+    return { losses, tokens, padding, metrics, epoch: this.#examples.epoch, epochEnded };
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {

@@ -68,6 +68,8 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     image_feature_cache_mb: 0,
     image_feature_disk_mb: 0,
     group_by_length: false,
+    token_budget: null,
+    image_budget: null,
     max_seq_length: null,
   };
   const method = sftMethod({ training, sft: { loss_type: "nll" } }, {

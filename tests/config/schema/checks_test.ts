@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { parseConfig } from "../../../src/config/load_config.ts";
 import { configFault, leastConfig } from "../config_fault.ts";
 
@@ -276,4 +276,13 @@ dataset: { train_data_path: x }`;
   assertEquals(/got 4, want 16:/.test(fault.message), true, fault.message);
   parseConfig(config(`${sizes}, mp_image_token_length: 16`));
   parseConfig(config(sizes));
+});
+
+Deno.test("a budget of tokens needs a loss that does not depend on how rows are cut", () => {
+  const told = (trainer: "sft" | "grpo", rest: string) =>
+    configFault(leastConfig(trainer, `training: { token_budget: 100${rest} }\n`)).message;
+  assert(told("sft", ", loss_reduction: micro_batch").includes("needs loss_reduction token"));
+  assert(told("grpo", "").includes("GRPO cuts by prompts"));
+  const alias = parseConfig(leastConfig("dpo", "training: { max_images_per_knapsack: 18 }\n"));
+  assert(alias.training.image_budget === 18);
 });
