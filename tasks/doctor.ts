@@ -45,6 +45,7 @@ async function findings(): Promise<DoctorLine[]> {
       return { topic, value, good: !value.startsWith("no ") };
     }),
     await chosenBackend(),
+    await openMpi(),
     {
       topic: "Hub",
       value: `${endpoint}${offline ? ", offline" : ""}, ${
@@ -53,6 +54,16 @@ async function findings(): Promise<DoctorLine[]> {
       good: true,
     },
   ];
+}
+
+/** The library that joins several processes. */
+async function openMpi(): Promise<DoctorLine> {
+  const { findOpenMpi } = await import("../src/distributed/open_mpi.ts");
+  const library = findOpenMpi();
+  const topic = "several processes";
+  return "reason" in library
+    ? { topic, value: `no: ${library.reason}`, good: true }
+    : { topic, value: `by mpirun: ${library.version} (${library.file})`, good: true };
 }
 
 /** What `--backend auto` takes here. */

@@ -220,7 +220,11 @@ function warningsOf(config: ResolvedConfig): Finding[] {
   const { model, training, grpo } = config;
   const warnings: Finding[] = [];
   if (training.n_gpu > 1) {
-    warnings.push({ key: "training.n_gpu", text: `got ${training.n_gpu}; one GPU is used` });
+    warnings.push({
+      key: "training.n_gpu",
+      text: `got ${training.n_gpu}; a process uses one GPU: start ${training.n_gpu} of them with ` +
+        `mpirun -n ${training.n_gpu} (docs/distributed.md)`,
+    });
   }
   if (Object.keys(model.vlm_config).length > 0 && !isFreshModel(config)) {
     warnings.push({

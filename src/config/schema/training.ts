@@ -399,7 +399,9 @@ export const trainingKeys: Table<TrainingSection> = {
     type: integer({ min: 0 }),
     default: same(1),
     source: "NanoVLM-Lab `configs/`",
-    meaning: "One GPU is used; above 1 warns.",
+    meaning:
+      "A process uses one GPU; several are started with `mpirun` (docs/distributed.md). Above " +
+      "1 names the command.",
   },
   max_seq_length: {
     type: nullable(integer({ min: 1 })),

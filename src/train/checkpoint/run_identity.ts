@@ -198,6 +198,23 @@ function productDifferences(
   ];
 }
 
+/** The settings that split an optimizer step into micro-batches, on all ranks together. */
+const BATCHING = new Set([
+  "training.per_device_train_batch_size",
+  "training.gradient_accumulation_steps",
+]);
+
+/**
+ * Whether a step takes the same examples in other micro-batches, as with another number of ranks.
+ * GRPO counts micro-batches in its rounds, so that its must stay as they are.
+ */
+function isRebatched(then: RunIdentity["settings"], now: RunIdentity["settings"]): boolean {
+  if ("grpo.num_generations" in then) return false;
+  const examples = (settings: RunIdentity["settings"]) =>
+    [...BATCHING].reduce((product, key) => product * Number(settings[key]), 1);
+  return examples(then) === examples(now);
+}
+
 /**
  * Compares the run that wrote a checkpoint with the one that goes on.
  *
@@ -215,11 +232,13 @@ export function identityDifferences(then: RunIdentity, now: RunIdentity): Identi
     minor.push(`the device was ${then.device} and is ${now.device}`);
   }
   decisive.push(...productDifferences(then.products, now.products));
+  const rebatched = isRebatched(then.settings, now.settings);
   // A key that the checkpoint does not have is newer than the program that wrote it.
   for (const key of Object.keys(then.settings)) {
     const [before, after] = [text(then.settings[key]), text(now.settings[key])];
     if (before === after) continue;
-    (DECISIVE.has(key) ? decisive : minor).push(`${key} was ${before} and is ${after}`);
+    const decides = DECISIVE.has(key) && !(rebatched && BATCHING.has(key));
+    (decides ? decisive : minor).push(`${key} was ${before} and is ${after}`);
   }
   return { decisive, minor };
 }

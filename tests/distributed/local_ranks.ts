@@ -1,0 +1,46 @@
+import type { Ranks, Summable } from "../../src/distributed/ranks.ts";
+
+/** Calls of several ranks in one process, in step. */
+class Meeting {
+  #waiting: { rank: number; value: unknown; resolve: (all: unknown[]) => void }[] = [];
+
+  constructor(readonly size: number) {}
+
+  /** Resolves with the values of all ranks once all have come. */
+  meet<T>(rank: number, value: T): Promise<T[]> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ rank, value, resolve: resolve as (all: unknown[]) => void });
+      if (this.#waiting.length < this.size) return;
+      const all = this.#waiting.sort((a, b) => a.rank - b.rank);
+      this.#waiting = [];
+      for (const one of all) one.resolve(all.map(({ value }) => value));
+    });
+  }
+}
+
+/** Ranks that live in this process; each must be used by a promise of its own. */
+export function localRanks(size: number): Ranks[] {
+  const meeting = new Meeting(size);
+  return Array.from({ length: size }, (_, rank): Ranks => ({
+    rank,
+    size,
+    hosts: Array.from({ length: size }, (_, r) => `host${r}`),
+    description: `${size} ranks of a test`,
+    secondsInCalls: 0,
+    async sum(values: Summable) {
+      const all = await meeting.meet(rank, values.slice());
+      all.forEach((other, r) => {
+        for (let i = 0; i < values.length; i++) values[i] = (r === 0 ? 0 : values[i]) + other[i];
+      });
+    },
+    gather: (bytes) => meeting.meet(rank, bytes.slice()),
+    async broadcast(bytes) {
+      bytes.set((await meeting.meet(rank, bytes.slice()))[0]);
+    },
+    async barrier() {
+      await meeting.meet(rank, null);
+    },
+    close: () => Promise.resolve(),
+    abort: () => {},
+  }));
+}
