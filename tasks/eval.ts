@@ -19,6 +19,7 @@ import {
   evalOptions,
   parseEvalArguments,
 } from "./eval_options.ts";
+import { spreadRecord, spreadTable } from "./eval_spread.ts";
 import { metricsOf, metricsRecord, metricsTable } from "./eval_metrics.ts";
 import { evaluateBenchmark, namedBenchmark } from "./eval_benchmark.ts";
 import { compareResults } from "./eval_compare.ts";
@@ -160,16 +161,30 @@ async function evaluateAsRewards(
   const modules = asked.rewards.length > 0 ? asked.rewards : ["builtin:accuracy"];
   const { RewardSandbox } = await import("../src/rewards/reward_sandbox.ts");
   await using sandbox = await RewardSandbox.start(modules.map((module) => ({ module })));
-  const { examples, reward, rewards } = await evaluateRewards(loaded, dataset, sandbox, {
+  const { samples, temperature = 1, seed = 42 } = asked;
+  const result = await evaluateRewards(loaded, dataset, sandbox, {
+    ...(samples === undefined ? {} : { sampling: { samples, temperature, seed } }),
     batchSize: asked.batchSize,
     maxNewTokens: asked.maxNewTokens,
     signal,
     onProgress: progressLine("answers scored"),
-    onAnswer: ({ prompt, answer, reward, rewards }) =>
-      lines.write({ question: prompt, answer, reward, rewards }),
+    onAnswer: ({ prompt, sample, answer, reward, rewards }) =>
+      lines.write({
+        question: prompt,
+        ...(samples === undefined ? {} : { sample }),
+        answer,
+        reward,
+        rewards,
+      }),
   });
+  const { examples, reward, rewards, spread } = result;
   return {
-    scores: { examples, reward, rewards: Object.fromEntries(rewards) },
+    scores: {
+      examples,
+      reward,
+      rewards: Object.fromEntries(rewards),
+      ...(spread === null ? {} : spreadRecord(spread)),
+    },
     skipped: dataset.skipped,
     table: formatTable(
       [{ header: "reward" }, { header: "answers", align: "right" }, {
@@ -180,7 +195,7 @@ async function evaluateAsRewards(
         ...[...rewards].map(([name, mean]) => [name, examples, mean.toFixed(4)]),
         ["all, weighted", examples, reward.toFixed(4)],
       ],
-    ),
+    ) + (spread === null ? "" : spreadTable(spread)),
   };
 }
 

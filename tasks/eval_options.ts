@@ -22,6 +22,10 @@ export interface EvalOptions {
   readonly benchmark: string | undefined;
   /** Answers a prompt, for `grpo`; undefined: one, greedy. */
   readonly samples: number | undefined;
+  /** Of the sampling. */
+  readonly temperature: number | undefined;
+  /** Of the sampling. */
+  readonly seed: number | undefined;
   /** undefined: as the columns tell. */
   readonly format: "vqa" | "preference" | "grpo" | undefined;
   readonly split: string | undefined;
@@ -83,6 +87,21 @@ export const evalOptions: readonly OptionSpec[] = [
     summary: `vqa: score by this too: ${METRIC_NAMES.join(", ")}`,
   },
   { name: "by", kind: "text", value: "COLUMN", summary: "vqa: the metrics for each value of it" },
+  {
+    name: "samples",
+    kind: "integer",
+    min: 2,
+    value: "N",
+    summary: "grpo: sample N answers a prompt: pass@k and spread",
+  },
+  {
+    name: "temperature",
+    kind: "number",
+    min: 0.01,
+    value: "X",
+    summary: "with --samples: of the sampling (1)",
+  },
+  { name: "seed", kind: "integer", min: 0, value: "N", summary: "with --samples (42)" },
   { name: "reward", kind: "list", value: "MODULE", summary: "grpo: a reward module" },
   {
     name: "max-new-tokens",
@@ -116,6 +135,8 @@ export function parseEvalArguments(args: readonly string[]): EvalOptions {
     data: parsed.text("benchmark") === undefined ? required(parsed, "data") : parsed.text("data"),
     benchmark: parsed.text("benchmark"),
     samples: parsed.number("samples"),
+    temperature: parsed.number("temperature"),
+    seed: parsed.number("seed"),
     format: FORMATS.find((format) => format === parsed.text("format")),
     split: parsed.text("split"),
     configs,

@@ -10,6 +10,7 @@ import {
   type PromptImage,
   type TextPrompt,
 } from "../generate/generate_text.ts";
+import type { SamplingParameters } from "../generate/sampling_filters.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -26,6 +27,15 @@ export interface AnswerOptions {
   readonly signal?: AbortSignal;
   /** Called with the number of questions answered by now. */
   readonly onProgress?: (answered: number) => void;
+}
+
+/** How several answers a question are sampled. */
+export interface AnswerSampling extends SamplingParameters {
+  /** Answers a question. */
+  readonly samples: number;
+  readonly seed: number;
+  /** Number of the first answer; with the seed it selects the random numbers. Default 0. */
+  readonly firstId?: number;
 }
 
 /** Questions about the same pictures, and their places in the list. */
@@ -76,6 +86,25 @@ function groupsOf(
 }
 
 /**
+ * Answers each question several times, at random. The same seed and question give the same answers
+ * in any batch.
+ *
+ * @param model the model
+ * @param tokenizer with the model's extra tokens and a chat template
+ * @param questions as `answerQuestions()` takes them
+ * @param options sizes, progress and how to sample; `batchSize` counts answers
+ * @returns the answers of each question, in the order of the questions
+ */
+export async function sampleAnswers(
+  model: VisionLanguageModel,
+  tokenizer: Tokenizer,
+  questions: readonly TextPrompt[],
+  options: AnswerOptions & { readonly sampling: AnswerSampling },
+): Promise<string[][]> {
+  return await answerAll(model, tokenizer, questions, options);
+}
+
+/**
  * Answers questions greedily.
  *
  * @param model the model
@@ -91,12 +120,23 @@ export async function answerQuestions(
   questions: readonly TextPrompt[],
   options: AnswerOptions = {},
 ): Promise<string[]> {
-  const { batchSize = 64, maxNewTokens = 64, withoutAdapters, signal, onProgress } = options;
+  return (await answerAll(model, tokenizer, questions, options)).map(([answer]) => answer);
+}
+
+async function answerAll(
+  model: VisionLanguageModel,
+  tokenizer: Tokenizer,
+  questions: readonly TextPrompt[],
+  options: AnswerOptions & { readonly sampling?: AnswerSampling },
+): Promise<string[][]> {
+  const { maxNewTokens = 64, withoutAdapters, signal, onProgress, sampling } = options;
+  const { samples = 1, firstId = 0, ...filters } = sampling ?? {};
+  const batchSize = Math.max(1, Math.floor((options.batchSize ?? 64) / samples));
   const forbidden = forbiddenTokenIds(tokenizer, model.config.lm_vocab_size);
   const budget = tokenBudget(model.config);
   const groups = groupsOf(questions, batchSize, model.config.mp_image_token_length + 1)
     .sort((a, b) => b.length - a.length);
-  const answers = new Array<string>(questions.length).fill("");
+  const answers = questions.map(() => new Array<string>(samples).fill(""));
   let answered = 0;
   for (let first = 0; first < groups.length && !signal?.aborted;) {
     const { length, places: longest } = groups[first++];
@@ -104,7 +144,8 @@ export async function answerQuestions(
     for (let rows = 2; first < groups.length; rows++) {
       const next = groups[first];
       // Rows are padded to the longest, which comes first.
-      if (places.length + next.places.length > batchSize || rows * length > budget) break;
+      const tokens = rows * (length + (samples - 1) * maxNewTokens);
+      if (places.length + next.places.length > batchSize || tokens > budget) break;
       places.push(...next.places);
       first++;
     }
@@ -113,14 +154,22 @@ export async function answerQuestions(
       tokenizer,
       places.map((place) => questions[place]),
       {
-        greedy: true,
+        ...(sampling === undefined ? { greedy: true } : {
+          ...filters,
+          numReturnSequences: samples,
+          sequenceIds: places.flatMap((place) =>
+            Array.from({ length: samples }, (_, i) => firstId + place * samples + i)
+          ),
+        }),
         maxNewTokens,
         forbiddenTokenIds: forbidden,
         withoutAdapters,
         signal,
       },
     );
-    generations.forEach(({ text }, i) => answers[places[i]] = text);
+    generations.forEach(({ text }, i) => {
+      answers[places[Math.floor(i / samples)]][i % samples] = text;
+    });
     answered += places.length;
     onProgress?.(answered);
   }

@@ -1,5 +1,5 @@
 /**
- * The mean reward of greedy answers on a grpo data set.
+ * The mean reward of answers on a grpo data set: one greedy answer a prompt, or several sampled ones.
  *
  * @module
  */
@@ -10,12 +10,20 @@ import type { Cell } from "../data/rows/row.ts";
 import type { PromptImage, TextPrompt } from "../generate/generate_text.ts";
 import type { LoadedModel } from "../generate/load_model.ts";
 import type { RewardSandbox } from "../rewards/reward_sandbox.ts";
-import { type AnswerOptions, answerQuestions } from "./answer_questions.ts";
+import {
+  type AnswerOptions,
+  answerQuestions,
+  type AnswerSampling,
+  sampleAnswers,
+} from "./answer_questions.ts";
+import { type RewardSpread, SpreadTally } from "./reward_spread.ts";
 import { chatBuilder, withPictures } from "./question_rows.ts";
 
 /** One scored answer. */
 export interface ScoredAnswer {
   readonly prompt: string;
+  /** Number of the answer among those of its prompt, from 0. */
+  readonly sample: number;
   readonly answer: string;
   /** Weighted sum; null if no function applied. */
   readonly reward: number | null;
@@ -25,6 +33,8 @@ export interface ScoredAnswer {
 
 /** How to evaluate. */
 export interface EvaluateRewardsOptions extends AnswerOptions {
+  /** Answers each prompt several times, at random; default: once, greedily. */
+  readonly sampling?: Omit<AnswerSampling, "firstId">;
   /** Called with each answer in the order of the data. */
   readonly onAnswer?: (scored: ScoredAnswer) => void | Promise<void>;
 }
@@ -36,6 +46,8 @@ export interface RewardScores {
   readonly reward: number;
   /** Mean of each function over the answers that it scored. */
   readonly rewards: ReadonlyMap<string, number>;
+  /** With several answers a prompt: how they differ; else null. */
+  readonly spread: RewardSpread | null;
 }
 
 /** A running mean of what is not null. */
@@ -76,7 +88,7 @@ function columnsOf(rows: readonly Asked[]): Record<string, Cell[]> {
 }
 
 /**
- * Answers every prompt greedily and scores the answers.
+ * Answers every prompt and scores the answers.
  *
  * @param loaded the model with its tokenizer and image processor
  * @param dataset a row that cannot be used is counted in its `skipped`
@@ -91,31 +103,39 @@ export async function evaluateRewards(
   sandbox: RewardSandbox,
   options: EvaluateRewardsOptions = {},
 ): Promise<RewardScores> {
-  const { onAnswer, onProgress, batchSize = 64, maxNewTokens = 256, signal, ...rest } = options;
+  const { onAnswer, onProgress, batchSize = 64, maxNewTokens = 256, signal, sampling, ...rest } =
+    options;
+  const samples = sampling?.samples ?? 1;
   const builder = chatBuilder(loaded);
   const reward = new Mean();
   const means = new Map(sandbox.functions.map((name) => [name, new Mean()]));
+  const spread = new SpreadTally(samples, sandbox.functions);
   let window: Asked[] = [], examples = 0;
   const flush = async () => {
-    const answers = await answerQuestions(loaded.model, loaded.tokenizer, window, {
-      ...rest,
-      batchSize,
-      maxNewTokens,
-      signal,
-    });
+    const { model, tokenizer } = loaded;
+    const how = { ...rest, batchSize, maxNewTokens, signal };
+    const answers = sampling === undefined
+      ? await answerQuestions(model, tokenizer, window, how)
+      : (await sampleAnswers(model, tokenizer, window, {
+        ...how,
+        sampling: { ...sampling, firstId: examples * samples },
+      })).flat();
     if (signal?.aborted) return;
+    const asked = window.flatMap((one) => new Array<Asked>(samples).fill(one));
     const { functions, total } = await sandbox.score({
-      prompts: window.map(({ example }) => rewardPrompt(example)),
-      completions: window.map(({ example }, i) =>
+      prompts: asked.map(({ example }) => rewardPrompt(example)),
+      completions: asked.map(({ example }, i) =>
         example.conversational ? [{ role: "assistant", content: answers[i] }] : answers[i]
       ),
-      columns: columnsOf(window),
+      columns: columnsOf(asked),
     });
-    for (const [i, { example }] of window.entries()) {
+    spread.add(total, functions);
+    for (const [i, { example }] of asked.entries()) {
       reward.add(total[i]);
       for (const { name, scores } of functions) means.get(name)?.add(scores[i]);
       await onAnswer?.({
         prompt: example.prompt.at(-1)?.content ?? "",
+        sample: i % samples,
         answer: answers[i],
         reward: total[i],
         rewards: Object.fromEntries(functions.map(({ name, scores }) => [name, scores[i]])),
@@ -127,9 +147,9 @@ export async function evaluateRewards(
   };
   for await (const { example, images } of withPictures(loaded, builder, dataset, signal)) {
     window.push({ messages: example.prompt, images, example });
-    if (window.length >= batchSize) await flush();
+    if (window.length * samples >= batchSize) await flush();
   }
   if (window.length > 0) await flush();
   const rewards = new Map([...means].map(([name, mean]) => [name, mean.value]));
-  return { examples, reward: reward.value, rewards };
+  return { examples, reward: reward.value, rewards, spread: samples > 1 ? spread.result : null };
 }

@@ -176,6 +176,32 @@ Deno.test("evaluateRewards() gives columns to the functions and means over what 
   loaded.model.dispose();
 });
 
+Deno.test("evaluateRewards() samples several answers a prompt, the same in any batch", async () => {
+  const loaded = await talkingModel();
+  const dataset = await evaluationData("builtin:shapes", "grpo", { limit: 5 });
+  await using sandbox = await RewardSandbox.start([{ module: "builtin:exact_match" }]);
+  const run = async (batchSize: number) => {
+    const scored: ScoredAnswer[] = [];
+    const { spread, examples } = await evaluateRewards(loaded, dataset, sandbox, {
+      batchSize,
+      maxNewTokens: 3,
+      sampling: { samples: 4, temperature: 1.5, seed: 7 },
+      onAnswer: (answer) => void scored.push(answer),
+    });
+    assertEquals(examples, 5);
+    return { scored, spread };
+  };
+  const one = await run(4), two = await run(12);
+  assertEquals(one.scored.map(({ answer }) => answer), two.scored.map(({ answer }) => answer));
+  assertEquals(one.scored.map(({ sample }) => sample).slice(0, 5), [0, 1, 2, 3, 0]);
+  assert(new Set(one.scored.slice(0, 4).map(({ answer }) => answer)).size > 1, "answers differ");
+  assertEquals(one.spread!.samples, 4);
+  const right = one.scored.filter(({ reward }) => reward === 1).length;
+  assertAlmostEquals([...one.spread!.passAt.values()][0].get(1)!, right / 20, 1e-12);
+  assertEquals(one.spread, two.spread);
+  loaded.model.dispose();
+});
+
 Deno.test("formatOfData() tells formats by their columns, and says what is wanted", async () => {
   const folder = await Deno.makeTempDir();
   const format = async (row: Row) => {
