@@ -19,8 +19,9 @@ import type { RunDirectory } from "./files/run_directory.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { sampleLine } from "./terminal/samples_table.ts";
 import { printable } from "./terminal/terminal_text.ts";
+import type { TrackedRun, Tracker } from "./trackers/tracker.ts";
+import { TrackerSet } from "./trackers/tracker_set.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
-import { wandbNotice } from "./terminal/wandb_notice.ts";
 import type { Concern } from "./watch/concern.ts";
 import { RunWatch } from "./watch/run_watch.ts";
 
@@ -40,8 +41,10 @@ export interface RunInfo {
   readonly configYaml: string;
   /** Whether TensorBoard's event files are written; default: yes. */
   readonly tensorBoard?: boolean;
-  /** Project and entity, if the config asks for Weights & Biases. */
-  readonly wandb?: { readonly project: string | null; readonly entity?: string | null };
+  /** Trackers that get the metrics too, and what they are told of the run; default: none. */
+  readonly tracking?: Omit<TrackedRun, "folder" | "resumed"> & {
+    readonly trackers: readonly Tracker[];
+  };
   /** How many completions a log prints (grpo.num_completions_to_print); 0 prints none. */
   readonly completionsToPrint?: number;
 }
@@ -69,6 +72,7 @@ export class Reporter {
   #metrics: MetricsWriter | null = null;
   #completions: CompletionsWriter | null = null;
   #tensorBoard: TensorBoardWriter | null = null;
+  #trackers: TrackerSet | null = null;
   #info: RunInfo | null = null;
   #step = 0;
   #loss: number | null = null;
@@ -126,9 +130,14 @@ export class Reporter {
       facts: info.facts,
       configYaml: info.configYaml,
     });
-    if (info.wandb !== undefined) {
-      const { project, entity } = info.wandb;
-      this.onWarning(wandbNotice(this.#directory.metricsPath, project, entity));
+    if (info.tracking !== undefined) {
+      const { trackers, ...run } = info.tracking;
+      this.#trackers = new TrackerSet(trackers, (text) => this.onWarning(text));
+      const resumed = info.resumedFromStep !== undefined;
+      this.#trackers.start(
+        { ...run, folder: this.#directory.path, resumed },
+        this.#metrics.earlier,
+      );
     }
     this.#throughput.start(this.#step);
     await this.#writeReport(true);
@@ -281,6 +290,9 @@ export class Reporter {
   async onEnd(ended: RunSummary): Promise<void> {
     const { contents } = this.#report;
     const summary = this.#withDoubts(ended);
+    const { status } = summary;
+    const tracked = await this.#trackers?.finish(status === "doubtful" ? "done" : status) ?? [];
+    this.#trackers = null;
     contents.status = summary.status;
     contents.message = summary.message ?? null;
     contents.tables = summary.tables ?? [];
@@ -298,13 +310,15 @@ export class Reporter {
       skipped: contents.skipped,
       summary,
     });
-    for (const line of lines) this.#print(line);
+    for (const line of [...lines, ...tracked]) this.#print(line);
     this.close();
   }
 
   /** Closes the files and gives the terminal back; onEnd() does it too. */
   close(): void {
     this.#progress?.finish();
+    this.#trackers?.close();
+    this.#trackers = null;
     const open = [this.#metrics, this.#completions, this.#tensorBoard];
     [this.#metrics, this.#completions, this.#tensorBoard] = [null, null, null];
     let failure: { error: unknown } | null = null;
@@ -358,6 +372,7 @@ export class Reporter {
   #write(record: MetricsRecord): void {
     this.#metrics?.write(record);
     this.#tensorBoard?.write(record);
+    this.#trackers?.log(record);
     this.#report.add(record);
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { LoggingSection, SaveSection } from "../types/config_types.ts";
+import type { LoggingSection, ReporterName, SaveSection } from "../types/config_types.ts";
 import { HF_ARGUMENTS, LAB_MAIN } from "../sources.ts";
 import { listOf, nullable } from "../types/composite_types.ts";
 import { boolean, oneOf, text } from "../types/scalar_types.ts";
@@ -52,15 +52,15 @@ export const saveKeys: Table<SaveSection> = {
   },
 };
 
-type Reporter = "tensorboard" | "wandb";
+const REPORTERS: readonly ReporterName[] = ["tensorboard", "wandb", "trackio", "mlflow"];
 
 /** Transformers' `none` and `all` beside names. */
-const reporters: ValueType<Reporter[]> = {
-  name: "tensorboard, wandb, none or all, or a list of such",
+const reporters: ValueType<ReporterName[]> = {
+  name: "tensorboard, wandb, trackio, mlflow, none or all, or a list of such",
   read(node, key, problems) {
-    const names = listOf(oneOf(["tensorboard", "wandb", "none", "all"])).read(node, key, problems);
+    const names = listOf(oneOf([...REPORTERS, "none", "all"] as const)).read(node, key, problems);
     if (names === undefined) return undefined;
-    const chosen: Reporter[] = names.includes("all") ? ["tensorboard", "wandb"] : [];
+    const chosen: ReporterName[] = names.includes("all") ? [...REPORTERS] : [];
     for (const name of names) {
       if (name !== "none" && name !== "all" && !chosen.includes(name)) chosen.push(name);
     }
@@ -84,19 +84,27 @@ export const loggingKeys: Table<LoggingSection> = {
     ),
     source: LAB_MAIN,
     meaning:
-      "Where metrics go beside metrics.jsonl and the report: `tensorboard`, `wandb`, `none`, " +
-      "`all`.",
+      "Where metrics go beside metrics.jsonl and the report: `tensorboard`; `wandb`: an offline run " +
+      "in the output folder that `wandb sync` uploads; `trackio`: the server in `TRACKIO_SERVER_URL`, " +
+      "else the database that `trackio show` reads; `mlflow`: the server in `MLFLOW_TRACKING_URI`; " +
+      "`none`, `all`. A tracker that fails is said once, and the run goes on.",
   },
   wandb_project: {
     type: text(),
     default: perTrainer("nanovlm-sft", "nanovlm-dpo", "nanovlm-grpo"),
     source: "NanoVLM-Lab `configs/`",
-    meaning: "The project on Weights & Biases.",
+    meaning: "The project on Weights & Biases and Trackio, the experiment on MLflow.",
   },
   wandb_entity: {
     type: nullable(text()),
     default: same(null),
     source: "NanoVLM-Lab `configs/`",
     meaning: "The team on Weights & Biases.",
+  },
+  run_name: {
+    type: nullable(text()),
+    default: same(null),
+    source: HF_ARGUMENTS,
+    meaning: "What trackers call the run; null: the name of the output folder.",
   },
 };

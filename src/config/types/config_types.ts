@@ -311,12 +311,17 @@ export interface SaveSection {
   hub_private_repo: boolean | null;
 }
 
+/** Where metrics go beside the run's own files. */
+export type ReporterName = "tensorboard" | "wandb" | "trackio" | "mlflow";
+
 /** The section `logging`. */
 export interface LoggingSection {
-  report_to: ("tensorboard" | "wandb")[];
+  report_to: ReporterName[];
   use_wandb: boolean;
   wandb_project: string;
   wandb_entity: string | null;
+  /** null: the name of the output folder. */
+  run_name: string | null;
 }
 
 /** A whole config: every section there, every key filled in. */

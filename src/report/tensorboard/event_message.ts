@@ -1,12 +1,11 @@
 /**
- * The few protobuf messages that an event file of scalars and texts needs, written by hand: six
- * fields do not justify a protobuf runtime.
+ * The few protobuf messages that an event file of scalars and texts needs.
  * Source: tensorboard/compat/proto/{event,summary,tensor}.proto.
  *
  * @module
  */
+import { double, float, join, message, text, varint } from "../protobuf.ts";
 
-const VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5;
 const DT_STRING = 7;
 const SESSION_START = 1;
 
@@ -51,52 +50,4 @@ function encodeContent(content: EventContent): Uint8Array {
       return message(5, message(1, text(1, content.tag), tensor, metadata));
     }
   }
-}
-
-function key(field: number, wireType: number): number[] {
-  return varintBytes(field * 8 + wireType);
-}
-
-function varintBytes(value: number): number[] {
-  const bytes: number[] = [];
-  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value % 0x80) | 0x80);
-  bytes.push(value);
-  return bytes;
-}
-
-function varint(field: number, value: number): Uint8Array {
-  return Uint8Array.from([...key(field, VARINT), ...varintBytes(value)]);
-}
-
-function double(field: number, value: number): Uint8Array {
-  const bytes = new Uint8Array(9);
-  bytes.set(key(field, FIXED64));
-  new DataView(bytes.buffer).setFloat64(1, value, true);
-  return bytes;
-}
-
-function float(field: number, value: number): Uint8Array {
-  const bytes = new Uint8Array(5);
-  bytes.set(key(field, FIXED32));
-  new DataView(bytes.buffer).setFloat32(1, value, true);
-  return bytes;
-}
-
-function text(field: number, value: string): Uint8Array {
-  return message(field, new TextEncoder().encode(value));
-}
-
-function message(field: number, ...parts: readonly Uint8Array[]): Uint8Array {
-  const body = join(parts);
-  return join([Uint8Array.from([...key(field, BYTES), ...varintBytes(body.length)]), body]);
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

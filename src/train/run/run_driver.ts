@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { basename, resolve } from "node:path";
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { stringifyConfig } from "../../config/stringify_config.ts";
 import type { ActiveBackend } from "../../device/backend.ts";
@@ -13,6 +14,7 @@ import { RunDirectory } from "../../report/files/run_directory.ts";
 import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
 import { Reporter } from "../../report/reporter.ts";
 import { SilentReporter } from "../../report/silent_reporter.ts";
+import { makeTrackers } from "../../report/trackers/make_trackers.ts";
 import type { Concern } from "../../report/watch/concern.ts";
 import { prepareOutputFolder } from "../checkpoint/checkpoint_folder.ts";
 import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer.ts";
@@ -224,9 +226,12 @@ async function start(
     configYaml: stringifyConfig(writtenConfig),
     completionsToPrint: setup.completionsToPrint,
     tensorBoard: logging.report_to.includes("tensorboard"),
-    ...(logging.report_to.includes("wandb")
-      ? { wandb: { project: logging.wandb_project, entity: logging.wandb_entity } }
-      : {}),
+    tracking: {
+      trackers: makeTrackers({ names: logging.report_to, wandbEntity: logging.wandb_entity }),
+      name: logging.run_name ?? basename(resolve(training.output_dir)),
+      project: logging.wandb_project,
+      config: { ...writtenConfig },
+    },
   });
   if (directory.movedAside) {
     reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);

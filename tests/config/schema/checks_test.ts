@@ -220,7 +220,8 @@ Deno.test("parseConfig() reads report_to as Transformers does", () => {
   const reports = (yaml: string) =>
     parseConfig(leastConfig("sft", `logging: { ${yaml} }`)).logging.report_to;
   assertEquals(reports("report_to: none"), []);
-  assertEquals(reports("report_to: all"), ["tensorboard", "wandb"]);
+  assertEquals(reports("report_to: all"), ["tensorboard", "wandb", "trackio", "mlflow"]);
+  assertEquals(reports("report_to: [trackio, none]"), ["trackio"]);
   assertEquals(reports("report_to: wandb"), ["wandb"]);
   assertEquals(reports("report_to: [], use_wandb: true"), ["wandb"]);
 });
