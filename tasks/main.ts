@@ -23,6 +23,7 @@ const DONE = 0, FAILED = 1, WRONG_USE = 2, INTERRUPTED = 130;
  * @returns the exit code: 0 done, 1 failed, 2 wrong command line or config, 130 interrupted
  */
 export async function main(args: readonly string[]): Promise<number> {
+  takeVulkanAlone();
   const [name, ...rest] = args;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     return name === "help" && rest.length > 0 ? await main([rest[0], "--help"]) : help(name);
@@ -53,6 +54,18 @@ export async function main(args: readonly string[]): Promise<number> {
     if (rankPrefix() !== "") await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
     return report(error, name, verbose);
   }
+}
+
+/**
+ * On Linux an adapter is sought by Vulkan alone, unless the user chose otherwise: OpenGL's adapters
+ * are too small for training, and libEGL may damage the heap of a process that exits while its
+ * threads end (docs/runs/exit_crash.md).
+ */
+function takeVulkanAlone(): void {
+  const name = "DENO_WEBGPU_BACKEND";
+  if (Deno.build.os !== "linux") return;
+  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return;
+  if (!Deno.env.has(name)) Deno.env.set(name, "vulkan");
 }
 
 function help(name: string | undefined): number {

@@ -87,6 +87,10 @@ function environmentReason(): string {
   } catch {
     // No env permission.
   }
+  // What the command line chooses on Linux limits nothing that could be used.
+  if (wanted === "vulkan" && Deno.build.os === "linux") {
+    return "no WebGPU adapter: no Vulkan driver is installed";
+  }
   if (wanted !== undefined && wanted !== "") {
     return `no WebGPU adapter (DENO_WEBGPU_BACKEND=${wanted} limits the choice)`;
   }

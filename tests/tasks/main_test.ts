@@ -128,3 +128,29 @@ Deno.test({
     assertEquals(await interrupt("wait", false), { code: 130, out: "ready\n" });
   },
 });
+
+Deno.test({
+  name: "on Linux the command line leaves OpenGL's drivers alone",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const main = new URL("../../tasks/main.ts", import.meta.url).href;
+    const { DENO_WEBGPU_BACKEND: _, ...own } = Deno.env.toObject();
+    const loads = async (env: Record<string, string>): Promise<string> => {
+      const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "eval",
+          `const { main } = await import("${main}"); await main(["doctor"]);
+           const maps = Deno.readTextFileSync("/proc/self/maps");
+           console.log("chosen " + Deno.env.get("DENO_WEBGPU_BACKEND") + " " + maps.includes("libEGL"));
+           Deno.exit();`,
+        ],
+        ...{ clearEnv: true, env: { ...env, NO_COLOR: "1" } },
+      }).output();
+      const text = new TextDecoder().decode(stdout);
+      assert(success, new TextDecoder().decode(stderr));
+      return /^chosen .*$/m.exec(text)![0];
+    };
+    assertEquals(await loads({ ...own, DENO_WEBGPU_BACKEND: "none" }), "chosen none false");
+    assertEquals(await loads(own), "chosen vulkan false");
+  },
+});
