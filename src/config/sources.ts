@@ -16,6 +16,8 @@ export const TRL_SFT = "TRL `SFTConfig`";
 export const TRL_DPO = "TRL `DPOConfig`";
 /** TRL's `CPOConfig`, in `trl.experimental.cpo`. */
 export const TRL_CPO = "TRL `CPOConfig`";
+/** TRL's `KTOConfig`. */
+export const TRL_KTO = "TRL `KTOConfig`";
 /** TRL's `GRPOConfig`. */
 export const TRL_GRPO = "TRL `GRPOConfig`";
 /** TRL's `RLOOConfig`. */

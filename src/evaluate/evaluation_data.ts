@@ -6,7 +6,12 @@
 import { DataError } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded/embedded_dataset.ts";
-import { type DatasetFormat, type ExampleOf, formatReader } from "../data/rows/formats.ts";
+import {
+  type DatasetFormat,
+  type EvaluatedFormat,
+  type ExampleOf,
+  formatReader,
+} from "../data/rows/formats.ts";
 import { hubDataFiles } from "../data/sources/hub_files.ts";
 import { loadDataset } from "../data/load_dataset.ts";
 import { localDataFiles, openSplit } from "../data/sources/open_source.ts";
@@ -47,7 +52,7 @@ export async function evaluationData<F extends DatasetFormat>(
 }
 
 /** The formats in the order in which their columns are looked for. */
-const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
+const FORMATS: readonly EvaluatedFormat[] = ["preference", "vqa", "grpo"];
 
 /**
  * The format of data by its columns; vqa for the embedded drawings.
@@ -57,7 +62,7 @@ const FORMATS: readonly DatasetFormat[] = ["preference", "vqa", "grpo"];
 export async function formatOfData(
   path: string,
   { split, configs = [] }: EvaluationDataOptions = {},
-): Promise<DatasetFormat> {
+): Promise<EvaluatedFormat> {
   if (path === BUILTIN_SHAPES) return "vqa";
   const isLocal = await Deno.stat(path).then(() => true, () => false);
   const files = isLocal || !isDataHubId(path)

@@ -30,6 +30,7 @@ export interface SuggestOptions {
 export const TRAINER_OF: Readonly<Record<DatasetFormat, "sft" | "dpo" | "grpo">> = {
   vqa: "sft",
   preference: "dpo",
+  unpaired: "dpo",
   grpo: "grpo",
 };
 
@@ -37,6 +38,7 @@ export const TRAINER_OF: Readonly<Record<DatasetFormat, "sft" | "dpo" | "grpo">>
 const EXAMPLES: Readonly<Record<DatasetFormat, string>> = {
   vqa: "questions",
   preference: "pairs",
+  unpaired: "answers",
   grpo: "prompts",
 };
 

@@ -136,6 +136,7 @@ for (
     ["GRPOConfig", "grpo"],
     ["RLOOConfig", "grpo"],
     ["DPOConfig", "dpo"],
+    ["KTOConfig", "dpo"],
     ["SFTConfig", "sft"],
   ] as const
 ) {

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { hasPairWeights } from "../../losses/dpo_inputs.ts";
-import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
 import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import { batchBudgetProblems } from "./batch_budget.ts";
+import { dpoProblems } from "./dpo_checks.ts";
 import type { Finding } from "./finding.ts";
 import { grpoProblems } from "./grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
@@ -150,68 +149,6 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
         `wants save_steps to be a multiple of eval_steps; got ${save_steps} and ${eval_steps}`;
       problems.push({ key, text });
     }
-  }
-  return problems;
-}
-
-function dpoProblems({ dpo, dataset }: ResolvedConfig): Finding[] {
-  const problems: Finding[] = [];
-  if (dpo.loss_type.includes("exo_pair") && dpo.label_smoothing === 0) {
-    problems.push({
-      key: "dpo.label_smoothing",
-      text: "got 0, want a number above 0 for loss_type exo_pair, which takes the logarithm of " +
-        "it (the paper: 1e-3)",
-    });
-  }
-  if (dataset.streaming && dpo.precompute_ref_log_probs) {
-    problems.push({
-      key: "dpo.precompute_ref_log_probs",
-      text: "a streamed data set has no row numbers to keep log-probabilities by; remove it, or " +
-        "set dataset.streaming to false",
-    });
-  }
-  if (dataset.streaming && dpo.ref_model_name_or_path !== null) {
-    problems.push({
-      key: "dpo.ref_model_name_or_path",
-      text: "wants the log-probabilities kept by row, which a streamed data set does not number; " +
-        "set dataset.streaming to false",
-    });
-  }
-  if (dpo.loss_weights.length !== dpo.loss_type.length) {
-    problems.push({
-      key: "dpo.loss_weights",
-      text: `got ${dpo.loss_weights.length} weights, want one for each of the ` +
-        `${dpo.loss_type.length} losses of loss_type`,
-    });
-  }
-  const free = dpo.loss_type.find(isReferenceFreeLoss);
-  const unweighted = dpo.loss_type.find((type) => !hasPairWeights(type));
-  if (dpo.ld_alpha !== null && free !== undefined) {
-    problems.push({
-      key: "dpo.ld_alpha",
-      text: `got ${dpo.ld_alpha}, but loss_type ${free} has no weights of tokens; want null`,
-    });
-  }
-  if (dpo.use_weighting && unweighted !== undefined) {
-    problems.push({
-      key: "dpo.use_weighting",
-      text: `got true, but loss_type ${unweighted} has no weights of pairs; want false`,
-    });
-  }
-  if (free !== undefined && (dpo.ref_model_name_or_path !== null || dpo.precompute_ref_log_probs)) {
-    if (dpo.loss_type.every((type) => type === "sft" || isReferenceFreeLoss(type))) {
-      problems.push({
-        key: "dpo.loss_type",
-        text: `got ${dpo.loss_type.join(", ")}, which needs no reference; remove ` +
-          "ref_model_name_or_path and precompute_ref_log_probs",
-      });
-    }
-  }
-  if (dpo.reference_free && (dpo.ref_model_name_or_path !== null || dpo.precompute_ref_log_probs)) {
-    problems.push({
-      key: "dpo.reference_free",
-      text: "excludes ref_model_name_or_path and precompute_ref_log_probs; remove one of them",
-    });
   }
   return problems;
 }

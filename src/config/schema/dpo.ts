@@ -4,9 +4,10 @@
  * @module
  */
 import { DPO_LOSS_TYPES } from "../../losses/dpo.ts";
+import { KTO_LOSS_TYPES } from "../../losses/kto.ts";
 import { F_DIVERGENCES } from "../../losses/f_divergence.ts";
 import type { DPOSection } from "../types/config_types.ts";
-import { LAB_MAIN, TRL_CPO, TRL_DPO } from "../sources.ts";
+import { LAB_MAIN, TRL_CPO, TRL_DPO, TRL_KTO } from "../sources.ts";
 import { listOf, nullable, orDefault } from "../types/composite_types.ts";
 import { boolean, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, same, type Table } from "../types/value_type.ts";
@@ -27,11 +28,13 @@ export const dpoKeys: Table<DPOSection> = {
     },
   },
   loss_type: {
-    type: listOf(oneOf(DPO_LOSS_TYPES), { min: 1 }),
+    type: listOf(oneOf([...DPO_LOSS_TYPES, ...KTO_LOSS_TYPES]), { min: 1 }),
     default: derived("sigmoid", () => ["sigmoid" as const]),
     source: LAB_MAIN,
     meaning: "The preference loss, by TRL's name, or a list of them, summed. `cpo`, `simpo`, " +
-      "`alphapo` and `orpo` are those of TRL's CPO and ORPO trainers and need no reference.",
+      "`alphapo` and `orpo` are those of TRL's CPO and ORPO trainers and need no reference. `kto` and " +
+      "`apo_zero_unpaired` are those of its KTO trainer: single answers, with the columns `prompt`, " +
+      "`completion` and `label`, or pairs taken apart.",
     aliases: ["dpo_loss_type"],
   },
   loss_weights: {
@@ -65,6 +68,18 @@ export const dpoKeys: Table<DPOSection> = {
     source: TRL_DPO,
     meaning: "WPO: weigh each pair by how likely the policy finds its answers; one more forward " +
       "pass a step.",
+  },
+  desirable_weight: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: TRL_KTO,
+    meaning: "KTO: the weight of good answers.",
+  },
+  undesirable_weight: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: TRL_KTO,
+    meaning: "KTO: the weight of bad answers.",
   },
   cpo_alpha: {
     type: number({ min: 0 }),

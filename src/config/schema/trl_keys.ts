@@ -121,8 +121,6 @@ const BY_SECTION: Readonly<Record<TrainingType, Readonly<Record<string, TrlKey>>
     ...SHARED,
     ...PREFERENCE,
     ...SYNC,
-    desirable_weight: later(1),
-    undesirable_weight: later(1),
   },
   grpo: {
     ...SHARED,

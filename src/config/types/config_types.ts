@@ -6,6 +6,7 @@
  */
 import type { RewardAggregation, ScaleRewards } from "../../losses/advantages.ts";
 import type { DPOLossType } from "../../losses/dpo.ts";
+import type { KTOLossType } from "../../losses/kto.ts";
 import type { FDivergence } from "../../losses/f_divergence.ts";
 import type { GRPOLossType } from "../../losses/grpo_losses.ts";
 import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
@@ -17,6 +18,7 @@ export type {
   FDivergence,
   GRPOLossType,
   ImportanceSamplingLevel,
+  KTOLossType,
   RewardAggregation,
   ScaleRewards,
 };
@@ -195,7 +197,7 @@ export interface SFTSection {
 export interface DPOSection {
   beta: number;
   /** One or more losses, summed with `loss_weights`. One string in the YAML is a list of one. */
-  loss_type: DPOLossType[];
+  loss_type: (DPOLossType | KTOLossType)[];
   /** As many as `loss_type` has. */
   loss_weights: number[];
   label_smoothing: number;
@@ -203,6 +205,9 @@ export interface DPOSection {
   /** 0 to 1; null: off. */
   ld_alpha: number | null;
   use_weighting: boolean;
+  /** KTO's. */
+  desirable_weight: number;
+  undesirable_weight: number;
   cpo_alpha: number;
   simpo_gamma: number;
   /** AlphaPO's; 0: off. */

@@ -36,6 +36,7 @@ export async function embeddedDataset<F extends DatasetFormat>(
   const rows = {
     vqa: () => shapesVqaRows(pictures),
     preference: () => shapesPreferenceRows(pictures),
+    unpaired: () => shapesPreferenceRows(pictures),
     grpo: () => shapesGrpoRows(pictures),
   }[options.format as DatasetFormat]();
   return await datasetFromRows(rows, { ...options, name: `${BUILTIN_SHAPES} ${split}` });

@@ -1,5 +1,5 @@
 /**
- * What the readers of the three formats share: the examples, and the contents of a row.
+ * What the readers of the formats share: the examples, and the contents of a row.
  *
  * @module
  */
@@ -10,8 +10,14 @@ import { nearestName } from "../../config/nearest.ts";
 import type { PicturePlace } from "./message_parts.ts";
 import type { Cell, Row } from "./row.ts";
 
-/** The format of a data set: `dataset.dataset_format`. */
-export type DatasetFormat = "vqa" | "preference" | "grpo";
+/**
+ * The format of a data set: `dataset.dataset_format`; `unpaired` is that of `preference` for losses
+ * of single answers.
+ */
+export type DatasetFormat = "vqa" | "preference" | "unpaired" | "grpo";
+
+/** A format that data is evaluated in. */
+export type EvaluatedFormat = Exclude<DatasetFormat, "unpaired">;
 
 /** For SFT: pictures, then questions with their answers. */
 export interface VqaExample {
@@ -37,6 +43,19 @@ export interface PreferenceExample {
   readonly columns: Row;
 }
 
+/** For KTO: a prompt, and an answer that is good or bad. */
+export interface UnpairedExample {
+  /** The pictures, in the order of the conversation. */
+  readonly images: readonly EncodedImage[];
+  /** The conversation up to the answer; its last message is the user's. */
+  readonly prompt: readonly ChatMessage[];
+  readonly completion: string;
+  /** Whether the answer is a good one. */
+  readonly desirable: boolean;
+  /** The other columns of the row. */
+  readonly columns: Row;
+}
+
 /** For GRPO: a prompt, and the columns for the reward functions. */
 export interface GrpoExample {
   /** The pictures, in the order of the conversation. */
@@ -52,6 +71,7 @@ export interface GrpoExample {
 /** The example that a format gives. */
 export type ExampleOf<F extends DatasetFormat> = F extends "vqa" ? VqaExample
   : F extends "preference" ? PreferenceExample
+  : F extends "unpaired" ? UnpairedExample
   : GrpoExample;
 
 /** An example without its pictures. */

@@ -25,6 +25,8 @@ import type { ExampleSize } from "../dry_run/example_size.ts";
 import { exampleSize } from "../sft/longest_examples.ts";
 import { placedExamples, unlessSkipped } from "../../data/placed_examples.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
+import { dryRunKTO } from "../kto/dry_run.ts";
+import { ktoLossType } from "../kto/setup.ts";
 import { sftExampleMaker } from "../sft/setup.ts";
 
 /** Most pairs that are looked at. */
@@ -112,6 +114,7 @@ export async function dryRunDPO(
   config: ResolvedConfig,
   options: DryRunOptions,
 ): Promise<DryRunReport> {
+  if (ktoLossType(config) !== null) return await dryRunKTO(config, options);
   return await dryRun(config, options, {
     format: "preference",
     examples: "pairs",

@@ -18,6 +18,8 @@ import { type RunOptions, runTraining } from "../run/run.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { preparationProgress } from "../run/preparation_progress.ts";
 import { askCommands, dataFacts, measureCommand } from "../run/run_texts.ts";
+import { setUpKTO } from "../kto/run.ts";
+import { ktoLossType } from "../kto/setup.ts";
 import { starterFolder, withStarter } from "../sft/starter.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -90,9 +92,10 @@ export async function runDPO(config: ResolvedConfig, options: RunOptions): Promi
     options,
     (outputDir, starter) => starterFolder(outputDir, { steps: STARTER_STEPS, ...starter }),
   );
+  const setUp = ktoLossType(config) === null ? setUpDPO : setUpKTO;
   return await runTraining(
     whole,
     options,
-    (prepared) => setUpDPO(whole, prepared, options.signal),
+    (prepared) => setUp(whole, prepared, options.signal),
   );
 }

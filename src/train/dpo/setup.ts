@@ -8,6 +8,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { currentRanks, onRankZero } from "../../distributed/ranks.ts";
 import { dpoLoss, type DPOLossOptions } from "../../losses/dpo.ts";
+import { isKTOLoss } from "../../losses/kto.ts";
 import { needsNoReference } from "../../losses/dpo_reference_free_losses.ts";
 import { type LoadedModel, loadModel } from "../../generate/load_model.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
@@ -51,7 +52,7 @@ export function dpoExampleMaker(
  */
 export function dpoLossOptions({ dpo }: ResolvedConfig): DPOLossOptions {
   const options: DPOLossOptions = {
-    lossTypes: dpo.loss_type,
+    lossTypes: dpo.loss_type.filter((type) => !isKTOLoss(type)),
     lossWeights: dpo.loss_weights,
     beta: dpo.beta,
     labelSmoothing: dpo.label_smoothing,

@@ -6,6 +6,7 @@
 import type { DPOSection } from "../../config/types/config_types.ts";
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { dpoExampleMaker, dpoFacts, dpoGroups, dpoMethod, makeReference } from "./setup.ts";
+import { ktoLossType } from "../kto/setup.ts";
 import {
   givenModel,
   libraryConfig,
@@ -51,6 +52,12 @@ export class DPOTrainer extends LibraryTrainer {
       training,
       dpo,
     });
+    if (ktoLossType(config) !== null) {
+      throw new Error(
+        `Cannot train on pairs with dpo.loss_type ${config.dpo.loss_type}: it takes single ` +
+          "answers; use KTOTrainer, with data of the format unpaired",
+      );
+    }
     const prepared = givenModel(options);
     super({
       config,

@@ -116,7 +116,21 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "grpo: { generation_kwargs: { beams: 2 } }",
     "grpo.generation_kwargs.beams",
   ],
-  ["an unknown loss", "dpo", "dpo: { loss_type: [sigmoid, kto] }", "dpo.loss_type[1]"],
+  ["KTO beside a loss of pairs", "dpo", "dpo: { loss_type: [sigmoid, kto] }", "dpo.loss_type"],
+  [
+    "KTO without a reference",
+    "dpo",
+    "dpo: { loss_type: kto, reference_free: true }",
+    "dpo.reference_free",
+  ],
+  [
+    "KTO with one answer a step",
+    "dpo",
+    "training: { per_device_train_batch_size: 1, gradient_accumulation_steps: 1 }\n" +
+    "dpo: { loss_type: kto }",
+    "training.per_device_train_batch_size",
+  ],
+  ["an unknown loss", "dpo", "dpo: { loss_type: [sigmoid, kto2] }", "dpo.loss_type[1]"],
   [
     "labels flipped half of the time",
     "dpo",
