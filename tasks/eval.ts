@@ -22,7 +22,8 @@ import {
 import { spreadRecord, spreadTable } from "./eval_spread.ts";
 import { metricsOf, metricsRecord, metricsTable } from "./eval_metrics.ts";
 import { evaluateBenchmark, namedBenchmark } from "./eval_benchmark.ts";
-import { compareResults } from "./eval_compare.ts";
+import { describeOptions } from "./arguments.ts";
+import { compareOptions, compareResults } from "./eval_compare.ts";
 import { checkNamedPaths, type Named, namedModel } from "./named_paths.ts";
 import { progressLine } from "./progress_line.ts";
 import { openModel } from "./open_model.ts";
@@ -249,6 +250,10 @@ export const command: Command = {
   summary: "measure a model on a data set",
   usage: "--model DIR (--data F | --benchmark NAME) [options], or compare FILE FILE…",
   options: evalOptions,
+  notes:
+    `compare FILE FILE…: results of --benchmark or --out beside each other, the first one as the baseline\n${
+      describeOptions(compareOptions)
+    }`,
   onInterrupt: "ending after this batch",
   async run(args, { signal }) {
     if (args[0] === "compare") return await compareResults(args.slice(1));

@@ -20,7 +20,8 @@ import { type OptionSpec, parseOptions } from "./arguments.ts";
 import { checkNamedPaths, type Named } from "./named_paths.ts";
 import { UsageError } from "./usage_error.ts";
 
-const options: readonly OptionSpec[] = [
+/** What `eval compare` takes beside files. */
+export const compareOptions: readonly OptionSpec[] = [
   {
     name: "changed",
     kind: "text",
@@ -168,7 +169,7 @@ function examplesOf(changed: readonly Changed[]): string[] {
  */
 export async function compareResults(args: readonly string[]): Promise<number> {
   const names = ["FILE", "FILE", ...new Array<string>(MOST_FILES - 2).fill("[FILE]")];
-  const parsed = parseOptions(args, options, names);
+  const parsed = parseOptions(args, compareOptions, names);
   const paths = parsed.positionals;
   await checkNamedPaths(paths.map((path): Named => ["compare", "file", path]));
   let measurements: Measurement[], compared: Compared[];
