@@ -21,8 +21,12 @@ for side in a b; do
   ip -n nanovlm_$side link set nvl_$side up
   ip -n nanovlm_$side link set lo up
   if [ "$rate" != none ]; then
-    ip netns exec nanovlm_$side tc qdisc add dev nvl_$side root netem \
-      delay "$delay" rate "$rate" limit 20000
+    shape=(ip netns exec nanovlm_$side tc qdisc add dev nvl_$side root)
+    "${shape[@]}" netem delay "$delay" rate "$rate" limit 20000 2>/dev/null || {
+      # A kernel without netem has no delays.
+      [ $side = a ] && echo "no netem in this kernel: the rate is $rate, without a delay" >&2
+      "${shape[@]}" tbf rate "$rate" burst 256kb latency 100ms
+    }
   fi
 done
 # In place of ssh: HOST, then words that a shell runs.
@@ -30,7 +34,7 @@ cat > "$folder/agent" <<'AGENT'
 #!/usr/bin/env bash
 shift
 export TMPDIR="$(mktemp -d)"
-exec ip netns exec nanovlm_b unshare --uts bash -c "hostname nanovlm_b; $*"
+exec ip netns exec nanovlm_b unshare --uts bash -c "hostname nanovlm-b; $*"
 AGENT
 chmod +x "$folder/agent"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
@@ -38,4 +42,4 @@ command="$(printf '%q ' mpirun -H 10.77.0.1:1,10.77.0.2:1 --bind-to none \
   --mca plm_rsh_agent "$folder/agent" --mca btl_tcp_if_include 10.77.0.0/24 \
   --mca oob_tcp_if_include 10.77.0.0/24 -x NANOVLM_THREADS -x OMPI_MCA_mpi_yield_when_idle \
   -wdir "$PWD" "$@")"
-ip netns exec nanovlm_a unshare --uts bash -c "hostname nanovlm_a; $command"
+ip netns exec nanovlm_a unshare --uts bash -c "hostname nanovlm-a; $command"

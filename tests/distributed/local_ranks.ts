@@ -1,4 +1,4 @@
-import type { Ranks, Summable } from "../../src/distributed/ranks.ts";
+import { ALONE, type Ranks, setCurrentRanks, type Summable } from "../../src/distributed/ranks.ts";
 
 /** Calls of several ranks in one process, in step. */
 class Meeting {
@@ -43,4 +43,42 @@ export function localRanks(size: number): Ranks[] {
     close: () => Promise.resolve(),
     abort: () => {},
   }));
+}
+
+/**
+ * Makes a thing for each of some local ranks, and uses all of them side by side.
+ *
+ * @param make makes it while the ranks are those of the process
+ */
+export async function onLocalRanks<T extends Disposable, R>(
+  size: number,
+  make: () => Promise<T>,
+  use: (made: T) => Promise<R>,
+): Promise<R[]> {
+  const made: T[] = [];
+  try {
+    for (const ranks of localRanks(size)) {
+      setCurrentRanks(ranks);
+      made.push(await make());
+    }
+    setCurrentRanks(ALONE);
+    return await Promise.all(made.map(use));
+  } finally {
+    setCurrentRanks(ALONE);
+    for (const one of made) one[Symbol.dispose]();
+  }
+}
+
+/** Sums of the gradients of several ranks. */
+export function sumGradients(
+  ranks: readonly ReadonlyMap<string, Float32Array>[],
+): Map<string, Float32Array> {
+  const sums = new Map<string, Float32Array>();
+  for (const gradients of ranks) {
+    for (const [name, values] of gradients) {
+      const sum = sums.get(name);
+      sums.set(name, sum === undefined ? values : sum.map((value, i) => value + values[i]));
+    }
+  }
+  return sums;
 }

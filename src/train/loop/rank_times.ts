@@ -10,11 +10,17 @@ export class RankTimes {
   #steps = 0;
   #waited = 0;
   #reduced = 0;
+  #whole = 0;
   #slowest = new Map<number, number>();
 
-  /** Counts a step. */
-  add({ slowestRank, waitSeconds, reduceSeconds }: ReducedStep): void {
+  /**
+   * Counts a step.
+   *
+   * @param seconds from the end of the step before it to the end of the sum
+   */
+  add({ slowestRank, waitSeconds, reduceSeconds }: ReducedStep, seconds: number): void {
     this.#steps++;
+    this.#whole += seconds;
     this.#waited += waitSeconds;
     this.#reduced += reduceSeconds;
     this.#slowest.set(slowestRank, (this.#slowest.get(slowestRank) ?? 0) + 1);
@@ -28,8 +34,13 @@ export class RankTimes {
       "ranks/slowest": slowest,
       "ranks/wait_seconds": this.#waited / this.#steps,
       "ranks/reduce_seconds": this.#reduced / this.#steps,
+      "ranks/step_seconds": this.#whole / this.#steps,
     };
-    this.#steps = this.#waited = this.#reduced = 0;
+    this.#steps =
+      this.#waited =
+      this.#reduced =
+      this.#whole =
+        0;
     this.#slowest = new Map();
     return metrics;
   }

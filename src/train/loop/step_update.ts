@@ -148,7 +148,7 @@ export class StepUpdate {
         ...outcome,
         ownSeconds,
       });
-      this.#rankTimes.add(reduced);
+      this.#rankTimes.add(reduced, (performance.now() - at) / 1000);
       return { ...reduced, losses: [tf.scalar(reduced.loss)] };
     } finally {
       tf.dispose([...outcome.losses]);

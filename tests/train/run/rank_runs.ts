@@ -28,10 +28,10 @@ export type Settings = Readonly<Record<string, unknown>>;
 
 /** Runs of a folder: a very small model on the embedded drawings. */
 export class RankRuns implements AsyncDisposable {
-  private constructor(readonly folder: string) {}
+  private constructor(readonly folder: string, readonly backend: string) {}
 
   /** In a new folder. */
-  static async open(): Promise<RankRuns> {
+  static async open(backend = "wasm"): Promise<RankRuns> {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/reward.ts`, REWARD);
     for (const trainer of ["sft", "dpo", "grpo"] as const) {
@@ -57,7 +57,7 @@ export class RankRuns implements AsyncDisposable {
       // JSON is YAML.
       await Deno.writeTextFile(`${folder}/${trainer}.yaml`, JSON.stringify(config));
     }
-    return new RankRuns(folder);
+    return new RankRuns(folder, backend);
   }
 
   /** The command line of a run in the subfolder `name`. */
@@ -70,7 +70,7 @@ export class RankRuns implements AsyncDisposable {
     };
     return [
       ...["mod.ts", "train", trainer, "--config", `${this.folder}/${trainer}.yaml`],
-      ...["--backend", "wasm", "--output-dir", `${this.folder}/${name}`, ...more],
+      ...["--backend", this.backend, "--output-dir", `${this.folder}/${name}`, ...more],
       ...Object.entries(all).flatMap((
         [key, value],
       ) => ["--set", `${key}=${JSON.stringify(value)}`]),
