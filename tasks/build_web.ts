@@ -13,7 +13,7 @@ const root = new URL("../", import.meta.url);
 const REPLACED: Readonly<Record<string, string>> = {
   "src/device/thread_count.ts": "src/web/browser/thread_count.ts",
   "src/device/products/blas.ts": "src/web/browser/blas.ts",
-  "src/ops/wasm/runtime/kernel_threads.ts": "src/web/browser/kernel_threads.ts",
+  "src/ops/wasm/runtime/spawn_kernel_thread.ts": "src/web/browser/spawn_kernel_thread.ts",
   "src/hub/model_folder.ts": "src/web/browser/model_folder.ts",
   "src/image/decoders/raster_decoder.ts": "src/web/browser/raster_decoder.ts",
   "src/image/decoders/webp_decoder.ts": "src/web/browser/webp_decoder.ts",

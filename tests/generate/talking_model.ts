@@ -13,14 +13,20 @@ import { tinyConfig } from "./tiny_model.ts";
 export const tokenizer = Tokenizer.fromJson(embeddedTokenizerFiles())
   .withExtraTokens(defaultExtraTokens(), DEFAULT_CHAT_TEMPLATE);
 
-/** On wasm, a model whose answers differ from question to question. */
-export async function talkingModel(): Promise<LoadedModel> {
+/**
+ * On wasm, a model whose answers differ from question to question.
+ *
+ * @param width dim of its language model; default: that of `tinyConfig`
+ */
+export async function talkingModel(width = tinyConfig.lm_hidden_dim): Promise<LoadedModel> {
   await initBackend({ backend: "wasm" });
   const config = {
     ...tinyConfig,
     lm_base_vocab_size: tokenizer.imageTokenId,
     lm_vocab_size: tokenizer.vocabSize,
     max_img_size: 16,
+    lm_hidden_dim: width,
+    lm_inter_dim: width / tinyConfig.lm_hidden_dim * tinyConfig.lm_inter_dim,
   };
   const model = VisionLanguageModel.fromConfig(config, {
     seed: 5,

@@ -72,6 +72,45 @@ for (const kind of ["smolvlm", "idefics3"]) {
   );
 }
 
+/** Counts the threads that the worker of a page starts. */
+const COUNTING = `
+const PlainWorker = Worker;
+self.threads = 0;
+self.Worker = class extends PlainWorker {
+  constructor(...parameters) {
+    super(...parameters);
+    self.threads++;
+  }
+};
+`;
+
+siteTest(
+  "kernels run on several threads, with the same tokens, if the host isolates the page",
+  {
+    headers: {
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-embedder-policy": "require-corp",
+    },
+    export: { width: 384 },
+  },
+  async ({ context, address, site }) => {
+    await context.route(/nanovlm-worker/, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: COUNTING + await response.text() });
+    });
+    const { page, complaints } = await openLoaded(context, `${address}?backend=wasm`);
+    const cores = await page.evaluate("navigator.hardwareConcurrency") as number;
+    assertStringIncludes(
+      await page.locator("#model-line").getAttribute("title") ?? "",
+      cores > 1 ? `kernels on ${Math.min(cores, 8)} threads` : "wasm",
+    );
+    const wanted = await answersOf(site.model);
+    assertEquals(await ask(page, QUESTIONS[0]), wanted[0]);
+    assertEquals(await page.workers()[0].evaluate("self.threads"), Math.min(cores, 8) - 1);
+    assertEquals(complaints, []);
+  },
+);
+
 siteTest(
   "a page that was open once answers without a host",
   {},

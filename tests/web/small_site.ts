@@ -23,17 +23,27 @@ export const QUESTIONS: readonly DrawnQuestion[] = embeddedShapes({ seed: 1 }).t
 /** Longest answers of the tests, in tokens. */
 export const LONGEST = 12;
 
-/** What Deno answers, greedily, on the current backend, with matrices rounded to float16. */
-export async function answersOf(model: string): Promise<{ text: string; tokens: number[] }[]> {
+/**
+ * What Deno answers, greedily, on the current backend.
+ *
+ * @param options `round`: with matrices rounded to float16, the default
+ */
+export async function answersOf(
+  model: string,
+  { questions = QUESTIONS, round = true }: {
+    readonly questions?: readonly DrawnQuestion[];
+    readonly round?: boolean;
+  } = {},
+): Promise<{ text: string; tokens: number[] }[]> {
   const loaded = await loadModel(model);
   try {
     for (const tensor of loaded.model.weights.values()) {
-      if (tensor.rank < 2) continue;
+      if (!round || tensor.rank < 2) continue;
       const rounded = Float32Array.from(new Float16Array(await tensor.data() as Float32Array));
       tf.tidy(() => tensor.assign(tf.tensor(rounded, tensor.shape)));
     }
     const answers: { text: string; tokens: number[] }[] = [];
-    for (const { prompt, png } of QUESTIONS) {
+    for (const { prompt, png } of questions) {
       const [{ text, tokens }] = await loaded.model.generate({ prompt, images: [png] }, {
         greedy: true,
         maxNewTokens: LONGEST,
@@ -57,14 +67,18 @@ export interface SmallSite extends AsyncDisposable {
 /**
  * Exports a site, which is removed at the end.
  *
- * @param model a model's folder; default: a model that is made on the spot, in float32
+ * @param options of the export; `model`: a model's folder, default: a model that is made on the
+ *   spot, in float32; `width`: the dim of its language model
  */
 export async function smallSite(
-  { model, ...options }: ExportSiteOptions & { readonly model?: string } = {},
+  { model, width, ...options }: ExportSiteOptions & {
+    readonly model?: string;
+    readonly width?: number;
+  } = {},
 ): Promise<SmallSite> {
   const folder = await Deno.makeTempDir({ prefix: "nanovlm_web_test_" });
   if (model === undefined) {
-    const { model } = await talkingModel();
+    const { model } = await talkingModel(width);
     await saveModel(model, `${folder}/model`);
     model.dispose();
   }

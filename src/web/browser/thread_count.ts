@@ -4,12 +4,17 @@
  * @module
  */
 
+/** As in Deno: with more threads the products of small models do not get faster. */
+const MOST_THREADS = 8;
+
 /** A browser has no environment variables. */
 export function environment(_name: string): string | undefined {
   return undefined;
 }
 
-/** One: see `docs/web_export.md`. */
+/** Threads, ours included: one for each core, at most eight; one if memory cannot be shared. */
 export function threadCount(): number {
-  return 1;
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  if (crossOriginIsolated !== true) return 1;
+  return Math.max(1, Math.min(navigator.hardwareConcurrency, MOST_THREADS));
 }

@@ -51,6 +51,7 @@ async function load(request: ToWorker & { type: "load" }, signal: AbortSignal): 
       cachedBytes: totalBytes,
     },
   });
+  if (backend.name === "webgpu") await compileShaders(model);
   await loader.forgetOthers();
   const { name, reason: backendReason } = backend;
   const parameters = parameterCount(model);
@@ -59,6 +60,17 @@ async function load(request: ToWorker & { type: "load" }, signal: AbortSignal): 
     id,
     loaded: { name: model.name, backend: name, backendReason, parameters },
   });
+}
+
+/** Answers once for a grey picture, so that the first question does not wait for shaders. */
+async function compileShaders(model: SiteModel): Promise<void> {
+  const side = model.config.vit_img_size;
+  const data = new Uint8Array(side * side * 3).fill(128);
+  await generateWithModel(
+    model,
+    { prompt: "?", images: [{ width: side, height: side, data }] },
+    { greedy: true, maxNewTokens: 2 },
+  );
 }
 
 async function ask(request: ToWorker & { type: "ask" }, signal: AbortSignal): Promise<Answer> {

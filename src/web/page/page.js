@@ -135,6 +135,12 @@ async function ask() {
   const prompt = question.value.trim() || question.placeholder;
   const box = make("section", "answer", "");
   const text = make("p", "", ""), numbers = make("div", "numbers", "");
+  if (picture !== null) {
+    const small = make("img", "", "");
+    small.src = URL.createObjectURL(picture);
+    small.alt = "";
+    box.append(small);
+  }
   box.append(make("h2", "", prompt), text, numbers);
   box.setAttribute("aria-label", "Answer");
   byId("answers").prepend(box);
@@ -156,7 +162,9 @@ async function ask() {
     );
     text.textContent = answer.text;
     box.dataset.tokens = JSON.stringify(answer.tokens);
-    numbers.textContent = `${answer.tokens.length} tokens in ${answer.seconds.toFixed(1)} s`;
+    numbers.textContent = `${answer.tokens.length} tokens in ${
+      answer.seconds.toFixed(answer.seconds < 1 ? 2 : 1)
+    } s`;
     say(`The model says: ${answer.text || "nothing"}`);
   } catch (error) {
     text.remove();

@@ -7,17 +7,8 @@
  * that the system does not run delays no other.
  * @module
  */
-import { Worker } from "node:worker_threads";
-import { sgemmOnHeap } from "../../../device/products/blas.ts";
-import { type GemmLibrary, openGemmLibrary } from "../../../device/products/gemm_library.ts";
 import type { Kernel } from "./kernel_module.ts";
-
-/** A BLAS that the threads call for large products, as our own thread does. */
-export interface ThreadBlas {
-  readonly libraries: readonly GemmLibrary[];
-  /** The process's address of the heap's first byte; a shared heap never moves. */
-  readonly base: bigint;
-}
+import { spawnKernelThread, type ThreadBlas } from "./spawn_kernel_thread.ts";
 
 /** What a thread starts with. */
 export interface KernelThreadOptions {
@@ -103,32 +94,23 @@ function takeCalls(
   }
 }
 
-const WORKER = `
-const { workerData: { block, memory, code, names, stack, blas, thread } } =
-  require("node:worker_threads");
-${sgemmOnHeap}
-${openGemmLibrary}
-const words = new Int32Array(block), numbers = new Float64Array(block);
-let product = () => 0;
-if (blas !== null) {
-  const libraries = blas.libraries.map((library) => openGemmLibrary(library));
-  product = (...parameters) =>
-    sgemmOnHeap(libraries[Atomics.load(words, ${WORD.library})], blas.base, ...parameters);
-}
-const { exports: kernels } = new WebAssembly.Instance(code, {
-  env: { memory, large_gemm: product },
-});
-kernels.__stack_pointer.value = stack | 0;
-const list = names.map((name) => kernels[name]);
-${takeCalls}
-let seen = Atomics.load(words, 0);
-for (;;) {
-  takeCalls(words, numbers, list, thread);
-  for (let i = 0; i < ${SPINS} && Atomics.load(words, 0) === seen; i++) Atomics.pause?.();
-  Atomics.wait(words, 0, seen);
-  seen = Atomics.load(words, 0);
-}
-`;
+/** What a thread runs, as source text: a function of its data and of the products of a library. */
+const THREAD = `({ block, memory, code, names, stack, thread }, productOf) => {
+  const words = new Int32Array(block), numbers = new Float64Array(block);
+  const { exports: kernels } = new WebAssembly.Instance(code, {
+    env: { memory, large_gemm: productOf(() => Atomics.load(words, ${WORD.library})) },
+  });
+  kernels.__stack_pointer.value = stack | 0;
+  const list = names.map((name) => kernels[name]);
+  const takeCalls = ${takeCalls};
+  let seen = Atomics.load(words, 0);
+  for (;;) {
+    takeCalls(words, numbers, list, thread);
+    for (let i = 0; i < ${SPINS} && Atomics.load(words, 0) === seen; i++) Atomics.pause?.();
+    Atomics.wait(words, 0, seen);
+    seen = Atomics.load(words, 0);
+  }
+}`;
 
 /** Waits until all calls are done; false if no call has finished for `patienceMs`. */
 function waitForCalls(words: Int32Array, calls: number, patienceMs: number): boolean {
@@ -162,13 +144,9 @@ export function startKernelThreads(
   Atomics.store(words, WORD.claim, -1);
   const names = Object.keys(kernels);
   const list = names.map((name) => kernels[name]);
-  const workers = stacks.map((stack, i) => {
-    const workerData = { block, memory, code, names, stack, blas, thread: i + 1 };
-    const worker = new Worker(WORKER, { eval: true, workerData });
-    worker.unref();
-    worker.on("error", () => {});
-    return worker;
-  });
+  const workers = stacks.map((stack, i) =>
+    spawnKernelThread(THREAD, { block, memory, code, names, stack, blas, thread: i + 1 })
+  );
   let alive = workers.length > 0;
   let busy = false;
   let job = 0;
