@@ -4,6 +4,7 @@ import { parseBenchArguments } from "../../tasks/bench.ts";
 import { parseConvertArguments } from "../../tasks/convert.ts";
 import { parseEvalArguments } from "../../tasks/eval_options.ts";
 import { parseGenerateArguments } from "../../tasks/generate.ts";
+import { parseExportArguments } from "../../tasks/export.ts";
 import { parseMergeArguments } from "../../tasks/merge.ts";
 import { parseParityArguments } from "../../tasks/parity.ts";
 import { backendOf, loadTrainConfig, parseTrainArguments } from "../../tasks/train.ts";
@@ -165,4 +166,12 @@ Deno.test("the other commands read their arguments", () => {
   assertThrows(() => parseParityArguments([]), UsageError);
   assertEquals(parseBenchArguments(["grpo-step", "--model", "230m"]).what, "grpo-step");
   assertThrows(() => parseBenchArguments(["opps"]), UsageError);
+  assertEquals(parseExportArguments("web --model m --out s --dtype bf16".split(" ")), {
+    model: "m",
+    out: "s",
+    dtype: "BF16",
+    name: undefined,
+  });
+  assertThrows(() => parseExportArguments("web --model m".split(" ")), UsageError);
+  assertThrows(() => parseExportArguments("gguf --model m --out s".split(" ")), UsageError);
 });
