@@ -253,6 +253,9 @@ async function checkResumedRun({ resume }: TrainOptions, config: ResolvedConfig)
   await checkResumedType(resume, config.training.output_dir, config.training_type);
 }
 
+/** Time between two questions of a page that updates itself. */
+const PAGE_ASKS_MS = 2000;
+
 /** A page over the output folder's neighbours, this run among them. */
 async function watchRun(
   { watchPort }: TrainOptions,
@@ -261,11 +264,22 @@ async function watchRun(
   if (watchPort === undefined) return undefined;
   const { RunsServer } = await import("../src/serve/runs_server.ts");
   const folder = resolve(training.output_dir);
-  const runs = new RunsServer(dirname(folder));
-  const listening = listenOnLoopback(watchPort, (request) => runs.handle(request));
+  const runs = new RunsServer(dirname(folder), basename(folder));
+  let askedAt = -Infinity;
+  const listening = listenOnLoopback(watchPort, (request) => {
+    askedAt = performance.now();
+    return runs.handle(request);
+  });
   const query = new URLSearchParams({ run: basename(folder) });
   console.error(`watch it: ${listening.url}report?${query}, all runs: ${listening.url}`);
-  return listening;
+  return {
+    async [Symbol.asyncDispose]() {
+      // A browser that watches gets the end of the run, too.
+      const isWatched = performance.now() - askedAt < 2 * PAGE_ASKS_MS;
+      if (isWatched) await new Promise((resolve) => setTimeout(resolve, 2 * PAGE_ASKS_MS));
+      await listening[Symbol.asyncDispose]();
+    },
+  };
 }
 
 /** The command. */

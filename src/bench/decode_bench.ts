@@ -11,11 +11,15 @@ import { median, type TimingOptions } from "./timing.ts";
 const PROMPT_TOKENS = 128;
 const NEW_TOKENS = 32;
 
-/** Tokens a second of `rows` sequences together; reading the prompt is not counted. */
-async function tokensPerSecond(
+/**
+ * Tokens a second of `rows` sequences together; reading the prompt is not counted.
+ *
+ * @param options `tokens`: of each sequence; default: 32
+ */
+export async function tokensPerSecond(
   model: VisionLanguageModel,
   rows: number,
-  { reps, clock }: TimingOptions,
+  { reps, clock, tokens = NEW_TOKENS }: TimingOptions & { readonly tokens?: number },
 ): Promise<number> {
   const inputs = benchInputs(model.config, rows, PROMPT_TOKENS);
   const seconds = async (maxNewTokens: number): Promise<number> => {
@@ -28,10 +32,10 @@ async function tokensPerSecond(
     const spans: number[] = [];
     for (let i = 0; i < reps; i++) {
       const prompt = await seconds(1);
-      spans.push(await seconds(1 + NEW_TOKENS) - prompt);
+      spans.push(await seconds(1 + tokens) - prompt);
     }
     // On a busy machine the prompt alone may take longer than the prompt and its answer.
-    return rows * NEW_TOKENS / Math.max(median(spans), 1e-6);
+    return rows * tokens / Math.max(median(spans), 1e-6);
   } finally {
     inputs.images.dispose();
   }

@@ -144,20 +144,21 @@ export class Reporter {
   }
 
   /**
-   * An optimizer step is done: moves the bar. It is cheap.
+   * An optimizer step is done: moves the bar, and the page if it was not written for a while. It is cheap.
    *
    * @param step optimizer steps done
    * @param tokens tokens of the step
    * @param note a short text such as `reward 0.41`; shown until there is another
    * @param loss of the step; shown until the first logging step has a mean
    */
-  onStep(step: number, tokens: number, note?: string, loss?: number): void {
+  async onStep(step: number, tokens: number, note?: string, loss?: number): Promise<void> {
     this.#step = step;
     this.#memory.sample();
     if (loss !== undefined && !this.#logged) this.#loss = loss;
     if (note !== undefined) this.#note = note;
     this.#throughput.add(step, tokens);
     this.#progress?.update(this.#state());
+    await this.#writeReport(false);
   }
 
   /**
@@ -398,6 +399,7 @@ export class Reporter {
   async #writeReport(force: boolean): Promise<void> {
     this.#report.contents.step = this.#step;
     this.#report.contents.secondsLeft = this.#state().secondsLeft ?? null;
+    if (this.#step > 0) this.#report.contents.peakMemoryBytes = this.#memory.sample();
     try {
       await this.#report.write(force);
     } catch (error) {

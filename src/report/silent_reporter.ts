@@ -17,7 +17,9 @@ export class SilentReporter extends Reporter {
     return Promise.resolve();
   }
 
-  override onStep(): void {}
+  override onStep(): Promise<void> {
+    return Promise.resolve();
+  }
 
   override onLog(record: MetricsRecord): Promise<MetricsRecord> {
     return Promise.resolve(record);

@@ -187,6 +187,8 @@ export class ChatEngine {
     const { tokenizer } = this.#loaded;
     const stopTokenIds = answerEnds(tokenizer).stops;
     const text = new CompletionText(tokenizer, prompt.stop);
+    const { greedy = false, temperature = 1 } = prompt.sampling;
+    const isPlain = greedy || temperature === 1;
     let pending: ChosenTokenLogProb[] = [];
     const tell = (piece: string) => {
       if (piece === "" && pending.length === 0) return;
@@ -201,12 +203,16 @@ export class ChatEngine {
       sequenceId: choice,
       maxNewTokens,
       stopTokenIds,
-      onToken: ({ token, logits }) => {
+      onToken: ({ token, logits, logProb }) => {
         this.#tokens++;
         accepted.completionTokens++;
         if (stopTokenIds.includes(token)) return false;
         if (prompt.topLogProbs !== null) {
-          pending.push(chosenTokenLogProb(tokenizer, token, logits, prompt.topLogProbs));
+          pending.push(chosenTokenLogProb(tokenizer, token, logits, {
+            top: prompt.topLogProbs,
+            // At temperature 1, that of greedy answers too, the choice has computed it.
+            logProb: isPlain ? logProb : undefined,
+          }));
         }
         tell(text.push(token));
         return text.stopped;

@@ -4,7 +4,9 @@
  * @module
  */
 import { type ChartLibrary, loadChartLibrary } from "../report/page/chart_library.ts";
-import { findRuns, type FoundRun } from "../report/runs/find_runs.ts";
+import { escapeHtml } from "../report/page/escape.ts";
+import { findRuns, type RunFolder } from "../report/runs/find_runs.ts";
+import { RunReader } from "../report/runs/run_reader.ts";
 import { renderComparison, renderRunList } from "../report/runs/runs_page.ts";
 
 /** Runs of one comparison. */
@@ -24,21 +26,48 @@ function refused(status: number, text: string): Response {
   });
 }
 
+/** Shown until the run has begun; it asks again every two seconds. */
+function waitingPage(name: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="2">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(name)} has not begun</title>
+<h1>${escapeHtml(name)} has not begun</h1>
+<p>The model and the data are being prepared. This page changes when the run begins.</p>
+</html>
+`;
+}
+
 /** Shows the runs below a folder as they stand now. */
 export class RunsServer {
   readonly #folder: string;
+  readonly #expected: string | undefined;
+  readonly #reader = new RunReader();
   #library: Promise<ChartLibrary> | null = null;
 
-  /** @param folder whose runs are shown */
-  constructor(folder: string) {
+  /**
+   * @param folder whose runs are shown
+   * @param expected the name of a run that will have a page soon
+   */
+  constructor(folder: string, expected?: string) {
     this.#folder = folder;
+    this.#expected = expected;
   }
 
   /** Answers a request: `/`, `/report?run=NAME`, `/compare?run=NAME&run=NAME`. */
   async handle(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
     if (request.method !== "GET") return refused(405, "want GET");
-    const runs = await findRuns(this.#folder);
+    const runs = await findRuns(this.#folder); // Only their names: what is asked for is read.
+    const expected = searchParams.get("run") === this.#expected ? this.#expected : undefined;
+    const isReady = runs.some(({ name, hasReport }) => name === expected && hasReport);
+    if (pathname === "/report" && expected !== undefined && !isReady) {
+      return page(waitingPage(expected));
+    }
     // Only what was found can be asked for: a name is no path.
     const chosen = searchParams.getAll("run").map((name) => runs.find((run) => run.name === name));
     if (chosen.includes(undefined)) return refused(404, "there is no such run here");
@@ -48,27 +77,37 @@ export class RunsServer {
         return page(
           await renderRunList(
             this.#folder,
-            runs,
+            await this.#reader.readAll(runs),
             await this.#loadLibrary(),
           ),
         );
       case "/report":
-        return await this.#report(named);
+        return await this.#report(named, request.headers.get("if-none-match"));
       case "/compare":
         if (named.length < 2 || named.length > MOST_COMPARED) {
           return refused(400, `choose 2 to ${MOST_COMPARED} runs to compare`);
         }
         return page(
-          await renderComparison(named, await this.#loadLibrary()),
+          await renderComparison(
+            await Promise.all(named.map((run) => this.#reader.read(run))),
+            await this.#loadLibrary(),
+          ),
         );
       default:
         return refused(404, `there is no ${pathname} here`);
     }
   }
 
-  async #report([run]: readonly FoundRun[]): Promise<Response> {
+  /** The page as it stands, or status 304 if it is the one that the browser has. */
+  async #report([run]: readonly RunFolder[], known: string | null): Promise<Response> {
     if (run === undefined || !run.hasReport) return refused(404, "the run has no page yet");
-    return page(await Deno.readTextFile(`${run.path}/report.html`));
+    const path = `${run.path}/report.html`;
+    const { mtime, size } = await Deno.stat(path);
+    const etag = `"${mtime?.getTime() ?? 0}-${size}"`;
+    if (etag === known) return new Response(null, { status: 304, headers: { etag } });
+    const response = page(await Deno.readTextFile(path));
+    response.headers.set("etag", etag);
+    return response;
   }
 
   #loadLibrary(): Promise<ChartLibrary> {

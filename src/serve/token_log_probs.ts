@@ -50,14 +50,15 @@ function largestIndices(values: Float32Array, count: number): number[] {
  *
  * @param logits [V] before any filter
  * @param top how many of the likeliest tokens
+ * @param logProb of the token under these logits, if it is known
  */
 export function chosenTokenLogProb(
   tokenizer: Tokenizer,
   token: number,
   logits: Float32Array,
-  top: number,
+  { top, logProb }: { readonly top: number; readonly logProb?: number },
 ): ChosenTokenLogProb {
-  const normaliser = logSumExp(logits);
+  const normaliser = logProb === undefined ? logSumExp(logits) : logits[token] - logProb;
   const entry = (id: number): TokenLogProb => ({
     token: tokenizer.decode([id], { skipSpecialTokens: false }),
     logprob: Math.max(LEAST, logits[id] - normaliser),

@@ -45,6 +45,7 @@ export class ReportFile {
       step: 0,
       totalSteps: 0,
       secondsLeft: null,
+      peakMemoryBytes: null,
       facts: [],
       configYaml: "",
       records: [],

@@ -51,12 +51,14 @@ export const PAGE_SCRIPT = `
     });
   }
 
+  function join(series) {
+    return series.length === 1
+      ? [series[0].steps, series[0].values]
+      : uPlot.join(series.map(function (s) { return [s.steps, s.values]; }));
+  }
   var charts = data.charts.map(function (chart, index) {
-    var joined = chart.series.length === 1
-      ? [chart.series[0].steps, chart.series[0].values]
-      : uPlot.join(chart.series.map(function (s) { return [s.steps, s.values]; }));
     return {
-      title: chart.title, bytes: chart.series.every(function (s) { return /_bytes$/.test(s.key); }), series: chart.series, joined: joined, plot: null, hidden: {},
+      title: chart.title, bytes: chart.series.every(function (s) { return /_bytes$/.test(s.key); }), series: chart.series, joined: join(chart.series), plot: null, hidden: {},
       log: (stored.log || []).indexOf(chart.title) >= 0,
       figure: document.getElementById("chart-" + index), buttons: []
     };
@@ -206,7 +208,7 @@ export const PAGE_SCRIPT = `
     });
   }
 
-  document.querySelectorAll("button[data-copy]").forEach(function (button) {
+  function offerCopies() { document.querySelectorAll("button[data-copy][hidden]").forEach(function (button) {
     if (!navigator.clipboard) return;
     button.hidden = false;
     button.addEventListener("click", function () {
@@ -216,20 +218,61 @@ export const PAGE_SCRIPT = `
         setTimeout(function () { button.textContent = "Copy"; }, 1500);
       }, function () { button.hidden = true; });
     });
-  });
+  }); }
+  offerCopies();
+
+  // Takes over a newer state of this page, with the charts, scroll position and unfolded parts as they are.
+  function adopt(text) {
+    var next = new DOMParser().parseFromString(text, "text/html");
+    var drawn = JSON.parse(next.getElementById("report-data").textContent).charts;
+    var curves = document.querySelector("main > [aria-labelledby=curves]");
+    var lines = function (list) {
+      return JSON.stringify(list.map(function (c) { return [c.title, c.series.map(function (s) { return s.key; })]; }));
+    };
+    if (!curves || lines(drawn) !== lines(charts) || (!slider && next.getElementById("smoothing"))) return location.reload();
+    document.querySelector("header.top").replaceWith(document.importNode(next.querySelector("header.top"), true));
+    document.title = next.title;
+    var main = document.querySelector("main"), open = {};
+    Array.from(main.childNodes).forEach(function (node) {
+      if (node === curves) return;
+      if (node.querySelectorAll) node.querySelectorAll("details[open] > summary").forEach(function (s) { open[s.textContent] = true; });
+      node.remove();
+    });
+    var place = curves;
+    Array.from(next.querySelector("main").childNodes).forEach(function (node) {
+      if (node.nodeType === 1 && node.getAttribute("aria-labelledby") === "curves") { place = null; return; }
+      main.insertBefore(document.importNode(node, true), place);
+    });
+    main.querySelectorAll("details > summary").forEach(function (s) { if (open[s.textContent]) s.parentElement.open = true; });
+    charts.forEach(function (chart, i) {
+      chart.series = drawn[i].series;
+      chart.joined = join(chart.series);
+      chart.figure.querySelector(".plot").setAttribute("aria-label", next.getElementById("chart-" + i).querySelector(".plot").getAttribute("aria-label"));
+    });
+    drawAll();
+    offerCopies();
+    if (!next.getElementById("reload")) reload.parentElement.remove();
+  }
 
   var reload = document.getElementById("reload");
   if (reload) {
     reload.checked = stored.reload === undefined ? !still.matches : stored.reload;
     reload.addEventListener("change", function () { store("reload", reload.checked); });
-    var touched = 0;
+    var touched = 0, served = /^http/.test(location.protocol), mark = "";
     ["pointermove", "keydown", "wheel", "touchmove"].forEach(function (kind) {
       addEventListener(kind, function () { touched = Date.now(); }, { passive: true });
     });
     setInterval(function () {
       var selecting = String(getSelection()) !== "";
-      if (reload.checked && !document.hidden && !selecting && Date.now() - touched > 5000) location.reload();
-    }, 10000);
+      if (!reload.checked || !reload.isConnected || document.hidden || selecting) return;
+      if (!served) { if (Date.now() - touched > 5000) location.reload(); return; }
+      fetch(location.href, { cache: "no-store", headers: { "if-none-match": mark } }).then(function (response) {
+        mark = response.headers.get("etag") || "";
+        return response.status === 200 ? response.text().then(adopt) : undefined;
+      }).catch(function () {
+        reload.nextSibling.textContent = " Not updated any more: the run's server cannot be reached";
+      });
+    }, served ? 2000 : 10000);
   }
 })();
 `;

@@ -91,6 +91,8 @@ export interface ReportContents {
   totalSteps: number;
   /** Time left while it runs. */
   secondsLeft: number | null;
+  /** The most memory that the process held; null before the first step. */
+  peakMemoryBytes: number | null;
   /** What ran. */
   facts: readonly FactGroup[];
   /** The resolved configuration's text. */

@@ -30,7 +30,7 @@ export interface ChartPage {
   /** HTML before the charts. */
   readonly before?: string;
   readonly charts: readonly MetricChart[];
-  /** Whether the run goes on, so that the page can reload itself. */
+  /** Whether the run goes on, so that the page updates itself. */
   readonly isRunning?: boolean;
   /** HTML after the charts. */
   readonly main: string;
@@ -58,7 +58,9 @@ export async function renderChartPage(page: ChartPage, library: ChartLibrary): P
     [library.script, PAGE_SCRIPT, library.style, PAGE_STYLE].map(sourceHash),
   );
   const policy = `default-src 'none'; img-src data:; script-src ${librarySum} ${scriptSum}; ` +
-    `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action ${formAction}`;
+    `style-src ${libraryStyleSum} ${styleSum}; base-uri 'none'; form-action ${formAction}` +
+    // A page that is served while it changes asks for its newer states.
+    (page.isRunning ? "; connect-src 'self'" : "");
   const shown = page.before === undefined && charts.length === 0
     ? ""
     : renderCharts(charts, page.isRunning ?? false, points);
@@ -133,12 +135,14 @@ function renderCharts(
   running: boolean,
   points: number,
 ): string {
-  if (charts.length === 0) {
-    return `<h2>Curves</h2><p class="quiet">Nothing has been measured yet: the first numbers come at training.logging_steps.</p>`;
-  }
   const reload = running
-    ? `<label><input type="checkbox" id="reload"> Reload while it runs</label>`
+    ? `<label><input type="checkbox" id="reload"> Update while it runs</label>`
     : "";
+  if (charts.length === 0) {
+    return `<section aria-labelledby="curves">
+<div class="sectionline"><h2 id="curves">Curves</h2><div class="controls">${reload}</div></div>
+<p class="quiet">Nothing has been measured yet: the first numbers come at training.logging_steps.</p></section>`;
+  }
   const smoothing = points > 20
     ? `<label>Smoothing <input type="range" id="smoothing" min="0" max="0.99" step="0.01"> <output id="smoothing-value"></output></label>`
     : "";

@@ -93,7 +93,8 @@ function headlines(contents: ReportContents): Headline[] {
       ["peak_gpu_memory_bytes", "Peak GPU memory"],
     ]
   ) {
-    const bytes = valuesOf(records, key).at(-1);
+    const measured = valuesOf(records, key).at(-1);
+    const bytes = key === "peak_memory_bytes" ? contents.peakMemoryBytes ?? measured : measured;
     if (bytes === undefined) continue;
     tiles.push({ name, value: `${(bytes / 2 ** 30).toFixed(2)} GiB`, note: "" });
   }

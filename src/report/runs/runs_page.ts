@@ -8,7 +8,7 @@ import { type MetricChart, metricCharts } from "../page/metric_charts.ts";
 import type { ChartLibrary } from "../page/chart_library.ts";
 import { escapeHtml } from "../page/escape.ts";
 import { renderChartPage } from "../page/report_page.ts";
-import { type FoundRun, lastValues } from "./find_runs.ts";
+import { type FoundRun, lastValues } from "./run_reader.ts";
 
 /** Numbers that tell most of a run, if it has them. */
 const HEADLINES = [

@@ -253,7 +253,7 @@ export class Trainer {
     this.#step++;
     this.#epoch = outcome.epoch;
     this.#window.add(loss, gradNorm, { ...outcome, ...counts });
-    this.#options.reporter.onStep(this.#step, counts.tokens, undefined, loss);
+    await this.#options.reporter.onStep(this.#step, counts.tokens, undefined, loss);
   }
 
   /** The error of a run that diverged, with the batch kept beside it. */
