@@ -111,7 +111,7 @@ export async function answerPrompt(
   const logits = firstLogits as Float32Array | null;
   const sure = logits === null || tokens.length === 0 ? null : {
     probability: Math.exp(logProbs.reduce((sum, value) => sum + value, 0)),
-    first: chosenTokenLogProb(tokenizer, tokens[0], logits, ALTERNATIVES).top_logprobs.map(
+    first: chosenTokenLogProb(tokenizer, tokens[0], logits, { top: ALTERNATIVES }).top_logprobs.map(
       ({ token, logprob }) => ({ token, probability: Math.exp(logprob) }),
     ),
   };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import { picturesText } from "../../data/data_notes.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
@@ -60,15 +61,30 @@ export function heldOutThing(heldOut: HeldOutPictures | null): "pictures" | "que
   return heldOut !== null && heldOut.inTraining === 0 ? "pictures" : "questions";
 }
 
-/** The commands that ask the final model: once, and on a page. */
-export function askCommands({ save }: ResolvedConfig): NextCommand[] {
+/**
+ * The commands that ask the final model, once and on a page, that give it to others, and that show
+ * this run beside others.
+ */
+export function askCommands(
+  { model: { use_lora }, save, training }: ResolvedConfig,
+): NextCommand[] {
   const model = `--model ${save.save_model_path}`;
+  const site = {
+    label: "make a site that runs it in a visitor's browser",
+    command: `deno task export web ${model} --out SITE`,
+  };
   return [
     {
       label: "ask it about a picture of yours",
       command: `deno task generate ${model} --image PICTURE.png --prompt "QUESTION"`,
     },
     { label: "talk to it in a browser", command: `deno task serve ${model}` },
+    // An adapter is not exported; it is merged before.
+    ...use_lora ? [] : [site],
+    {
+      label: "watch this run beside others in a browser, the running ones too",
+      command: `deno task runs ${dirname(training.output_dir)}`,
+    },
   ];
 }
 
