@@ -46,7 +46,7 @@ const SEEDS = [1, 2, 3];
 const HELD_OUT = 300;
 
 /** Rewards of greedy answers. */
-interface Scores {
+export interface Scores {
   readonly format: number;
   readonly accuracy: number;
 }
@@ -64,7 +64,22 @@ function configOf(keys: readonly string[], seed: number): ResolvedConfig {
   });
 }
 
-async function run(config: ResolvedConfig, model: string, steps: number) {
+/**
+ * Trains one variant.
+ *
+ * @param keys of the section `grpo`, as `key=value`
+ * @returns rewards of greedy answers before and after
+ */
+export async function measureVariant(
+  keys: readonly string[],
+  { seed, model, steps }: {
+    readonly seed: number;
+    /** The folder that it starts from. */
+    readonly model: string;
+    readonly steps: number;
+  },
+): Promise<{ readonly before: Scores; readonly after: Scores }> {
+  const config = configOf(keys, seed);
   const section = { ...config.model, model_name_or_path: model };
   const prepared = await prepareModel(section, config.training.seed);
   const train = await embeddedDataset("train", { format: "grpo" });
@@ -127,7 +142,7 @@ if (import.meta.main) {
   for (const [variant, keys] of Object.entries(VARIANTS)) {
     for (const seed of SEEDS) {
       const started = performance.now();
-      const { before, after } = await run(configOf(keys, seed), model, steps);
+      const { before, after } = await measureVariant(keys, { seed, model, steps });
       const rise = after.accuracy - before.accuracy;
       lowest.set(variant, Math.min(lowest.get(variant) ?? Infinity, rise));
       const numbers = [before.format, after.format, before.accuracy, after.accuracy, rise];

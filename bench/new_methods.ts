@@ -1,0 +1,116 @@
+/**
+ * Preference methods and RLOO on the drawn shapes, three seeds each, from the models that `train dpo`
+ * and `train grpo` start from: held-out pairs whose chosen answer is the likelier one, and the
+ * accuracy reward of greedy answers, before and after some steps.
+ *
+ * deno run -A bench/new_methods.ts [steps] [GRPO steps] > docs/runs/new_methods.log
+ *
+ * @module
+ */
+import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
+import { parseConfig } from "../src/config/load_config.ts";
+import type { ResolvedConfig } from "../src/config/types/config_types.ts";
+import type { Dataset } from "../src/data/dataset.ts";
+import { embeddedDataset } from "../src/data/embedded/embedded_dataset.ts";
+import type { PreferenceExample } from "../src/data/rows/formats.ts";
+import { initBackend } from "../src/device/backend.ts";
+import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
+import { loadModel } from "../src/generate/load_model.ts";
+import { runDPO } from "../src/train/dpo/run.ts";
+import { grpoStarterFolder } from "../src/train/grpo/starter.ts";
+import { starterFolder } from "../src/train/sft/starter.ts";
+import { measureVariant } from "./grpo_variants.ts";
+
+/** Keys of `dpo` and, where the defaults suit it less, of `training`. */
+const PREFERENCE: Readonly<Record<string, readonly string[]>> = {
+  DPO: ["dpo.loss_type=sigmoid"],
+  ORPO: ["dpo.loss_type=orpo", "dpo.beta=1"],
+  KTO: ["dpo.loss_type=kto"],
+  SimPO: ["dpo.loss_type=simpo", "dpo.beta=2", "dpo.cpo_alpha=0"],
+  CPO: ["dpo.loss_type=cpo", "dpo.beta=1"],
+};
+const REINFORCE: Readonly<Record<string, readonly string[]>> = {
+  RLOO: ["loss_type=rloo"],
+  "REINF++": ["loss_type=reinforce_plus_plus_baseline"],
+};
+const SEEDS = [1, 2, 3];
+const HELD_OUT = 300;
+
+function configOf(keys: readonly string[], seed: number, steps: number): ResolvedConfig {
+  const { file, text } = EMBEDDED_CONFIGS.dpo;
+  return parseConfig(text, {
+    file,
+    overrides: [
+      `training.max_steps=${steps}`,
+      `training.seed=${seed}`,
+      "training.per_device_train_batch_size=32",
+      "training.warmup_steps=5",
+      "training.eval_strategy=no",
+      "training.save_strategy=no",
+      "logging.report_to=[]",
+      ...keys,
+    ],
+  });
+}
+
+/** Share of held-out pairs whose chosen answer the model in a folder finds likelier. */
+async function accuracyOf(folder: string): Promise<number> {
+  const loaded = await loadModel(folder);
+  try {
+    const test = await embeddedDataset("test", { format: "preference" }) as Dataset<
+      PreferenceExample
+    >;
+    const some = test.select(Array.from({ length: Math.min(HELD_OUT, test.length) }, (_, i) => i));
+    return (await evaluatePreference(loaded, some, { batchSize: 50 })).accuracy;
+  } finally {
+    loaded.model.dispose();
+  }
+}
+
+if (import.meta.main) {
+  const steps = Number(Deno.args[0] ?? 150), policySteps = Number(Deno.args[1] ?? 30);
+  const output = Deno.args[2] ?? "./output/new_methods";
+  const columns = (cells: readonly string[]) =>
+    cells.map((cell, i) => i === 0 ? cell.padEnd(8) : cell.padStart(9)).join(" ");
+  const { name, reason } = await initBackend({ backend: "wasm" });
+  console.log(`Preference methods and RLOO on the drawn shapes; ${name}: ${reason}`);
+  console.log(
+    `preference: ${steps} steps of 32 from 40 steps of SFT, ${HELD_OUT} held-out pairs; ` +
+      `the others: ${policySteps} steps as bench/grpo_variants.ts takes them`,
+  );
+  console.log(columns(["method", "seed", "before", "after", "rise", "seconds"]));
+  const lowest = new Map<string, number>();
+  const report = (method: string, seed: number, from: number, to: number, started: number) => {
+    lowest.set(method, Math.min(lowest.get(method) ?? Infinity, to - from));
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    const numbers = [from, to, to - from].map((value) => value.toFixed(3));
+    console.log(columns([method, String(seed), ...numbers, seconds]));
+  };
+  const starter = await starterFolder(`${output}/run`, { steps: 40 });
+  const before = await accuracyOf(starter);
+  for (const seed of SEEDS) {
+    for (const [method, keys] of Object.entries(PREFERENCE)) {
+      const started = performance.now();
+      const folder = `${output}/${method}_${seed}`;
+      const config = configOf(keys, seed, steps);
+      const { training, model, save } = config;
+      await runDPO({
+        ...config,
+        model: { ...model, model_name_or_path: starter },
+        training: { ...training, output_dir: folder },
+        save: { ...save, save_model_path: `${folder}/final_model` },
+      }, { backend: "wasm" });
+      report(method, seed, before, await accuracyOf(`${folder}/final_model`), started);
+    }
+  }
+  const policy = await grpoStarterFolder(`${output}/run`);
+  for (const seed of SEEDS) {
+    for (const [method, keys] of Object.entries(REINFORCE)) {
+      const started = performance.now();
+      const found = await measureVariant(keys, { seed, model: policy, steps: policySteps });
+      report(method, seed, found.before.accuracy, found.after.accuracy, started);
+    }
+  }
+  console.log("\nsmallest rise over the seeds");
+  for (const [method, rise] of lowest) console.log(columns([method, rise.toFixed(3)]));
+}
