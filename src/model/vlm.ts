@@ -10,6 +10,7 @@ import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DropoutKeys } from "../ops/activations.ts";
 import { embedding, embeddingOnDevice, replaceRows, selectRows } from "../ops/row_ops.ts";
 import { headEntropy, headLogProbs } from "../ops/head.ts";
+import { headEntropyRows } from "../ops/head_rows.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
@@ -217,6 +218,20 @@ export class VLM extends AdaptableModel {
         const operands = headOperands(this.context({}), hidden);
         return headEntropy(operands.hidden, operands.head, temperature);
       }));
+  }
+
+  /**
+   * The same with a gradient, for a term of a loss.
+   *
+   * @param hidden [N, C], after the final norm, on the tape
+   * @param temperature divides the logits
+   * @returns [N], in nats
+   */
+  entropyTerms(hidden: tf.Tensor2D, temperature = 1, options: PassOptions = {}): tf.Tensor1D {
+    return withPrecision(this.precision, () => {
+      const operands = headOperands(this.context(options), hidden);
+      return headEntropyRows(operands.hidden, operands.head, temperature);
+    });
   }
 
   /**

@@ -251,6 +251,44 @@ export const grpoKeys: Table<GRPOSection> = {
     source: TRL_GRPO,
     meaning: "Train on this share of the tokens, those with the highest entropy; 1: all.",
   },
+  entropy_coef: {
+    type: number({ min: 0 }),
+    default: same(0),
+    source: TRL_GRPO,
+    meaning: "Bonus for entropy: this times the mean entropy of the tokens is taken off the loss.",
+  },
+  use_adaptive_entropy: {
+    type: boolean(),
+    default: same(false),
+    source: TRL_GRPO,
+    meaning:
+      "Raise `entropy_coef` after steps with less entropy than `entropy_target`, lower it after others (Skywork-OR1).",
+  },
+  entropy_coef_min: {
+    type: number({ min: 0 }),
+    default: same(0),
+    source: TRL_GRPO,
+    meaning: "Lowest adaptive `entropy_coef`.",
+  },
+  entropy_coef_max: {
+    type: number({ min: 0 }),
+    default: same(1),
+    source: TRL_GRPO,
+    meaning: "Highest adaptive `entropy_coef`.",
+  },
+  entropy_coef_delta: {
+    type: number({ min: 0 }),
+    default: same(0.005),
+    source: TRL_GRPO,
+    meaning: "Step of the adaptive `entropy_coef`.",
+  },
+  entropy_target: {
+    type: number({ min: 0 }),
+    default: same(0.2),
+    source: TRL_GRPO,
+    meaning:
+      "Entropy that the adaptive coefficient holds, nats a token; the bonus is off above it.",
+  },
   off_policy_mask_threshold: {
     type: nullable(number({ above: 0 })),
     default: same(null),

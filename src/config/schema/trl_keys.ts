@@ -126,12 +126,6 @@ const BY_SECTION: Readonly<Record<TrainingType, Readonly<Record<string, TrlKey>>
     ...SHARED,
     ...GENERATION,
     ...SYNC,
-    entropy_coef: later(0),
-    use_adaptive_entropy: later(false),
-    entropy_coef_min: later(0),
-    entropy_coef_max: later(1),
-    entropy_coef_delta: later(0.005),
-    entropy_target: later(0.2),
   },
 };
 

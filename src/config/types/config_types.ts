@@ -269,6 +269,14 @@ export interface GRPOSection {
   vespo_lambda_neg: number;
   /** 1: every token. */
   top_entropy_quantile: number;
+  /** Weight of the entropy in the loss; 0: none, unless it is adaptive. */
+  entropy_coef: number;
+  use_adaptive_entropy: boolean;
+  entropy_coef_min: number;
+  entropy_coef_max: number;
+  entropy_coef_delta: number;
+  /** Nats a token. */
+  entropy_target: number;
   off_policy_mask_threshold: number | null;
   use_bias_correction_kl: boolean;
   num_iterations: number;

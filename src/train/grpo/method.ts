@@ -11,7 +11,7 @@
  */
 import { stepsOfPrompts } from "../loop/due_work.ts";
 import type * as tf from "@tensorflow/tfjs";
-import { currentRanks, ownerOf, type Ranks } from "../../distributed/ranks.ts";
+import { currentRanks, ownerOf, type Ranks, sumNumbers } from "../../distributed/ranks.ts";
 import { countBatch, type GRPOLossOptions } from "../../losses/grpo.ts";
 import { grpoLosses, type WholeBatch } from "../../losses/grpo_losses.ts";
 import { highEntropyThreshold } from "../../losses/token_selection.ts";
@@ -21,6 +21,7 @@ import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
 import { BaseMethod, type BaseState } from "../loop/base_method.ts";
 import type { Parameters } from "../loop/gradients.ts";
+import { EntropyControl, type EntropyOptions, type EntropyState } from "./entropy_control.ts";
 import type { GRPOEvaluator } from "./evaluation.ts";
 import { MeanMetrics } from "./mean_metrics.ts";
 import {
@@ -64,6 +65,7 @@ export interface GRPOMethodOptions extends GRPOPassOptions {
   readonly lossReduction: "token" | "micro_batch";
   readonly disableDropout: boolean;
   readonly seed: number;
+  readonly entropy: EntropyOptions;
 }
 
 /** What GRPO works with. */
@@ -89,6 +91,8 @@ interface Buffer {
 /** A checkpoint's part. */
 interface State extends BaseState {
   readonly sampled: number;
+  /** Absent without an entropy bonus, and in checkpoints of earlier versions. */
+  readonly entropy?: EntropyState;
   readonly buffer: { readonly used: number; readonly rollout: StoredRollout } | null;
 }
 
@@ -100,6 +104,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   /** The buffer of a checkpoint, until the first step reads it. */
   #stored: State["buffer"] = null;
   #sampled = 0;
+  readonly #entropy: EntropyControl;
   #state: State;
   /** The evaluation of the present policy. */
   #evaluated: EvaluationOutcome | null = null;
@@ -120,6 +125,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       throw new Error("Cannot train with a KL term: there is no reference policy");
     }
     this.#passes = new GRPOPasses(parts.model, options);
+    this.#entropy = new EntropyControl(options.entropy);
     this.#state = { cursor: prompts.cursor, microSteps: 0, sampled: 0, buffer: null };
   }
 
@@ -150,7 +156,14 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       const threshold = await this.#entropyThreshold(micro, parameters, metrics);
       const size = wholeBatch(micro);
       const losses: tf.Scalar[] = [];
-      let tokens = 0, padding = 0;
+      let tokens = 0, padding = 0, entropySum = 0;
+      const bonusTokens = threshold?.count ?? size.tokens;
+      const bonus = this.#entropy.enabled
+        ? {
+          slope: -this.#entropy.applied / Math.max(bonusTokens, 1),
+          threshold: threshold?.value ?? -Infinity,
+        }
+        : null;
       for (const batch of micro.filter((_, number) => this.#isOwn(number))) {
         if (signal?.aborted) throw new StepAborted();
         const loss = {
@@ -159,10 +172,23 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
           entropyThreshold: threshold?.value,
         };
         const entropies = threshold?.entropies.get(batch) ?? null;
-        const done = await this.#passes.addGradients(batch, context, loss, entropies, metrics);
+        const done = await this.#passes.addGradients(
+          batch,
+          context,
+          loss,
+          entropies,
+          metrics,
+          bonus,
+        );
+        entropySum += done.entropySum;
         if (done.loss !== null) losses.push(done.loss);
         tokens += done.tokens;
         padding += done.padding;
+      }
+      if (this.#entropy.enabled) {
+        const [sum] = await sumNumbers(this.ranks, [entropySum], "the entropies of a step");
+        this.#entropy.observe(sum / Math.max(bonusTokens, 1));
+        metrics.add({ entropy_coef: this.#entropy.coefficient });
       }
       this.#commit();
       return {
@@ -257,7 +283,14 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     micro: readonly PreparedMicroBatch[],
     parameters: Parameters,
     metrics: MeanMetrics,
-  ): Promise<{ value: number; entropies: Map<PreparedMicroBatch, Float64Array> } | null> {
+  ): Promise<
+    {
+      value: number;
+      /** Tokens that count. */
+      count: number;
+      entropies: Map<PreparedMicroBatch, Float64Array>;
+    } | null
+  > {
     const share = this.options.loss.topEntropyQuantile ?? 1;
     if (share >= 1) return null;
     const own = new Map<number, Float64Array>();
@@ -272,7 +305,9 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     const entropies = new Map([...shared].map(([number, values]) => [micro[number], values]));
     const all = [...entropies.values()].flatMap((values) => Array.from(values));
     const mask = [...entropies.keys()].flatMap(({ grid }) => Array.from(grid.mask));
-    return { value: highEntropyThreshold(all, mask, share), entropies };
+    const value = highEntropyThreshold(all, mask, share);
+    const count = all.filter((entropy, i) => mask[i] !== 0 && entropy >= value).length;
+    return { value, count, entropies };
   }
 
   /** What a micro-batch's loss divides by. */
@@ -312,6 +347,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       cursor: this.parts.prompts.cursor,
       microSteps: this.microSteps,
       sampled: this.#sampled,
+      ...(this.#entropy.enabled ? { entropy: this.#entropy.state } : {}),
       buffer: this.#buffer === null
         ? null
         : { used: this.#buffer.used, rollout: storeRollout(this.#buffer.rollout) },
@@ -324,14 +360,15 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
 
   override restore(state: MethodState, exact = true): void {
     super.restore(state);
-    const { cursor, microSteps, sampled, buffer: round } = state as unknown as State;
+    const { cursor, microSteps, sampled, buffer: round, entropy } = state as unknown as State;
     // A round that was sampled from other prompts, or is split otherwise, cannot be finished.
     const buffer = exact ? round : null;
     this.#sampled = sampled;
     this.#buffer = null;
     this.#evaluated = null;
     this.#stored = buffer;
-    this.#state = { cursor, microSteps, sampled, buffer };
+    if (entropy !== undefined) this.#entropy.restore(entropy);
+    this.#state = { cursor, microSteps, sampled, buffer, ...(entropy ? { entropy } : {}) };
   }
 }
 

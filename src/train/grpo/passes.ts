@@ -57,10 +57,27 @@ export interface PreparedMicroBatch extends MicroBatch {
 export interface MicroBatchOutcome {
   /** The caller's to free; null if no completion counts. */
   readonly loss: tf.Scalar | null;
+  /** Sum of the entropies that an entropy bonus acts on; 0 without one. */
+  readonly entropySum: number;
   /** Tokens that the model computed, padding not counted. */
   readonly tokens: number;
   /** Padding tokens that it computed as well. */
   readonly padding: number;
+}
+
+/** The bonus for entropy in a step's loss. */
+export interface EntropyBonus {
+  /** d loss / d entropy of a token that it acts on: −coefficient / tokens of the step. */
+  readonly slope: number;
+  /** It acts on tokens with at least this entropy. */
+  readonly threshold: number;
+}
+
+/** A scalar and a number, in place of the scalar. */
+function plus(scalar: tf.Scalar, number: number): tf.Scalar {
+  const sum = tf.tidy(() => scalar.add<tf.Scalar>(number));
+  scalar.dispose();
+  return sum;
 }
 
 /** The model's passes of GRPO. */
@@ -169,11 +186,12 @@ export class GRPOPasses {
     loss: GRPOLossOptions & { readonly wholeBatch: WholeBatch },
     entropies: Float64Array | null,
     metrics: MeanMetrics,
+    bonus: EntropyBonus | null = null,
   ): Promise<MicroBatchOutcome> {
     await turnEventLoop();
     const { grid } = micro;
     const batch = this.#batch(micro.groups);
-    if (batch === null) return { loss: null, tokens: 0, padding: 0 };
+    if (batch === null) return { loss: null, entropySum: 0, tokens: 0, padding: 0 };
     const started = performance.now();
     const pass = this.#pass(batch, micro, parameters);
     try {
@@ -183,6 +201,10 @@ export class GRPOPasses {
         found = result.metrics;
         return { loss: result.loss, gradient: grid.gather(result.gradLogProbs) };
       };
+      const byEntropy = bonus === null ? null : Float32Array.from(
+        grid.places,
+        (place) => entropies === null || entropies[place] >= bonus.threshold ? bonus.slope : 0,
+      );
       const fixed = micro.onPolicy && (loss.beta ?? 0) === 0
         ? grid.gather(grid.spread(({ logProbs }) => logProbs))
         : null;
@@ -194,12 +216,13 @@ export class GRPOPasses {
         fixed,
         accumulator,
         lossScale,
+        byEntropy,
       );
       const passed = performance.now();
       const own = tokenEntropies(this.model, done.states, this.options.temperature);
-      const mean = tf.tidy(() => own.mean());
-      const [[entropy]] = await readBack([mean]);
-      tf.dispose([mean, own, done.states]);
+      const values = (await readBack([own]))[0] as Float32Array; // [M]
+      const entropy = values.reduce((sum, value) => sum + value, 0) / values.length;
+      tf.dispose([own, done.states]);
       metrics.addSums({
         "time/backward": (passed - started) / 1000,
         "time/log_probs": (performance.now() - passed) / 1000,
@@ -207,11 +230,31 @@ export class GRPOPasses {
       const { kl = NaN, entropy: _, ...others } = found;
       metrics.add({ entropy, kl }, grid.places.length);
       metrics.add(others);
-      return { loss: done.loss, ...countTokens(batch) };
+      const entropySum = this.#entropySum(micro, values, entropies, bonus);
+      return {
+        loss: bonus === null ? done.loss : plus(done.loss, bonus.slope * entropySum),
+        entropySum,
+        ...countTokens(batch),
+      };
     } finally {
       batch.dispose();
       pass.features?.dispose();
     }
+  }
+
+  /** Sum of the entropies that a bonus acts on. */
+  #entropySum(
+    { grid }: PreparedMicroBatch,
+    values: Float32Array,
+    entropies: Float64Array | null,
+    bonus: EntropyBonus | null,
+  ): number {
+    if (bonus === null) return 0;
+    return grid.places.reduce(
+      (sum, place, m) =>
+        entropies === null || entropies[place] >= bonus.threshold ? sum + values[m] : sum,
+      0,
+    );
   }
 
   /** Entropies of a micro-batch's tokens, [N, T]; null if no completion counts. */

@@ -159,6 +159,7 @@ export interface PolicyOutcome {
  *   already, which save that pass; else null
  * @param accumulator takes the gradients
  * @param lossScale multiplied into the gradients (fp16)
+ * @param byEntropy d loss / d entropy of each token, [M]; null: the loss has no term of it
  */
 export async function policyGradients(
   model: VisionLanguageModel,
@@ -168,9 +169,22 @@ export async function policyGradients(
   logProbs: Float32Array | null,
   accumulator: GradientAccumulator,
   lossScale = 1,
+  byEntropy: Float32Array | null = null,
 ): Promise<PolicyOutcome> {
   const kept = new LabelledStates();
-  const options: PassOptions = { ...pass.options, observeLabelled: kept.observe };
+  let onTape: tf.Tensor2D | null = null;
+  const options: PassOptions = {
+    ...pass.options,
+    observeLabelled(states) {
+      onTape = states;
+      kept.observe(states);
+    },
+  };
+  const entropyTerm = byEntropy === null
+    ? undefined
+    : () =>
+      model.entropyTerms(onTape!, pass.temperature, pass.options)
+        .mul(tf.tensor1d(byEntropy)).sum<tf.Scalar>();
   const run = () => model.labelLogProbs(pass.batch, options, pass.features, pass.temperature)!; // [M]
   let loss = NaN;
   const byLogProbs = (values: Float32Array) => {
@@ -181,10 +195,20 @@ export async function policyGradients(
   try {
     if (logProbs !== null && tf.getBackend() === "webgpu") {
       const weights = byLogProbs(logProbs);
-      const weightedLoss = () => run().mul(tf.tensor1d(weights)).sum() as tf.Scalar;
+      const weightedLoss = () => {
+        const sum = run().mul(tf.tensor1d(weights)).sum<tf.Scalar>();
+        return entropyTerm === undefined ? sum : sum.add<tf.Scalar>(entropyTerm());
+      };
       accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
     } else {
-      await logProbGradients(run, byLogProbs, parameters, accumulator, lossScale);
+      await logProbGradients(
+        run,
+        byLogProbs,
+        parameters,
+        accumulator,
+        lossScale,
+        entropyTerm,
+      );
     }
     return { loss: tf.scalar(loss), states: kept.take() };
   } finally {

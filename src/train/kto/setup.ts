@@ -7,6 +7,7 @@ import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import { isKTOLoss, type KTOLossType } from "../../losses/kto.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
+import { currentRanks } from "../../distributed/ranks.ts";
 import { exampleParts } from "../batches/example_parts.ts";
 import { methodOptions } from "../loop/base_method.ts";
 import { ReferencePolicy } from "../loop/reference_policy.ts";
@@ -52,6 +53,13 @@ export function ktoMethod(
 ): { method: KTOMethod; dispose: () => void } {
   const { dpo, training } = config;
   const { model } = prepared;
+  const { size } = currentRanks();
+  if (size > 1) {
+    throw new Error(
+      `Cannot run ${dpo.loss_type} on ${size} ranks: its divergence is estimated by one process; ` +
+        "start the run without mpirun",
+    );
+  }
   const reference = new ReferencePolicy(model, groups);
   const method = new KTOMethod({
     model,

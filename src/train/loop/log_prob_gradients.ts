@@ -23,6 +23,7 @@ import type { GradientAccumulator, Parameters } from "./gradients.ts";
  * @param parameters the tensors that get gradients
  * @param accumulator takes them
  * @param lossScale multiplied into the gradients (fp16)
+ * @param further another term of the loss, computed on the tape after the log-probabilities
  * @returns the values
  */
 export async function logProbGradients(
@@ -31,6 +32,7 @@ export async function logProbGradients(
   parameters: Parameters,
   accumulator: GradientAccumulator,
   lossScale = 1,
+  further?: () => tf.Scalar,
 ): Promise<Float32Array> {
   let values: Float32Array | null = null;
   let slopes: Float32Array | null = null;
@@ -43,7 +45,8 @@ export async function logProbGradients(
       const x = logProbs(); // [M]
       values ??= Float32Array.from(x.dataSync());
       slopes ??= byLogProbs(values);
-      return x.mul(tf.tensor1d(slopes)).sum();
+      const sum = x.mul(tf.tensor1d(slopes)).sum<tf.Scalar>();
+      return further === undefined ? sum : sum.add<tf.Scalar>(further());
     },
     parameters,
     lossScale,
