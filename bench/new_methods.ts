@@ -3,7 +3,7 @@
  * and `train grpo` start from: held-out pairs whose chosen answer is the likelier one, and the
  * accuracy reward of greedy answers, before and after some steps.
  *
- * deno run -A bench/new_methods.ts [steps] [GRPO steps] > docs/runs/new_methods.log
+ * deno run -A bench/new_methods.ts [steps] [GRPO steps] > new_methods.log
  *
  * @module
  */
@@ -25,7 +25,8 @@ import { measureVariant } from "./grpo_variants.ts";
 const PREFERENCE: Readonly<Record<string, readonly string[]>> = {
   DPO: ["dpo.loss_type=sigmoid"],
   ORPO: ["dpo.loss_type=orpo", "dpo.beta=1"],
-  KTO: ["dpo.loss_type=kto"],
+  // With DPO's beta of 1 single answers soon lie where the sigmoid is flat.
+  KTO: ["dpo.loss_type=kto", "dpo.beta=0.1", "dpo.desirable_weight=1.5"],
   SimPO: ["dpo.loss_type=simpo", "dpo.beta=2", "dpo.cpo_alpha=0"],
   CPO: ["dpo.loss_type=cpo", "dpo.beta=1"],
 };
