@@ -4,6 +4,7 @@
  * @module
  */
 import type { SkippedRows } from "../src/data/rows/skipped_rows.ts";
+import { BENCHMARK_NAMES } from "../src/evaluate/benchmarks/benchmark_table.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { evaluateRewards } from "../src/evaluate/evaluate_rewards.ts";
 import { evaluateVqa } from "../src/evaluate/evaluate_vqa.ts";
@@ -250,10 +251,11 @@ export const command: Command = {
   summary: "measure a model on a data set",
   usage: "--model DIR (--data F | --benchmark NAME) [options], or compare FILE FILE…",
   options: evalOptions,
-  notes:
-    `compare FILE FILE…: results of --benchmark or --out beside each other, the first one as the baseline\n${
-      describeOptions(compareOptions)
-    }`,
+  notes: `benchmarks: ${
+    BENCHMARK_NAMES.join(", ")
+  }\n\ncompare FILE FILE…: results of --benchmark or --out beside each other, the first one as the baseline\n${
+    describeOptions(compareOptions)
+  }`,
   onInterrupt: "ending after this batch",
   async run(args, { signal }) {
     if (args[0] === "compare") return await compareResults(args.slice(1));

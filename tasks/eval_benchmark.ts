@@ -4,8 +4,9 @@
  * @module
  */
 import { basename } from "node:path";
+import { nearestName } from "../src/config/nearest.ts";
 import type { Benchmark } from "../src/evaluate/benchmarks/benchmark.ts";
-import { benchmarkOf } from "../src/evaluate/benchmarks/benchmark_table.ts";
+import { BENCHMARK_NAMES, benchmarkOf } from "../src/evaluate/benchmarks/benchmark_table.ts";
 import { openBenchmark } from "../src/evaluate/benchmarks/benchmark_rows.ts";
 import { modelFingerprint } from "../src/evaluate/benchmarks/model_identity.ts";
 import {
@@ -51,7 +52,14 @@ export function namedBenchmark(asked: EvalOptions): Benchmark | null {
       `--benchmark defines prompts and metric itself; leave out ${other.join(", ")}`,
     );
   }
-  return benchmarkOf(asked.benchmark);
+  try {
+    return benchmarkOf(asked.benchmark);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const nearest = nearestName(asked.benchmark, BENCHMARK_NAMES);
+    const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
+    throw new UsageError(`--benchmark: ${error.message}${hint}`);
+  }
 }
 
 /** A value for people: a share as a percentage, MME's points as they are. */

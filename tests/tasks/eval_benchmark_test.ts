@@ -148,6 +148,9 @@ Deno.test("eval --benchmark takes its data from the Hub, goes on where it stoppe
 
     const wrong = await measure("one", "--data", `${folder}/copy/none`);
     assertEquals(wrong.code, 2, wrong.err);
+    const unknown = await run(["--model", `${folder}/one`, "--benchmark", "docvqaa"], env);
+    assertEquals(unknown.code, 2, unknown.err);
+    assertStringIncludes(unknown.err, "did you mean docvqa?");
     const mixed = await measure("one", "--metric", "anls");
     assertEquals(mixed.code, 2, mixed.err);
     assertStringIncludes(mixed.err, "leave out --metric");
