@@ -96,6 +96,8 @@ export async function runTraining(
     console.error(
       "interrupted while loading: nothing was trained; the same command begins again",
     );
+    // The other ranks may still be loading, or wait for this one.
+    if (currentRanks().size > 1) currentRanks().abort(130);
     return { status: "interrupted", step: 0, trainLoss: NaN, evaluation: null };
   }
 }

@@ -99,3 +99,20 @@ Deno.test(
     },
   ),
 );
+
+Deno.test(
+  withMpirun("a rank that is told to stop while it loads ends the job with 130", async () => {
+    await using runs = await RankRuns.open();
+    const job = runs.start(["sft", "loading", 2], { ...TWO, "training.max_steps": 200 });
+    const ended = endOf(job);
+    let ranks: number[] = [];
+    while (ranks.length < 2) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      ranks = await childrenOf(job.pid);
+    }
+    // Once the output folder is there, the run has begun to load.
+    await waitFor(`${runs.folder}/loading`);
+    Deno.kill(ranks[1], "SIGTERM");
+    assertEquals((await ended).code, 130);
+  }),
+);
