@@ -5,6 +5,8 @@
  * @module
  */
 import type { MessagePort } from "node:worker_threads";
+import { augmentedPicture } from "./augment/augmented_picture.ts";
+import type { AugmentationPlan } from "./augment/plan.ts";
 import { ImageDecodeError } from "./image_header.ts";
 import {
   ImageProcessor,
@@ -18,6 +20,8 @@ export interface ImageJob {
   readonly id: number;
   /** The file. */
   readonly bytes: Uint8Array;
+  /** What is done to the picture before; null or absent: nothing. */
+  readonly plan?: AugmentationPlan | null;
 }
 
 /** The answer to a job. */
@@ -44,9 +48,9 @@ export function serveProcessor(
   port: MessagePort,
   processor: Pick<ImageProcessor, "process">,
 ): void {
-  const answer = async ({ id, bytes }: ImageJob): Promise<void> => {
+  const answer = async ({ id, bytes, plan }: ImageJob): Promise<void> => {
     try {
-      const image = await processor.process(bytes);
+      const image = await processor.process(plan ? await augmentedPicture(bytes, plan) : bytes);
       // The tiles' memory changes hands, it is not copied.
       port.postMessage(
         { id, image } satisfies ImageAnswer,

@@ -5,6 +5,8 @@
  * @module
  */
 import { Worker } from "node:worker_threads";
+import { augmentedPicture } from "./augment/augmented_picture.ts";
+import type { AugmentationPlan } from "./augment/plan.ts";
 import { ImageDecodeError } from "./image_header.ts";
 import type { ImageProcessor, ProcessedImage } from "./image_processor.ts";
 import type { ImageAnswer, ImageJob, WorkerGreeting } from "./image_worker.ts";
@@ -20,6 +22,7 @@ export function spareWorkers(): number {
 /** A picture in a queue. */
 interface Waiting {
   readonly bytes: Uint8Array;
+  readonly plan: AugmentationPlan | null;
   readonly resolve: (image: ProcessedImage | PromiseLike<ProcessedImage>) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -99,8 +102,8 @@ export class ImageWorkers {
       if ("id" in said) this.#answered(thread, said);
       else if (said.ready) {
         thread.ready = true;
-        for (const [id, { bytes }] of thread.jobs) {
-          worker.postMessage({ id, bytes } satisfies ImageJob);
+        for (const [id, { bytes, plan }] of thread.jobs) {
+          worker.postMessage({ id, bytes, plan } satisfies ImageJob);
         }
       } else this.#lost(thread);
     });
@@ -116,7 +119,7 @@ export class ImageWorkers {
     if (thread.jobs.size === 0) thread.worker.unref();
     if ("image" in answer) job.resolve(answer.image);
     else if ("unusable" in answer) job.reject(new ImageDecodeError(answer.unusable));
-    else job.resolve(this.#processHere(job.bytes));
+    else job.resolve(this.#processHere(job.bytes, job.plan));
   }
 
   /** A thread died or did not start: its jobs are done on this thread. */
@@ -124,17 +127,19 @@ export class ImageWorkers {
     if (!this.#threads.includes(thread)) return;
     this.#threads = this.#threads.filter((other) => other !== thread);
     thread.worker.terminate();
-    for (const { bytes, resolve } of thread.jobs.values()) resolve(this.#processHere(bytes));
+    for (const { bytes, plan, resolve } of thread.jobs.values()) {
+      resolve(this.#processHere(bytes, plan));
+    }
     thread.jobs.clear();
   }
 
-  #processHere(bytes: Uint8Array): Promise<ProcessedImage> {
+  #processHere(bytes: Uint8Array, plan: AugmentationPlan | null): Promise<ProcessedImage> {
     const round = this.#round;
     const image = this.#here.then(async () => {
       if (round !== this.#round) throw closed();
       const started = performance.now();
       try {
-        return await this.#processor.process(bytes);
+        return await this.#processor.process(plan ? await augmentedPicture(bytes, plan) : bytes);
       } finally {
         this.#hereMs += performance.now() - started;
       }
@@ -147,18 +152,19 @@ export class ImageWorkers {
    * Decodes, resizes and cuts a picture.
    *
    * @param bytes the file
+   * @param plan what is done to the picture before; null: nothing
    * @throws {ImageDecodeError} if it cannot be decoded
    */
-  process(bytes: Uint8Array): Promise<ProcessedImage> {
-    if (this.#threads.length === 0) return this.#processHere(bytes);
+  process(bytes: Uint8Array, plan: AugmentationPlan | null = null): Promise<ProcessedImage> {
+    if (this.#threads.length === 0) return this.#processHere(bytes, plan);
     const thread = this.#threads.reduce((idlest, other) =>
       other.jobs.size < idlest.jobs.size ? other : idlest
     );
     const { promise, resolve, reject } = Promise.withResolvers<ProcessedImage>();
     const id = this.#nextId++;
-    thread.jobs.set(id, { bytes, resolve, reject });
+    thread.jobs.set(id, { bytes, plan, resolve, reject });
     thread.worker.ref(); // the process must not end before the answer
-    if (thread.ready) thread.worker.postMessage({ id, bytes } satisfies ImageJob);
+    if (thread.ready) thread.worker.postMessage({ id, bytes, plan } satisfies ImageJob);
     return promise;
   }
 

@@ -6,6 +6,7 @@
 import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
+import { sftDataProblems } from "./augmentation.ts";
 import { batchBudgetProblems } from "./batch_budget.ts";
 import { dpoProblems } from "./dpo_checks.ts";
 import type { Finding } from "./finding.ts";
@@ -27,6 +28,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...modelProblems(config),
     ...datasetProblems(config),
     ...mixtureProblems(config),
+    ...sftDataProblems(config),
     ...batchBudgetProblems(config),
     ...trainingProblems(config),
     ...schedulerProblems(config),

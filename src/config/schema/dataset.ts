@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DatasetSection, MixtureSection } from "../types/config_types.ts";
+import type { AugmentationSection, DatasetSection, MixtureSection } from "../types/config_types.ts";
 import { LAB_MAIN, OURS } from "../sources.ts";
 import { group, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, oneOf, text } from "../types/scalar_types.ts";
@@ -15,6 +15,7 @@ import {
   same,
   type Table,
 } from "../types/value_type.ts";
+import { augmentationKeys } from "./augmentation.ts";
 import { mixtureKeys, mixtureTitle } from "./mixture.ts";
 
 /** A least rating of turns. */
@@ -145,6 +146,22 @@ export const datasetKeys: Table<DatasetSection> = {
   image_correspondence_min_rating: minRating("image_correspondence_ratings"),
   visual_dependency_min_rating: minRating("visual_dependency_ratings"),
   formatting_min_rating: minRating("formatting_ratings"),
+  augmentation: {
+    type: group(augmentationKeys),
+    default: derived("off", () => ({}) as AugmentationSection),
+    source: OURS,
+    meaning: "Changes of the pictures of training rows, drawn anew for each row in each epoch by " +
+      "`training.seed`; evaluation sees pictures as they are. SFT.",
+  },
+  weight_column: {
+    type: nullable(text()),
+    default: same(null),
+    source: OURS,
+    meaning:
+      "A column with a number from 0 on for each row, which multiplies the row's loss. The " +
+      "loss of a step is the sum of weight × token loss over the sum of weight × label tokens, so " +
+      "that equal weights of any size change nothing. Evaluation does not weigh. SFT.",
+  },
   image_folder: {
     type: nullable(text()),
     default: same(null),

@@ -55,6 +55,20 @@ export interface ModelSection {
   lora_config: LoraSection;
 }
 
+/** The section `dataset.augmentation`; 0 and null: off. */
+export interface AugmentationSection {
+  /** Largest share of each side that is cut off. */
+  crop: number;
+  /** Probability. */
+  flip: number;
+  /** Degrees. */
+  rotate: number;
+  colour: number;
+  /** Pixels. */
+  blur: number;
+  jpeg_quality: number | null;
+}
+
 /** A data set of `dataset.mixture`. What it does not give is as in `dataset`. */
 export interface MixtureSetSection {
   path: string;
@@ -110,6 +124,9 @@ export interface DatasetSection {
   image_correspondence_min_rating: number | null;
   visual_dependency_min_rating: number | null;
   formatting_min_rating: number | null;
+  augmentation: AugmentationSection;
+  /** Column with the weight of a row's loss; null: all weigh 1. */
+  weight_column: string | null;
   /** The folder of pictures that rows name by relative paths; null: the folder of the data file. */
   image_folder: string | null;
 }

@@ -30,6 +30,8 @@ export interface PlacedExample<E> {
   row: number | null;
   /** File and row, for messages. */
   place: () => Promise<string>;
+  /** In training: the epoch, and a number of the row in it that stays the same if a run resumes. */
+  drawn?: { readonly epoch: number; readonly row: number };
 }
 
 /** Examples of each row, rows in random order. */
@@ -192,7 +194,9 @@ export class ExampleStream<E extends EncodedExample> {
         onSkipped(error);
         continue;
       }
-      return { example, row: dataset.rowOf(number), place: () => dataset.place(number) };
+      const row = dataset.rowOf(number);
+      const drawn = { epoch: this.#cursor.epoch, row };
+      return { example, row, place: () => dataset.place(number), drawn };
     }
     return this.#endEpoch();
   }
@@ -204,6 +208,7 @@ export class ExampleStream<E extends EncodedExample> {
     if (done) return this.#endEpoch();
     this.#cursor.index++;
     const place = `example ${this.#cursor.index} of epoch ${epoch} of ${dataset.name}`;
-    return { example: value, row: null, place: () => Promise.resolve(place) };
+    const drawn = { epoch, row: this.#cursor.index };
+    return { example: value, row: null, place: () => Promise.resolve(place), drawn };
   }
 }

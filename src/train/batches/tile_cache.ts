@@ -6,6 +6,7 @@
  */
 import { RowSkipped } from "../../data/data_error.ts";
 import type { EncodedImage } from "../../data/rows/image_cell.ts";
+import type { AugmentationPlan } from "../../image/augment/plan.ts";
 import { ImageDecodeError } from "../../image/image_header.ts";
 import type { ImageProcessor, ProcessedImage } from "../../image/image_processor.ts";
 import { ImageWorkers, spareWorkers } from "../../image/image_workers.ts";
@@ -15,6 +16,9 @@ export const TILE_CACHE_BYTES: number = 512 * 2 ** 20;
 
 /** Threads are started once the main thread has decoded for this long. */
 const START_MS = 500;
+
+/** Rows of changed pictures that are remembered. */
+const CHANGED_ROWS = 16;
 
 /** How images are processed. */
 export interface TileCacheOptions {
@@ -35,6 +39,8 @@ export class TileCache {
   readonly #entries = new Map<string, ProcessedImage[]>();
   /** Rows that are being processed: several turns may ask for the same picture at once. */
   readonly #running = new Map<string, Promise<ProcessedImage[]>>();
+  /** Rows whose pictures were changed, the latest last. */
+  readonly #changed = new Map<string, Promise<ProcessedImage[]>>();
   #bytes = 0;
   #started = false;
   /** What decoding on the main thread had taken when the threads were last released. */
@@ -77,11 +83,37 @@ export class TileCache {
     }
   }
 
-  async #process(images: readonly EncodedImage[]): Promise<ProcessedImage[]> {
+  /**
+   * The tiles of a row's images, each changed as planned. They are remembered for the next few rows
+   * alone, since another epoch has other plans: the turns of a row ask one after the other.
+   *
+   * @param plans one an image
+   * @param key names the row and its plans
+   * @throws {RowSkipped} if an image cannot be used
+   */
+  async processChanged(
+    images: readonly EncodedImage[],
+    plans: readonly AugmentationPlan[],
+    key: string,
+  ): Promise<ProcessedImage[]> {
+    const known = this.#changed.get(key);
+    if (known) return await known;
+    const running = this.#process(images, plans);
+    running.catch(() => {}); // told by the await below
+    this.#changed.set(key, running);
+    const [oldest] = this.#changed.keys();
+    if (this.#changed.size > CHANGED_ROWS) this.#changed.delete(oldest);
+    return await running;
+  }
+
+  async #process(
+    images: readonly EncodedImage[],
+    plans: readonly AugmentationPlan[] = [],
+  ): Promise<ProcessedImage[]> {
     if (images.length === 0) return [];
     this.#startWorkers();
     const results = await Promise.allSettled(
-      images.map(({ bytes }) => this.#workers.process(bytes)),
+      images.map(({ bytes }, i) => this.#workers.process(bytes, plans[i])),
     );
     return results.map((result, i) => {
       if (result.status === "fulfilled") return result.value;
@@ -104,6 +136,7 @@ export class TileCache {
   async release(): Promise<void> {
     this.#started = false;
     this.#hereMs = this.#workers.hereMs;
+    this.#changed.clear();
     await this.#workers.close();
   }
 }

@@ -67,6 +67,13 @@ const DECISIVE = new Set([
   "dataset.streaming",
   "dataset.split_by",
   "dataset.split_rule",
+  "dataset.weight_column",
+  "dataset.augmentation.crop",
+  "dataset.augmentation.flip",
+  "dataset.augmentation.rotate",
+  "dataset.augmentation.colour",
+  "dataset.augmentation.blur",
+  "dataset.augmentation.jpeg_quality",
   "grpo.num_generations",
   "grpo.generation_batch_size",
   "grpo.steps_per_generation",
@@ -78,7 +85,7 @@ const IRRELEVANT = new RegExp(
   "^(save|logging)\\.|^training\\.(output_dir|save_|eval_|logging_|load_best|metric_for_best|" +
     "greater_is_better|per_device_eval|dataloader_num_workers|image_feature_|device$|n_gpu)|" +
     // The fingerprint names the data itself, however its path is spelled.
-    "^dataset\\.(?!streaming$|split_by$|split_rule$|reward_functions_fn)|" +
+    "^dataset\\.(?!streaming$|split_by$|split_rule$|weight_column$|augmentation\\.|reward_functions_fn)|" +
     "^grpo\\.(log_completions|num_completions_to_print|num_generations_eval)",
 );
 

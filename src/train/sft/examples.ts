@@ -9,6 +9,13 @@ import type { VqaExample } from "../../data/rows/formats.ts";
 import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
 import { IGNORED_LABEL } from "../../ignored_label.ts";
 import type { ImageTiles } from "../../model/batch.ts";
+import type { Row } from "../../data/rows/row.ts";
+import {
+  type AugmentationOptions,
+  type AugmentationPlan,
+  augmentationPlan,
+  mayFlip,
+} from "../../image/augment/plan.ts";
 import { type PackedRow, packRows, type Sequence } from "../../model/branches.ts";
 import type { ChatExample } from "../../text/chat_example.ts";
 import type { BatchUnit } from "../batches/budget_batches.ts";
@@ -23,6 +30,18 @@ export interface SFTExample extends Sequence {
   readonly images: readonly ImageTiles[];
   /** Examples of one row share their images; null: shares with none. */
   readonly row: number | null;
+  /** What was done to the images; examples of a row share them if this is the same. */
+  readonly view: string;
+  /** What the example's loss is multiplied by. */
+  readonly weight: number;
+}
+
+/** How SFT changes and weighs examples. */
+export interface SFTExampleOptions {
+  /** Changes of the pictures of training rows; null: none. */
+  readonly augmentation?: (AugmentationOptions & { readonly seed: number }) | null;
+  /** Column with the weight of a row; null: all weigh 1. */
+  readonly weightColumn?: string | null;
 }
 
 /** Most tokens of tokenized texts that are cached: some 16 MB. */
@@ -34,8 +53,15 @@ export class SFTExampleMaker {
   readonly #texts = new Map<string, ChatExample>();
   #textTokens = 0;
 
-  /** @param maxLength longest example, tokens; longer ones lose their end */
-  constructor(readonly parts: ExampleParts, readonly maxLength: number) {}
+  /**
+   * @param maxLength longest example, tokens; longer ones lose their end
+   * @param options augmentation and weights
+   */
+  constructor(
+    readonly parts: ExampleParts,
+    readonly maxLength: number,
+    readonly options: SFTExampleOptions = {},
+  ) {}
 
   /** Decodes the pictures. */
   get tiles(): TileCache {
@@ -46,14 +72,30 @@ export class SFTExampleMaker {
    * @throws {RowSkipped} if an image cannot be used, the image tokens do not fit, or no answer
    *   is left
    */
-  async make({ example, row }: PlacedExample<VqaExample>): Promise<SFTExample> {
-    const images = await this.parts.tiles.process(
-      example.images,
-      row === null ? null : String(row),
-    );
+  async make(placed: PlacedExample<VqaExample>): Promise<SFTExample> {
+    const { example, row } = placed;
+    const plans = this.#plans(placed);
+    const view = plans.length === 0 ? "" : JSON.stringify(plans);
+    const key = row === null ? null : String(row);
+    const images = plans.length === 0
+      ? await this.parts.tiles.process(example.images, key)
+      : await this.parts.tiles.processChanged(example.images, plans, `${key} ${view}`);
     const messages = turnMessages(example.turns);
     const chat = this.#build(messages, images.map(({ grid }) => grid));
-    return { ...this.fit(chat), images, row };
+    const weight = rowWeight(example.columns, this.options.weightColumn ?? null);
+    return { ...this.fit(chat), images, row, view, weight };
+  }
+
+  /** What is done to the pictures of a training row. */
+  #plans({ example, drawn }: PlacedExample<VqaExample>): AugmentationPlan[] {
+    const { augmentation } = this.options;
+    if (!augmentation || drawn === undefined) return [];
+    const flips = mayFlip(
+      example.turns.flatMap(({ system, user, assistant }) => [system ?? "", user, assistant]),
+    );
+    return example.images.map((_, picture) =>
+      augmentationPlan(augmentation, { seed: augmentation.seed, ...drawn, picture }, flips)
+    );
   }
 
   /**
@@ -90,12 +132,29 @@ export class SFTExampleMaker {
   }
 }
 
+/**
+ * The weight of a row.
+ *
+ * @param column its name; null: 1
+ * @throws {RowSkipped} if the cell is no number from 0 on
+ */
+function rowWeight(columns: Row, column: string | null): number {
+  if (column === null) return 1;
+  const cell = columns[column];
+  const weight = typeof cell === "string" && cell.trim() !== "" ? Number(cell) : cell;
+  if (typeof weight === "number" && Number.isFinite(weight) && weight >= 0) return weight;
+  throw new RowSkipped(
+    `the weight in column ${column} is ${JSON.stringify(cell ?? null)}, want a number from 0 on`,
+  );
+}
+
 /** Neighbours that share a picture, if `sharePrefix` is set; else each example alone. */
 function sharingGroups(examples: readonly SFTExample[], sharePrefix: boolean): SFTExample[][] {
   const groups: SFTExample[][] = [];
   for (const example of examples) {
     const last = groups.at(-1);
-    const joins = sharePrefix && example.row !== null && last?.[0].row === example.row;
+    const joins = sharePrefix && example.row !== null && last?.[0].row === example.row &&
+      last[0].view === example.view;
     if (joins) last!.push(example);
     else groups.push([example]);
   }

@@ -68,6 +68,23 @@ function labelCount(examples: readonly SFTExample[]): number {
   return count;
 }
 
+/** Label tokens of a batch, each times the weight of its example. */
+function weightedLabelCount(examples: readonly SFTExample[]): number {
+  return examples.reduce((sum, example) => sum + example.weight * labelCount([example]), 0);
+}
+
+/** The weight of each label token, in their order in a batch; null if all are 1. */
+function tokenWeights(examples: readonly SFTExample[]): tf.Tensor1D | null {
+  if (examples.every(({ weight }) => weight === 1)) return null;
+  return tf.tensor1d(
+    examples.flatMap((example) => new Array<number>(labelCount([example])).fill(example.weight)),
+  );
+}
+
+function meanWeight(examples: readonly SFTExample[]): number {
+  return examples.reduce((sum, { weight }) => sum + weight, 0) / examples.length;
+}
+
 /** SFT on one data set. */
 export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   readonly name = "sft";
@@ -107,21 +124,26 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     const tokenLoss = tokenLosses[lossType];
     const { batches, numbers, count, epochEnded } = await this.#examples.next(more);
     this.lastBatches = batches;
-    const counts = batches.map(labelCount);
+    // Sums of weights: without weights, the numbers of label tokens.
+    const counts = batches.map(weightedLabelCount);
     const own = counts.reduce((sum, count) => sum + count, 0);
     const [total] = await sumNumbers(this.ranks, [own], "the label tokens of a step");
     const losses: tf.Scalar[] = [];
     let tokens = 0, padding = 0;
     for (const [k, examples] of batches.entries()) {
-      const divisor = lossReduction === "token" ? total : counts[k] * count;
+      // If all weights are 0, so is the loss.
+      const divisor = (lossReduction === "token" ? total : counts[k] * count) || 1;
       await turnEventLoop();
       const dropoutKeys = new DropoutKeys(seed, this.microSteps + numbers[k]);
       const batch = joinRows(this.#rows(examples), model.config);
       const features = frozenFeatures(model, batch, parameters.keys());
       const options = { dropoutKeys, checkpointing: gradientCheckpointing };
+      const weights = tokenWeights(examples);
       try {
-        const loss = () =>
-          tokenLoss(model.labelLogProbs(batch, options, features)!).sum().div(divisor) as tf.Scalar;
+        const loss = () => {
+          const plain = tokenLoss(model.labelLogProbs(batch, options, features)!);
+          return (weights === null ? plain : plain.mul(weights)).sum().div(divisor) as tf.Scalar;
+        };
         losses.push(accumulator.addLoss(loss, parameters, lossScale));
       } catch (error) {
         tf.dispose(losses);
@@ -129,13 +151,20 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       } finally {
         batch.dispose();
         features?.dispose();
+        weights?.dispose();
       }
       const counted = countTokens(batch);
       padding += counted.padding;
       tokens += counted.tokens;
     }
     this.microSteps += count;
-    const metrics: Record<string, number> = this.options.budget ? { micro_batches: count } : {};
+    const examples = batches.flat();
+    const metrics: Record<string, number> = {
+      ...(this.options.budget ? { micro_batches: count } : {}),
+      ...(this.parts.maker.options.weightColumn && examples.length > 0
+        ? { sample_weight: meanWeight(examples) }
+        : {}),
+    };
     return { losses, tokens, padding, metrics, epoch: this.#examples.epoch, epochEnded };
   }
 

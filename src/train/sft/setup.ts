@@ -3,14 +3,15 @@
  *
  * @module
  */
-import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
+import { augments } from "../../image/augment/plan.ts";
 import { exampleParts } from "../batches/example_parts.ts";
 import { methodOptions } from "../loop/base_method.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups } from "../optimizer/parameter_groups.ts";
 import { answerMetrics } from "../run/answer_metrics.ts";
-import { SFTExampleMaker } from "./examples.ts";
+import { SFTExampleMaker, type SFTExampleOptions } from "./examples.ts";
 import { type AnswerSamples, type SFTDataset, SFTMethod } from "./method.ts";
 
 /** What SFT's method is made of. */
@@ -24,17 +25,32 @@ export interface SFTInputs {
 }
 
 /** The keys of a config that SFT reads. */
-type SFTConfig = Pick<ResolvedConfig, "training" | "sft">;
+type SFTConfig =
+  & Pick<ResolvedConfig, "training" | "sft">
+  & Partial<Pick<ResolvedConfig, "dataset">>;
 
 /** Turns rows into examples that fit a model. */
 export function sftExampleMaker(
   prepared: LoadedModel,
-  { training }: Pick<ResolvedConfig, "training">,
+  { training, dataset }: Pick<SFTConfig, "training" | "dataset">,
 ): SFTExampleMaker {
   return new SFTExampleMaker(
     exampleParts(prepared, training.dataloader_num_workers),
     training.max_seq_length ?? prepared.model.config.lm_max_length,
+    dataset === undefined ? {} : exampleOptions(dataset, training.seed),
   );
+}
+
+function exampleOptions(
+  { augmentation, weight_column }: DatasetSection,
+  seed: number,
+): SFTExampleOptions {
+  const { jpeg_quality: jpegQuality, ...shares } = augmentation;
+  const changes = { ...shares, jpegQuality };
+  return {
+    augmentation: augments(changes) ? { ...changes, seed } : null,
+    weightColumn: weight_column,
+  };
 }
 
 /** SFT's method. */
