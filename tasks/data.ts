@@ -4,6 +4,9 @@
  * @module
  */
 import { writeTextAtomically } from "../src/atomic_write.ts";
+import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
+import { parseConfig } from "../src/config/load_config.ts";
+import type { AugmentationOptions } from "../src/image/augment/plan.ts";
 import type { DatasetFormat } from "../src/data/rows/formats.ts";
 import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts";
 import { renderDataPage } from "../src/inspect/data_page.ts";
@@ -30,6 +33,8 @@ export interface DataShowOptions {
   readonly format: DatasetFormat | undefined;
   /** Whose tokens and tiles are shown; undefined: none. */
   readonly model: string | undefined;
+  /** `dataset.augmentation` as KEY=VALUE; empty: pictures as they are. */
+  readonly augment: readonly string[];
   /** Rows of the page. */
   readonly rows: number;
   /** File of the page; undefined: the table alone. */
@@ -51,6 +56,12 @@ const options: readonly OptionSpec[] = [
     summary: "what it is for; as the columns tell",
   },
   { name: "model", kind: "text", value: "DIR", summary: "show the tokens and tiles of this model" },
+  {
+    name: "augment",
+    kind: "list",
+    value: "KEY=VALUE",
+    summary: "show pictures changed by dataset.augmentation.KEY, as training does",
+  },
   { name: "rows", kind: "integer", min: 1, value: "N", summary: "rows of the page (20)" },
   { name: "out", kind: "text", value: "F.html", summary: "write a page with the rows" },
 ];
@@ -70,6 +81,7 @@ export function parseDataArguments(args: readonly string[]): DataShowOptions {
     configs: parsed.list("name"),
     format: FORMATS.find((format) => format === parsed.text("format")),
     model: parsed.text("model"),
+    augment: parsed.list("augment"),
     rows: parsed.number("rows") ?? 20,
     out: parsed.text("out"),
   };
@@ -85,6 +97,23 @@ async function openEyes(model: string): Promise<ModelEyes> {
   return { tokenizer, imageProcessor, tokensPerTile: config.mp_image_token_length };
 }
 
+/**
+ * The changes that `--augment` asks for.
+ *
+ * @throws {ConfigError} if a key does not exist or has a wrong value
+ */
+function augmentationOf(
+  { augment }: DataShowOptions,
+): (AugmentationOptions & { readonly seed: number }) | null {
+  if (augment.length === 0) return null;
+  const { dataset, training } = parseConfig(EMBEDDED_CONFIGS.sft.text, {
+    trainingType: "sft",
+    overrides: augment.map((text) => `dataset.augmentation.${text}`),
+  });
+  const { jpeg_quality: jpegQuality, ...shares } = dataset.augmentation;
+  return { ...shares, jpegQuality, seed: training.seed };
+}
+
 /** Examples whose tokens are counted. */
 const MEASURED = 1000;
 
@@ -96,6 +125,7 @@ async function show(asked: DataShowOptions, signal: AbortSignal): Promise<void> 
     eyes,
     rows: asked.out === undefined ? 0 : asked.rows,
     measured: MEASURED,
+    augmentation: augmentationOf(asked),
     signal,
   });
   signal.throwIfAborted();

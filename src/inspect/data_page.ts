@@ -15,6 +15,8 @@ const STYLE = `
 .row { margin: 0 0 16px; }
 .views { display: flex; flex-wrap: wrap; gap: 16px; align-items: start; }
 .views img { display: block; }
+.changed { display: flex; gap: 3px; }
+.changed img { max-width: 96px; }
 .whole { max-width: 192px; border-radius: 6px; }
 .tiles { display: grid; gap: 3px; width: fit-content; }
 .tiles img { width: 56px; height: 56px; image-rendering: pixelated; }
@@ -58,13 +60,18 @@ function renderTiles({ rows, columns, whole, tiles }: SeenTiles): string {
     `<p class="quiet">${rows} × ${columns} tiles${whole === null ? "" : " and the whole"}</p>`;
 }
 
-async function renderRow({ place, pictures, tiles, texts }: SeenRow): Promise<string> {
+async function renderRow({ place, pictures, tiles, changed, texts }: SeenRow): Promise<string> {
   const views = await Promise.all(pictures.map(async ({ bytes, name }, i) => {
     const url = await thumbnailUrl(bytes);
     const image = url === null
       ? `<p class="notice warn">${escapeHtml(name)} cannot be shown</p>`
       : `<img class="whole" src="${url}" alt="${escapeHtml(name)}">`;
-    return image + (tiles[i] === undefined ? "" : renderTiles(tiles[i]));
+    const views = (changed[i] ?? []).map((url, epoch) =>
+      `<img src="${url}" alt="in epoch ${epoch + 1}">`
+    );
+    const epochs = views.length === 0 ? "" : `<div><div class="changed">${views.join("")}</div>` +
+      `<p class="quiet">augmented, epochs 1 to ${views.length}</p></div>`;
+    return image + epochs + (tiles[i] === undefined ? "" : renderTiles(tiles[i]));
   }));
   return `<section class="card row"><h2>${escapeHtml(place)}</h2>
 <div class="views">${views.join("\n")}</div>

@@ -16,10 +16,12 @@ import type {
 import type { EncodedImage } from "../data/rows/image_cell.ts";
 import { skippingUnfitGrids } from "../data/unfit_grid.ts";
 import type { PromptImage } from "../generate/generate_text.ts";
+import { type AugmentationOptions, mayFlip } from "../image/augment/plan.ts";
 import { ImageDecodeError } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
 import { ChatExampleBuilder } from "../text/chat_example.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { changedPictures } from "./changed_pictures.ts";
 import { type SeenTiles, seenTiles } from "./seen_tiles.ts";
 
 /** What turns rows into a model's inputs. */
@@ -53,6 +55,8 @@ export interface SeenRow {
   readonly pictures: readonly EncodedImage[];
   /** One a picture; empty without an image processor. */
   readonly tiles: readonly SeenTiles[];
+  /** Of each picture: as augmentation changes it in the first epochs; empty without augmentation. */
+  readonly changed: readonly (readonly string[])[];
   readonly texts: readonly SeenText[];
 }
 
@@ -101,7 +105,11 @@ class RowReader<F extends DatasetFormat> {
   readonly #eyes: ModelEyes | null;
   readonly #builder: ChatExampleBuilder | null;
 
-  constructor(readonly format: F, eyes: ModelEyes | null) {
+  constructor(
+    readonly format: F,
+    eyes: ModelEyes | null,
+    readonly augmentation: (AugmentationOptions & { readonly seed: number }) | null,
+  ) {
     this.#eyes = eyes;
     this.#builder = eyes === null ? null : new ChatExampleBuilder(eyes.tokenizer, {
       mpImageTokenLength: eyes.tokensPerTile,
@@ -109,7 +117,11 @@ class RowReader<F extends DatasetFormat> {
   }
 
   /** @throws {RowSkipped} if a picture cannot be used */
-  async read(example: ExampleOf<F>, place: string): Promise<{ row: SeenRow; length: number }> {
+  async read(
+    example: ExampleOf<F>,
+    place: string,
+    number: number,
+  ): Promise<{ row: SeenRow; length: number }> {
     const images: PromptImage[] = [];
     for (const { bytes, name } of this.#eyes === null ? [] : example.images) {
       try {
@@ -130,11 +142,33 @@ class RowReader<F extends DatasetFormat> {
       row: {
         place,
         pictures: example.images,
+        changed: await this.#changed(example, number, texts.map(({ text }) => text)),
         tiles: images.map((image) => seenTiles(image, this.#eyes!.imageProcessor)),
         texts,
       },
       length: Math.max(0, ...texts.map(({ tokens }) => tokens?.length ?? 0)),
     };
+  }
+
+  /** @throws {RowSkipped} if a picture cannot be used */
+  async #changed(
+    { images }: ExampleOf<F>,
+    row: number,
+    texts: readonly string[],
+  ): Promise<string[][]> {
+    const { augmentation } = this;
+    if (augmentation === null) return [];
+    const place = { seed: augmentation.seed, row, mayFlip: mayFlip(texts) };
+    const changed: string[][] = [];
+    for (const [picture, { bytes, name }] of images.entries()) {
+      try {
+        changed.push(await changedPictures(bytes, augmentation, { ...place, picture }));
+      } catch (error) {
+        if (!(error instanceof ImageDecodeError)) throw error;
+        throw new RowSkipped(`${name}: ${error.message}`, "", { cause: error });
+      }
+    }
+    return changed;
   }
 
   #tokens(
@@ -172,6 +206,8 @@ export interface LookOptions {
   readonly rows: number;
   /** Examples whose tokens are counted; all if there are fewer. */
   readonly measured: number;
+  /** Show pictures as these changes make them in the first epochs of SFT; default: not. */
+  readonly augmentation?: (AugmentationOptions & { readonly seed: number }) | null;
   readonly signal?: AbortSignal;
 }
 
@@ -184,9 +220,9 @@ export interface LookOptions {
 export async function lookAtData<F extends DatasetFormat>(
   dataset: Dataset<ExampleOf<F>>,
   format: F,
-  { eyes, rows, measured, signal }: LookOptions,
+  { eyes, rows, measured, augmentation = null, signal }: LookOptions,
 ): Promise<LookAtData> {
-  const reader = new RowReader(format, eyes);
+  const reader = new RowReader(format, eyes, augmentation);
   const pictureCounts = new Map<number, number>();
   const shown: SeenRow[] = [], lengths: number[] = [];
   const count = Math.min(dataset.length, Math.max(rows, eyes === null ? 0 : measured));
@@ -198,7 +234,7 @@ export async function lookAtData<F extends DatasetFormat>(
     if (i >= count) continue;
     const place = await dataset.place(i);
     try {
-      const { row, length } = await reader.read(example, place);
+      const { row, length } = await reader.read(example, place, dataset.rowOf(i));
       if (shown.length < rows) shown.push(row);
       if (eyes !== null) lengths.push(length);
     } catch (error) {

@@ -87,3 +87,18 @@ Deno.test("renderDataPage() escapes what the data says and marks the loss", asyn
   assertStringIncludes(page, 'class="token loss"');
   assertStringIncludes(page, "data:image/png;base64,");
 });
+
+Deno.test("lookAtData() shows pictures as augmentation changes them, and the page has them", async () => {
+  const rows = shapesVqaRows(PICTURES).slice(0, 2);
+  const dataset = await datasetFromRows(rows, { format: "vqa" });
+  const augmentation = {
+    ...{ crop: 0, flip: 0, rotate: 20, colour: 0, blur: 0, jpegQuality: null },
+    seed: 1,
+  };
+  const seen = await lookAtData(dataset, "vqa", { eyes: null, rows: 2, measured: 0, augmentation });
+  const [urls] = seen.rows[0].changed;
+  assertEquals([seen.rows.length, urls.length, new Set(urls).size], [2, 4, 4]);
+  assertStringIncludes(await renderDataPage(seen), "augmented, epochs 1 to 4");
+  const plain = await lookAtData(dataset, "vqa", { eyes: null, rows: 2, measured: 0 });
+  assertEquals(plain.rows[0].changed, []);
+});
