@@ -6,7 +6,7 @@
 import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
-import { sftDataProblems } from "./augmentation.ts";
+import { sftDataProblems } from "./data/augmentation.ts";
 import { batchBudgetProblems } from "./batch_budget.ts";
 import { dpoProblems } from "./dpo_checks.ts";
 import type { Finding } from "./finding.ts";

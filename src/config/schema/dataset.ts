@@ -15,7 +15,7 @@ import {
   same,
   type Table,
 } from "../types/value_type.ts";
-import { augmentationKeys } from "./augmentation.ts";
+import { augmentationKeys } from "./data/augmentation.ts";
 import { mixtureKeys, mixtureTitle } from "./mixture.ts";
 
 /** A least rating of turns. */

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { AugmentationSection, ResolvedConfig } from "../types/config_types.ts";
-import { OURS } from "../sources.ts";
-import { nullable } from "../types/composite_types.ts";
-import { integer, number } from "../types/scalar_types.ts";
-import { same, type Table } from "../types/value_type.ts";
-import type { Finding } from "./finding.ts";
+import type { AugmentationSection, ResolvedConfig } from "../../types/config_types.ts";
+import { OURS } from "../../sources.ts";
+import { nullable } from "../../types/composite_types.ts";
+import { integer, number } from "../../types/scalar_types.ts";
+import { same, type Table } from "../../types/value_type.ts";
+import type { Finding } from "../finding.ts";
 
 /** The keys of `dataset.augmentation`. */
 export const augmentationKeys: Table<AugmentationSection> = {
