@@ -10,6 +10,14 @@ export interface Listening extends AsyncDisposable {
   readonly url: string;
 }
 
+/** The error of a port that is taken, with what to do; any other error as it is. */
+export function listenError(error: unknown, port: number): unknown {
+  if (!(error instanceof Deno.errors.AddrInUse)) return error;
+  return new Error(`Cannot listen on port ${port}: it is taken; choose another one or 0`, {
+    cause: error,
+  });
+}
+
 /**
  * Starts a server on the loopback address. It asks for requests to the loopback's own names, so that
  * a page of another site cannot read it under a name of its own.
@@ -31,10 +39,7 @@ export function listenOnLoopback(
       return await handle(request);
     });
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    throw new Error(`Cannot listen on port ${port}: it is taken; choose another one or 0`, {
-      cause: error,
-    });
+    throw listenError(error, port);
   }
   return {
     url: `http://127.0.0.1:${server.addr.port}/`,

@@ -10,6 +10,7 @@ import { openServedModels, type ServedModels } from "../src/serve/served_models.
 import { untilAborted } from "../src/until_aborted.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { listenError } from "./listen.ts";
 import { checkNamedPaths, namedModel } from "./named_paths.ts";
 import { required } from "./required.ts";
 
@@ -136,19 +137,26 @@ async function serve(asked: ServeOptions, signal: AbortSignal): Promise<void> {
     ...{ apiKey, allowImageUrls, allowOrigin, limits },
     hosts: isLoopback ? LOOPBACK : undefined,
   });
-  const server = Deno.serve({
-    hostname: asked.host,
-    port: asked.port,
-    onListen: ({ hostname, port }) => {
-      const address = hostname.includes(":") ? `[${hostname}]` : hostname;
-      console.error(`serving ${[...models.keys()].join(" and ")}`);
-      console.error(`page: http://${address}:${port}/`);
-      console.error(`chat API: http://${address}:${port}/v1`);
-      if (!isLoopback && apiKey === undefined) {
-        console.error("warning: other machines may ask without a key; --api-key KEY wants one");
-      }
-    },
-  }, (request) => chat.handle(request));
+  const listen = () =>
+    Deno.serve({
+      hostname: asked.host,
+      port: asked.port,
+      onListen: ({ hostname, port }) => {
+        const address = hostname.includes(":") ? `[${hostname}]` : hostname;
+        console.error(`serving ${[...models.keys()].join(" and ")}`);
+        console.error(`page: http://${address}:${port}/`);
+        console.error(`chat API: http://${address}:${port}/v1`);
+        if (!isLoopback && apiKey === undefined) {
+          console.error("warning: other machines may ask without a key; --api-key KEY wants one");
+        }
+      },
+    }, (request) => chat.handle(request));
+  let server: ReturnType<typeof listen>;
+  try {
+    server = listen();
+  } catch (error) {
+    throw listenError(error, asked.port);
+  }
   const ended = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => ended.resolve(), { once: true });
   if (signal.aborted) ended.resolve();

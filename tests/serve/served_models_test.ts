@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI from "openai";
 import * as tf from "@tensorflow/tfjs";
 import { generateText } from "../../src/generate/generate_text.ts";
@@ -12,7 +12,7 @@ import { RandomStream } from "../../src/random.ts";
 import { ChatEngine } from "../../src/serve/chat_engine.ts";
 import { ChatServer } from "../../src/serve/chat_server.ts";
 import { openServedModels } from "../../src/serve/served_models.ts";
-import { start } from "../faults/interrupted_command.ts";
+import { command, start } from "../faults/interrupted_command.ts";
 import { talkingModel } from "../generate/talking_model.ts";
 
 /** A base model's folder and two adapters' folders. */
@@ -164,5 +164,20 @@ Deno.test("serve answers, finishes what is under way at Ctrl-C, and ends with 13
   assertEquals(code, 130, await told);
   assert(reason === "stop" || (reason === "length" && tokens === 300), `${reason} after ${tokens}`);
   await assertRejects(() => client.models.list());
+  await Deno.remove(root, { recursive: true });
+});
+
+Deno.test("serve names the port that is taken, and what to do", async () => {
+  const { root, base } = await folders();
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const { code, stderr } = await command([
+    ...["serve", "--model", base, "--port", String(port), "--backend", "wasm"],
+  ]);
+  assertEquals(code, 1);
+  assertStringIncludes(
+    stderr,
+    `Cannot listen on port ${port}: it is taken; choose another one or 0`,
+  );
   await Deno.remove(root, { recursive: true });
 });
