@@ -116,7 +116,7 @@ Deno.test("a spill file returns what was appended, and null beyond its end", () 
 });
 
 gpuTest("on WebGPU the values are kept when they have arrived", async () => {
-  assertEquals(tf.getBackend(), "webgpu");
+  await initBackend({ backend: "webgpu" });
   const { features, calls } = counted(1e6);
   const before = tf.memory().numTensors;
   await values(features, [picture(1)]);

@@ -96,4 +96,7 @@ for (const backend of ["wasm", "cpu"] as const) {
   });
 }
 
-gpuTest("layers on 8-bit weights compute with the numbers they stand for, webgpu", compareLayers);
+gpuTest("layers on 8-bit weights compute with the numbers they stand for, webgpu", async () => {
+  await initBackend({ backend: "webgpu" });
+  await compareLayers();
+});
