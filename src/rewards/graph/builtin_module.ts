@@ -32,8 +32,9 @@ export const BUILTIN_REWARDS: readonly string[] = [
 /** Folder of the built-in modules: a `file:` or an `http:` URL. */
 export const BUILTIN_FOLDER: URL = new URL("../../../reward_functions/", import.meta.url);
 
-/** Folder of what they import: the metrics, which evaluations use too. */
+/** What they import: the metrics, which evaluations use too, and the metrics' names. */
 const METRICS_FOLDER: URL = new URL("../../evaluate/metrics/", import.meta.url);
+const METRIC_NAMES_FILE: URL = new URL("../../metric_names.ts", import.meta.url);
 
 /**
  * URL of a built-in module; options may follow its name (`builtin:soft_overlong?max=4096`).
@@ -67,7 +68,10 @@ export function builtinText(url: URL): Promise<string> {
 }
 
 async function read(href: string): Promise<string> {
-  if (![BUILTIN_FOLDER, METRICS_FOLDER].some((folder) => href.startsWith(folder.href))) {
+  const isBuiltin = [BUILTIN_FOLDER, METRICS_FOLDER].some(({ href: folder }) =>
+    href.startsWith(folder)
+  );
+  if (!isBuiltin && href !== METRIC_NAMES_FILE.href) {
     throw new Error("it lies outside the folders of the built-in rewards");
   }
   if (href.startsWith("file:")) return await Deno.readTextFile(new URL(href));
