@@ -20,8 +20,12 @@ const rollout: Rollout = {
         advantage: 0.1 + 0.2,
         logProbs: [-0.1, -1e-17, -Math.PI],
         refLogProbs: [-0.2, -1e300, -0],
+        tokenAdvantages: [0.5, -1e-17, 2],
       },
-      { tokens: [9], truncated: true, advantage: -1 / 3, logProbs: [-3], refLogProbs: null },
+      {
+        ...{ tokens: [9], truncated: true, advantage: -1 / 3, logProbs: [-3], refLogProbs: null },
+        tokenAdvantages: null,
+      },
     ],
   }],
 };
