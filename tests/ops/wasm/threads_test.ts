@@ -5,7 +5,6 @@ import { initBackend } from "../../../src/device/backend.ts";
 import { type WasmHeap, wasmHeap } from "../../../src/device/wasm_heap.ts";
 import { AttentionLayout } from "../../../src/ops/attention/attention_layout.ts";
 import { fusedLinear } from "../../../src/ops/fused_linear.ts";
-import { PackedWeight } from "../../../src/ops/half/packed_weight.ts";
 import { gelu, swiglu } from "../../../src/ops/wasm/activations.ts";
 import { attention } from "../../../src/ops/wasm/attention.ts";
 import { type Gemm, wasmGemm } from "../../../src/ops/wasm/product/gemm.ts";
@@ -201,32 +200,6 @@ Deno.test("fused ops on any number of threads have the bits of one thread", asyn
     module.stopThreads();
   }
   dispose();
-});
-
-Deno.test("products with frozen 16-bit weights on several threads have the bits of one", async () => {
-  const heap = await heapOrReason();
-  if (heap === null) return;
-  const modules = [1, 3].map((threads) => loadKernelModule(heap, { threads }));
-  const [O, I] = [2_051, 333];
-  for (const format of ["BF16", "F16"] as const) {
-    // Not multiples of what a kernel takes at once.
-    const bits = Uint16Array.from({ length: O * I }, (_, i) => (i * 40_503 >>> 3) & 0x3bff);
-    const weight = new PackedWeight(bits, format, [O, I]);
-    for (const rows of [1, 3, 37]) { // widened in registers, and in blocks
-      const x = tf.tensor2d(randomValues(rows * I, rows), [rows, I]);
-      const [want, got] = modules.map((module) => {
-        const y = fusedLinear(linearKernels(module, wasmGemm(module)), x, weight);
-        const values = y.dataSync<"float32">();
-        y.dispose();
-        return values;
-      });
-      assertSameBits(got, want, `${format}, ${rows} rows`);
-      x.dispose();
-    }
-    weight.dispose();
-  }
-  assertEquals(modules[1].startedThreads, 2);
-  modules[1].stopThreads();
 });
 
 Deno.test("AdamW on several threads has the bits of one thread", async () => {
