@@ -28,8 +28,10 @@ export const LISTED: readonly (readonly [path: string, group: TestGroup])[] = [
   ["tests/bench/serve_load_test.ts", "slow"],
   ["tests/faults/", "slow"],
   // They train, evaluate or replay whole models, or sweep over many sizes: seconds each.
+  ["tests/bench/check/check_test.ts", "slow"],
   ["tests/data/streaming_dataset_test.ts", "slow"],
   ["tests/evaluate/evaluate_test.ts", "slow"],
+  ["tests/evaluate/held_out_metrics_test.ts", "slow"],
   ["tests/library/", "slow"],
   ["tests/ops/wasm/mat_mul_test.ts", "slow"],
   ["tests/parity/", "slow"],
@@ -38,6 +40,7 @@ export const LISTED: readonly (readonly [path: string, group: TestGroup])[] = [
   ["tests/train/checkpoint/", "slow"],
   ["tests/train/dpo/", "slow"],
   ["tests/train/grpo/", "slow"],
+  ["tests/train/kto/", "slow"],
   ["tests/train/loop/", "slow"],
   ["tests/train/run/", "slow"],
   ["tests/train/sft/", "slow"],
