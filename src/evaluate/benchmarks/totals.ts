@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RandomStream } from "../../random.ts";
+import { bootstrapInterval } from "../metrics/bootstrap.ts";
 import { yesNoScores } from "../metrics/yes_no.ts";
 import type { TotalForm } from "./benchmark.ts";
 
@@ -33,9 +33,6 @@ export interface BenchmarkTotals {
   /** Precision, recall, F1 and the share of yes, for `yes_no`. */
   readonly further: Readonly<Record<string, number>>;
 }
-
-const RESAMPLES = 1000;
-const TAIL = 0.025;
 
 /** MME's categories that make up perception; the others are cognition. */
 const PERCEPTION = new Set([
@@ -86,31 +83,6 @@ export function unitsOf(form: TotalForm, questions: readonly ScoredQuestion[]): 
   if (form !== "mme") return questions.map((question) => [question]);
   const pairs = grouped(questions, ({ group, subgroup }) => JSON.stringify([group, subgroup]));
   return [...pairs.values()].filter((pair) => pair.length === 2);
-}
-
-/**
- * The 95 % percentile interval of a statistic over resampled units (Efron, 1979).
- *
- * @param count units
- * @param statistic of the numbers of the drawn units
- */
-export function bootstrapInterval(
-  count: number,
-  statistic: (drawn: Int32Array) => number,
-  seed = 42,
-): { low: number; high: number } {
-  const random = new RandomStream(seed, "bootstrap");
-  const values = new Float64Array(RESAMPLES);
-  const drawn = new Int32Array(count);
-  for (let sample = 0; sample < RESAMPLES; sample++) {
-    for (let i = 0; i < count; i++) drawn[i] = Math.floor(random.nextFloat() * count);
-    values[sample] = statistic(drawn);
-  }
-  values.sort();
-  return {
-    low: values[Math.floor(TAIL * RESAMPLES)],
-    high: values[Math.ceil((1 - TAIL) * RESAMPLES) - 1],
-  };
 }
 
 function totalOf(form: TotalForm, units: readonly Unit[]): Total {

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { bootstrapInterval, unitsOf, valueOf } from "../benchmarks/totals.ts";
+import { unitsOf, valueOf } from "../benchmarks/totals.ts";
+import { bootstrapInterval } from "../metrics/bootstrap.ts";
 import type { MeasuredMetric } from "./measurement.ts";
 
 /** The difference of a metric between two models. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RandomStream } from "../../random.ts";
+import { bootstrapInterval } from "./bootstrap.ts";
 import {
   type MetricName,
   metricOf,
@@ -52,10 +52,6 @@ export interface GroupedScore {
   readonly further: Readonly<Record<string, number>>;
 }
 
-const RESAMPLES = 1000;
-/** Share of resamples that lie outside of the interval at either end. */
-const TAIL = 0.025;
-
 /**
  * A percentile bootstrap interval of a mean (Efron, 1979), from 1,000 resamples.
  *
@@ -67,20 +63,12 @@ export function bootstrapMean(values: readonly number[], seed = 42): MetricScore
   const questions = values.length;
   if (questions === 0) return { questions, mean: 0, low: 0, high: 0 };
   const mean = values.reduce((sum, value) => sum + value, 0) / questions;
-  const random = new RandomStream(seed, "bootstrap");
-  const means = new Float64Array(RESAMPLES);
-  for (let sample = 0; sample < RESAMPLES; sample++) {
-    let sum = 0;
-    for (let i = 0; i < questions; i++) sum += values[Math.floor(random.nextFloat() * questions)];
-    means[sample] = sum / questions;
-  }
-  means.sort();
-  return {
+  const interval = bootstrapInterval(
     questions,
-    mean,
-    low: means[Math.floor(TAIL * RESAMPLES)],
-    high: means[Math.ceil((1 - TAIL) * RESAMPLES) - 1],
-  };
+    (drawn) => drawn.reduce((sum, i) => sum + values[i], 0) / questions,
+    seed,
+  );
+  return { questions, mean, ...interval };
 }
 
 /**
