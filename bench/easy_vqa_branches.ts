@@ -18,6 +18,7 @@ import type { ResolvedConfig } from "../src/config/types/config_types.ts";
 import { initBackend } from "../src/device/backend.ts";
 import { GradientAccumulator } from "../src/train/loop/gradients.ts";
 import { Optimizer } from "../src/train/optimizer/optimizer.ts";
+import { optimizerOptions } from "../src/train/optimizer/parameter_groups.ts";
 import { prepareData } from "../src/train/batches/prepare_data.ts";
 import { prepareModel } from "../src/train/run/prepare_model.ts";
 import { sftGroups, sftMethod } from "../src/train/sft/setup.ts";
@@ -41,12 +42,10 @@ async function way(config: ResolvedConfig, sharePrefix: boolean) {
   const training = { ...config.training, share_prefix: sharePrefix };
   const { train } = await prepareData(config, "vqa");
   const method = sftMethod({ training, sft: config.sft }, { prepared, train, evaluation: null });
-  const optimizer = new Optimizer(sftGroups(prepared, { training, sft: config.sft }), {
-    beta1: training.adam_beta1,
-    beta2: training.adam_beta2,
-    eps: training.adam_epsilon,
-    maxGradNorm: training.max_grad_norm,
-  });
+  const optimizer = new Optimizer(
+    sftGroups(prepared, { training, sft: config.sft }),
+    optimizerOptions(training),
+  );
   const accumulator = new GradientAccumulator();
   const processorClock = clockNamed("cpu");
   let step = 0;

@@ -23,6 +23,7 @@ import { initBackend } from "../src/device/backend.ts";
 import { RandomStream } from "../src/random.ts";
 import { GradientAccumulator } from "../src/train/loop/gradients.ts";
 import { Optimizer } from "../src/train/optimizer/optimizer.ts";
+import { optimizerOptions } from "../src/train/optimizer/parameter_groups.ts";
 import { prepareModel } from "../src/train/run/prepare_model.ts";
 import { sftGroups, sftMethod } from "../src/train/sft/setup.ts";
 
@@ -57,12 +58,10 @@ async function way(config: ResolvedConfig, rows: readonly Row[]) {
   const train = await datasetFromRows(rows, { format: "vqa", name: "mixed lengths" });
   const { training, sft } = config;
   const method = sftMethod({ training, sft }, { prepared, train, evaluation: null });
-  const optimizer = new Optimizer(sftGroups(prepared, { training, sft }), {
-    beta1: training.adam_beta1,
-    beta2: training.adam_beta2,
-    eps: training.adam_epsilon,
-    maxGradNorm: training.max_grad_norm,
-  });
+  const optimizer = new Optimizer(
+    sftGroups(prepared, { training, sft }),
+    optimizerOptions(training),
+  );
   const accumulator = new GradientAccumulator();
   const processorClock = clockNamed("cpu");
   let step = 0;

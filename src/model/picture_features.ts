@@ -6,6 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import * as tf from "@tensorflow/tfjs";
+import { elementCount } from "../element_count.ts";
 import { imagesToTensor, type ImageTiles } from "./batch.ts";
 import { SpillFile } from "./spill_file.ts";
 
@@ -117,7 +118,7 @@ export class PictureFeatures {
     const { shape } = kept;
     const values = "values" in kept
       ? kept.values
-      : this.#spill!.read(kept.offset, shape.reduce((product, size) => product * size, 1));
+      : this.#spill!.read(kept.offset, elementCount(shape));
     if (values === null) { // The file was damaged from outside: compute it again.
       this.#kept.delete(digest);
       return null;
