@@ -12,6 +12,7 @@ import { evaluationData, formatOfData } from "../src/evaluate/evaluation_data.ts
 import { renderDataPage } from "../src/inspect/data_page.ts";
 import { lookAtData, type ModelEyes } from "../src/inspect/look_at_data.ts";
 import { summaryRows } from "../src/inspect/summary.ts";
+import type { LossTokens } from "../src/text/chat_example.ts";
 import { openPretrained } from "../src/model/files/pretrained_folder.ts";
 import { formatTable } from "../src/report/terminal/console_table.ts";
 import { untilAborted } from "../src/until_aborted.ts";
@@ -35,6 +36,8 @@ export interface DataShowOptions {
   readonly model: string | undefined;
   /** `dataset.augmentation` as KEY=VALUE; empty: pictures as they are. */
   readonly augment: readonly string[];
+  /** Which tokens are marked as those with a loss. */
+  readonly lossTokens: LossTokens;
   /** Rows of the page. */
   readonly rows: number;
   /** File of the page; undefined: the table alone. */
@@ -62,6 +65,16 @@ const options: readonly OptionSpec[] = [
     value: "KEY=VALUE",
     summary: "show pictures changed by dataset.augmentation.KEY, as training does",
   },
+  {
+    name: "train-on-prompt",
+    kind: "flag",
+    summary: "mark the tokens that the loss counts with sft.train_on_prompt",
+  },
+  {
+    name: "last-turn-only",
+    kind: "flag",
+    summary: "mark the tokens that the loss counts with sft.last_turn_only",
+  },
   { name: "rows", kind: "integer", min: 1, value: "N", summary: "rows of the page (20)" },
   { name: "out", kind: "text", value: "F.html", summary: "write a page with the rows" },
 ];
@@ -82,9 +95,19 @@ export function parseDataArguments(args: readonly string[]): DataShowOptions {
     format: FORMATS.find((format) => format === parsed.text("format")),
     model: parsed.text("model"),
     augment: parsed.list("augment"),
+    lossTokens: lossTokensOf(parsed.flag("train-on-prompt"), parsed.flag("last-turn-only")),
     rows: parsed.number("rows") ?? 20,
     out: parsed.text("out"),
   };
+}
+
+/** @throws {UsageError} if both are asked for */
+function lossTokensOf(trainOnPrompt: boolean, lastTurnOnly: boolean): LossTokens {
+  if (trainOnPrompt && lastTurnOnly) {
+    throw new UsageError("--train-on-prompt and --last-turn-only exclude each other; give one");
+  }
+  if (trainOnPrompt) return "all";
+  return lastTurnOnly ? "last_answer" : "answers";
 }
 
 /** Tokenizer and image processor of a model's folder; no weight is read. */
@@ -126,6 +149,7 @@ async function show(asked: DataShowOptions, signal: AbortSignal): Promise<void> 
     rows: asked.out === undefined ? 0 : asked.rows,
     measured: MEASURED,
     augmentation: augmentationOf(asked),
+    lossTokens: asked.lossTokens,
     signal,
   });
   signal.throwIfAborted();

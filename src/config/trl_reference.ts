@@ -45,6 +45,14 @@ function fate(section: TrainingType, name: string): readonly [fate: string, how:
   switch (found.kind) {
     case "moved":
       return ["by another name", `\`${found.to}\`; accepted under TRL's name too`];
+    case "translated":
+      return [
+        "by another name",
+        `${
+          found.values.filter(([, meant]) => meant !== null)
+            .map(([given, meant]) => `\`${given}\` is \`${found.to}: ${meant}\``).join(", ")
+        }; else ${found.why}`,
+      ];
     case "plumbing":
       return ["without meaning here", `accepted with a note: ${found.why}`];
     case "fixed":

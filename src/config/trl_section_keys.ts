@@ -7,7 +7,7 @@
 import type { ConfigProblem } from "./config_error.ts";
 import { applyOverride } from "./override.ts";
 import { configTable } from "./schema/schema.ts";
-import { trlKey } from "./schema/trl_keys.ts";
+import { type TrlKey, trlKey } from "./schema/trl_keys.ts";
 import { type ConfigNode, describeNode, type MapNode } from "./types/config_node.ts";
 import { canonicalName } from "./types/value_type.ts";
 
@@ -38,6 +38,53 @@ function isGiven(root: MapNode, key: string): boolean {
 const isOneOf = (node: ConfigNode, values: readonly unknown[]): boolean =>
   node.kind === "scalar" && values.includes(node.value);
 
+/** The value of a key in the YAML; undefined: it is not given, or no single value. */
+function givenValue(root: MapNode, key: string): unknown {
+  const [section, name] = key.split(".");
+  const own = root.entries.get(section)?.node;
+  const node = own?.kind === "map" ? own.entries.get(name)?.node : undefined;
+  return node?.kind === "scalar" ? node.value : undefined;
+}
+
+/**
+ * Reads a key as the key here that says the same.
+ *
+ * @param root the whole config, as it was written
+ * @param rest the config so far
+ */
+function translated(
+  root: MapNode,
+  { key, found, node }: {
+    readonly key: string;
+    readonly found: Extract<TrlKey, { kind: "translated" }>;
+    readonly node: ConfigNode;
+  },
+  rest: MapNode,
+): { rest: MapNode; note?: string; problem?: string } {
+  const { to, values, why, overruledBy } = found;
+  const value = values.find(([given]) => isOneOf(node, [given]));
+  if (value === undefined) {
+    const problem = `got ${describeNode(node)}, want ${
+      values.map(([given]) => given).join(" or ")
+    }`;
+    return { rest, problem };
+  }
+  const [, meant] = value;
+  const section = key.split(".")[0];
+  const isOverruled = overruledBy !== undefined &&
+    givenValue(root, `${section}.${overruledBy[0]}`) === overruledBy[1];
+  if (meant === null || isOverruled) return { rest, note: `left out: ${why}` };
+  const given = givenValue(root, to);
+  if (given !== undefined && given !== meant) {
+    return { rest, problem: `means ${to}: ${meant}, and that is ${given}; keep one of them` };
+  }
+  const changed = applyOverride(rest, {
+    path: to.split("."),
+    node: { kind: "scalar", value: meant, position: node.position },
+  });
+  return { rest: changed, note: `read as ${to}: ${meant}` };
+}
+
 /**
  * Takes TRL's keys out of the sections `sft`, `dpo` and `grpo`.
  *
@@ -61,6 +108,11 @@ export function readTrlKeys(root: MapNode): WithoutTrlKeys {
       } else if (found.kind === "moved" && isGiven(root, found.to)) {
         const text = `is ${found.to} here, which is set too; keep one of them`;
         problems.push({ ...keyPosition, key, text });
+      } else if (found.kind === "translated") {
+        const { rest: changed, note, problem } = translated(root, { key, found, node }, rest);
+        rest = changed;
+        if (note !== undefined) notes.push({ ...keyPosition, key, text: note });
+        if (problem !== undefined) problems.push({ ...keyPosition, key, text: problem });
       } else if (found.kind === "moved") {
         rest = applyOverride(rest, { path: found.to.split("."), node });
         notes.push({ ...keyPosition, key, text: `read as ${found.to}` });

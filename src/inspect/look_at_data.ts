@@ -19,7 +19,7 @@ import type { PromptImage } from "../generate/generate_text.ts";
 import { type AugmentationOptions, mayFlip } from "../image/augment/plan.ts";
 import { ImageDecodeError } from "../image/image_header.ts";
 import type { ImageProcessor } from "../image/image_processor.ts";
-import { ChatExampleBuilder } from "../text/chat_example.ts";
+import { ChatExampleBuilder, type LossTokens } from "../text/chat_example.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { changedPictures } from "./changed_pictures.ts";
 import { type SeenTiles, seenTiles } from "./seen_tiles.ts";
@@ -109,10 +109,12 @@ class RowReader<F extends DatasetFormat> {
     readonly format: F,
     eyes: ModelEyes | null,
     readonly augmentation: (AugmentationOptions & { readonly seed: number }) | null,
+    lossTokens: LossTokens,
   ) {
     this.#eyes = eyes;
     this.#builder = eyes === null ? null : new ChatExampleBuilder(eyes.tokenizer, {
       mpImageTokenLength: eyes.tokensPerTile,
+      lossTokens,
     });
   }
 
@@ -208,6 +210,8 @@ export interface LookOptions {
   readonly measured: number;
   /** Show pictures as these changes make them in the first epochs of SFT; default: not. */
   readonly augmentation?: (AugmentationOptions & { readonly seed: number }) | null;
+  /** Which tokens of a conversation are shown as those with a loss; default: those of the answers. */
+  readonly lossTokens?: LossTokens;
   readonly signal?: AbortSignal;
 }
 
@@ -220,9 +224,9 @@ export interface LookOptions {
 export async function lookAtData<F extends DatasetFormat>(
   dataset: Dataset<ExampleOf<F>>,
   format: F,
-  { eyes, rows, measured, augmentation = null, signal }: LookOptions,
+  { eyes, rows, measured, augmentation = null, lossTokens = "answers", signal }: LookOptions,
 ): Promise<LookAtData> {
-  const reader = new RowReader(format, eyes, augmentation);
+  const reader = new RowReader(format, eyes, augmentation, lossTokens);
   const pictureCounts = new Map<number, number>();
   const shown: SeenRow[] = [], lengths: number[] = [];
   const count = Math.min(dataset.length, Math.max(rows, eyes === null ? 0 : measured));

@@ -11,9 +11,12 @@ import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
 /** One conversation as ids. All lists have the same length T. */
 export interface ChatExample {
   inputIds: number[];
-  /** Already shifted: `labels[t]` is the id at t + 1 if that token belongs to an answer, else −100. */
+  /** Already shifted: `labels[t]` is the id at t + 1 if that token carries a loss, else −100. */
   labels: number[];
-  /** 1 where `inputIds[t]` belongs to an answer: its text, `<|im_end|>` and the newline after it. */
+  /**
+   * 1 where `inputIds[t]` carries a loss: by default where it belongs to an answer, which is its
+   * text, `<|im_end|>` and the newline after it.
+   */
   lossMask: number[];
   attentionMask: number[];
   /** Number of image tokens among the ids. */
@@ -42,6 +45,12 @@ interface PreparedMessages {
   readonly images: readonly string[];
 }
 
+/**
+ * Which tokens of a conversation carry a loss: those of the answers; those of the last answer; or all
+ * but those that stand for pictures.
+ */
+export type LossTokens = "answers" | "last_answer" | "all";
+
 /** Options of `ChatExampleBuilder`. */
 export interface ChatExampleOptions {
   /** Image tokens a tile: the config's `mp_image_token_length`. */
@@ -52,6 +61,8 @@ export interface ChatExampleOptions {
    * tokens such as `<|im_end|>` are encoded as special tokens, as in nanoVLM.
    */
   stripTypedTokens?: "all" | "image";
+  /** Which tokens are labelled; default: those of the answers. */
+  lossTokens?: LossTokens;
 }
 
 /** A text that no template contains. */
@@ -63,6 +74,7 @@ export class ChatExampleBuilder {
   readonly #mpImageTokenLength: number;
   readonly #typedTokens: string[];
   readonly #imageTokenId: number | null;
+  readonly #lossTokens: LossTokens;
   readonly #messageStart: string | null;
   readonly #answerHeaderLength: number;
   readonly #imageStrings = new Map<string, readonly string[]>();
@@ -72,6 +84,7 @@ export class ChatExampleBuilder {
     this.#tokenizer = tokenizer;
     this.#mpImageTokenLength = options.mpImageTokenLength;
     this.#imageTokenId = tokenizer.roleId("image_token");
+    this.#lossTokens = options.lossTokens ?? "answers";
     const extra = tokenizer.extraTokens;
     const typed = (options.stripTypedTokens ?? "all") === "all"
       ? Object.values(extra)
@@ -184,7 +197,8 @@ export class ChatExampleBuilder {
   }
 
   /**
-   * A whole conversation with labels on each answer: nanoVLM's `VQADataset`.
+   * A whole conversation with labels on each answer: nanoVLM's `VQADataset`; or with those that
+   * `lossTokens` asks for.
    *
    * @param messages in order, answers with the role `assistant`
    * @param grids one an image; the images stand where the messages place them, else
@@ -193,10 +207,10 @@ export class ChatExampleBuilder {
    * @throws {Error} if the chat template does not keep the order of messages
    */
   build(messages: readonly ConversationMessage[], grids: readonly TileGrid[]): ChatExample {
-    const { inputIds, lossMask } = this.#encode(
-      this.#prepare(messages, grids),
-      messages.map(({ role, weight }) => role === "assistant" && weight !== 0),
-    );
+    const prepared = this.#prepare(messages, grids);
+    const { inputIds, lossMask } = this.#lossTokens === "all"
+      ? this.#encodeAll(prepared, messages)
+      : this.#encode(prepared, this.#learnt(messages));
     const labels = inputIds.map((_, t) =>
       t + 1 < inputIds.length && lossMask[t + 1] === 1 ? inputIds[t + 1] : IGNORED_LABEL
     );
@@ -268,6 +282,30 @@ export class ChatExampleBuilder {
     let count = 0;
     for (const id of ids) if (id === this.#imageTokenId) count++;
     return count;
+  }
+
+  /** Which messages carry a loss; an answer of weight 0 never does. */
+  #learnt(messages: readonly ConversationMessage[]): boolean[] {
+    const last = messages.findLastIndex(({ role }) => role === "assistant");
+    return messages.map(({ role, weight }, index) =>
+      role === "assistant" && weight !== 0 &&
+      (this.#lossTokens !== "last_answer" || index === last)
+    );
+  }
+
+  /** All tokens carry a loss, but those of pictures and of answers of weight 0. */
+  #encodeAll(
+    prepared: PreparedMessages,
+    messages: readonly ConversationMessage[],
+  ): { inputIds: number[]; lossMask: number[] } {
+    const left = messages.map(({ role, weight }) => role === "assistant" && weight === 0);
+    const { inputIds, lossMask: leftMask } = this.#encode(prepared, left);
+    const tokenizer = this.#tokenizer;
+    const pictures = new Set(
+      Object.values(tokenizer.extraTokens).map((token) => tokenizer.tokenToId(token)),
+    );
+    const lossMask = inputIds.map((id, t) => leftMask[t] === 1 || pictures.has(id) ? 0 : 1);
+    return { inputIds, lossMask };
   }
 
   /** @param learnt which messages carry a loss */

@@ -69,6 +69,19 @@ Deno.test("keys of TRL with another place here are read from there", () => {
   ]);
 });
 
+Deno.test("TRL's keys of what the loss counts are read as sft.train_on_prompt", () => {
+  const trains = (keys: string) => read("sft", `sft: { ${keys} }`).config.sft.train_on_prompt;
+  assertEquals(trains("completion_only_loss: false"), true);
+  assertEquals(trains("completion_only_loss: true"), false);
+  assertEquals(trains("completion_only_loss: null, assistant_only_loss: false"), false);
+  assertEquals(trains("assistant_only_loss: true"), false);
+  // In TRL the mask of the assistant's turns counts in any case.
+  assertEquals(trains("completion_only_loss: false, assistant_only_loss: true"), false);
+  assertEquals(trains("assistant_only_loss: true, completion_only_loss: false"), false);
+  assertEquals(trains("train_on_prompt: true, assistant_only_loss: false"), true);
+  assertEquals(trains("train_on_inputs: true"), true);
+});
+
 Deno.test("keys of TRL may be set on the command line", () => {
   const { config, notes } = read("dpo", "", ["dpo.max_length=77", "dpo.dataset_num_proc=4"]);
   assertEquals(config.training.max_seq_length, 77);
@@ -92,11 +105,25 @@ for (
       "got",
     ],
     [
+      "a value that it cannot have",
+      "sft",
+      "sft: { completion_only_loss: 3 }",
+      "sft.completion_only_loss",
+      "want true or false",
+    ],
+    [
+      "the contrary of a key here",
+      "sft",
+      "sft: { assistant_only_loss: true, train_on_prompt: true }",
+      "sft.assistant_only_loss",
+      "means sft.train_on_prompt: false, and that is true; keep one",
+    ],
+    [
       "another value than what is done",
       "sft",
-      "sft: { completion_only_loss: false }",
-      "sft.completion_only_loss",
-      "want true",
+      "sft: { truncation_mode: keep_end }",
+      "sft.truncation_mode",
+      "want keep_start",
     ],
     [
       "something that is not supported",

@@ -40,6 +40,27 @@ Deno.test("lookAtData() shows the loss on answers alone, and the tiles that the 
   assertEquals([tiles[0].rows, tiles[0].columns, tiles[0].whole], [1, 1, null]);
 });
 
+Deno.test("lookAtData() marks the tokens that train_on_prompt and last_turn_only count", async () => {
+  const rows = shapesVqaRows(PICTURES);
+  const dataset = await datasetFromRows(rows, { format: "vqa", name: "shapes" });
+  const eyes = await eyesOfModel();
+  const turns = rows[0].texts as { user: string; assistant: string }[];
+  assert(turns.length > 1);
+  const marked = async (lossTokens: "all" | "last_answer") => {
+    const look = await lookAtData(dataset, "vqa", { eyes, rows: 1, measured: 1, lossTokens });
+    return look.rows[0].texts[0].tokens!.filter(({ carriesLoss }) => carriesLoss);
+  };
+  const all = await marked("all");
+  const text = all.map(({ text }) => text).join("");
+  for (const { user, assistant } of turns) {
+    assertStringIncludes(text, user);
+    assertStringIncludes(text, assistant);
+  }
+  assert(all.every(({ isImage }) => !isImage));
+  const last = (await marked("last_answer")).map(({ text }) => text).join("");
+  assert(last.startsWith(turns.at(-1)!.assistant), last);
+});
+
 Deno.test("lookAtData() shows both answers of a preference and the prompt of GRPO", async () => {
   const eyes = await eyesOfModel();
   const options = { eyes, rows: 1, measured: 1 };

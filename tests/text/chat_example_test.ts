@@ -65,6 +65,61 @@ Deno.test("stripTypedTokens: image leaves row and column tokens, as nanoVLM does
   assertEquals(builder.stripTypedTokens("<|image|>a<row_1_col_1>"), "a");
 });
 
+const HISTORY = [
+  system("s"),
+  user("q"),
+  assistant("one"),
+  user("r"),
+  assistant("two"),
+];
+
+Deno.test("lossTokens last_answer labels the last answer alone, unless its weight is 0", () => {
+  const last = new ChatExampleBuilder(tokenizer, {
+    mpImageTokenLength: 2,
+    lossTokens: "last_answer",
+  });
+  const example = last.build(HISTORY, [[1, 1]]);
+  assertEquals(maskedText(example), "two<|im_end|>\n");
+  assertEquals(example.inputIds, builder.build(HISTORY, [[1, 1]]).inputIds);
+  // A question without an answer comes after it.
+  assertEquals(maskedText(last.build([...HISTORY, user("open")], [])), "two<|im_end|>\n");
+  const weighed = HISTORY.map((message, i): ConversationMessage =>
+    i === 4 ? { ...message, weight: 0 } : message
+  );
+  assertEquals(maskedText(last.build(weighed, [])), "");
+});
+
+Deno.test("lossTokens all labels everything but pictures and answers of weight 0", () => {
+  const all = new ChatExampleBuilder(tokenizer, { mpImageTokenLength: 2, lossTokens: "all" });
+  const example = all.build(HISTORY, [[2, 1]]);
+  assertEquals(example.inputIds, builder.build(HISTORY, [[2, 1]]).inputIds);
+  assertEquals(
+    maskedText(example),
+    "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nq<|im_end|>\n" +
+      "<|im_start|>assistant\none<|im_end|>\n<|im_start|>user\nr<|im_end|>\n" +
+      "<|im_start|>assistant\ntwo<|im_end|>\n",
+  );
+  const { inputIds, labels, lossMask } = example;
+  const left = lossMask.flatMap((mask, t) => mask === 0 ? [tokenizer.idToToken(inputIds[t])] : []);
+  assertEquals(left, [
+    "<|global_image|>",
+    "<|image|>",
+    "<|image|>",
+    "<row_1_col_1>",
+    "<|image|>",
+    "<|image|>",
+    "<row_2_col_1>",
+    "<|image|>",
+    "<|image|>",
+  ]);
+  // The first token is predicted by none; every other one by the one before it.
+  assertEquals(labels.filter((label) => label !== IGNORED_LABEL).length, inputIds.length - 10);
+  const weighed = HISTORY.map((message, i): ConversationMessage =>
+    i === 2 ? { ...message, weight: 0 } : message
+  );
+  assertEquals(maskedText(all.build(weighed, [])).includes("one"), false);
+});
+
 Deno.test("build() finds answers if the template adds its own system prompt", () => {
   const template = "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nHelp.<|im_end|>\n" +
     "{% endif %}{% for message in messages %}<|im_start|>{{ message['role'] }}\n" +

@@ -13,6 +13,8 @@ import type { Finding } from "./finding.ts";
 import { grpoProblems } from "./grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
+import { sftProblems } from "./sft.ts";
+import { stoppingProblems, stoppingWarnings } from "./training/stopping.ts";
 
 export type { Finding } from "./finding.ts";
 
@@ -29,9 +31,11 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...datasetProblems(config),
     ...mixtureProblems(config),
     ...sftDataProblems(config),
+    ...sftProblems(config),
     ...batchBudgetProblems(config),
     ...trainingProblems(config),
     ...schedulerProblems(config),
+    ...stoppingProblems(config),
     ...(config.training_type === "dpo" ? dpoProblems(config) : []),
     ...(config.training_type === "grpo" ? grpoProblems(config) : []),
   ];
@@ -139,12 +143,14 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
   if (training.load_best_model_at_end) {
     const { eval_strategy, eval_steps, save_strategy, save_steps } = training;
     const key = "training.load_best_model_at_end";
-    if (eval_strategy === "no" || eval_strategy !== save_strategy) {
-      const text = "wants eval_strategy and save_strategy to be the same, and not no; got " +
+    const fits = eval_strategy === save_strategy || save_strategy === "best";
+    if (eval_strategy === "no" || !fits) {
+      const text = "wants eval_strategy and save_strategy to be the same, and not no, or " +
+        "save_strategy to be best; got " +
         `${eval_strategy} and ${save_strategy}`;
       problems.push({ key, text });
     } else if (
-      eval_strategy === "steps" && save_steps !== null && eval_steps !== null &&
+      save_strategy === "steps" && save_steps !== null && eval_steps !== null &&
       save_steps % eval_steps !== 0
     ) {
       const text =
@@ -157,7 +163,7 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
 
 function warningsOf(config: ResolvedConfig): Finding[] {
   const { model, training, grpo } = config;
-  const warnings: Finding[] = [];
+  const warnings: Finding[] = [...stoppingWarnings(config)];
   if (training.n_gpu > 1) {
     warnings.push({
       key: "training.n_gpu",

@@ -11,6 +11,7 @@ import { either, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
 import { batchBudgetKeys } from "./batch_budget.ts";
+import { stoppingKeys } from "./training/stopping.ts";
 
 /**
  * The rate of a part that NanoVLM-Lab gives its own in SFT alone. DPO and GRPO have one rate for
@@ -250,10 +251,11 @@ export const trainingKeys: Table<TrainingSection> = {
       "pair.",
   },
   save_strategy: {
-    type: interval,
+    type: oneOf([...INTERVALS, "best"], new Map([[false, "no" as const]])),
     default: same("steps" as const),
     source: LAB_MAIN,
-    meaning: "When to write a checkpoint.",
+    meaning: "When to write a checkpoint. `best`: after each evaluation whose " +
+      "`metric_for_best_model` is better than in all before it, and at no other time.",
   },
   save_steps: {
     type: nullable(integer({ min: 1 })),
@@ -330,6 +332,7 @@ export const trainingKeys: Table<TrainingSection> = {
     source: HF_ARGUMENTS,
     meaning: "Which way that metric improves.",
   },
+  ...stoppingKeys,
   logging_steps: {
     type: nullable(integer({ min: 1 })),
     default: same<number | null>(null),

@@ -16,6 +16,15 @@ export type TrlKey =
   | { readonly kind: "moved"; readonly to: string }
   /** These values ask for what is done in any case; `why` says what that is. */
   | { readonly kind: "fixed"; readonly values: readonly Scalar[]; readonly why: string }
+  /** Says the same as a key here, each value as one of that key's; null: nothing but the default. */
+  | {
+    readonly kind: "translated";
+    readonly to: string;
+    readonly values: readonly (readonly [given: Scalar, meant: Scalar])[];
+    readonly why: string;
+    /** A key of TRL beside it with a value that decides instead. */
+    readonly overruledBy?: readonly [name: string, value: Scalar];
+  }
   /** Decides nothing here, whatever its value. */
   | { readonly kind: "plumbing"; readonly why: string }
   /** Not supported, but for values that turn it off: null, and those of `off`. */
@@ -110,8 +119,19 @@ const SUPERVISED: Readonly<Record<string, TrlKey>> = {
   packing: NO_PADDING,
   packing_strategy: NO_PADDING,
   eval_packing: NO_PADDING,
-  completion_only_loss: fixed([true, null], "the loss is that of the answers"),
-  assistant_only_loss: fixed([true, false], "the loss is that of the assistant's turns"),
+  completion_only_loss: {
+    kind: "translated",
+    to: "sft.train_on_prompt",
+    values: [[true, false], [false, true], [null, null]],
+    why: "the loss is that of the answers unless sft.train_on_prompt is true",
+    overruledBy: ["assistant_only_loss", true],
+  },
+  assistant_only_loss: {
+    kind: "translated",
+    to: "sft.train_on_prompt",
+    values: [[true, false], [false, null]],
+    why: "the loss is that of the answers unless sft.train_on_prompt is true",
+  },
 };
 
 /** Keys of TRL by the section that they stand in. */

@@ -134,8 +134,11 @@ export interface DatasetSection {
 /** The names of the learning-rate schedules: Transformers', and nanoVLM's own. */
 export type SchedulerName = ScheduleName;
 
-/** When to save or to evaluate. */
+/** When to evaluate. */
 export type IntervalStrategy = "no" | "steps" | "epoch";
+
+/** When to save. */
+export type SaveStrategy = IntervalStrategy | "best";
 
 /** The section `training`. */
 export interface TrainingSection {
@@ -171,13 +174,21 @@ export interface TrainingSection {
   gradient_checkpointing: boolean;
   loss_reduction: "token" | "micro_batch";
   share_prefix: boolean;
-  save_strategy: IntervalStrategy;
+  save_strategy: SaveStrategy;
   /** Steps between checkpoints; null: a share of the run. */
   save_steps: number | null;
   save_total_limit: number | null;
+  /** Checkpoints without the state of the optimizer. */
+  save_only_model: boolean;
   eval_strategy: IntervalStrategy;
   /** Steps between evaluations; null: a share of the run. */
   eval_steps: number | null;
+  /** Evaluate before the first step. */
+  eval_on_start: boolean;
+  /** Evaluations in a row without improvement that end the run; null: none do. */
+  early_stopping_patience: number | null;
+  /** By how much an evaluation must be better to count as an improvement. */
+  early_stopping_threshold: number;
   load_best_model_at_end: boolean;
   /** `NAME` or `NAME:STYLE`. */
   eval_metrics: string[];
@@ -208,6 +219,10 @@ export interface TrainingSection {
 /** The section `sft`. */
 export interface SFTSection {
   loss_type: "nll" | "dft";
+  /** The loss of every token but those of pictures. */
+  train_on_prompt: boolean;
+  /** The loss of a conversation's last answer alone. */
+  last_turn_only: boolean;
 }
 
 /** The section `dpo`. */

@@ -121,7 +121,8 @@ export function zeroLearningRate({ logs }: RunHistory): Concern | null {
 
 /** The held-out loss is above its lowest value in two evaluations after that one. */
 export function risingHeldOutLoss({ evaluations }: RunHistory): Concern | null {
-  const losses = valuesOf(evaluations, "eval_loss");
+  const measured = evaluations.filter(({ eval_loss }) => Number.isFinite(eval_loss));
+  const losses = valuesOf(measured, "eval_loss");
   const lowest = Math.min(...losses);
   const best = losses.indexOf(lowest);
   const [before, last] = losses.slice(-2);
@@ -130,7 +131,7 @@ export function risingHeldOutLoss({ evaluations }: RunHistory): Concern | null {
   if (before <= margin(0.02) || last <= margin(0.05)) return null;
   return {
     name: "held_out_loss_rising",
-    text: `The held-out loss rises: ${show(lowest)} at step ${evaluations[best].step}, ` +
+    text: `The held-out loss rises: ${show(lowest)} at step ${measured[best].step}, ` +
       `${show(last)} now; the model learns the training rows by heart. Stop earlier ` +
       "(training.load_best_model_at_end), take more rows, or lower the learning rate",
   };

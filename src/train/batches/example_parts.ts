@@ -1,5 +1,5 @@
 import type { LoadedModel } from "../../generate/load_model.ts";
-import { ChatExampleBuilder } from "../../text/chat_example.ts";
+import { ChatExampleBuilder, type LossTokens } from "../../text/chat_example.ts";
 import { TileCache } from "./tile_cache.ts";
 
 /** What turns rows into the model's inputs. */
@@ -16,14 +16,17 @@ export interface ExampleParts {
  * The parts that fit a model.
  *
  * @param workers threads that decode pictures (`training.dataloader_num_workers`)
+ * @param lossTokens of a conversation; default: those of the answers
  */
 export function exampleParts(
   { model, tokenizer, imageProcessor }: LoadedModel,
   workers: number | null,
+  lossTokens: LossTokens = "answers",
 ): ExampleParts {
   return {
     builder: new ChatExampleBuilder(tokenizer, {
       mpImageTokenLength: model.config.mp_image_token_length,
+      lossTokens,
     }),
     tiles: new TileCache(imageProcessor, { workers }),
     imageTokenId: model.imageTokenId,

@@ -30,7 +30,7 @@ const FIRST = "exp_avg.", SECOND = "exp_avg_sq.";
  * @param outputDir the run's folder; the step is the state's
  * @param saveModel writes the model's or adapter's files into the folder that it gets
  * @param optimizer trainable tensors and moments
- * @param state everything else
+ * @param state everything else; if it says `model_alone`, the moments are left out
  * @throws {SaveError} if the disk is full, read-only or forbidden; nothing is left behind then
  */
 export async function saveCheckpoint(
@@ -50,7 +50,9 @@ export async function saveCheckpoint(
         { name: SECOND + name, shape, data: moments.secondMoments.get(name)! },
       ];
     });
-    await writeSafetensors(`${temporary}/${OPTIMIZER_FILE}`, entries, { dtype: "F32" });
+    if (!state.run.model_alone) {
+      await writeSafetensors(`${temporary}/${OPTIMIZER_FILE}`, entries, { dtype: "F32" });
+    }
     const write = (file: string, value: unknown) =>
       Deno.writeTextFile(`${temporary}/${file}`, JSON.stringify(value, null, 2) + "\n");
     await write(TRAINER_STATE_FILE, state.trainer);

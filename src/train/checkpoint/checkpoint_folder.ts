@@ -161,13 +161,15 @@ export async function listCheckpoints(
  * The newest checkpoint whose contents are those that were written, or null.
  *
  * @param onProblem gets a line for each folder that is left out
+ * @param refusal why a checkpoint is not wanted; null: it is; default: all are
  */
 export async function newestCheckpoint(
   outputDir: string,
   onProblem: (text: string) => void = () => {},
+  refusal: (path: string) => Promise<string | null> = () => Promise.resolve(null),
 ): Promise<Checkpoint | null> {
   for (const checkpoint of (await listCheckpoints(outputDir, onProblem)).reverse()) {
-    const problem = await checkpointProblem(checkpoint.path);
+    const problem = await checkpointProblem(checkpoint.path) ?? await refusal(checkpoint.path);
     if (problem === null) return checkpoint;
     onProblem(`${checkpoint.path} is left out: ${problem}`);
   }

@@ -42,6 +42,8 @@ export interface RunState {
   readonly skipped_steps?: number;
   /** Set if Ctrl-C cut off the step's evaluation: a resumed run begins with it. */
   readonly unevaluated_step?: { readonly epoch_ended: boolean };
+  /** Set if the checkpoint has no moments (`save_only_model`): no run can go on from it. */
+  readonly model_alone?: true;
 }
 
 /** Both files of a checkpoint. */
@@ -145,12 +147,28 @@ export function checkTrainingType(folder: string, { run }: CheckpointState, want
 }
 
 /**
+ * Checks that a run can go on from a checkpoint: it has moments, cursor and schedule.
+ *
+ * @throws {CheckpointError} if it holds the model alone
+ */
+export function checkHasState(folder: string, run: Pick<RunState, "model_alone">): void {
+  if (!run.model_alone) return;
+  throw new CheckpointError(
+    `Cannot resume from ${folder}: it was saved with training.save_only_model: true, so it has no ` +
+      "state of the optimizer and the run cannot go on from it. A new run can begin from its " +
+      `weights: set model.model_name_or_path to ${folder} (an adapter: to the folder that "merge" ` +
+      "makes of it) and training.output_dir to a new folder, without --resume. To be able to " +
+      "resume, train without save_only_model",
+  );
+}
+
+/**
  * What can be told of a resume before model and data are loaded: the training type of the checkpoint
- * that it would go on from.
+ * that it would go on from, and whether a named one has what a resume needs.
  *
  * @param resume a checkpoint's folder, or `auto`; undefined: no resume
  * @param outputDir where `auto` looks
- * @throws {CheckpointError} if the checkpoint is of another kind of training
+ * @throws {CheckpointError} if the checkpoint is of another kind of training, or holds a model alone
  */
 export async function checkResumedType(
   resume: string | undefined,
@@ -160,5 +178,8 @@ export async function checkResumedType(
   if (resume === undefined) return;
   const folder = resume === "auto" ? (await listCheckpoints(outputDir)).at(-1)?.path : resume;
   if (folder === undefined) return;
-  checkTrainingType(folder, await readCheckpointState(folder), wanted);
+  const state = await readCheckpointState(folder);
+  checkTrainingType(folder, state, wanted);
+  // `auto` takes an older one that is whole, if there is one.
+  if (resume !== "auto") checkHasState(folder, state.run);
 }

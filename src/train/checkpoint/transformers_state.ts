@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { EarlyStoppingCallbackState } from "../evaluation/early_stopping.ts";
 import type { PacedTraining } from "../loop/intervals.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
 
@@ -35,7 +36,7 @@ export interface TrainerState {
   readonly is_hyper_param_search: boolean;
   readonly trial_name: string | null;
   readonly trial_params: null;
-  readonly stateful_callbacks: Readonly<Record<string, never>>;
+  readonly stateful_callbacks: Readonly<Record<string, EarlyStoppingCallbackState>>;
 }
 
 /** The keys whose values a run gives; all others are constants or the config's. */
@@ -47,6 +48,7 @@ export type RunProgress = Pick<
   | "best_metric"
   | "best_model_checkpoint"
   | "log_history"
+  | "stateful_callbacks"
 >;
 
 /** The step in a checkpoint's folder name; null for another name. */
@@ -87,6 +89,5 @@ export function trainerState(
     is_hyper_param_search: false,
     trial_name: null,
     trial_params: null,
-    stateful_callbacks: {},
   };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ResolvedConfig } from "../../config/types/config_types.ts";
+import type { ResolvedConfig, SaveStrategy } from "../../config/types/config_types.ts";
 import { formatDuration } from "../../report/terminal/duration.ts";
 import { stepsOfEpoch, stepsOfPrompts, totalSteps } from "../loop/due_work.ts";
 import { type PacedTraining, pacedTraining } from "../loop/intervals.ts";
@@ -47,8 +47,9 @@ export function plannedRun(config: ResolvedConfig, examples: number | null): Pla
 }
 
 /** `every 12 steps`, or when else. */
-function rhythm(strategy: "no" | "steps" | "epoch", steps: number): string {
+function rhythm(strategy: SaveStrategy, steps: number): string {
   if (strategy === "no") return "never";
+  if (strategy === "best") return "after each evaluation that is the best so far";
   if (strategy === "epoch") return "every epoch";
   return steps === 1 ? "every step" : `every ${steps} steps`;
 }

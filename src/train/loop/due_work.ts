@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { TrainingSection } from "../../config/types/config_types.ts";
+import type { SaveStrategy, TrainingSection } from "../../config/types/config_types.ts";
 import type { PacedTraining } from "./intervals.ts";
 
 /** The state of a run at the end of a step. */
@@ -21,11 +21,14 @@ export interface DueWork {
   readonly save: boolean;
 }
 
-/** Whether a step logs, evaluates and saves; the last one saves unless nothing is saved at all. */
+/**
+ * Whether a step logs, evaluates and saves; the last one saves unless nothing is saved at all. With
+ * `save_strategy: best` no step is due: the evaluations decide.
+ */
 export function dueWork(training: PacedTraining, ended: EndedStep): DueWork {
   const { step, totalSteps, epochEnded } = ended;
   const last = step === totalSteps;
-  const isDue = (strategy: "no" | "steps" | "epoch", every: number) =>
+  const isDue = (strategy: SaveStrategy, every: number) =>
     strategy === "epoch"
       ? epochEnded || last
       : strategy === "steps" && every > 0 && step % every === 0;
@@ -35,7 +38,8 @@ export function dueWork(training: PacedTraining, ended: EndedStep): DueWork {
       (logging_first_step && step === 1),
     evaluate: isDue(training.eval_strategy, training.eval_steps) ||
       (last && training.evaluate_last && training.eval_strategy !== "no"),
-    save: isDue(save_strategy, training.save_steps) || (last && save_strategy !== "no"),
+    save: isDue(save_strategy, training.save_steps) ||
+      (last && save_strategy !== "no" && save_strategy !== "best"),
   };
 }
 

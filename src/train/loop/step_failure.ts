@@ -8,7 +8,7 @@ import { writeTextAtomically } from "../../atomic_write.ts";
 import { activeBackend } from "../../device/backend.ts";
 import { assertNoGpuErrors, DeviceLostError, GpuReportedError } from "../../device/gpu_errors.ts";
 import { MemoryError } from "../../device/out_of_memory.ts";
-import { newestCheckpoint } from "../checkpoint/checkpoint_folder.ts";
+import { newestWithState } from "../checkpoint/model_alone.ts";
 import type { BatchSize, TrainingMethod } from "./training_method.ts";
 
 /** A device reports a loss or an error some time after the operation that failed. */
@@ -58,9 +58,9 @@ async function batchWords({ outputDir, step, method }: FailedStep): Promise<stri
 
 /** What is on disk, and how to continue from it. */
 async function remains(outputDir: string): Promise<string> {
-  const newest = await newestCheckpoint(outputDir);
+  const newest = await newestWithState(outputDir);
   return newest === null
-    ? "There is no checkpoint yet: start again"
+    ? "There is no checkpoint yet that a run can go on from: start again"
     : `Everything up to step ${newest.step} is whole in ${newest.path}: go on with the same ` +
       `command and --resume ${newest.path}`;
 }

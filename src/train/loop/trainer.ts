@@ -6,19 +6,15 @@
  */
 import { AgreedStop } from "../../distributed/agreed_stop.ts";
 import { currentRanks, onRankZero, type Ranks, sumNumbers } from "../../distributed/ranks.ts";
-import { assertNoGpuErrors } from "../../device/gpu_errors.ts";
 import { gpuMemoryMetrics } from "../../device/memory.ts";
 import type { MetricsRecord } from "../../report/files/metrics_record.ts";
-import { BestCheckpoint, metricOf } from "../checkpoint/best_checkpoint.ts";
-import { checkResumable, loadCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
-import {
-  listCheckpoints,
-  newestCheckpoint,
-  rotateCheckpoints,
-} from "../checkpoint/checkpoint_folder.ts";
+import { BestCheckpoint } from "../checkpoint/best_checkpoint.ts";
+import { checkResumable, loadCheckpoint } from "../checkpoint/checkpoint.ts";
+import { checkpointToResume } from "../checkpoint/model_alone.ts";
 import { checkIdentity, type ResumeOptions } from "../checkpoint/resume_check.ts";
 import { type RunIdentity, runIdentity } from "../checkpoint/run_identity.ts";
 import {
+  checkHasState,
   CHECKPOINT_FORMAT,
   type CheckpointState,
   checkTrainingType,
@@ -26,18 +22,22 @@ import {
   type RunState,
 } from "../checkpoint/run_state.ts";
 import { trainerState } from "../checkpoint/transformers_state.ts";
+import { CheckpointSaver } from "../checkpoint/checkpoint_saver.ts";
 import { divergedError } from "./diverged_error.ts";
+import type { EvaluationVerdict } from "../evaluation/early_stopping.ts";
+import { Evaluations } from "../evaluation/evaluations.ts";
 import { findBadValue } from "../optimizer/first_bad_tensor.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, type Optimizer } from "../optimizer/optimizer.ts";
 import { requireTrained } from "../optimizer/parameter_groups.ts";
-import { broadcastOptimizer, broadcastWeights, checkSameWeights } from "./same_weights.ts";
+import { broadcastOptimizer, broadcastWeights } from "./same_weights.ts";
 import { StepUpdate } from "./step_update.ts";
 import { explainFailure } from "./step_failure.ts";
 import { dueWork, totalSteps } from "./due_work.ts";
 import { type PacedTraining, pacedTraining } from "./intervals.ts";
 import type {
   ProgressState,
+  SaveOptions,
   TrainerCallback,
   TrainerOptions,
   TrainResult,
@@ -65,9 +65,10 @@ export class Trainer {
   readonly #window = new MetricsWindow();
   #history: MetricsRecord[] = [];
   readonly #best: BestCheckpoint;
+  readonly #evaluations: Evaluations;
+  readonly #saver: CheckpointSaver;
   /** The last step if its evaluation was interrupted; its checkpoint says so. */
   #unevaluated: NonNullable<RunState["unevaluated_step"]> | null = null;
-  #evaluation: Readonly<Record<string, number>> | null = null;
 
   /**
    * @param method how a step gets its gradients
@@ -85,6 +86,21 @@ export class Trainer {
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.#training = pacedTraining(training, this.totalSteps, method.name);
     this.#update = new StepUpdate({ ...options, ranks: this.#ranks }, this.totalSteps);
+    this.#evaluations = new Evaluations({
+      method,
+      options: this.#options,
+      ranks: this.#ranks,
+      update: this.#update,
+    });
+    this.#saver = new CheckpointSaver({
+      options: this.#options,
+      ranks: this.#ranks,
+      optimizer: this.#update.optimizer,
+      best: this.#best,
+      evaluation: () => this.#ownEvaluation(),
+      state: (modelAlone) => this.#state(modelAlone),
+      checkWeights: () => this.#checkWeights(),
+    });
   }
 
   /** Weights that train, and their moments. */
@@ -121,6 +137,7 @@ export class Trainer {
     this.#firstStep = trainer.global_step;
     this.#epoch = trainer.epoch;
     this.#history = [...trainer.log_history];
+    this.#evaluations.restore(this.#history);
     this.#best.restore(trainer);
     this.#unevaluated = run.unevaluated_step ?? null;
     this.#window.restore(run.window);
@@ -134,9 +151,9 @@ export class Trainer {
   ): Promise<CheckpointState & { exact: boolean } | null> {
     const { reporter, training } = this.#options;
     const path = folder === "auto"
-      ? (await newestCheckpoint(training.output_dir, (text) => reporter.onWarning(text)))?.path
+      ? await checkpointToResume(training.output_dir, (text) => reporter.onWarning(text))
       : folder;
-    if (path === undefined) {
+    if (path === null) {
       const place = training.output_dir;
       reporter.onWarning(`${place} has no checkpoint to resume from; training starts anew`);
       return null;
@@ -144,6 +161,7 @@ export class Trainer {
     await checkResumable(path);
     const state = await readCheckpointState(path);
     checkTrainingType(path, state, this.#method.name);
+    checkHasState(path, state.run);
     const { identity } = state.run;
     const { warnings, exact } = checkIdentity(path, identity, this.#identity(), options);
     for (const warning of warnings) reporter.onWarning(warning);
@@ -174,8 +192,7 @@ export class Trainer {
   async #train(): Promise<TrainResult> {
     const { training, signal } = this.#options;
     const parameters = this.optimizer.parameters;
-    let next: StepEnd = "go on";
-    if (this.#unevaluated !== null) next = await this.#endStep(this.#unevaluated.epoch_ended, true);
+    let next = await this.#begin();
     while (next === "go on" && this.#step < this.totalSteps) {
       await this.#stop.agree();
       if (signal?.aborted) return await this.#interrupted();
@@ -200,6 +217,21 @@ export class Trainer {
     return this.#result(next === "stop" && this.#step < this.totalSteps ? "stopped" : "done");
   }
 
+  /**
+   * What comes before the first step: of a new run the evaluation of the untrained model, if it is
+   * asked for; of a resumed one the evaluation that was cut off.
+   */
+  async #begin(): Promise<StepEnd> {
+    const { training, signal } = this.#options;
+    if (this.#unevaluated !== null) return await this.#endStep(this.#unevaluated.epoch_ended, true);
+    if (this.#evaluations.hadStopped) return "stop";
+    if (!training.eval_on_start || this.#step > 0) return "go on";
+    return await this.#evaluate().then(() => "go on" as const, (error) => {
+      if (!signal?.aborted || error !== signal.reason) throw error;
+      return "interrupted" as const;
+    });
+  }
+
   /** Loads the weights of the best checkpoint, if one was evaluated. */
   async #loadBest(): Promise<void> {
     const { parameters } = this.optimizer;
@@ -221,9 +253,10 @@ export class Trainer {
     const [step, totalSteps] = [this.#step, this.totalSteps];
     const due = dueWork(this.#training, { step, totalSteps, epochEnded });
     if (due.log) await this.#log(); // nothing if it was logged before
+    let isBest = false, stopsEarly = false;
     if (due.evaluate) {
       try {
-        await this.#evaluate();
+        ({ isBest, stops: stopsEarly } = await this.#evaluate());
       } catch (error) {
         if (!signal?.aborted || error !== signal.reason) throw error;
         this.#unevaluated = { epoch_ended: epochEnded };
@@ -239,9 +272,11 @@ export class Trainer {
     if (this.#ranks.size > 1 && callbacks?.length) {
       stop = (await sumNumbers(this.#ranks, [stop ? 1 : 0], "the callbacks"))[0] > 0;
     }
-    const stops = stop && training.save_strategy !== "no";
-    if (due.save || stops || resumed) await this.save({ anew: resumed });
-    return stop ? "stop" : "go on";
+    const strategy = training.save_strategy;
+    // The step at which a run stops is its last one.
+    const saves = strategy === "best" ? isBest : due.save || (stopsEarly && strategy !== "no");
+    if (saves || (stop && strategy !== "no") || resumed) await this.save({ anew: resumed });
+    return stop || stopsEarly ? "stop" : "go on";
   }
 
   /** Updates, and counts the step. */
@@ -299,22 +334,11 @@ export class Trainer {
   }
 
   /** Evaluates and reports. */
-  async #evaluate(): Promise<void> {
-    const { reporter, training, callbacks, signal } = this.#options;
-    const outcome = await reporter.apart(() =>
-      onRankZero(this.#ranks, "the evaluation", () => this.#method.evaluate(signal))
-    );
-    assertNoGpuErrors();
-    if (outcome === null) return;
-    if (training.load_best_model_at_end) metricOf(outcome.metrics, training.metric_for_best_model);
-    this.#evaluation = outcome.metrics;
-    const record = { step: this.#step, epoch: this.#epoch, ...outcome.metrics };
-    this.#history.push(record);
-    await reporter.onEvaluate(record, outcome.samples);
-    if (this.#update.followsMetric) {
-      this.#update.observe(metricOf(outcome.metrics, training.metric_for_best_model));
-    }
-    for (const callback of callbacks ?? []) await callback.onEvaluate?.(record);
+  async #evaluate(): Promise<EvaluationVerdict> {
+    const done = await this.#evaluations.run({ step: this.#step, epoch: this.#epoch });
+    if (done === null) return { isBest: false, stops: false };
+    this.#history.push(done.record);
+    return done;
   }
 
   /**
@@ -322,44 +346,15 @@ export class Trainer {
    *
    * Of several ranks, all call it and rank 0 writes, once it is certain that all hold the same
    * weights.
-   *
-   * @param options `anew`: write it even if the step has one already; by default nothing happens
-   *   then. `together`: false if rank 0 alone calls it
    */
-  async save(
-    { anew = false, together = true }: { readonly anew?: boolean; readonly together?: boolean } =
-      {},
-  ): Promise<string> {
-    if (!together) return await this.#save(anew);
-    await checkSameWeights(this.#ranks, this.optimizer.parameters, `at step ${this.#step}`);
-    const save = () => this.#save(anew);
-    return await onRankZero(this.#ranks, `the checkpoint of step ${this.#step}`, save);
+  async save(options: SaveOptions = {}): Promise<string> {
+    return await this.#saver.save(this.#step, options);
   }
 
-  async #save(anew: boolean): Promise<string> {
-    const { training, reporter, callbacks, saveModel } = this.#options;
-    const folder = `${training.output_dir}/checkpoint-${this.#step}`;
-    const there = (await listCheckpoints(training.output_dir)).some(({ step }) =>
-      step === this.#step
-    );
-    if (there && !anew) return folder;
-    await this.#checkWeights();
-    assertNoGpuErrors();
-    const lastEvaluation = this.#history.findLast((record) => "eval_runtime" in record);
-    if (lastEvaluation?.step === this.#step && this.#evaluation) {
-      this.#best.offer(folder, this.#evaluation);
-    }
-    await reporter.apart(async () => {
-      const save = async (folder: string) => {
-        await saveModel(folder);
-        assertNoGpuErrors(); // What was read after an error may be anything.
-      };
-      await saveCheckpoint(training.output_dir, save, this.optimizer, this.#state());
-      const { output_dir, save_total_limit } = training;
-      await rotateCheckpoints(output_dir, save_total_limit, this.#best.folder);
-    });
-    for (const callback of callbacks ?? []) await callback.onSave?.(folder);
-    return folder;
+  /** Metrics of this step; null if it was not evaluated. */
+  #ownEvaluation(): Readonly<Record<string, number>> | null {
+    const record = this.#history.findLast((record) => "eval_runtime" in record);
+    return record?.step === this.#step ? this.#evaluations.last : null;
   }
 
   /** The checkpoint with the best metric so far. */
@@ -373,12 +368,13 @@ export class Trainer {
     return runIdentity(this.#method, config ?? { training });
   }
 
-  #state(): CheckpointState {
+  #state(modelAlone: boolean): CheckpointState {
     const progress = {
       global_step: this.#step,
       epoch: this.#epoch,
       max_steps: this.totalSteps,
       ...this.#best.state(),
+      stateful_callbacks: this.#evaluations.callbackState(),
       log_history: this.#history,
     };
     const run: RunState = {
@@ -390,6 +386,7 @@ export class Trainer {
       optimizer_steps: {},
       window: this.#window.state(),
       ...(this.#unevaluated ? { unevaluated_step: this.#unevaluated } : {}),
+      ...(modelAlone ? { model_alone: true as const } : {}),
     };
     return { trainer: trainerState(progress, this.#training, this.#method.stepsPerEpoch), run };
   }
@@ -410,7 +407,7 @@ export class Trainer {
 
   async #interrupted(): Promise<TrainResult> {
     this.#update.accumulator.reset();
-    if (this.#step > 0) await this.save();
+    if (this.#step > 0) await this.save({ whole: true });
     return this.#result("interrupted");
   }
 
@@ -421,7 +418,10 @@ export class Trainer {
       status,
       step: this.#step,
       trainLoss: this.#window.meanLoss,
-      evaluation: this.#evaluation,
+      evaluation: this.#evaluations.last,
+      ...(status === "stopped" && this.#evaluations.hadStopped
+        ? { reason: this.#evaluations.reason }
+        : {}),
     };
   }
 

@@ -67,4 +67,19 @@ export interface TrainResult {
   readonly trainLoss: number;
   /** Metrics of the last evaluation. */
   readonly evaluation: Readonly<Record<string, number>> | null;
+  /** Why it was stopped, if early stopping did it. */
+  readonly reason?: string;
+}
+
+/** How a checkpoint is written. */
+export interface SaveOptions {
+  /** Write it even if the step has one already; default: nothing happens then. */
+  readonly anew?: boolean;
+  /** False if rank 0 alone calls it; default true. */
+  readonly together?: boolean;
+  /**
+   * With the moments of the optimizer, whatever `save_only_model` says, since the run is to go on
+   * from it; default false.
+   */
+  readonly whole?: boolean;
 }

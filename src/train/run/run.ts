@@ -164,7 +164,7 @@ async function finishRun(
     throw error;
   });
   if (closing === "interrupted") {
-    await trainer.save({ together: false });
+    await trainer.save({ together: false, whole: true });
     const message = `the trained model is whole in ${save.save_model_path}, but not measured` +
       `${repo === null ? "" : " and not on the Hub"}: go on with the same command and --resume`;
     return { result: { ...result, status: "interrupted" }, message };

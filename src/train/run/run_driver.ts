@@ -184,7 +184,11 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
       : first && await options.finish?.({ setup, trainer, result }) || { result };
     await reporter.onEnd({
       status: end.result.status === "interrupted" ? "interrupted" : "done",
-      ...("message" in end ? { message: end.message } : {}),
+      ...("message" in end
+        ? { message: end.message }
+        : result.reason === undefined
+        ? {}
+        : { message: result.reason }),
       ...("closing" in end ? end.closing : {}),
     });
     // The others wait until rank 0 has written everything, and end as it does.

@@ -113,7 +113,13 @@ export class SFTExampleMaker {
     }
     const inputIds = chat.inputIds.slice(0, this.maxLength);
     const labels = chat.labels.slice(0, this.maxLength);
-    if (labels.every((label) => label === IGNORED_LABEL)) {
+    const isIgnored = (label: number) => label === IGNORED_LABEL;
+    if (chat.labels.every(isIgnored)) {
+      throw new RowSkipped(
+        "the last answer has the weight 0, and sft.last_turn_only trains it alone",
+      );
+    }
+    if (labels.every(isIgnored)) {
       throw new RowSkipped(`no token of an answer lies within max_seq_length ${this.maxLength}`);
     }
     return { inputIds, labels };

@@ -6,6 +6,7 @@
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import { augments } from "../../image/augment/plan.ts";
+import type { LossTokens } from "../../text/chat_example.ts";
 import { exampleParts } from "../batches/example_parts.ts";
 import { methodOptions } from "../loop/base_method.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
@@ -29,16 +30,22 @@ type SFTConfig =
   & Pick<ResolvedConfig, "training" | "sft">
   & Partial<Pick<ResolvedConfig, "dataset">>;
 
-/** Turns rows into examples that fit a model. */
+/** Turns rows into examples that fit a model; without the section `sft`, answers are labelled. */
 export function sftExampleMaker(
   prepared: LoadedModel,
-  { training, dataset }: Pick<SFTConfig, "training" | "dataset">,
+  { training, dataset, sft }: Omit<SFTConfig, "sft"> & Partial<Pick<SFTConfig, "sft">>,
 ): SFTExampleMaker {
   return new SFTExampleMaker(
-    exampleParts(prepared, training.dataloader_num_workers),
+    exampleParts(prepared, training.dataloader_num_workers, lossTokens(sft)),
     training.max_seq_length ?? prepared.model.config.lm_max_length,
     dataset === undefined ? {} : exampleOptions(dataset, training.seed),
   );
+}
+
+/** Which tokens the loss counts. */
+function lossTokens(sft: SFTConfig["sft"] | undefined): LossTokens {
+  if (sft?.train_on_prompt) return "all";
+  return sft?.last_turn_only ? "last_answer" : "answers";
 }
 
 function exampleOptions(

@@ -7,7 +7,11 @@
  */
 import { dirname } from "node:path";
 import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
-import type { ResolvedConfig, TrainingSection } from "../../config/types/config_types.ts";
+import type {
+  ResolvedConfig,
+  SFTSection,
+  TrainingSection,
+} from "../../config/types/config_types.ts";
 import { parseConfig } from "../../config/load_config.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import { type BackendChoice, initBackend } from "../../device/backend.ts";
@@ -35,6 +39,8 @@ export interface StarterOptions {
   /** Ends it between two steps, with its reason as the error; nothing is written then. */
   readonly signal?: AbortSignal;
 }
+
+const PLAIN_SFT: SFTSection = { loss_type: "nll", train_on_prompt: false, last_turn_only: false };
 
 /** Steps over which the learning rate rises from 0. */
 const WARMUP_STEPS = 10;
@@ -72,7 +78,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     image_budget: null,
     max_seq_length: null,
   };
-  const method = sftMethod({ training, sft: { loss_type: "nll" } }, {
+  const method = sftMethod({ training, sft: PLAIN_SFT }, {
     prepared,
     train,
     evaluation: null,

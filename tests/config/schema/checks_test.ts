@@ -31,6 +31,42 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "training.load_best_model_at_end",
   ],
   [
+    "early stopping without evaluations",
+    "sft",
+    "training: { early_stopping_patience: 2, eval_strategy: no }",
+    "training.early_stopping_patience",
+  ],
+  [
+    "a threshold of early stopping without patience",
+    "dpo",
+    "training: { early_stopping_threshold: 0.1 }",
+    "training.early_stopping_threshold",
+  ],
+  [
+    "no patience",
+    "sft",
+    "training: { early_stopping_patience: 0 }",
+    "training.early_stopping_patience",
+  ],
+  [
+    "an evaluation on start without held-out data",
+    "grpo",
+    "training: { eval_on_start: true, eval_strategy: no }",
+    "training.eval_on_start",
+  ],
+  [
+    "the best checkpoint without evaluations",
+    "sft",
+    "training: { save_strategy: best, eval_strategy: no }",
+    "training.save_strategy",
+  ],
+  [
+    "prompts in the loss and the last turn alone",
+    "sft",
+    "sft: { train_on_prompt: true, last_turn_only: true }",
+    "sft.last_turn_only",
+  ],
+  [
     "an argument of another schedule",
     "sft",
     "training: { lr_scheduler_kwargs: { power: 2 } }",
@@ -190,6 +226,28 @@ for (const [what, trainer, yaml, key] of faults) {
     assertEquals(error.line, 4);
   });
 }
+
+Deno.test("parseConfig() refuses the last turn alone of turns that are split", () => {
+  const { problems } = configFault(
+    "training_type: sft\nmodel: { model_name_or_path: x }\n" +
+      "dataset: { train_data_path: x, split_turns: true }\nsft: { mask_history: true }",
+  );
+  assertEquals(problems.map(({ key }) => key), ["sft.last_turn_only"]);
+});
+
+Deno.test("parseConfig() says that early stopping without load_best_model_at_end keeps the last weights", () => {
+  const warnings = (more: string) => {
+    const found: string[] = [];
+    parseConfig(
+      leastConfig("sft", `training: { early_stopping_patience: 2, eval_strategy: epoch, ${more} }`),
+      { onWarning: (text) => void found.push(text) },
+    );
+    return found.filter((text) => text.includes("early_stopping_patience")).length;
+  };
+  assertEquals(warnings("save_strategy: epoch"), 1);
+  assertEquals(warnings("save_strategy: epoch, load_best_model_at_end: true"), 0);
+  assertEquals(warnings("save_strategy: best, load_best_model_at_end: true"), 0);
+});
 
 Deno.test("parseConfig() refuses GRPO without rewards, and data of another trainer", () => {
   const yaml = "training_type: grpo\nmodel: { model_name_or_path: x }\n" +

@@ -54,4 +54,7 @@ Deno.test("RunWatch needs two evaluations above the lowest held-out loss", () =>
   assertEquals(watch(evaluations([2, 1, 1.01, 1.02])).active, []);
   assertEquals(watch(evaluations([2, 1, 1.1, 1.2])).active, ["held_out_loss_rising"]);
   assertEquals(watch(evaluations([2, 1, 1.1, 1.2, 0.9])).active, []);
+  // A loss that is not a number says nothing about the others.
+  assertEquals(watch(evaluations([2, NaN, NaN])).active, []);
+  assertEquals(watch(evaluations([2, 1, NaN, 1.1, 1.2])).active, ["held_out_loss_rising"]);
 });
