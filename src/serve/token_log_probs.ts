@@ -34,6 +34,8 @@ function logSumExp(logits: Float32Array): number {
 
 /** Indices of the largest values, in falling order; the first of equal ones comes first. */
 function largestIndices(values: Float32Array, count: number): number[] {
+  // Without this, each value would be compared with one that is not there, which is slow.
+  if (count === 0) return [];
   const best: number[] = [];
   for (let v = 0; v < values.length; v++) {
     if (best.length === count && !(values[v] > values[best[count - 1]])) continue;
