@@ -16,7 +16,7 @@ export interface ConvertOptions {
   readonly family: string;
   /** A Llama or SmolLM2 folder. */
   readonly language: string;
-  /** A SigLIP or SigLIP2 folder; undefined: a fresh ViT. */
+  /** A SigLIP or SigLIP2 folder, or a whole model's; undefined: a fresh ViT. */
   readonly vision: string | undefined;
   /** The keys that `--set vlm_config.KEY=VALUE` gave. */
   readonly vlmConfig: Partial<VLMConfig>;
@@ -40,7 +40,7 @@ const options: readonly OptionSpec[] = [
     name: "vision",
     kind: "text",
     value: "DIR",
-    summary: "a SigLIP folder; without it a fresh ViT",
+    summary: "a SigLIP folder, or a model whose encoder is taken; without it a fresh ViT",
   },
   {
     name: "set",

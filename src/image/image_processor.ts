@@ -160,6 +160,14 @@ export class ImageProcessor {
     return Math.min(255, Math.max(0, Math.round(255 * unit)));
   }
 
+  /** The values that a tile has for the levels 0 and 255 of a channel: 0 red, 1 green, 2 blue. */
+  pixelRange(channel: number): readonly [low: number, high: number] {
+    const { normalize } = this.options;
+    if (normalize === null) return [0, 1];
+    const mean = normalize.mean[channel], std = normalize.std[channel];
+    return [-mean / std, (1 - mean) / std];
+  }
+
   /**
    * The processor of a model.
    *

@@ -17,13 +17,13 @@ export interface InitializeOptions {
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
    * `normal`: position embeddings of std 0.02 and patch convolution of std 2/√fan_in, from which
    * an untrained ViT learns; with nanoVLM's, position embeddings are much larger than pixels. The
-   * convolution's bias is then −`pixelMean` Σ of its weights, which centres the pixels.
+   * convolution's bias is then −m Σ of its weights, with m the middle of `pixelRange`, which centres the pixels.
    */
   initPositionEmbedding?: "uniform" | "normal";
   /** std of linear layers and embeddings (Transformers' `initializer_range`); 0.02 by default. */
   initializerRange?: number;
-  /** Middle of the values that pixels have: 0.5 by default, for 0 … 1; 0 for −1 … 1. */
-  pixelMean?: number;
+  /** Values of black and of white in a tile; 0 and 1 by default. */
+  pixelRange?: readonly [low: number, high: number];
 }
 
 /** std of nanoVLM's linear layers and embeddings. */
@@ -50,6 +50,10 @@ export function uniformTensor(
   const data = new Float32Array(elementCount(shape));
   for (let i = 0; i < data.length; i++) data[i] = low + (high - low) * random.nextFloat();
   return data;
+}
+
+function middle([low, high]: readonly [low: number, high: number]): number {
+  return (low + high) / 2;
 }
 
 /** −mean Σ of each output channel's kernel: the bias that moves the pixels' mean to 0. */
@@ -90,7 +94,7 @@ export function initializeWeight(
               seed,
               options,
             ),
-            options.pixelMean ?? 0.5,
+            middle(options.pixelRange ?? [0, 1]),
           )
           : new Float32Array(elementCount(shape));
       case "position":

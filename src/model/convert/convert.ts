@@ -7,8 +7,10 @@
 import { RandomStream } from "../../random.ts";
 import { defaultVLMConfig, type VLMConfig } from "../../vlm_config.ts";
 import { checkVLMConfig } from "../families/check_config.ts";
+import { isModelType } from "../families/families.ts";
 import { openLanguageBackbone } from "./convert_language.ts";
-import { type ConvertedPart, ConvertError } from "./convert_source.ts";
+import { openModelEncoder, type PixelRange } from "./convert_encoder.ts";
+import { BackboneConfig, type ConvertedPart, ConvertError } from "./convert_source.ts";
 import { openVisionBackbone, type VisionConfig } from "./convert_vision.ts";
 import {
   type InitializeOptions,
@@ -25,7 +27,10 @@ export { ConvertError } from "./convert_source.ts";
 export interface ConvertBackbonesOptions extends InitializeOptions {
   /** A Llama or SmolLM2 folder of Transformers. */
   languageDir: string;
-  /** A SigLIP or SigLIP2 folder; without one the ViT is fresh, with the dims of `vlmConfig`. */
+  /**
+   * A SigLIP or SigLIP2 folder, or a nanoVLM or SmolVLM whose encoder is taken; without one the ViT
+   * is fresh, with the dims of `vlmConfig`.
+   */
   visionDir?: string;
   /** Requested config keys; a backbone's own values take precedence. */
   vlmConfig?: Partial<VLMConfig>;
@@ -120,6 +125,17 @@ function growRows(tensor: FloatTensor, rows: number, seed: number, name: string)
   return { shape: [rows, width], dtype: tensor.dtype, data };
 }
 
+/** The encoder of a SigLIP folder or of a whole model. */
+async function openVision(
+  folder: string,
+  pixels: PixelRange,
+): Promise<ConvertedPart<VisionConfig>> {
+  const { values } = await BackboneConfig.read(folder);
+  return isModelType(values.model_type ?? "")
+    ? await openModelEncoder(folder, pixels)
+    : await openVisionBackbone(folder);
+}
+
 /**
  * Builds a nanoVLM from backbones: the config takes their dims, their weights get nanoVLM's names,
  * the projector is fresh, and the extra tokens get vocabulary rows after those of the source. The
@@ -140,7 +156,7 @@ export async function convertBackbones(options: ConvertBackbonesOptions): Promis
     vision?.[Symbol.dispose]();
   };
   try {
-    vision = visionDir === undefined ? null : await openVisionBackbone(visionDir);
+    vision = visionDir === undefined ? null : await openVision(visionDir, options.pixelRange ?? [0, 1]);
     const defaults = defaultVLMConfig();
     const extra = Object.keys(wished.vlm_extra_tokens ?? defaults.vlm_extra_tokens).length;
     let config: VLMConfig = {

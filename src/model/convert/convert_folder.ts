@@ -141,7 +141,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertReport> {
     );
   }
   const vlmConfig = { vlm_extra_tokens: family.extraTokens(), ...options.vlmConfig };
-  const fresh = { ...options, pixelMean: family.pixelMean };
+  const fresh = { ...options, pixelRange: family.pixelRange };
   using model = await convertBackbones({
     ...fresh,
     vlmConfig,

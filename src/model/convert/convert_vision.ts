@@ -60,7 +60,8 @@ function sourceNames(blocks: number): Map<string, string> {
   return names;
 }
 
-function joinRows(parts: readonly FloatTensor[]): FloatTensor {
+/** Matrices or vectors one below the other. */
+export function joinRows(parts: readonly FloatTensor[]): FloatTensor {
   const rest = parts[0].shape.slice(1);
   const data = new Float32Array(parts.reduce((sum, part) => sum + part.data.length, 0));
   let position = 0;
@@ -121,7 +122,7 @@ export async function openVisionBackbone(folder: string): Promise<ConvertedPart<
   const type = outer.values.model_type;
   if (type !== "siglip" && type !== "siglip_vision_model") {
     outer.fail(
-      `model_type is ${JSON.stringify(type)}, want siglip or siglip_vision_model` +
+      `model_type is ${JSON.stringify(type)}, want siglip, siglip_vision_model, or a whole nanoVLM or SmolVLM` +
         (String(type).startsWith("siglip2")
           ? "; this is SigLIP2 of variable resolution, take one of fixed size (patch16-512)"
           : ""),

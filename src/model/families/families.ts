@@ -14,6 +14,11 @@ const FAMILIES: readonly ModelFamily[] = [nanoVLM, smolVLM];
 /** All values of `model_type` that a folder may have. */
 const MODEL_TYPES: readonly string[] = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
 
+/** Whether a family has this `model_type`; the empty string: config.json has none. */
+export function isModelType(type: unknown): boolean {
+  return MODEL_TYPES.some((known) => known === type);
+}
+
 /** The family of a model. */
 export function familyOf(config: VLMConfig): ModelFamily {
   return familyOfType(config.model_type ?? "", "this config");

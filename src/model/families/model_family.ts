@@ -112,8 +112,8 @@ export interface ModelFamily {
    * @param tokenizer with the extra tokens; null: the folder gets none
    */
   fromBackbones(converted: VLMConfig, tokenizer: Tokenizer | null): BackboneFolder;
-  /** Middle of the values that its image processing gives to pixels: 0.5 for 0 … 1. */
-  readonly pixelMean: number;
+  /** Values of black and of white in the tiles of a model that `convert` makes. */
+  readonly pixelRange: readonly [low: number, high: number];
   /** Files other than config and weights that a copy of a model needs. */
   readonly companions: readonly string[];
 }

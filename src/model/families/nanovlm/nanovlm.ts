@@ -42,7 +42,7 @@ export const nanoVLM: ModelFamily = {
       await ImageProcessor.fromConfig(config).save(folder);
     },
   }),
-  pixelMean: 0.5,
+  pixelRange: [0, 1],
   companions: [
     "tokenizer.json",
     "tokenizer_config.json",

@@ -140,6 +140,11 @@ export class SmolVLMImageProcessor extends ImageProcessor {
     return Math.min(255, Math.max(0, Math.round(255 * share)));
   }
 
+  override pixelRange(channel: number): readonly [low: number, high: number] {
+    const levels = this.smolVLM.levels[channel];
+    return [levels[0], levels[255]];
+  }
+
   override get worker(): { readonly module: string; readonly options: unknown } {
     const module = new URL("./image_worker.ts", import.meta.url).href;
     return { module, options: { ...this.smolVLM, savedFiles: {} } };

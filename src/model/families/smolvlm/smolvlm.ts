@@ -40,6 +40,6 @@ export const smolVLM: ModelFamily = {
   extraTokens,
   chatTemplate: CHAT_TEMPLATE,
   fromBackbones,
-  pixelMean: 0,
+  pixelRange: [-1, 1],
   companions: [...TOKENIZER_FILES, ...IMAGE_FILES],
 };
