@@ -5,6 +5,8 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
+import { licensesText, packageFolder } from "./web_licenses.ts";
 import { WASM_FILES } from "../src/web/browser/site_wasm.ts";
 
 const root = new URL("../", import.meta.url);
@@ -41,24 +43,52 @@ async function importMap(): Promise<{ imports: Record<string, string> }> {
   };
 }
 
+/** The modules of a site, and the folders of the packages that are in them. */
+export interface BundledWeb {
+  /** Texts by the names in the site. */
+  readonly texts: ReadonlyMap<string, string>;
+  readonly packages: ReadonlySet<string>;
+}
+
+/**
+ * Folders of the packages whose code is in a bundle. Its source map has the paths of the packages'
+ * own maps, in which a scope and a version may be missing; the module graph has both, but also what
+ * the bundler dropped.
+ */
+async function packagesIn(bundle: string, entry: string, map: string): Promise<string[]> {
+  const { sources } = JSON.parse(await Deno.readTextFile(`${bundle}.map`)) as { sources: string[] };
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--import-map", map, entry],
+    cwd: root,
+  }).output();
+  const { npmPackages } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    npmPackages: Record<string, { name: string; localPath: string }>;
+  };
+  return Object.values(npmPackages).flatMap(({ name, localPath }) => {
+    const folder = `/${name.split("/").at(-1)}/`;
+    // Packages of types alone have no code.
+    if (name.startsWith("@types/")) return [];
+    return sources.some((source) => source.includes(folder)) ? [localPath] : [];
+  });
+}
+
 /**
  * Bundles the modules.
  *
- * @returns their texts by their names in the site
  * @throws {Error} if the bundler fails; it is fetched from npm when it runs for the first time
  */
-export async function bundleWeb(): Promise<Map<string, string>> {
+export async function bundleWeb(): Promise<BundledWeb> {
   const folder = await Deno.makeTempDir({ prefix: "nanovlm_web_" });
   try {
     const map = `${folder}/import_map.json`;
     await Deno.writeTextFile(map, JSON.stringify(await importMap()));
-    const texts = new Map<string, string>();
+    const texts = new Map<string, string>(), packages = new Set<string>();
     for (const [name, entry] of Object.entries(ENTRIES)) {
       const output = `${folder}/${name}`;
       const { success, stderr } = await new Deno.Command(Deno.execPath(), {
         // deno-fmt-ignore
         args: [
-          "bundle", "--quiet", "--platform", "browser", "--minify", "--import-map", map,
+          "bundle", "--quiet", "--platform", "browser", "--minify", "--sourcemap", "external", "--import-map", map,
           "--output", output, entry,
         ],
         cwd: root,
@@ -67,8 +97,9 @@ export async function bundleWeb(): Promise<Map<string, string>> {
         throw new Error(`Cannot bundle ${entry}:\n${new TextDecoder().decode(stderr)}`);
       }
       texts.set(name, await Deno.readTextFile(output));
+      for (const folder of await packagesIn(output, entry, map)) packages.add(folder);
     }
-    return texts;
+    return { texts, packages };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -105,7 +136,16 @@ async function packed(content: string | Uint8Array<ArrayBuffer>): Promise<string
 
 if (import.meta.main) {
   const lines: string[] = [];
-  for (const [name, content] of [...await bundleWeb(), ...await wasmFiles()]) {
+  const { texts, packages } = await bundleWeb();
+  const sources = Object.values(WASM_SOURCES).map((name) =>
+    fileURLToPath(import.meta.resolve(name))
+  );
+  const licenses = await licensesText([
+    ...packages,
+    ...await Promise.all(sources.map(packageFolder)),
+  ]);
+  const files = [...texts, ...await wasmFiles(), ["licenses.txt", licenses] as const];
+  for (const [name, content] of files) {
     const base64 = await packed(content);
     console.error(
       `${name}: ${content.length} bytes, ${Math.round(base64.length * 3 / 4)} compressed`,

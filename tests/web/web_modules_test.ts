@@ -12,10 +12,20 @@ async function compressed(bytes: Uint8Array<ArrayBuffer>): Promise<number> {
 
 Deno.test("the checked-in modules of the page are those of the sources", async () => {
   const files = await pageFiles();
-  for (const [name, text] of await bundleWeb()) {
+  for (const [name, text] of (await bundleWeb()).texts) {
     const checkedIn = new TextDecoder().decode(files.get(name));
     assert(checkedIn === text, `${name} is out of date: run deno task build-web`);
   }
+});
+
+Deno.test("the site names the license of each package that it has code of", async () => {
+  const text = new TextDecoder().decode((await pageFiles()).get("licenses.txt"));
+  for (
+    const name of ["@tensorflow/tfjs-core", "@huggingface/jinja", "imagescript", "@cwasm/webp"]
+  ) {
+    assert(text.includes(`\n${name} `), `${name} is not in licenses.txt`);
+  }
+  assert(text.includes("Apache License") && text.includes("Permission is hereby granted"));
 });
 
 Deno.test("the page without its model is below 1.5 MB as hosts send it", async () => {
