@@ -21,6 +21,9 @@ export interface StreamRequest {
   readonly tokens: number;
 }
 
+/** Characters of a stream that are kept: more than its last chunk, the one with the usage. */
+const TAIL = 2000;
+
 /** Reads a stream to its end. */
 async function readStream(
   server: ServerProcess,
@@ -38,20 +41,19 @@ async function readStream(
     }),
   });
   if (!response.ok) throw new Error(`Cannot ask for a stream: ${await response.text()}`);
-  let text = "", isFirst = true, usage = { prompt_tokens: 0, completion_tokens: 0 };
-  for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
-    const events = (text + piece).split("\n\n");
-    text = events.pop()!;
-    for (const event of events) {
-      if (!event.startsWith("data: {")) continue;
-      const chunk = JSON.parse(event.slice("data: ".length));
-      usage = chunk.usage ?? usage;
-      if (isFirst && chunk.choices[0]?.logprobs?.content.length > 0) {
-        isFirst = false;
-        onFirst();
-      }
+  // The client has to leave the processor to the server, so it parses the last chunks alone.
+  const decoder = new TextDecoder();
+  let tail = "", isFirst = true;
+  for await (const piece of response.body!) {
+    tail = tail.slice(-TAIL) + decoder.decode(piece, { stream: true });
+    if (isFirst && tail.includes('"logprobs":{')) {
+      isFirst = false;
+      onFirst();
     }
   }
+  const chunks = tail.split("\n\n").filter((event) => event.startsWith("data: {"));
+  const usage = chunks.map((event) => JSON.parse(event.slice("data: ".length)).usage).at(-1);
+  if (!usage) throw new Error(`Cannot read the usage of a stream; it ends with ${tail}`);
   return { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens };
 }
 

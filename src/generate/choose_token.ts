@@ -70,6 +70,28 @@ function drawUnfiltered(
   };
 }
 
+/** The likeliest allowed token, with the repetition penalty. */
+function likeliest(
+  logits: Float32Array,
+  { repetitionPenalty = 1 }: SamplingParameters,
+  { forbidden = [], previousTokens = [] }: SamplingContext,
+): number {
+  if (repetitionPenalty === 1) {
+    const token = argmax(logits);
+    // A copy without the forbidden ids is only needed if one of them is the likeliest.
+    if (Number.isFinite(logits[token]) && ![...forbidden].includes(token)) return token;
+  }
+  const row = new Float64Array(logits);
+  if (repetitionPenalty !== 1) applyRepetitionPenalty(row, previousTokens, repetitionPenalty);
+  forbidTokens(row, forbidden);
+  const token = argmax(row);
+  if (Number.isFinite(row[token])) return token;
+  throw new RangeError(
+    `Cannot choose a token: of ${row.length} logits none is finite; the model's output is ` +
+      "not a number, or every token is forbidden",
+  );
+}
+
 /**
  * Chooses the next token of a sequence.
  *
@@ -92,19 +114,7 @@ export function chooseToken(
   }
   let token: number, filteredLogProb = 0;
   if (greedy) {
-    const row = new Float64Array(logits);
-    const { repetitionPenalty = 1 } = parameters;
-    if (repetitionPenalty !== 1) {
-      applyRepetitionPenalty(row, context.previousTokens ?? [], repetitionPenalty);
-    }
-    forbidTokens(row, context.forbidden ?? []);
-    token = argmax(row);
-    if (!Number.isFinite(row[token])) {
-      throw new RangeError(
-        `Cannot choose a token: of ${row.length} logits none is finite; the model's output is ` +
-          "not a number, or every token is forbidden",
-      );
-    }
+    token = likeliest(logits, parameters, context);
   } else {
     const probabilities = samplingProbabilities(logits, parameters, context);
     token = drawToken(probabilities, uniform);

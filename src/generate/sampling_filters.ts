@@ -229,10 +229,12 @@ export function drawToken(probabilities: ArrayLike<number>, uniform: number): nu
  */
 export function tokenLogProb(logits: ArrayLike<number>, token: number, temperature = 1): number {
   const scale = temperature === 0 ? 1 : temperature;
+  // Not a number in any place makes the sum not a number.
   let largest = OUT;
-  for (let v = 0; v < logits.length; v++) largest = Math.max(largest, logits[v]);
+  for (let v = 0; v < logits.length; v++) if (logits[v] > largest) largest = logits[v];
   let sum = 0;
-  for (let v = 0; v < logits.length; v++) sum += Math.exp((logits[v] - largest) / scale);
+  if (scale === 1) { for (let v = 0; v < logits.length; v++) sum += Math.exp(logits[v] - largest); }
+  else for (let v = 0; v < logits.length; v++) sum += Math.exp((logits[v] - largest) / scale);
   return (logits[token] - largest) / scale - Math.log(sum);
 }
 

@@ -156,7 +156,9 @@ export async function convertBackbones(options: ConvertBackbonesOptions): Promis
     vision?.[Symbol.dispose]();
   };
   try {
-    vision = visionDir === undefined ? null : await openVision(visionDir, options.pixelRange ?? [0, 1]);
+    vision = visionDir === undefined
+      ? null
+      : await openVision(visionDir, options.pixelRange ?? [0, 1]);
     const defaults = defaultVLMConfig();
     const extra = Object.keys(wished.vlm_extra_tokens ?? defaults.vlm_extra_tokens).length;
     let config: VLMConfig = {

@@ -122,7 +122,9 @@ export async function openVisionBackbone(folder: string): Promise<ConvertedPart<
   const type = outer.values.model_type;
   if (type !== "siglip" && type !== "siglip_vision_model") {
     outer.fail(
-      `model_type is ${JSON.stringify(type)}, want siglip, siglip_vision_model, or a whole nanoVLM or SmolVLM` +
+      `model_type is ${
+        JSON.stringify(type)
+      }, want siglip, siglip_vision_model, or a whole nanoVLM or SmolVLM` +
         (String(type).startsWith("siglip2")
           ? "; this is SigLIP2 of variable resolution, take one of fixed size (patch16-512)"
           : ""),
