@@ -83,6 +83,19 @@ function nanStandardDeviation(values: ArrayLike<number>): number {
 }
 
 /**
+ * Standard deviation, with n − 1, of each group's rewards, [P].
+ *
+ * @param rewards summed rewards, groups side by side, [P·G]; NaN = not scored
+ * @param numGenerations G
+ */
+export function groupDeviations(rewards: Float64Array, numGenerations: number): Float64Array {
+  return Float64Array.from(
+    { length: rewards.length / numGenerations },
+    (_, p) => nanStandardDeviation(rewards.subarray(p * numGenerations, (p + 1) * numGenerations)),
+  );
+}
+
+/**
  * Advantages of a batch of completions.
  *
  * - group: A = (R − mean of its group) / (std of its group + 1e-4); Shao et al., "DeepSeekMath",

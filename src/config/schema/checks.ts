@@ -8,12 +8,12 @@ import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import { sftDataProblems } from "./data/augmentation.ts";
 import { batchBudgetProblems } from "./batch_budget.ts";
-import { dpoProblems } from "./dpo_checks.ts";
+import { dpoProblems } from "./methods/dpo_checks.ts";
 import type { Finding } from "./finding.ts";
-import { grpoProblems } from "./grpo_checks.ts";
+import { grpoProblems } from "./methods/grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
-import { sftProblems } from "./sft.ts";
+import { sftProblems } from "./methods/sft.ts";
 import { stoppingProblems, stoppingWarnings } from "./training/stopping.ts";
 
 export type { Finding } from "./finding.ts";

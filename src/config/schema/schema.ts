@@ -5,12 +5,12 @@
  */
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { datasetKeys } from "./dataset.ts";
-import { dpoKeys } from "./dpo.ts";
-import { grpoKeys } from "./grpo.ts";
+import { dpoKeys } from "./methods/dpo.ts";
+import { grpoKeys } from "./methods/grpo.ts";
 import { modelKeys } from "./model.ts";
 import { loggingKeys, saveKeys } from "./output.ts";
 import { rewardKeys } from "./rewards.ts";
-import { sftKeys } from "./sft.ts";
+import { sftKeys } from "./methods/sft.ts";
 import { trainingKeys } from "./training.ts";
 import { group, mapOf } from "../types/composite_types.ts";
 import { oneOf } from "../types/scalar_types.ts";

@@ -104,13 +104,6 @@ const PREFERENCE: Readonly<Record<string, TrlKey>> = {
   ),
 };
 
-const later = (off: Scalar): TrlKey => missing("it may come later", [off]);
-const SYNC: Readonly<Record<string, TrlKey>> = {
-  sync_ref_model: later(false),
-  ref_model_mixup_alpha: later(0.6),
-  ref_model_sync_steps: later(512),
-};
-
 const SUPERVISED: Readonly<Record<string, TrlKey>> = {
   chat_template_path: missing("edit chat_template in tokenizer_config.json"),
   eos_token: missing("edit eos_token in tokenizer_config.json"),
@@ -140,12 +133,10 @@ const BY_SECTION: Readonly<Record<TrainingType, Readonly<Record<string, TrlKey>>
   dpo: {
     ...SHARED,
     ...PREFERENCE,
-    ...SYNC,
   },
   grpo: {
     ...SHARED,
     ...GENERATION,
-    ...SYNC,
   },
 };
 

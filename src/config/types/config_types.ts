@@ -225,8 +225,17 @@ export interface SFTSection {
   last_turn_only: boolean;
 }
 
+/** The keys of a reference that follows the policy, in `dpo` and `grpo`. */
+export interface ReferenceSyncKeys {
+  sync_ref_model: boolean;
+  /** The policy's share of the new reference, 0 to 1. */
+  ref_model_mixup_alpha: number;
+  /** Optimizer steps. */
+  ref_model_sync_steps: number;
+}
+
 /** The section `dpo`. */
-export interface DPOSection {
+export interface DPOSection extends ReferenceSyncKeys {
   beta: number;
   /** One or more losses, summed with `loss_weights`. One string in the YAML is a list of one. */
   loss_type: (DPOLossType | KTOLossType)[];
@@ -263,7 +272,7 @@ export interface GenerationKwargs {
 }
 
 /** The section `grpo`. */
-export interface GRPOSection {
+export interface GRPOSection extends ReferenceSyncKeys {
   num_generations: number;
   max_prompt_length: number;
   max_completion_length: number;
@@ -321,6 +330,8 @@ export interface GRPOSection {
   reward_weights: number[] | null;
   dynamic_sampling: boolean;
   dynamic_sampling_max_rounds: number;
+  /** Groups; 0: off. */
+  replay_buffer_size: number;
   /** Tokens; null: off. */
   overlong_buffer_length: number | null;
   overlong_penalty_factor: number;

@@ -2,7 +2,8 @@
  * What a checkpoint holds and how a run goes on from one.
  *
  * `checkpoint-N/` has the model (its folder, or the adapter's), `optimizer.safetensors` with both
- * moments of every trainable tensor, `trainer_state.json` with the step and the log under
+ * moments of every trainable tensor, `reference.safetensors` if the reference follows the policy,
+ * `trainer_state.json` with the step and the log under
  * Transformers' keys, and `run_state.json` with the data cursor, the random counters and the
  * schedule. Everything is float32 or JSON, so that a resumed run goes on to the bit.
  *
@@ -14,6 +15,7 @@ import { readSafetensors, writeSafetensors } from "../../model/safetensors/safet
 import { fileNamesOf } from "../../model/families/families.ts";
 import type { Optimizer } from "../optimizer/optimizer.ts";
 import { CheckpointError } from "./checkpoint_error.ts";
+import { REFERENCE_FILE } from "./reference_file.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
 import { type CheckpointState, RUN_STATE_FILE } from "./run_state.ts";
 import { TRAINER_STATE_FILE } from "./transformers_state.ts";
@@ -93,7 +95,8 @@ export async function loadWeights(
 ): Promise<void> {
   const files: string[] = [];
   for await (const { name } of Deno.readDir(folder)) {
-    if (name.endsWith(".safetensors") && name !== OPTIMIZER_FILE) files.push(`${folder}/${name}`);
+    if (name === OPTIMIZER_FILE || name === REFERENCE_FILE) continue;
+    if (name.endsWith(".safetensors")) files.push(`${folder}/${name}`);
   }
   const missing = new Map(parameters);
   const assignments: (() => void)[] = [];

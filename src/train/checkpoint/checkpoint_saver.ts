@@ -9,8 +9,10 @@ import { saveCheckpoint } from "./checkpoint.ts";
 import { listCheckpoints, rotateCheckpoints } from "./checkpoint_folder.ts";
 import { holdsModelAlone } from "./model_alone.ts";
 import type { BestCheckpoint } from "./best_checkpoint.ts";
+import { saveReference } from "./reference_file.ts";
 import type { CheckpointState } from "./run_state.ts";
 import type { Optimizer } from "../optimizer/optimizer.ts";
+import type { Parameters } from "../loop/gradients.ts";
 import { checkSameWeights } from "../loop/same_weights.ts";
 import type { SaveOptions, TrainerOptions } from "../loop/trainer_options.ts";
 
@@ -19,6 +21,8 @@ export interface CheckpointParts {
   readonly options: TrainerOptions;
   readonly ranks: Ranks;
   readonly optimizer: Optimizer;
+  /** The reference's tensors, if they change while training. */
+  readonly reference: Parameters;
   /** Is offered each checkpoint whose step was evaluated. */
   readonly best: BestCheckpoint;
   /** Metrics of the step's evaluation; null: it was not evaluated. */
@@ -63,12 +67,14 @@ export class CheckpointSaver {
     assertNoGpuErrors();
     const evaluation = this.#parts.evaluation();
     if (evaluation !== null) best.offer(folder, evaluation);
+    const modelAlone = training.save_only_model && !whole;
     await reporter.apart(async () => {
       const save = async (folder: string) => {
         await saveModel(folder);
+        if (!modelAlone) await saveReference(folder, this.#parts.reference);
         assertNoGpuErrors(); // What was read after an error may be anything.
       };
-      const state = this.#parts.state(training.save_only_model && !whole);
+      const state = this.#parts.state(modelAlone);
       await saveCheckpoint(output_dir, save, optimizer, state);
       await rotateCheckpoints(output_dir, save_total_limit, best.folder);
     });

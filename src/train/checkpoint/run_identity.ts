@@ -74,6 +74,8 @@ const DECISIVE = new Set([
   "dataset.augmentation.colour",
   "dataset.augmentation.blur",
   "dataset.augmentation.jpeg_quality",
+  "dpo.sync_ref_model",
+  "grpo.sync_ref_model",
   "grpo.num_generations",
   "grpo.generation_batch_size",
   "grpo.steps_per_generation",

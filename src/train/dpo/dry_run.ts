@@ -20,7 +20,7 @@ import {
   type LongestBatch,
 } from "../dry_run/dry_run.ts";
 import type { DryRunReport } from "../dry_run/report.ts";
-import { referenceBytes } from "../loop/reference_policy.ts";
+import { referenceBytes, referenceSync } from "../loop/reference_policy.ts";
 import type { ExampleSize } from "../dry_run/example_size.ts";
 import { exampleSize } from "../sft/longest_examples.ts";
 import { placedExamples, unlessSkipped } from "../../data/placed_examples.ts";
@@ -86,6 +86,8 @@ async function longest(
   const maker = dpoExampleMaker(prepared, config);
   const reference = config.dpo.reference_free || needsNoReference(config.dpo.loss_type)
     ? null
+    : config.dpo.sync_ref_model
+    ? new FrozenReference(model, groups, null, referenceSync(config.dpo))
     : onlyAdaptersTrain(model, groups)
     ? new AdapterFreeReference(model)
     : streaming

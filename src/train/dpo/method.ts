@@ -34,7 +34,7 @@ import {
   spreadPairs,
   sumPairs,
 } from "./examples.ts";
-import type { DPOReference } from "./reference.ts";
+import { type DPOReference, FrozenReference } from "./reference.ts";
 import { type MicroBatchPairs, stepPairs } from "./step_pairs.ts";
 import type { Parameters } from "../loop/gradients.ts";
 import {
@@ -118,7 +118,8 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       },
       ranks,
     );
-    super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
+    const reference = parts.reference instanceof FrozenReference ? parts.reference.policy : null;
+    super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset], reference });
     this.#data = examples;
   }
 

@@ -9,7 +9,7 @@ import { readBack } from "../../device/read_back.ts";
 import type { ModelBatch } from "../../model/batch.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { type DPOPair, type PairLogProbs, sumPairs } from "./examples.ts";
-import { ReferencePolicy } from "../loop/reference_policy.ts";
+import { ReferencePolicy, type ReferenceSync } from "../loop/reference_policy.ts";
 import { readLogProbs } from "../loop/log_prob_gradients.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 
@@ -46,26 +46,32 @@ export class AdapterFreeReference implements DPOReference {
   dispose(): void {}
 }
 
-/** The policy with the values that its trained tensors began with. */
+/** A copy of what trains: frozen, or following the policy. */
 export class FrozenReference implements DPOReference {
-  readonly description = "a frozen copy of what trains";
-  readonly #policy: ReferencePolicy;
+  readonly description: string;
+  readonly policy: ReferencePolicy;
 
   /**
    * Keeps the present values: to be made before the first step and before a checkpoint is read.
    *
    * @param ldAlpha as in `sumPairs()`
+   * @param sync as in `ReferencePolicy`
+   * @throws {Error} as `ReferencePolicy` does
    */
   constructor(
     readonly model: VisionLanguageModel,
     groups: readonly ParameterGroup[],
     readonly ldAlpha: number | null = null,
+    sync: ReferenceSync | null = null,
   ) {
-    this.#policy = new ReferencePolicy(model, groups);
+    this.policy = new ReferencePolicy(model, groups, sync);
+    this.description = sync === null
+      ? "a frozen copy of what trains"
+      : `a copy that takes ${sync.alpha} of the policy every ${sync.steps} steps`;
   }
 
   async logProbs({ pairs, batch }: PairBatch): Promise<PairLogProbs> {
-    const tensor = this.#policy.run((options) =>
+    const tensor = this.policy.run((options) =>
       tf.tidy(() => this.model.labelLogProbs(batch, options)!)
     );
     const [values] = await readBack([tensor]);
@@ -74,7 +80,7 @@ export class FrozenReference implements DPOReference {
   }
 
   dispose(): void {
-    this.#policy.dispose();
+    this.policy.dispose();
   }
 }
 

@@ -29,6 +29,7 @@ import { exampleParts } from "../batches/example_parts.ts";
 import { examplesInOrder, madeAhead } from "../batches/made_ahead.ts";
 import { lengthBatch, microBatchOptions } from "../batches/micro_batches.ts";
 import { methodOptions } from "../loop/base_method.ts";
+import { referenceSync } from "../loop/reference_policy.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups, splitByDecay } from "../optimizer/parameter_groups.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
@@ -159,6 +160,7 @@ export interface ReferenceOptions {
  * The reference that a config asks for; called with the model as it is before training, and before
  * a checkpoint is read.
  *
+ * - With `sync_ref_model`, a copy of what trains that follows it.
  * - If nothing but adapters trains, the model without them: no memory, no preparation.
  * - A streamed data set has no rows to keep numbers of: a frozen copy of what trains.
  * - Else a table, filled now and kept in `reference/` of the output folder.
@@ -168,6 +170,8 @@ export interface ReferenceOptions {
 export async function makeReference(options: ReferenceOptions): Promise<DPOReference | null> {
   const { config: { dpo }, prepared: { model }, groups, train, evaluation } = options;
   if (dpo.reference_free || needsNoReference(dpo.loss_type)) return null;
+  const sync = referenceSync(dpo);
+  if (sync !== null) return new FrozenReference(model, groups, dpo.ld_alpha, sync);
   const streaming = train.streaming || evaluation?.streaming === true;
   const other = dpo.ref_model_name_or_path;
   if (streaming && (other !== null || dpo.precompute_ref_log_probs)) {

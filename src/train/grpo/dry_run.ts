@@ -154,7 +154,14 @@ async function longest(
         scorer,
         groups,
         rollouts: {
-          make: () => Promise.resolve({ rollout, metrics: {}, completions: [], sampled: 0 }),
+          make: () =>
+            Promise.resolve({
+              rollout,
+              deviations: prompts.map(() => 1),
+              metrics: {},
+              completions: [],
+              sampled: 0,
+            }),
         },
       },
     );

@@ -33,6 +33,7 @@ import {
 import type { GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
 import { completionRows } from "./policy.ts";
 import type { ReferencePolicy } from "../loop/reference_policy.ts";
+import type { ReplayBuffer, StoredReplay } from "./replay_buffer.ts";
 import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./rollout.ts";
 import type { RolloutMaker } from "./rollout_maker.ts";
 import { shareEntropies, shareMetrics, shareReference } from "./shared_round.ts";
@@ -76,6 +77,8 @@ export interface GRPOParts {
   readonly rollouts: Pick<RolloutMaker, "make">;
   /** Needed if the loss has a KL term. */
   readonly reference: ReferencePolicy | null;
+  /** Stands in for groups whose rewards are all equal; null or absent: they stay. */
+  readonly replay?: ReplayBuffer | null;
   readonly evaluator: GRPOEvaluator | null;
   /** Called with all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
@@ -94,6 +97,8 @@ interface State extends BaseState {
   /** Absent without an entropy bonus, and in checkpoints of earlier versions. */
   readonly entropy?: EntropyState;
   readonly buffer: { readonly used: number; readonly rollout: StoredRollout } | null;
+  /** Absent without a replay buffer. */
+  readonly replay?: StoredReplay;
 }
 
 /** GRPO on one data set. */
@@ -120,6 +125,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       examples: prompts,
       tiles: prompts.tiles,
       datasets: [dataset, evaluator?.parts.dataset ?? null],
+      reference: parts.reference,
     });
     if ((options.loss.beta ?? 0) !== 0 && parts.reference === null) {
       throw new Error("Cannot train with a KL term: there is no reference policy");
@@ -230,7 +236,8 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     const groups = rollout.groups.slice(first, first + batchSize);
     if (++this.#buffer.used === microBatchesPerRound * numIterations) this.#buffer = null;
     const { sampledAtStep } = rollout;
-    return { groups, sampledAtStep, onPolicy: sampledAtStep === step };
+    const onPolicy = groups.every((group) => (group.sampledAtStep ?? sampledAtStep) === step);
+    return { groups, sampledAtStep, onPolicy };
   }
 
   async #generate(
@@ -244,9 +251,10 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
         "time/log_probs",
         () => this.#withReference(rollout, reference),
       );
+    const firstId = this.#sampled;
     const made = await rollouts.make({
       step,
-      firstId: this.#sampled,
+      firstId,
       nextPrompt: () => prompts.next(),
       withReference,
       signal,
@@ -261,7 +269,26 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     const has = rollout.groups.every(({ sequences }) =>
       sequences.every(({ refLogProbs }) => refLogProbs !== null)
     );
-    return has ? rollout : await withReference(rollout);
+    const whole = has ? rollout : await withReference(rollout);
+    return await this.#replayed(whole, made.deviations, firstId, metrics);
+  }
+
+  /** A round with groups of the replay buffer in place of those that teach nothing. */
+  async #replayed(
+    rollout: Rollout,
+    deviations: ArrayLike<number>,
+    round: number,
+    metrics: MeanMetrics,
+  ): Promise<Rollout> {
+    const { replay, prompts } = this.parts;
+    if (!replay) return rollout;
+    await replay.ready((cursor) => prompts.at(cursor));
+    const done = replay.replay(rollout, deviations, round);
+    metrics.add({
+      "replay_buffer/replaced_groups": done.replaced,
+      "replay_buffer/size": replay.scores.length,
+    });
+    return done.rollout;
   }
 
   /** Adds the reference's log-probabilities; each rank computes some groups. */
@@ -332,7 +359,8 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   protected describe({ groups, sampledAtStep }: MicroBatch): unknown {
     return {
       sampledAtStep,
-      groups: groups.map(({ prompt, sequences }) => ({
+      groups: groups.map(({ prompt, sequences, ...replayed }) => ({
+        ...replayed,
         cursor: prompt.cursor,
         promptIds: prompt.ids,
         tiles: prompt.images.map(({ tileCount }) => tileCount),
@@ -351,6 +379,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
       buffer: this.#buffer === null
         ? null
         : { used: this.#buffer.used, rollout: storeRollout(this.#buffer.rollout) },
+      ...(this.parts.replay ? { replay: this.parts.replay.state() } : {}),
     };
   }
 
@@ -360,15 +389,22 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
 
   override restore(state: MethodState, exact = true): void {
     super.restore(state);
-    const { cursor, microSteps, sampled, buffer: round, entropy } = state as unknown as State;
+    const { cursor, microSteps, sampled, buffer: round, entropy, ...own } =
+      state as unknown as State;
     // A round that was sampled from other prompts, or is split otherwise, cannot be finished.
     const buffer = exact ? round : null;
+    const replay = exact ? own.replay ?? [] : [];
+    this.parts.replay?.restore(replay);
     this.#sampled = sampled;
     this.#buffer = null;
     this.#evaluated = null;
     this.#stored = buffer;
     if (entropy !== undefined) this.#entropy.restore(entropy);
-    this.#state = { cursor, microSteps, sampled, buffer, ...(entropy ? { entropy } : {}) };
+    this.#state = {
+      ...{ cursor, microSteps, sampled, buffer },
+      ...(entropy ? { entropy } : {}),
+      ...(this.parts.replay ? { replay } : {}),
+    };
   }
 }
 

@@ -26,6 +26,8 @@ export interface RolloutSequence {
 export interface RolloutGroup {
   readonly prompt: GRPOPrompt;
   readonly sequences: readonly RolloutSequence[];
+  /** Of a replayed group: optimizer steps that the policy that sampled it had had. */
+  readonly sampledAtStep?: number;
 }
 
 /** One round of generation. */
@@ -35,21 +37,26 @@ export interface Rollout {
   readonly sampledAtStep: number;
 }
 
-/** A rollout as JSON: numbers as base64 of little-endian float64 and int32. */
+/** A group as JSON: numbers as base64 of little-endian float64 and int32. */
+export interface StoredGroup {
+  readonly cursor: DataCursor;
+  /** As in {@linkcode RolloutGroup}. */
+  readonly sampledAtStep?: number;
+  readonly sequences: readonly {
+    readonly tokens: string;
+    readonly truncated: boolean;
+    readonly advantage: number;
+    /** Absent in checkpoints of earlier versions. */
+    readonly tokenAdvantages?: string | null;
+    readonly logProbs: string;
+    readonly refLogProbs: string | null;
+  }[];
+}
+
+/** A rollout as JSON. */
 export interface StoredRollout {
   readonly sampledAtStep: number;
-  readonly groups: readonly {
-    readonly cursor: DataCursor;
-    readonly sequences: readonly {
-      readonly tokens: string;
-      readonly truncated: boolean;
-      readonly advantage: number;
-      /** Absent in checkpoints of earlier versions. */
-      readonly tokenAdvantages?: string | null;
-      readonly logProbs: string;
-      readonly refLogProbs: string | null;
-    }[];
-  }[];
+  readonly groups: readonly StoredGroup[];
 }
 
 const encodeFloats = (values: readonly number[]): string =>
@@ -66,28 +73,56 @@ const decodeIds = (text: string): number[] =>
   Array.from(new Int32Array(Uint8Array.fromBase64(text).buffer));
 
 /**
- * A rollout for a checkpoint. Prompts are kept as places in the data.
+ * A group for a checkpoint. Its prompt is kept as a place in the data.
+ *
+ * @throws {Error} if the prompt is not of the training data
+ */
+export function storeGroup({ prompt, sequences, sampledAtStep }: RolloutGroup): StoredGroup {
+  if (prompt.cursor === null) throw new Error("Cannot store a prompt that has no place");
+  return {
+    cursor: prompt.cursor,
+    ...(sampledAtStep === undefined ? {} : { sampledAtStep }),
+    sequences: sequences.map((sequence) => ({
+      tokens: encodeIds(sequence.tokens),
+      truncated: sequence.truncated,
+      advantage: sequence.advantage,
+      tokenAdvantages: encodeIfThere(sequence.tokenAdvantages),
+      logProbs: encodeFloats(sequence.logProbs),
+      refLogProbs: encodeIfThere(sequence.refLogProbs),
+    })),
+  };
+}
+
+/**
+ * A group out of a checkpoint, to the bit.
+ *
+ * @param promptAt reads a prompt again
+ */
+export async function restoreGroup(
+  { cursor, sampledAtStep, sequences }: StoredGroup,
+  promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
+): Promise<RolloutGroup> {
+  return {
+    prompt: await promptAt(cursor),
+    ...(sampledAtStep === undefined ? {} : { sampledAtStep }),
+    sequences: sequences.map((sequence) => ({
+      tokens: decodeIds(sequence.tokens),
+      truncated: sequence.truncated,
+      advantage: sequence.advantage,
+      tokenAdvantages: decodeIfThere(sequence.tokenAdvantages),
+      logProbs: decodeFloats(sequence.logProbs),
+      refLogProbs: decodeIfThere(sequence.refLogProbs),
+    })),
+  };
+}
+
+/**
+ * A rollout for a checkpoint.
  *
  * @throws {Error} if a prompt is not of the training data
  */
 export function storeRollout({ groups, sampledAtStep }: Rollout): StoredRollout {
-  return {
-    sampledAtStep,
-    groups: groups.map(({ prompt, sequences }) => {
-      if (prompt.cursor === null) throw new Error("Cannot store a prompt that has no place");
-      return {
-        cursor: prompt.cursor,
-        sequences: sequences.map((sequence) => ({
-          tokens: encodeIds(sequence.tokens),
-          truncated: sequence.truncated,
-          advantage: sequence.advantage,
-          tokenAdvantages: encodeIfThere(sequence.tokenAdvantages),
-          logProbs: encodeFloats(sequence.logProbs),
-          refLogProbs: encodeIfThere(sequence.refLogProbs),
-        })),
-      };
-    }),
-  };
+  return { sampledAtStep, groups: groups.map(storeGroup) };
 }
 
 /**
@@ -100,18 +135,6 @@ export async function restoreRollout(
   promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
 ): Promise<Rollout> {
   const groups: RolloutGroup[] = [];
-  for (const { cursor, sequences } of stored.groups) {
-    groups.push({
-      prompt: await promptAt(cursor),
-      sequences: sequences.map((sequence) => ({
-        tokens: decodeIds(sequence.tokens),
-        truncated: sequence.truncated,
-        advantage: sequence.advantage,
-        tokenAdvantages: decodeIfThere(sequence.tokenAdvantages),
-        logProbs: decodeFloats(sequence.logProbs),
-        refLogProbs: decodeIfThere(sequence.refLogProbs),
-      })),
-    });
-  }
+  for (const group of stored.groups) groups.push(await restoreGroup(group, promptAt));
   return { groups, sampledAtStep: stored.sampledAtStep };
 }

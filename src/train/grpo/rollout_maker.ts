@@ -5,6 +5,7 @@
  */
 import {
   computeAdvantages,
+  groupDeviations,
   type RewardAggregation,
   type ScaleRewards,
 } from "../../losses/advantages.ts";
@@ -84,6 +85,8 @@ export interface RolloutRequest {
 export interface MadeRollout {
   /** Without reference log-probabilities, unless they are part of the reward. */
   readonly rollout: Rollout;
+  /** Standard deviation of each group's rewards, in the order of the groups. */
+  readonly deviations: ArrayLike<number>;
   /** Under TRL's names. */
   readonly metrics: Record<string, number>;
   readonly completions: readonly ReportedCompletion[];
@@ -175,7 +178,13 @@ export class RolloutMaker {
         };
       })
     );
-    return { rollout, metrics: metrics.means(), completions, sampled: all.length * G };
+    return {
+      rollout,
+      deviations: groupDeviations(rewards, G),
+      metrics: metrics.means(),
+      completions,
+      sampled: all.length * G,
+    };
   }
 
   /** Samples and scores some groups; null if aborted. */

@@ -15,7 +15,8 @@ import { GRPOEvaluator } from "./evaluation.ts";
 import { GRPOMethod } from "./method.ts";
 import { GRPOPromptMaker } from "./prompts.ts";
 import { type GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
-import { ReferencePolicy } from "../loop/reference_policy.ts";
+import { ReferencePolicy, referenceSync } from "../loop/reference_policy.ts";
+import { ReplayBuffer } from "./replay_buffer.ts";
 import { type ReinforceOptions, RolloutMaker } from "./rollout_maker.ts";
 import { CompletionSampler, samplingSettings } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
@@ -131,7 +132,9 @@ export function grpoMethod(
     overlongPenaltyFactor: grpo.overlong_penalty_factor,
     maxCompletionLength: grpo.max_completion_length,
   });
-  const reference = grpo.beta > 0 ? new ReferencePolicy(model, inputs.groups) : null;
+  const reference = grpo.beta > 0
+    ? new ReferencePolicy(model, inputs.groups, referenceSync(grpo))
+    : null;
   const { scorer, evaluation } = inputs;
   const evaluator = evaluation && new GRPOEvaluator(
     { dataset: evaluation, maker, sampler, scorer },
@@ -154,6 +157,9 @@ export function grpoMethod(
     }),
     rollouts,
     reference,
+    replay: grpo.replay_buffer_size > 0
+      ? new ReplayBuffer(grpo.replay_buffer_size, training.seed)
+      : null,
     evaluator,
     onCompletions: inputs.onCompletions,
   }, {

@@ -74,7 +74,12 @@ export class KTOMethod extends BaseMethod<readonly KTOExample[]> {
       (placed) => maker.make(placed),
       options,
     );
-    super({ examples, tiles: maker.tiles, datasets: [dataset, evalDataset] });
+    super({
+      examples,
+      tiles: maker.tiles,
+      datasets: [dataset, evalDataset],
+      reference: parts.reference,
+    });
     this.#data = examples;
   }
 

@@ -10,7 +10,7 @@ import type { FactGroup } from "../../report/page/report_contents.ts";
 import { currentRanks } from "../../distributed/ranks.ts";
 import { exampleParts } from "../batches/example_parts.ts";
 import { methodOptions } from "../loop/base_method.ts";
-import { ReferencePolicy } from "../loop/reference_policy.ts";
+import { ReferencePolicy, referenceSync } from "../loop/reference_policy.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { KTOExampleMaker } from "./examples.ts";
 import { type KTODataset, KTOMethod } from "./method.ts";
@@ -60,7 +60,7 @@ export function ktoMethod(
         "start the run without mpirun",
     );
   }
-  const reference = new ReferencePolicy(model, groups);
+  const reference = new ReferencePolicy(model, groups, referenceSync(dpo));
   const method = new KTOMethod({
     model,
     maker: ktoExampleMaker(prepared, config),
@@ -88,7 +88,7 @@ export function ktoFacts({ dpo }: ResolvedConfig): FactGroup {
       ["loss", dpo.loss_type.join(" + ")],
       ["beta", dpo.beta],
       ["weights", `${dpo.desirable_weight} good, ${dpo.undesirable_weight} bad`],
-      ["reference", "the model before training"],
+      ["reference", dpo.sync_ref_model ? "follows the policy" : "the model before training"],
     ],
   };
 }

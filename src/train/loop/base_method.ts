@@ -14,6 +14,7 @@ import {
 import type { DataCursor } from "../batches/example_stream.ts";
 import { type MicroBatchOptions, microBatchOptions } from "../batches/micro_batches.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
+import type { Parameters } from "./gradients.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
@@ -64,12 +65,21 @@ export interface SkippingData extends IdentifiedData {
   readonly skipped: SkippedRows;
 }
 
+/** A reference that may follow the policy. */
+export interface FollowingReference {
+  /** Its tensors, if they change while training. */
+  readonly state: Parameters;
+  /** Called after each update, with the optimizer steps done. */
+  follow(step: number): void;
+}
+
 /** What a method reads; its rows and the threads that decode their pictures. */
 export interface MethodData {
   readonly examples: ExampleSource;
   readonly tiles: TileCache;
   /** Training and held-out data, for the rows that were skipped. */
   readonly datasets: readonly [training: SkippingData, evaluation: SkippingData | null];
+  readonly reference?: FollowingReference | null;
 }
 
 /** The part of a checkpoint that every method has. */
@@ -104,6 +114,14 @@ export abstract class BaseMethod<B> implements TrainingMethod {
 
   describeLastBatch(): unknown {
     return this.lastBatches.map((batch) => this.describe(batch));
+  }
+
+  afterUpdate(step: number): void {
+    this.#data.reference?.follow(step);
+  }
+
+  get reference(): Parameters {
+    return this.#data.reference?.state ?? new Map();
   }
 
   get lastBatchSize(): BatchSize | null {

@@ -12,6 +12,7 @@ import { BestCheckpoint } from "../checkpoint/best_checkpoint.ts";
 import { checkResumable, loadCheckpoint } from "../checkpoint/checkpoint.ts";
 import { checkpointToResume } from "../checkpoint/model_alone.ts";
 import { checkIdentity, type ResumeOptions } from "../checkpoint/resume_check.ts";
+import { loadReference } from "../checkpoint/reference_file.ts";
 import { type RunIdentity, runIdentity } from "../checkpoint/run_identity.ts";
 import {
   checkHasState,
@@ -27,6 +28,7 @@ import { divergedError } from "./diverged_error.ts";
 import type { EvaluationVerdict } from "../evaluation/early_stopping.ts";
 import { Evaluations } from "../evaluation/evaluations.ts";
 import { findBadValue } from "../optimizer/first_bad_tensor.ts";
+import type { Parameters } from "./gradients.ts";
 import { MetricsWindow } from "./metrics_window.ts";
 import { NonFiniteError, type Optimizer } from "../optimizer/optimizer.ts";
 import { requireTrained } from "../optimizer/parameter_groups.ts";
@@ -99,6 +101,7 @@ export class Trainer {
       best: this.#best,
       evaluation: () => this.#ownEvaluation(),
       state: (modelAlone) => this.#state(modelAlone),
+      reference: this.#reference,
       checkWeights: () => this.#checkWeights(),
     });
   }
@@ -106,6 +109,10 @@ export class Trainer {
   /** Weights that train, and their moments. */
   get optimizer(): Optimizer {
     return this.#update.optimizer;
+  }
+
+  get #reference(): Parameters {
+    return this.#method.reference ?? new Map();
   }
 
   /** Optimizer steps done. */
@@ -131,6 +138,7 @@ export class Trainer {
     if (found === null) return null;
     const { trainer, run, exact } = found;
     await broadcastOptimizer(this.#ranks, this.optimizer, run.optimizer_steps);
+    await broadcastWeights(this.#ranks, this.#reference);
     this.#method.restore(run.method, exact);
     this.#update.restore(run);
     this.#step = trainer.global_step;
@@ -165,6 +173,7 @@ export class Trainer {
     const { identity } = state.run;
     const { warnings, exact } = checkIdentity(path, identity, this.#identity(), options);
     for (const warning of warnings) reporter.onWarning(warning);
+    await loadReference(path, this.#reference, exact);
     await loadCheckpoint(path, state, this.optimizer);
     return { ...state, exact };
   }
@@ -286,6 +295,7 @@ export class Trainer {
         throw error instanceof NonFiniteError ? await this.#diverged(error, this.#step + 1) : error;
       });
     this.#step++;
+    this.#method.afterUpdate?.(this.#step);
     this.#epoch = outcome.epoch;
     this.#window.add(loss, gradNorm, { ...outcome, ...counts });
     await this.#options.reporter.onStep(this.#step, counts.tokens, undefined, loss);

@@ -128,6 +128,14 @@ export interface TrainingMethod {
   describeLastBatch(): unknown;
   /** The largest micro-batch of the last step, or of the one that failed; null: it had none yet. */
   readonly lastBatchSize?: BatchSize | null;
+  /**
+   * Called after each update.
+   *
+   * @param step optimizer steps done, this one included
+   */
+  afterUpdate?(step: number): void;
+  /** The reference's tensors, if they change while training: a checkpoint holds them. */
+  readonly reference?: Parameters;
   /** For a checkpoint. */
   state(): MethodState;
   /**

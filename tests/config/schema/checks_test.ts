@@ -109,6 +109,30 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "dpo: { loss_type: simpo, ld_alpha: 0.5 }",
     "dpo.ld_alpha",
   ],
+  [
+    "a reference that follows and is none",
+    "grpo",
+    "grpo: { sync_ref_model: true, beta: 0 }",
+    "grpo.sync_ref_model",
+  ],
+  [
+    "a reference that follows and is kept on disk",
+    "dpo",
+    "dpo: { sync_ref_model: true, precompute_ref_log_probs: true }",
+    "dpo.sync_ref_model",
+  ],
+  [
+    "a reference that follows from elsewhere",
+    "dpo",
+    "dpo: { sync_ref_model: true, ref_model_name_or_path: other }",
+    "dpo.sync_ref_model",
+  ],
+  [
+    "a reference that no loss has",
+    "dpo",
+    "dpo: { sync_ref_model: true, loss_type: simpo }",
+    "dpo.sync_ref_model",
+  ],
   ["a weight above 1", "dpo", "dpo: { ld_alpha: 1.5 }", "dpo.ld_alpha"],
   [
     "WPO of a loss that sorts",
@@ -359,3 +383,13 @@ Deno.test("a budget of tokens needs a loss that does not depend on how rows are 
   const alias = parseConfig(leastConfig("dpo", "training: { max_images_per_knapsack: 18 }\n"));
   assert(alias.training.image_budget === 18);
 });
+
+for (const trainer of ["dpo", "grpo"] as const) {
+  Deno.test(`${trainer}: a reference that follows an adapter is refused, with the way out`, () => {
+    const { message } = configFault(leastConfig(trainer, `${trainer}: { sync_ref_model: true }`), {
+      overrides: ["model.use_lora=true"],
+    });
+    assert(message.includes(`${trainer}.sync_ref_model`), message);
+    assert(message.includes("use_lora to false"), message);
+  });
+}

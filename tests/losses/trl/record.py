@@ -19,7 +19,9 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import torch
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.gkd import GKDTrainer
+from trl.experimental.grpo_with_replay_buffer import GRPOWithReplayBufferTrainer, ReplayBuffer
 from trl.experimental.orpo import ORPOTrainer
+from trl.trainer.callbacks import SyncRefModelCallback
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
@@ -388,6 +390,48 @@ def gkd(beta, temperature):
     return {"beta": beta, "temperature": temperature, "loss": loss.item(), "gradient": gradient}
 
 
+def sync_ref_model(alpha):
+    """The reference's weights after two updates of the policy."""
+    policy, reference = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    steps = []
+    for step in range(3):
+        with torch.no_grad():
+            policy.weight.copy_(draw(20 + step, 2, 3))
+            if step == 0:
+                reference.weight.copy_(policy.weight)
+        if step > 0:
+            SyncRefModelCallback._sync_target_model(policy, reference, alpha)
+        steps.append({"policy": floats(policy.weight), "reference": floats(reference.weight)})
+    return {"alpha": alpha, "steps": steps}
+
+
+def replay_buffer(size, rounds):
+    """What a buffer keeps after each round of four groups with three completions."""
+    trainer = trainer_of(
+        GRPOWithReplayBufferTrainer,
+        replay_buffer=ReplayBuffer(size),
+        num_generations=3,
+        use_vllm=False,
+    )
+    recorded = []
+    for number in range(rounds):
+        rewards = draw(30 + number, 4, 3).round(decimals=1)
+        rewards[number % 4] = 0.5
+        deviations = rewards.std(1, keepdim=True).expand(4, 3)
+        advantages = (rewards - rewards.mean(1, keepdim=True)) / (deviations + 1e-4)
+        ones = torch.ones(12, 1, dtype=torch.long)
+        trainer.update_replay_buffer(
+            deviations[:, 0] > 0, advantages, deviations, ones, ones, ones, ones, {}, [], None, None, None
+        )
+        kept = sorted((float(f"{score:.12g}") for score, _ in trainer.replay_buffer.heap))
+        recorded.append({
+            "advantages": floats(advantages),
+            "deviations": floats(deviations[:, 0]),
+            "kept": kept,
+        })
+    return {"size": size, "rounds": recorded}
+
+
 CASES = {
     "versions": {name: version(name) for name in ("trl", "torch")},
     "vocabulary": VOCABULARY,
@@ -434,6 +478,8 @@ CASES = {
         grpo_entropy(4, use_adaptive_entropy=True, entropy_target=3.0, entropy_coef_delta=0.3),
         grpo_entropy(3, use_adaptive_entropy=True, entropy_target=0.2, entropy_coef=0.4),
     ],
+    "sync_ref_model": [sync_ref_model(0.6), sync_ref_model(1.0)],
+    "replay_buffer": [replay_buffer(5, 4), replay_buffer(64, 3)],
     "gkd": [gkd(beta, temperature) for beta, temperature in ((0.5, 1.0), (0.1, 2.0), (0.0, 1.0), (1.0, 0.9))],
 }
 

@@ -3,12 +3,14 @@
  *
  * @module
  */
-import { grpoLosses } from "../../losses/grpo_losses.ts";
-import type { GRPOSection, ResolvedConfig } from "../types/config_types.ts";
-import type { Finding } from "./finding.ts";
+import { grpoLosses } from "../../../losses/grpo_losses.ts";
+import type { GRPOSection, ResolvedConfig } from "../../types/config_types.ts";
+import type { Finding } from "../finding.ts";
+import { referenceSyncProblems } from "./reference_sync.ts";
 
 /** Mistakes in the section `grpo`. */
-export function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Finding[] {
+export function grpoProblems(config: ResolvedConfig): Finding[] {
+  const { dataset, training, grpo } = config;
   const problems: Finding[] = [];
   if (dataset.reward_functions_fn.length === 0) {
     problems.push({
@@ -60,7 +62,17 @@ export function grpoProblems({ dataset, training, grpo }: ResolvedConfig): Findi
         grpo.max_completion_length,
     });
   }
-  return [...problems, ...estimatorProblems(grpo)];
+  if (grpo.sync_ref_model && grpo.beta === 0) {
+    problems.push({
+      key: "grpo.sync_ref_model",
+      text: "got true, but with grpo.beta 0 there is no reference; raise beta, or leave it out",
+    });
+  }
+  return [
+    ...problems,
+    ...referenceSyncProblems(config, "grpo", grpo),
+    ...estimatorProblems(grpo),
+  ];
 }
 
 /** Keys that the losses with advantages of their own do not read, and keys that only they read. */
@@ -77,6 +89,9 @@ function estimatorProblems(grpo: GRPOSection): Finding[] {
   if (advantages !== "leave_one_out") {
     if (grpo.normalize_advantages) refuse("normalize_advantages", "false, or loss_type rloo");
     if (grpo.reward_clip_range !== null) refuse("reward_clip_range", "null, or loss_type rloo");
+  }
+  if (advantages !== undefined && grpo.replay_buffer_size > 0) {
+    refuse("replay_buffer_size", "0: these advantages are those of the whole round");
   }
   if (level !== undefined && grpo.importance_sampling_level !== "token") {
     refuse("importance_sampling_level", "token: the ratio is that of whole completions");

@@ -3,17 +3,22 @@
  *
  * @module
  */
-import { hasPairWeights } from "../../losses/dpo_inputs.ts";
-import { isReferenceFreeLoss } from "../../losses/dpo_reference_free_losses.ts";
-import { isKTOLoss } from "../../losses/kto.ts";
-import type { DPOSection, ResolvedConfig } from "../types/config_types.ts";
-import type { Finding } from "./finding.ts";
+import { hasPairWeights } from "../../../losses/dpo_inputs.ts";
+import {
+  isReferenceFreeLoss,
+  needsNoReference,
+} from "../../../losses/dpo_reference_free_losses.ts";
+import { isKTOLoss } from "../../../losses/kto.ts";
+import type { DPOSection, ResolvedConfig } from "../../types/config_types.ts";
+import type { Finding } from "../finding.ts";
+import { referenceSyncProblems } from "./reference_sync.ts";
 
 /** Mistakes in the section `dpo`. */
 export function dpoProblems(config: ResolvedConfig): Finding[] {
   const { dpo, dataset } = config;
-  if (dpo.loss_type.some(isKTOLoss)) return ktoProblems(config);
-  const problems: Finding[] = [];
+  const following = referenceSyncProblems(config, "dpo", dpo);
+  if (dpo.loss_type.some(isKTOLoss)) return [...ktoProblems(config), ...following];
+  const problems: Finding[] = [...following, ...fixedReferenceProblems(dpo)];
   if (dpo.loss_type.includes("exo_pair") && dpo.label_smoothing === 0) {
     problems.push({
       key: "dpo.label_smoothing",
@@ -72,6 +77,27 @@ export function dpoProblems(config: ResolvedConfig): Finding[] {
     });
   }
   return problems;
+}
+
+/** Settings that a reference that follows the policy excludes. */
+function fixedReferenceProblems(dpo: DPOSection): Finding[] {
+  if (!dpo.sync_ref_model) return [];
+  const refuse = (text: string) => [{ key: "dpo.sync_ref_model", text: `got true, ${text}` }];
+  if (dpo.precompute_ref_log_probs) {
+    return refuse(
+      "but precompute_ref_log_probs keeps the numbers of a fixed reference; want one of them",
+    );
+  }
+  if (dpo.ref_model_name_or_path !== null) {
+    return refuse(
+      "but a reference that follows the policy begins as the policy; leave out " +
+        "ref_model_name_or_path",
+    );
+  }
+  if (dpo.reference_free || needsNoReference(dpo.loss_type)) {
+    return refuse("but no loss here has a reference; want false");
+  }
+  return [];
 }
 
 /** What the losses of single answers do not have: the value that leaves it out. */

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { ResolvedConfig, SFTSection } from "../types/config_types.ts";
-import { OURS, TRL_SFT } from "../sources.ts";
-import { orDefault } from "../types/composite_types.ts";
-import { boolean, oneOf } from "../types/scalar_types.ts";
-import { same, type Table } from "../types/value_type.ts";
-import type { Finding } from "./finding.ts";
+import type { ResolvedConfig, SFTSection } from "../../types/config_types.ts";
+import { OURS, TRL_SFT } from "../../sources.ts";
+import { orDefault } from "../../types/composite_types.ts";
+import { boolean, oneOf } from "../../types/scalar_types.ts";
+import { same, type Table } from "../../types/value_type.ts";
+import type { Finding } from "../finding.ts";
 
 /** Every value of `sft.loss_type`. */
 export const SFT_LOSS_TYPES = ["nll", "dft"] as const;

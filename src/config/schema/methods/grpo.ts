@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { REWARD_AGGREGATIONS, SCALE_REWARDS } from "../../losses/advantages.ts";
-import { GRPO_LOSS_TYPES } from "../../losses/grpo_losses.ts";
-import { IMPORTANCE_SAMPLING_LEVELS } from "../../losses/importance_ratio.ts";
-import type { ConfigProblem } from "../config_error.ts";
-import type { GenerationKwargs, GRPOSection } from "../types/config_types.ts";
-import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO, TRL_RLOO } from "../sources.ts";
-import { group, listOf, nullable, orDefault } from "../types/composite_types.ts";
-import { boolean, integer, number, oneOf } from "../types/scalar_types.ts";
-import { derived, same, type Table, type ValueType, wrongType } from "../types/value_type.ts";
+import { REWARD_AGGREGATIONS, SCALE_REWARDS } from "../../../losses/advantages.ts";
+import { GRPO_LOSS_TYPES } from "../../../losses/grpo_losses.ts";
+import { IMPORTANCE_SAMPLING_LEVELS } from "../../../losses/importance_ratio.ts";
+import type { ConfigProblem } from "../../config_error.ts";
+import type { GenerationKwargs, GRPOSection } from "../../types/config_types.ts";
+import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO, TRL_RLOO } from "../../sources.ts";
+import { group, listOf, nullable, orDefault } from "../../types/composite_types.ts";
+import { boolean, integer, number, oneOf } from "../../types/scalar_types.ts";
+import { referenceSyncKeys } from "./reference_sync.ts";
+import { derived, same, type Table, type ValueType, wrongType } from "../../types/value_type.ts";
 
 /** TRL takes booleans too. */
 const scaling = oneOf(
@@ -163,6 +164,7 @@ export const grpoKeys: Table<GRPOSection> = {
       "Weight of the KL term; 0 needs no reference model. `rloo` and `reinforce_plus_plus` " +
       "take it off the reward.",
   },
+  ...referenceSyncKeys(TRL_GRPO),
   epsilon: {
     type: number({ min: 0 }),
     default: same(0.2),
@@ -354,6 +356,13 @@ export const grpoKeys: Table<GRPOSection> = {
     default: same(4),
     source: OURS,
     meaning: "At most so many rounds of generation for one batch under `dynamic_sampling`.",
+  },
+  replay_buffer_size: {
+    type: integer({ min: 0 }),
+    default: same(0),
+    source: "TRL `GRPOWithReplayBufferConfig` (there 64)",
+    meaning: "Keep so many groups, those with the largest advantages and spread of rewards, and " +
+      "train on them again in place of groups whose rewards are all equal. 0: off.",
   },
   overlong_buffer_length: {
     type: nullable(integer({ min: 1 })),

@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { DPO_LOSS_TYPES } from "../../losses/dpo.ts";
-import { KTO_LOSS_TYPES } from "../../losses/kto.ts";
-import { F_DIVERGENCES } from "../../losses/f_divergence.ts";
-import type { DPOSection } from "../types/config_types.ts";
-import { LAB_MAIN, TRL_CPO, TRL_DPO, TRL_KTO } from "../sources.ts";
-import { listOf, nullable, orDefault } from "../types/composite_types.ts";
-import { boolean, number, oneOf, text } from "../types/scalar_types.ts";
-import { derived, same, type Table } from "../types/value_type.ts";
+import { DPO_LOSS_TYPES } from "../../../losses/dpo.ts";
+import { KTO_LOSS_TYPES } from "../../../losses/kto.ts";
+import { F_DIVERGENCES } from "../../../losses/f_divergence.ts";
+import type { DPOSection } from "../../types/config_types.ts";
+import { LAB_MAIN, TRL_CPO, TRL_DPO, TRL_KTO } from "../../sources.ts";
+import { listOf, nullable, orDefault } from "../../types/composite_types.ts";
+import { boolean, number, oneOf, text } from "../../types/scalar_types.ts";
+import { referenceSyncKeys } from "./reference_sync.ts";
+import { derived, same, type Table } from "../../types/value_type.ts";
 
 /** The keys of `dpo`. */
 export const dpoKeys: Table<DPOSection> = {
@@ -134,6 +135,7 @@ export const dpoKeys: Table<DPOSection> = {
       "The reference model. `null`: the model before training; under LoRA the base without " +
       "its adapter, else a frozen copy.",
   },
+  ...referenceSyncKeys(TRL_DPO),
   disable_dropout: {
     type: boolean(),
     default: same(true),
