@@ -9,11 +9,11 @@ import {
   adamwComposite,
   type AdamWSlot,
   type AdamWUpdate,
-  createMoment,
-  disposeMoment,
+  type Moment,
 } from "../ops/optimizer.ts";
 import { valueAndGradients } from "../ops/tape/backward.ts";
 import { linear } from "../ops/linear.ts";
+import { createState, disposeState } from "../ops/updates/state_array.ts";
 import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";
 import type { BenchDims } from "./bench_work.ts";
 import type { OpCase } from "./op_case.ts";
@@ -128,11 +128,8 @@ async function measureAdamW(
     ...{ beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1, gradientScale: 0.5 },
     ...{ learningRate: 1e-4, weightDecay: 0.01 },
   };
-  const own = (): AdamWSlot => ({
-    parameter,
-    firstMoment: createMoment(parameter),
-    secondMoment: createMoment(parameter),
-  });
+  const moment = () => createState({ shape: parameter.shape, dtype: "float32" }) as Moment;
+  const own = (): AdamWSlot => ({ parameter, firstMoment: moment(), secondMoment: moment() });
   const beside = (): AdamWSlot => ({
     parameter,
     firstMoment: zeros(),
@@ -146,8 +143,8 @@ async function measureAdamW(
       run({ ...slot, gradient, numbers });
       return parameter.clone();
     }, options);
-    disposeMoment(slot.firstMoment);
-    disposeMoment(slot.secondMoment);
+    disposeState(slot.firstMoment);
+    disposeState(slot.secondMoment);
     return 1000 * median;
   };
   const fused = await measure(own(), (update) => adamw([update]));

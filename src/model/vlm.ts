@@ -21,6 +21,7 @@ import {
   type ModelInputs,
   toModelBatch,
 } from "./batch.ts";
+import { addEmbeddingNoise, type EmbeddingNoise } from "./embedding_noise.ts";
 import { headLogits, headOperands } from "./language_head.ts";
 import {
   type DecoderInputs,
@@ -41,6 +42,8 @@ export interface PassOptions {
   dropoutKeys?: DropoutKeys;
   /** Recompute blocks in the backward pass instead of keeping their activations. */
   checkpointing?: boolean;
+  /** Adds noise to the embeddings of text tokens: NEFTune. */
+  embeddingNoise?: EmbeddingNoise;
   /** Run without the adapters: the reference model of DPO and GRPO under LoRA. */
   withoutAdapters?: boolean;
   /** Run with these adapters instead of the model's own, by the name of their layer. */
@@ -129,10 +132,15 @@ export class VLM extends AdaptableModel {
    *
    * @param inputIds [B·T]
    * @param imageEmbeddings [N·L, C], or null without images
+   * @param noise on the embeddings of text tokens
    * @returns [B·T, C]
    * @throws {Error} if the number of image tokens differs from N·L
    */
-  embed(inputIds: Int32Array, imageEmbeddings: tf.Tensor2D | null): tf.Tensor2D {
+  embed(
+    inputIds: Int32Array,
+    imageEmbeddings: tf.Tensor2D | null,
+    noise?: EmbeddingNoise,
+  ): tf.Tensor2D {
     const positions: number[] = [];
     inputIds.forEach((id, i) => id === this.imageTokenId && positions.push(i));
     const given = imageEmbeddings?.shape[0] ?? 0;
@@ -143,7 +151,8 @@ export class VLM extends AdaptableModel {
           `(${this.config.mp_image_token_length} each)`,
       );
     }
-    const text = embedding(this.table, inputIds); // [B·T, C]
+    const plain = embedding(this.table, inputIds); // [B·T, C]
+    const text = noise === undefined ? plain : addEmbeddingNoise(plain, noise); // [B·T, C]
     if (imageEmbeddings === null) return text;
     return replaceRows(text, imageEmbeddings, Int32Array.from(positions)); // [B·T, C]
   }
@@ -177,7 +186,8 @@ export class VLM extends AdaptableModel {
     const features = imageFeatures ?? this.keptFeatures(batch.pictures) ??
       (batch.images ? this.imageFeatures(batch.images, options) : null);
     const images = features && this.embedFeatures(features, options);
-    const embeddings = this.embed(batch.inputIds, images).reshape([B, T, -1]) as tf.Tensor3D;
+    const embeddings = this.embed(batch.inputIds, images, options.embeddingNoise)
+      .reshape([B, T, -1]) as tf.Tensor3D;
     const hidden = this.#decoder(embeddings, options, {
       angles: rotaryAngles(batch.positions, B, rotaryOptions(this.config)),
       layout: batch.layout,

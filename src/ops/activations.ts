@@ -97,6 +97,19 @@ export class DropoutKeys {
 }
 
 /**
+ * Uniform numbers that depend on the key and their places alone.
+ *
+ * @param count how many
+ * @param key from {@linkcode DropoutKeys}
+ * @returns of −1 … 1
+ */
+export function uniformNoise(count: number, key: number): Float32Array {
+  const noise = new Float32Array(count);
+  for (let i = 0; i < count; i++) noise[i] = mix((i ^ key) >>> 0) / 2 ** 31 - 1;
+  return noise;
+}
+
+/**
  * Zeros each value with probability `rate` and divides the rest by 1 − rate.
  *
  * @param x any shape

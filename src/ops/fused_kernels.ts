@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { type FusedKernels, registeredKernels, type WordKernels } from "./kernels.ts";
+import {
+  type FusedKernels,
+  registeredKernels,
+  type UpdateKernels,
+  type WordKernels,
+} from "./kernels.ts";
 import "./wasm/kernels.ts";
 import "./webgpu/kernels.ts";
 
@@ -16,4 +21,9 @@ export function fusedKernels(): FusedKernels | null {
 /** The 16-bit conversions of tfjs's current backend; null if its tensors are on the host anyway. */
 export function wordKernels(): WordKernels | null {
   return registeredKernels()?.words ?? null;
+}
+
+/** The optimizers' updates of tfjs's current backend; null if its tensors are on the host. */
+export function updateKernels(): UpdateKernels | null {
+  return registeredKernels()?.updates ?? null;
 }

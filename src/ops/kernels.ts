@@ -36,6 +36,32 @@ export interface AdamWTensors {
   numbers: AdamWStep;
 }
 
+/** One update of a parameter that is on the device, with its state. */
+export interface DeviceUpdate {
+  readonly parameter: tf.Variable;
+  /** Of the parameter's shape. */
+  readonly gradient: tf.Tensor;
+  /** In the order of the rule. */
+  readonly states: readonly tf.Variable[];
+  /** Those of the rule, by their names in the shader. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
+/** Updates whose state lies beside its values: a momentum; z and a second moment. */
+export type ElementwiseRule = "lion" | "schedule_free";
+
+/** Updates whose state is in 8 bits: codes and scales of a first, AdamW's of a second moment too. */
+export type BlockRule = "lion_8bit" | "adamw_8bit";
+
+/**
+ * Updates of a backend whose tensors are not on the host. Like {@linkcode WordKernels} they stay on
+ * when fused kernels are switched off.
+ */
+export interface UpdateKernels {
+  inPlace(rule: ElementwiseRule, updates: readonly DeviceUpdate[]): void;
+  inBlocks(rule: BlockRule, update: DeviceUpdate): void;
+}
+
 /** How a token is drawn; the same rules as in `src/generate/sampling_filters.ts`. */
 export interface RowSampling {
   /** Take the most likely token and ignore `temperature`. */
@@ -219,6 +245,8 @@ export interface FusedKernels {
 /** What a backend registers. */
 export interface BackendKernels {
   readonly words: WordKernels;
+  /** Absent if tensors are on the host, where loops update them. */
+  readonly updates?: UpdateKernels;
   /** null while they are switched off, to compare with the composites. */
   readonly fused: FusedKernels | null;
 }

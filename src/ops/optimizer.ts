@@ -12,10 +12,7 @@ import type { AdamWStep, AdamWTensors } from "./kernels.ts";
 
 export type { AdamWStep };
 
-/**
- * A running mean, shaped as the parameter. On the wasm backend it lies outside the heap, whose 4 GiB
- * would not hold the weights, gradients and both moments of a 230M model.
- */
+/** A running mean, shaped as the parameter, as `createState()` makes it. */
 export type Moment = tf.Variable | Float32Array;
 
 /** A parameter with its moments; `adamw` changes all three. */
@@ -30,23 +27,6 @@ export interface AdamWUpdate extends AdamWSlot {
   /** Of the parameter's shape. */
   gradient: tf.Tensor;
   numbers: AdamWStep;
-}
-
-/** A moment of zeros for a parameter, in the memory that the current backend wants it in. */
-export function createMoment(parameter: tf.Variable): Moment {
-  if (fusedKernels()?.adamWHost !== undefined) return new Float32Array(parameter.size);
-  return tf.tidy(() => tf.variable(tf.zeros(parameter.shape), false));
-}
-
-/** Sets a moment to `values`, as many as it has. */
-export function setMoment(moment: Moment, values: Float32Array): void {
-  if (moment instanceof Float32Array) moment.set(values);
-  else tf.tidy(() => moment.assign(tf.tensor(values, moment.shape)));
-}
-
-/** Frees a moment. */
-export function disposeMoment(moment: Moment): void {
-  if (!(moment instanceof Float32Array)) moment.dispose();
 }
 
 function hasTensors(update: AdamWUpdate): update is AdamWUpdate & AdamWTensors {

@@ -12,6 +12,7 @@ import { dpoProblems } from "./methods/dpo_checks.ts";
 import type { Finding } from "./finding.ts";
 import { grpoProblems } from "./methods/grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
+import { optimizerProblems, optimizerWarnings } from "./optimizer/optimizer_keys.ts";
 import { schedulerProblems } from "./scheduler_checks.ts";
 import { sftProblems } from "./methods/sft.ts";
 import { stoppingProblems, stoppingWarnings } from "./training/stopping.ts";
@@ -34,6 +35,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...sftProblems(config),
     ...batchBudgetProblems(config),
     ...trainingProblems(config),
+    ...optimizerProblems(config),
     ...schedulerProblems(config),
     ...stoppingProblems(config),
     ...(config.training_type === "dpo" ? dpoProblems(config) : []),
@@ -163,7 +165,7 @@ function trainingProblems({ model, training }: ResolvedConfig): Finding[] {
 
 function warningsOf(config: ResolvedConfig): Finding[] {
   const { model, training, grpo } = config;
-  const warnings: Finding[] = [...stoppingWarnings(config)];
+  const warnings: Finding[] = [...stoppingWarnings(config), ...optimizerWarnings(config)];
   if (training.n_gpu > 1) {
     warnings.push({
       key: "training.n_gpu",

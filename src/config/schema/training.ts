@@ -11,6 +11,7 @@ import { either, listOf, mapOf, nullable } from "../types/composite_types.ts";
 import { boolean, integer, number, oneOf, text } from "../types/scalar_types.ts";
 import { derived, perTrainer, same, type Table, type ValueType } from "../types/value_type.ts";
 import { batchBudgetKeys } from "./batch_budget.ts";
+import { optimizerKeys } from "./optimizer/optimizer_keys.ts";
 import { stoppingKeys } from "./training/stopping.ts";
 
 /**
@@ -164,23 +165,24 @@ export const trainingKeys: Table<TrainingSection> = {
     source: HF_ARGUMENTS,
     meaning: "Warm-up in steps; above 0 it wins over `warmup_ratio`.",
   },
+  ...optimizerKeys,
   weight_decay: {
     type: number({ min: 0 }),
     default: same(0.01),
     source: LAB_MAIN,
-    meaning: "AdamW's decoupled weight decay.",
+    meaning: "The optimizer's decoupled weight decay.",
   },
   adam_beta1: {
     type: number({ min: 0, below: 1 }),
     default: same(0.9),
     source: HF_ARGUMENTS,
-    meaning: "AdamW's first beta.",
+    meaning: "AdamW's first beta; Lion's too (0.9 there as well).",
   },
   adam_beta2: {
     type: number({ min: 0, below: 1 }),
     default: same(0.999),
     source: HF_ARGUMENTS,
-    meaning: "AdamW's second beta.",
+    meaning: "AdamW's second beta; Lion's too, whose paper has 0.99.",
   },
   adam_epsilon: {
     type: number({ above: 0 }),
@@ -196,7 +198,10 @@ export const trainingKeys: Table<TrainingSection> = {
   },
   lr_scheduler_type: {
     type: oneOf(SCHEDULE_NAMES),
-    default: same("cosine" as const),
+    default: derived(
+      "`cosine`; `constant` if `optim` is `schedule_free_adamw`",
+      ({ training }) => training.optim === "schedule_free_adamw" ? "constant" : "cosine",
+    ),
     source: `${LAB_MAIN} (its GRPO ignores the key)`,
     meaning:
       "Transformers' schedule of that name, or nanoVLM's own (`nanovlm_cosine`), stepped once an " +

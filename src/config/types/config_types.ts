@@ -11,6 +11,7 @@ import type { FDivergence } from "../../losses/f_divergence.ts";
 import type { GRPOLossType } from "../../losses/grpo_losses.ts";
 import type { ImportanceSamplingLevel } from "../../losses/importance_ratio.ts";
 import type { NanoVLMConfig } from "../../vlm_config.ts";
+import type { OptimizerName, OptimizerValue } from "../schema/optimizer/optimizer_names.ts";
 import type { ScheduleName } from "../schema/schedule_arguments.ts";
 
 export type {
@@ -160,6 +161,11 @@ export interface TrainingSection {
   warmup_ratio: number;
   /** Above 0 it wins over `warmup_ratio`. */
   warmup_steps: number;
+  optim: OptimizerName;
+  /** The optimizer's own arguments, by its package's names. */
+  optim_args: Record<string, OptimizerValue>;
+  /** NEFTune's noise on embeddings; null or 0: none. */
+  neftune_noise_alpha: number | null;
   weight_decay: number;
   adam_beta1: number;
   adam_beta2: number;

@@ -9,6 +9,7 @@ import {
   type FusedKernels,
   registerKernels,
   type RoundingKernels,
+  type UpdateKernels,
   type WordKernels,
 } from "../kernels.ts";
 import { isTraced, traceShaders } from "../trace_kernels.ts";
@@ -31,6 +32,8 @@ import { gatherRows, replaceRows } from "./row_ops.ts";
 import { areGpuKernelsOn } from "./runtime/enabled.ts";
 import { describeDevice } from "./runtime/launch.ts";
 import { sampleRows } from "./sampling.ts";
+import { inBlocks } from "./updates/block_updates.ts";
+import { inPlace } from "./updates/elementwise_updates.ts";
 
 const words: WordKernels = { roundHalf, packHalf: (x, format) => packHalf(x, format), unpack };
 
@@ -56,8 +59,10 @@ const fused: FusedKernels = {
   rounding,
 };
 
-const ON: BackendKernels = { words, fused };
-const OFF: BackendKernels = { words, fused: null };
+const updates: UpdateKernels = { inPlace, inBlocks };
+
+const ON: BackendKernels = { words, updates, fused };
+const OFF: BackendKernels = { words, updates, fused: null };
 
 registerKernels("webgpu", () => areGpuKernelsOn() ? ON : OFF);
 

@@ -1,11 +1,11 @@
 /**
  * What a checkpoint holds and how a run goes on from one.
  *
- * `checkpoint-N/` has the model (its folder, or the adapter's), `optimizer.safetensors` with both
- * moments of every trainable tensor, `reference.safetensors` if the reference follows the policy,
- * `trainer_state.json` with the step and the log under
+ * `checkpoint-N/` has the model (its folder, or the adapter's), `optimizer.safetensors` with the
+ * optimizer's state of every trainable tensor, `reference.safetensors` if the reference follows the
+ * policy, `trainer_state.json` with the step and the log under
  * Transformers' keys, and `run_state.json` with the data cursor, the random counters and the
- * schedule. Everything is float32 or JSON, so that a resumed run goes on to the bit.
+ * schedule. Everything is stored as it is, so that a resumed run goes on to the bit.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import * as tf from "@tensorflow/tfjs";
 import { readSafetensorsHeader } from "../../model/safetensors/reader.ts";
 import { readSafetensors, writeSafetensors } from "../../model/safetensors/safetensors.ts";
 import { fileNamesOf } from "../../model/families/families.ts";
-import type { Optimizer } from "../optimizer/optimizer.ts";
+import type { Optimizer, StoredState } from "../optimizer/optimizer.ts";
 import { CheckpointError } from "./checkpoint_error.ts";
 import { REFERENCE_FILE } from "./reference_file.ts";
 import { checkpointProblem, writeCheckpoint } from "./checkpoint_folder.ts";
@@ -23,16 +23,14 @@ import { TRAINER_STATE_FILE } from "./transformers_state.ts";
 export { CheckpointError };
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
-/** torch's names for the two moments. */
-const FIRST = "exp_avg.", SECOND = "exp_avg_sq.";
 
 /**
  * Writes `checkpoint-STEP`: aside, synced, renamed.
  *
  * @param outputDir the run's folder; the step is the state's
  * @param saveModel writes the model's or adapter's files into the folder that it gets
- * @param optimizer trainable tensors and moments
- * @param state everything else; if it says `model_alone`, the moments are left out
+ * @param optimizer trainable tensors and their state
+ * @param state everything else; if it says `model_alone`, the optimizer's state is left out
  * @throws {SaveError} if the disk is full, read-only or forbidden; nothing is left behind then
  */
 export async function saveCheckpoint(
@@ -41,24 +39,21 @@ export async function saveCheckpoint(
   optimizer: Optimizer,
   state: CheckpointState,
 ): Promise<string> {
-  const moments = await optimizer.state();
-  const shapes = optimizer.parameters;
+  const { arrays, steps, numbers } = await optimizer.state();
   return await writeCheckpoint(outputDir, state.trainer.global_step, async (temporary) => {
     await saveModel(temporary);
-    const entries = [...moments.firstMoments].flatMap(([name, first]) => {
-      const shape = shapes.get(name)!.shape;
-      return [
-        { name: FIRST + name, shape, data: first },
-        { name: SECOND + name, shape, data: moments.secondMoments.get(name)! },
-      ];
-    });
     if (!state.run.model_alone) {
+      const entries = Array.from(arrays, ([name, stored]) => ({ name, ...stored }));
       await writeSafetensors(`${temporary}/${OPTIMIZER_FILE}`, entries, { dtype: "F32" });
     }
     const write = (file: string, value: unknown) =>
       Deno.writeTextFile(`${temporary}/${file}`, JSON.stringify(value, null, 2) + "\n");
     await write(TRAINER_STATE_FILE, state.trainer);
-    await write(RUN_STATE_FILE, { ...state.run, optimizer_steps: moments.steps });
+    await write(RUN_STATE_FILE, {
+      ...state.run,
+      optimizer_steps: steps,
+      ...(Object.keys(numbers).length > 0 ? { optimizer_numbers: numbers } : {}),
+    });
   });
 }
 
@@ -135,7 +130,7 @@ export async function loadWeights(
 }
 
 /**
- * Assigns a checkpoint's tensors and moments.
+ * Assigns a checkpoint's tensors and the optimizer's state.
  *
  * @param folder the checkpoint
  * @param state what it says, read before
@@ -148,15 +143,10 @@ export async function loadCheckpoint(
   optimizer: Optimizer,
 ): Promise<void> {
   await loadWeights(folder, optimizer.parameters);
-  const moments = await readSafetensors(`${folder}/${OPTIMIZER_FILE}`);
-  const pick = (prefix: string) =>
-    new Map(
-      [...moments].filter(([name]) => name.startsWith(prefix))
-        .map(([name, { data }]) => [name.slice(prefix.length), data as Float32Array]),
-    );
+  const arrays = await readSafetensors(`${folder}/${OPTIMIZER_FILE}`);
   optimizer.restore({
     steps: { ...run.optimizer_steps },
-    firstMoments: pick(FIRST),
-    secondMoments: pick(SECOND),
+    arrays: arrays as ReadonlyMap<string, StoredState>,
+    numbers: { ...run.optimizer_numbers },
   });
 }

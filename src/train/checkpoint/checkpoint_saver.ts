@@ -70,7 +70,7 @@ export class CheckpointSaver {
     const modelAlone = training.save_only_model && !whole;
     await reporter.apart(async () => {
       const save = async (folder: string) => {
-        await saveModel(folder);
+        await optimizer.withAverages(() => saveModel(folder));
         if (!modelAlone) await saveReference(folder, this.#parts.reference);
         assertNoGpuErrors(); // What was read after an error may be anything.
       };

@@ -61,6 +61,7 @@ const DECISIVE = new Set([
   "training.token_budget",
   "training.image_budget",
   "training.dataloader_drop_last",
+  "training.optim",
   "training.bf16",
   "training.fp16",
   "model.load_in_8bit",

@@ -34,6 +34,8 @@ export interface RunState {
   readonly schedule: ScheduleState;
   /** Updates that each parameter has had. */
   readonly optimizer_steps: Readonly<Record<string, number>>;
+  /** Numbers that the optimizer keeps for a group; schedule-free AdamW alone has them. */
+  readonly optimizer_numbers?: Readonly<Record<string, number>>;
   /** Loss, gradient norm and steps since the last log. */
   readonly window: MetricsWindowState;
   /** Of a run in fp16, as GradScaler keeps it. */

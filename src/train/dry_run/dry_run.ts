@@ -26,6 +26,7 @@ import {
 } from "./memory_estimate.ts";
 import { Optimizer, type ParameterGroup } from "../optimizer/optimizer.ts";
 import { optimizerOptions, requireTrained } from "../optimizer/parameter_groups.ts";
+import { optimizerBytes } from "./optimizer_bytes.ts";
 import { plannedRun } from "./planned_run.ts";
 import { peakTensorBytes } from "./peak_tensor_bytes.ts";
 import { prepareData } from "../batches/prepare_data.ts";
@@ -134,7 +135,10 @@ export async function dryRun<F extends DatasetFormat>(
         `; with pictures: ${picturesText(data.train)}`,
     );
     const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
-    const settings = stepMemoryOptions(model, parameters, training, backend);
+    const settings = {
+      ...stepMemoryOptions(model, parameters, training, backend),
+      ...optimizerBytes(parameters, optimizerOptions(training), backend.name),
+    };
     const weight = ({ tokens, tiles }: ExampleSize) =>
       activationBytes(model.config, { rows: 1, tokens, tiles }, settings);
     longest = await trainer.longest({ config, backend, prepared, groups, data, weight, say });

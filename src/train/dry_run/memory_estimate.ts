@@ -28,6 +28,10 @@ export interface StepMemoryOptions {
   readonly packedSaves: number;
   /** Numbers in what trains. */
   readonly trained: number;
+  /** Bytes of the optimizer's state; default: AdamW's two moments in float32. */
+  readonly stateBytes?: number;
+  /** The most that an update holds beside gradients, in bytes; default: nothing. */
+  readonly updateBytes?: number;
   /** Of them, in the vision encoder. */
   readonly trainedVision: number;
   /** Of them, in the embedding and the head, whose gradients come first and stay. */
@@ -77,6 +81,7 @@ export interface MethodMemory {
 export interface StepMemory {
   readonly weights: number;
   readonly gradients: number;
+  /** The optimizer's state. */
   readonly moments: number;
   readonly reference: number;
   readonly activations: number;
@@ -283,12 +288,13 @@ export function estimateStepMemory(
   const { generation = 0, entropies = 0, reference = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
     options.packedSaves;
-  const moments = 2 * FLOAT_BYTES * trained;
+  const { stateBytes: moments = 2 * FLOAT_BYTES * trained, updateBytes = 0 } = options;
   const activations = activationBytes(config, dims, options);
   const gradients = FLOAT_BYTES * trained;
   const pass = Math.max(
     passBytes(config, dims, activations, options) + logits,
     entropies > 0 ? entropies + gradients : 0,
+    updateBytes > 0 ? updateBytes + gradients : 0,
     generation,
   );
   const waiting = waitingBytes(config, dims, options);

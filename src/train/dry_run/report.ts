@@ -71,7 +71,7 @@ export function dryRunLines(report: DryRunReport): string[] {
     }, ${report.seconds.toFixed(1)} s`,
     `  ${"memory".padEnd(36)} ${"estimated".padStart(12)} ${"measured".padStart(12)}`,
     row("weights", weights, measured.weights),
-    row("moments of AdamW", moments),
+    row("optimizer's state", moments),
     ...optional("a frozen copy, the reference", reference),
     row("gradients", gradients, measured.gradients),
     row("activations of the longest batch", activations),

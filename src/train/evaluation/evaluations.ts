@@ -82,7 +82,7 @@ export class Evaluations {
     const { reporter, callbacks, signal, training } = this.#parts.options;
     const found = await reporter.apart(() =>
       onRankZero(ranks, "the evaluation", async () => {
-        const outcome = await method.evaluate(signal);
+        const outcome = await update.optimizer.withAverages(() => method.evaluate(signal));
         if (outcome === null) return null;
         return { ...outcome, ...this.#judge(outcome.metrics, at.step) };
       })

@@ -1,5 +1,5 @@
 /**
- * What keeps the ranks of a run alike: weights and moments from rank 0, and a check that all ranks
+ * What keeps the ranks of a run alike: weights and optimizer state from rank 0, and a check that all ranks
  * hold the same bits.
  *
  * @module
@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import { gatherJson, type Ranks } from "../../distributed/ranks.ts";
+import type { RunState } from "../checkpoint/run_state.ts";
 import type { Optimizer } from "../optimizer/optimizer.ts";
 import type { Parameters } from "./gradients.ts";
 
@@ -70,23 +71,22 @@ export async function broadcastWeights(ranks: Ranks, parameters: Parameters): Pr
 }
 
 /**
- * Gives every rank the weights, moments and update counts of rank 0.
+ * Gives every rank the weights, state and update counts of rank 0.
  *
- * @param steps updates that each parameter has had; those of rank 0 count
+ * @param run updates that each parameter has had, and numbers of groups; those of rank 0 count
  */
 export async function broadcastOptimizer(
   ranks: Ranks,
   optimizer: Optimizer,
-  steps: Readonly<Record<string, number>>,
+  run: Pick<RunState, "optimizer_steps" | "optimizer_numbers">,
 ): Promise<void> {
   if (ranks.size === 1) return;
   await broadcastWeights(ranks, optimizer.parameters);
-  const { firstMoments, secondMoments } = await optimizer.state();
-  for (const moments of [firstMoments, secondMoments]) {
-    for (const [name, { buffer, byteOffset, byteLength }] of moments) {
-      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-      await ranks.broadcast(bytes, `the moments of ${name}`);
-    }
+  const { arrays } = await optimizer.state();
+  for (const [name, { data: { buffer, byteOffset, byteLength } }] of arrays) {
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    await ranks.broadcast(bytes, `the state ${name}`);
   }
-  if (ranks.rank > 0) optimizer.restore({ steps: { ...steps }, firstMoments, secondMoments });
+  const { optimizer_steps: steps, optimizer_numbers: numbers = {} } = run;
+  if (ranks.rank > 0) optimizer.restore({ steps: { ...steps }, arrays, numbers });
 }

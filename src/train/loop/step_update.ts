@@ -1,6 +1,6 @@
 /**
- * From the gradients of a step to new weights: clipping, learning rates, AdamW, and in fp16 the loss
- * scale.
+ * From the gradients of a step to new weights: clipping, learning rates, the optimizer, and in fp16
+ * the loss scale.
  *
  * @module
  */
@@ -68,13 +68,19 @@ export class StepUpdate {
     this.#groups = groups;
     this.#ranks = ranks;
     this.#scaler = training.fp16 ? lossScaler ?? new LossScaler() : null;
-    this.optimizer = new Optimizer(groups, optimizerOptions(training));
+    const name = training.lr_scheduler_type;
+    const warmupSteps = warmupStepCount(totalSteps, {
+      warmupRatio: training.warmup_ratio,
+      warmupSteps: training.warmup_steps,
+    });
+    this.optimizer = new Optimizer(groups, {
+      ...optimizerOptions(training),
+      // Every other schedule has the warm-up itself.
+      warmupSteps: name === "constant" ? warmupSteps : 0,
+    });
     this.#schedule = createSchedule({
-      name: training.lr_scheduler_type,
-      warmupSteps: warmupStepCount(totalSteps, {
-        warmupRatio: training.warmup_ratio,
-        warmupSteps: training.warmup_steps,
-      }),
+      name,
+      warmupSteps,
       totalSteps,
       baseLearningRate: groups[0].learningRate,
       groupLearningRates: groups.map(({ learningRate }) => learningRate),
@@ -177,7 +183,8 @@ export class StepUpdate {
     const lastUpdate = Math.max(0, step - 1 - this.#skipped);
     const rates = this.#groups.map(({ name, learningRate }, group): [string, number] => [
       `learning_rate/${name}`,
-      learningRate * this.#schedule.multiplier(lastUpdate, group),
+      learningRate * this.#schedule.multiplier(lastUpdate, group) *
+      this.optimizer.rateFactor(name),
     ]);
     return {
       learning_rate: rates[0][1],
@@ -218,7 +225,7 @@ export class StepUpdate {
     this.#skipped = skipped_steps ?? 0;
   }
 
-  /** Frees the moments and the gradients. */
+  /** Frees the optimizer's state and the gradients. */
   dispose(): void {
     this.accumulator.reset();
     this.optimizer.dispose();

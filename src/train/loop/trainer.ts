@@ -106,7 +106,7 @@ export class Trainer {
     });
   }
 
-  /** Weights that train, and their moments. */
+  /** Weights that train, and the optimizer's state. */
   get optimizer(): Optimizer {
     return this.#update.optimizer;
   }
@@ -137,7 +137,7 @@ export class Trainer {
     );
     if (found === null) return null;
     const { trainer, run, exact } = found;
-    await broadcastOptimizer(this.#ranks, this.optimizer, run.optimizer_steps);
+    await broadcastOptimizer(this.#ranks, this.optimizer, run);
     await broadcastWeights(this.#ranks, this.#reference);
     this.#method.restore(run.method, exact);
     this.#update.restore(run);
@@ -201,6 +201,7 @@ export class Trainer {
   async #train(): Promise<TrainResult> {
     const { training, signal } = this.#options;
     const parameters = this.optimizer.parameters;
+    this.optimizer.showTrained();
     let next = await this.#begin();
     while (next === "go on" && this.#step < this.totalSteps) {
       await this.#stop.agree();
@@ -222,6 +223,7 @@ export class Trainer {
     }
     if (next === "interrupted") return await this.#interrupted();
     await this.#checkWeights();
+    await this.optimizer.showAverages();
     if (training.load_best_model_at_end) await this.#loadBest();
     return this.#result(next === "stop" && this.#step < this.totalSteps ? "stopped" : "done");
   }
@@ -435,7 +437,7 @@ export class Trainer {
     };
   }
 
-  /** Frees the moments and the gradients. */
+  /** Frees the optimizer's state and the gradients. */
   dispose(): void {
     this.#update.dispose();
   }

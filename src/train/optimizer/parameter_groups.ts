@@ -7,7 +7,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { TrainingSection } from "../../config/types/config_types.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
-import type { AdamWOptions, ParameterGroup } from "./optimizer.ts";
+import type { OptimizerOptions, ParameterGroup } from "./optimizer.ts";
 
 /** Learning rates by part; 0 freezes it. */
 export interface GroupRates {
@@ -93,9 +93,11 @@ export function configuredGroups(
   }, training.weight_decay);
 }
 
-/** AdamW's constants by a config. */
-export function optimizerOptions(training: TrainingSection): AdamWOptions {
+/** The optimizer and its constants by a config. */
+export function optimizerOptions(training: TrainingSection): OptimizerOptions {
   return {
+    name: training.optim,
+    arguments: training.optim_args,
     beta1: training.adam_beta1,
     beta2: training.adam_beta2,
     eps: training.adam_epsilon,

@@ -70,7 +70,11 @@ export function sftMethod(config: SFTConfig, inputs: SFTInputs): SFTMethod {
     evalDataset: evaluation,
     answerSamples,
     answerMetrics: answerMetrics(prepared, evaluation, config.training),
-  }, { ...methodOptions(config.training), lossType: config.sft.loss_type });
+  }, {
+    ...methodOptions(config.training),
+    lossType: config.sft.loss_type,
+    noiseAlpha: config.training.neftune_noise_alpha ?? 0,
+  });
 }
 
 /** What trains under SFT, and how fast. */

@@ -77,6 +77,9 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     token_budget: null,
     image_budget: null,
     max_seq_length: null,
+    optim: "adamw_torch",
+    optim_args: {},
+    neftune_noise_alpha: null,
   };
   const method = sftMethod({ training, sft: PLAIN_SFT }, {
     prepared,

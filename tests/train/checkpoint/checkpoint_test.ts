@@ -32,8 +32,7 @@ for (const [kind, extra] of [["the whole model", []], ["an adapter", LORA]] as c
     const before = await run.trainer.optimizer.state();
     const after = await other.trainer.optimizer.state();
     assertEquals(after.steps, before.steps);
-    assertEquals(largestDifference(after.firstMoments, before.firstMoments), 0);
-    assertEquals(largestDifference(after.secondMoments, before.secondMoments), 0);
+    assertEquals(after.arrays, before.arrays);
   });
 }
 
@@ -101,8 +100,8 @@ for (const [what, overrides] of [["the model", []], ["an adapter", LORA]] as con
     const reads = events.filter((event) => event === "read").length;
     assert(reads > 3 && !events.includes("read together"), `${events}`);
     assert(!events.some((event, i) => event === "read" && events[i + 1] === event), `${events}`);
-    const { firstMoments } = await run.trainer.optimizer.state();
-    const again = (await run.trainer.optimizer.state()).firstMoments;
-    for (const [name, moment] of firstMoments) assert(again.get(name) === moment, name);
+    const { arrays } = await run.trainer.optimizer.state();
+    const again = (await run.trainer.optimizer.state()).arrays;
+    for (const [name, { data }] of arrays) assert(again.get(name)!.data === data, name);
   });
 }
