@@ -13,7 +13,7 @@ import {
 } from "../src/config/schema/device_backend.ts";
 import { EMBEDDED_CONFIGS } from "../src/config/embedded/embedded_configs.ts";
 import { loadConfig, parseConfig } from "../src/config/load_config.ts";
-import { BUILTIN_SHAPES } from "../src/data/embedded/embedded_dataset.ts";
+import { EMBEDDED_DATA } from "../src/data/embedded/embedded_dataset.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { listenOnLoopback } from "./listen.ts";
@@ -157,7 +157,8 @@ export async function loadTrainConfig(train: TrainOptions): Promise<ResolvedConf
 function ownDataAlone(overrides: readonly string[]): readonly string[] {
   const sets = (key: string) => overrides.findLast((text) => text.startsWith(`dataset.${key}=`));
   const own = sets("train_data_path");
-  if (own === undefined || own.endsWith(`=${BUILTIN_SHAPES}`)) return overrides;
+  const isEmbedded = EMBEDDED_DATA.some((name) => own?.endsWith(`=${name}`));
+  if (own === undefined || isEmbedded) return overrides;
   return ["dataset.eval_data_path=null", ...overrides];
 }
 

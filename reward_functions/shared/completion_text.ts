@@ -1,15 +1,18 @@
 /**
- * The text of a completion: the string itself, or the contents of its messages if the data is
+ * The text of a completion: the string itself, or the model's last message if the data is
  * conversational.
  *
  * @module
  */
 
-/** Text of one completion. */
+/** Text of one completion: of several turns of the model, the last one. */
 export function completionText(completion: unknown): string {
   if (typeof completion === "string") return completion;
   if (!Array.isArray(completion)) return "";
-  return completion.map((message: { content?: unknown } | null) =>
+  const last = completion.findLast((message: { role?: unknown } | null) =>
+    message?.role === "assistant"
+  );
+  return (last === undefined ? completion : [last]).map((message: { content?: unknown } | null) =>
     typeof message?.content === "string" ? message.content : ""
   ).join("\n");
 }

@@ -5,7 +5,7 @@
  */
 import { DataError } from "../data/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { BUILTIN_SHAPES, embeddedDataset } from "../data/embedded/embedded_dataset.ts";
+import { EMBEDDED_DATA, embeddedDataset } from "../data/embedded/embedded_dataset.ts";
 import {
   type DatasetFormat,
   type EvaluatedFormat,
@@ -29,13 +29,13 @@ export interface EvaluationDataOptions {
 
 /** The split that is measured if none is named. */
 export function defaultSplit(path: string): string {
-  return path === BUILTIN_SHAPES ? "test" : "train";
+  return EMBEDDED_DATA.includes(path) ? "test" : "train";
 }
 
 /**
  * Loads data to measure on.
  *
- * @param path a file, folder, Hub id, or `builtin:shapes`
+ * @param path a file, folder, Hub id, `builtin:shapes` or `builtin:far_shapes`
  * @throws {DataError} if it is missing, corrupt, or of another format
  */
 export async function evaluationData<F extends DatasetFormat>(
@@ -44,11 +44,11 @@ export async function evaluationData<F extends DatasetFormat>(
   options: EvaluationDataOptions = {},
 ): Promise<Dataset<ExampleOf<F>>> {
   const maxSamples = options.limit ?? null;
-  if (path !== BUILTIN_SHAPES) {
+  if (!EMBEDDED_DATA.includes(path)) {
     const { split, configs } = options;
     return await loadDataset({ path, format, split, configs, maxSamples, streaming: false });
   }
-  return await embeddedDataset(options.split ?? defaultSplit(path), { format, maxSamples });
+  return await embeddedDataset(options.split ?? defaultSplit(path), { format, maxSamples }, path);
 }
 
 /** The formats in the order in which their columns are looked for. */
@@ -63,7 +63,7 @@ export async function formatOfData(
   path: string,
   { split, configs = [] }: EvaluationDataOptions = {},
 ): Promise<EvaluatedFormat> {
-  if (path === BUILTIN_SHAPES) return "vqa";
+  if (EMBEDDED_DATA.includes(path)) return "vqa";
   const isLocal = await Deno.stat(path).then(() => true, () => false);
   const files = isLocal || !isDataHubId(path)
     ? await localDataFiles(path, { configs })

@@ -25,6 +25,11 @@ export interface GenerateOptions extends SamplingParameters {
    * same completion in any batch. 0, 1, 2, … by default.
    */
   sequenceIds?: readonly number[];
+  /**
+   * P·G places in the random numbers of each sequence at which its new tokens begin, for prompts that
+   * hold earlier tokens of it; 0 by default.
+   */
+  firstPlaces?: readonly number[];
   /** Run without the adapters. */
   withoutAdapters?: boolean;
   /**

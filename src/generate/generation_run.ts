@@ -95,8 +95,9 @@ export class GenerationRun {
   }
 
   #uniform(sequence: number, index: number): number {
-    const { seed = 0, sequenceIds } = this.options;
-    return tokenUniform(seed, sequenceIds?.[sequence] ?? sequence, index);
+    const { seed = 0, sequenceIds, firstPlaces } = this.options;
+    const place = (firstPlaces?.[sequence] ?? 0) + index;
+    return tokenUniform(seed, sequenceIds?.[sequence] ?? sequence, place);
   }
 
   /** Adds a token to a sequence; false if that was its last. */

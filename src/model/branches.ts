@@ -18,6 +18,8 @@ export interface Sequence {
   readonly inputIds: ArrayLike<number>;
   /** Already shifted: −100, or the id that follows. */
   readonly labels: ArrayLike<number>;
+  /** Pictures of its own after the shared ones, in the order of their image tokens; default: none. */
+  readonly ownImages?: readonly ImageTiles[];
 }
 
 /** Prompt and answer as one sequence, the answer's tokens labelled. */
@@ -63,6 +65,27 @@ function sharedLength(sequences: readonly Sequence[]): number {
   return length;
 }
 
+/** The number of tiles of pictures. */
+const tileCount = (images: readonly ImageTiles[]): number =>
+  images.reduce((sum, image) => sum + image.tileCount, 0);
+
+/** Whether the image tokens of a sequence after its first `length` are those of its own pictures. */
+function hasOwnImagesAfter(
+  { inputIds, ownImages = [] }: Sequence,
+  shared: readonly ImageTiles[],
+  length: number,
+  imageTokenId: number,
+): boolean {
+  let all = 0, after = 0;
+  for (let i = 0; i < inputIds.length; i++) {
+    if (inputIds[i] !== imageTokenId) continue;
+    all++;
+    if (i >= length) after++;
+  }
+  if (ownImages.length === 0) return after === 0;
+  return after * tileCount([...shared, ...ownImages]) === all * tileCount(ownImages);
+}
+
 /**
  * Packs sequences that share their images into one row. The prefix ends before the first label, so
  * that each shared token predicts the same token in all sequences. Tokens after a sequence's last
@@ -70,7 +93,7 @@ function sharedLength(sequences: readonly Sequence[]): number {
  *
  * @param sequences at least one
  * @param images of the shared prefix
- * @param imageTokenId a prefix that does not hold all image tokens cannot be shared
+ * @param imageTokenId a prefix that does not hold all tokens of the shared images cannot be shared
  * @returns the row, or null if the sequences do not have the same images
  */
 export function packBranches(
@@ -87,7 +110,7 @@ export function packBranches(
       positions: Array.from({ length }, (_, i) => i),
       branchStarts: new Array<number>(length).fill(0),
       prefixLength: 0,
-      images,
+      images: [...images, ...sequence.ownImages ?? []],
     };
   }
   const prefixLength = sharedLength(sequences);
@@ -100,16 +123,17 @@ export function packBranches(
   };
   for (const sequence of sequences) {
     const { inputIds, labels } = sequence;
+    if (!hasOwnImagesAfter(sequence, images, prefixLength, imageTokenId)) return null;
     const start = row.inputIds.length, end = usedLength(sequence);
     for (let i = prefixLength; i < end; i++) {
-      if (inputIds[i] === imageTokenId) return null;
       row.inputIds.push(inputIds[i]);
       row.labels.push(labels[i]);
       row.positions.push(i);
       row.branchStarts.push(start);
     }
   }
-  return { ...row, prefixLength, images };
+  const own = sequences.flatMap((sequence) => sequence.ownImages ?? []);
+  return { ...row, prefixLength, images: [...images, ...own] };
 }
 
 /**

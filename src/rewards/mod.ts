@@ -6,6 +6,17 @@ export {
   type RewardSandboxOptions,
   weightedSum,
 } from "./reward_sandbox.ts";
+export type {
+  EnvironmentPicture,
+  EnvironmentReply,
+  EnvironmentSpec,
+  EnvironmentStart,
+  EnvironmentTurn,
+  PictureSize,
+  ResetFunction,
+  StepFunction,
+} from "./environment/types.ts";
+export { EnvironmentSandbox } from "./environment/environment_sandbox.ts";
 export { RewardModuleError } from "./graph/module_graph.ts";
 export { SandboxCallError, SandboxedFunctions } from "./sandboxed_functions.ts";
 export { SandboxPermissionError } from "./host/child_command.ts";

@@ -148,10 +148,11 @@ export class ChatExampleBuilder {
     let next = 0;
     const withPictures = messages.map(({ role, content, pictures = [] }) => {
       let text = "", from = 0;
-      for (const offset of pictures) {
+      const own = grids.slice(next, next + pictures.length);
+      next += pictures.length;
+      for (const [index, offset] of pictures.entries()) {
         text += this.stripTypedTokens(content.slice(from, offset));
-        text += imageMark ?? this.#oneOfImages(grids, next);
-        next++;
+        text += imageMark ?? this.#oneOfImages(own, index);
         from = Math.min(offset, content.length);
       }
       return { role, content: text + this.stripTypedTokens(content.slice(from)) };
@@ -159,7 +160,10 @@ export class ChatExampleBuilder {
     return { messages: withPictures, images: imageMark === null ? [] : images };
   }
 
-  /** The text of one of several pictures, numbered as `imageString` numbers them. */
+  /**
+   * The text of one of a message's pictures, numbered as `imageString` numbers them. Numbers count
+   * within the message, so that what follows changes nothing in what was said before.
+   */
   #oneOfImages(grids: readonly TileGrid[], index: number): string {
     const own = this.imageString([grids[index]]);
     return grids.length > 1 ? `<image: ${index}>${own}` : own;
@@ -241,6 +245,32 @@ export class ChatExampleBuilder {
   buildPrompt(messages: readonly ConversationMessage[], grids: readonly TileGrid[]): number[] {
     const prepared = this.#prepare(messages, grids);
     return this.#tokenizer.encode(this.#render(prepared.messages, prepared.images, true));
+  }
+
+  /**
+   * What follows an answer's end token if somebody replies: the rest of the template's turn, the
+   * reply with its pictures before its text, and the header of the next answer.
+   *
+   * @param role who replies, `user` or another name that the template knows
+   * @param grids one a picture
+   * @throws {ImageGridError} if a picture has too many tiles
+   * @throws {Error} if the chat template does not end answers, or prints no message after one
+   */
+  buildReply(role: string, text: string, grids: readonly TileGrid[]): number[] {
+    const reply = { role, content: text, pictures: grids.map(() => 0) };
+    const messages = [{ role: "user", content: "" }, { role: "assistant", content: PROBE }, reply];
+    const prepared = this.#prepare(messages, grids);
+    const whole = this.#render(prepared.messages, prepared.images, true);
+    const at = whole.indexOf(PROBE);
+    const ids = at < 0 ? [] : this.#tokenizer.encode(whole.slice(at + PROBE.length));
+    const end = ids.indexOf(answerEnds(this.#tokenizer).trained);
+    if (end < 0) {
+      throw new Error(
+        "Cannot continue after an answer: the chat template writes no end token after it; want " +
+          "one that does, e.g. the config's default lm_chat_template",
+      );
+    }
+    return ids.slice(end + 1);
   }
 
   /**

@@ -128,8 +128,8 @@ for (
     [
       "something that is not supported",
       "grpo",
-      "grpo: { max_tool_calling_iterations: 2 }",
-      "grpo.max_tool_calling_iterations",
+      "grpo: { log_completions_hub_repo: a/b }",
+      "grpo.log_completions_hub_repo",
       "not supported",
     ],
     ["another trainer's key", "sft", "sft: { use_vllm: true }", "sft.use_vllm", "no such key"],

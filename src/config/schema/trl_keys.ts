@@ -90,7 +90,6 @@ const GENERATION: Readonly<Record<string, TrlKey>> = {
   use_transformers_continuous_batching: CONTINUOUS,
   transformers_continuous_batching_config: CONTINUOUS,
   use_transformers_paged: CONTINUOUS,
-  max_tool_calling_iterations: missing("tools are not called"),
   log_multimodal: plumbing("completions.jsonl has text, report.html the pictures"),
   log_unique_prompts: fixed([false], "every completion is logged"),
   log_completions_hub_repo: missing("upload completions.jsonl by hand"),

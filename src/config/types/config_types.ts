@@ -279,6 +279,13 @@ export interface GenerationKwargs {
 
 /** The section `grpo`. */
 export interface GRPOSection extends ReferenceSyncKeys {
+  /** Module that answers the model's turns; null: a completion is one turn. */
+  environment: string | null;
+  environment_options: Partial<Omit<RewardOptions, "weight">>;
+  /** Turns of the model. */
+  max_turns: number;
+  /** null: not set. */
+  max_tool_calling_iterations: number | null;
   num_generations: number;
   max_prompt_length: number;
   max_completion_length: number;

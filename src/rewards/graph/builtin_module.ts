@@ -29,6 +29,9 @@ export const BUILTIN_REWARDS: readonly string[] = [
   "yes_no",
 ];
 
+/** Names of the built-in environments: `builtin:NAME` is `reward_functions/environments/NAME.ts`. */
+export const BUILTIN_ENVIRONMENTS: readonly string[] = ["look_closer"];
+
 /** Folder of the built-in modules: a `file:` or an `http:` URL. */
 export const BUILTIN_FOLDER: URL = new URL("../../../reward_functions/", import.meta.url);
 
@@ -43,6 +46,9 @@ const METRIC_NAMES_FILE: URL = new URL("../../metric_names.ts", import.meta.url)
  */
 export function builtinUrl(specifier: string): URL {
   const [, name, options] = /^builtin:([^?]*)(\?.*)?$/.exec(specifier) ?? [];
+  if (name !== undefined && BUILTIN_ENVIRONMENTS.includes(name)) {
+    return new URL(`environments/${name}.ts${options ?? ""}`, BUILTIN_FOLDER);
+  }
   if (name === undefined || !BUILTIN_REWARDS.includes(name)) {
     const nearest = nearestName(name ?? specifier, BUILTIN_REWARDS);
     throw new TypeError(

@@ -6,7 +6,7 @@
  */
 import { labelOf, probabilitiesOf } from "../../config/schema/mixture.ts";
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
-import { BUILTIN_SHAPES, embeddedDataset } from "../../data/embedded/embedded_dataset.ts";
+import { EMBEDDED_DATA, embeddedDataset } from "../../data/embedded/embedded_dataset.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import { type ExampleOptions, loadDataset } from "../../data/load_dataset.ts";
 import { loadMixture } from "../../data/mixture/load_mixture.ts";
@@ -38,10 +38,11 @@ async function load<F extends DatasetFormat>(
   if (dataset.mixture.datasets.length > 0) return await loadSets(config, format);
   const evaluation = config.training.eval_strategy !== "no";
   const options = exampleOptions(config, format);
-  if (dataset.train_data_path === BUILTIN_SHAPES) {
-    const train = await embeddedDataset(dataset.train_split, options);
+  if (EMBEDDED_DATA.includes(dataset.train_data_path)) {
+    const name = dataset.train_data_path;
+    const train = await embeddedDataset(dataset.train_split, options, name);
     if (!evaluation) return { train, evaluation: null, heldOut: null, warnings: [] };
-    const test = await embeddedDataset(dataset.eval_split, options);
+    const test = await embeddedDataset(dataset.eval_split, options, name);
     const { heldOut, note } = await pictureOverlap(train, test);
     return { train, evaluation: test, heldOut, warnings: note };
   }

@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { ModelSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import { EMBEDDED_CONFIGS } from "../../config/embedded/embedded_configs.ts";
 import { parseConfig } from "../../config/load_config.ts";
-import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
+import { EMBEDDED_DATA } from "../../data/embedded/embedded_dataset.ts";
 import { picturesText } from "../../data/data_notes.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
@@ -97,7 +97,7 @@ async function secondsOfPass(
 
 /** The model to measure: a fresh model of the starter's dims in place of the starter. */
 function measuredModel(section: ModelSection): ModelSection {
-  if (section.model_name_or_path !== BUILTIN_SHAPES) return section;
+  if (!EMBEDDED_DATA.includes(section.model_name_or_path)) return section;
   const { model } = parseConfig(EMBEDDED_CONFIGS.sft.text, { trainingType: "sft" });
   return { ...model, use_lora: section.use_lora, lora_config: section.lora_config };
 }

@@ -13,8 +13,9 @@ import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { GRPOPrompt, GRPOPromptMaker } from "./prompts.ts";
 import type { GRPODataset } from "./prompt_stream.ts";
+import { episodeText } from "./episodes/episode.ts";
 import { lengthMetrics } from "./rollout_maker.ts";
-import type { Completion, CompletionSampler } from "./sampling.ts";
+import type { Completion, Sampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
@@ -27,7 +28,8 @@ const SAMPLES = 8;
 const SAYS_RIGHT = /accuracy|exact_?match/i;
 
 /** The metrics of a training step that an evaluation has too. */
-const EVALUATED = /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$/;
+const EVALUATED =
+  /^reward(_std)?$|^rewards\/.*\/mean$|^completions\/(mean_length|clipped_ratio)$|^environment\//;
 
 /** Columns that hold what should be answered. */
 const ANSWER_COLUMNS = ["answers", "answer", "solution"] as const;
@@ -54,7 +56,7 @@ export interface GRPOEvaluatorParts {
   readonly dataset: GRPODataset;
   /** Rows → prompts. */
   readonly maker: GRPOPromptMaker;
-  readonly sampler: CompletionSampler;
+  readonly sampler: Sampler;
   readonly scorer: Scorer;
 }
 
@@ -174,10 +176,10 @@ export class GRPOEvaluator {
     const { names, builtin } = this.parts.scorer;
     const judge = names.findIndex((name, i) => builtin?.[i] === true && SAYS_RIGHT.test(name));
     return {
-      pictures: images.map(({ bytes }) => bytes),
+      pictures: [...images.map(({ bytes }) => bytes), ...completion.episode?.pictures ?? []],
       question: messages.at(-1)?.content ?? "",
       expected,
-      answer: completion.text,
+      answer: completion.episode ? episodeText(completion.episode) : completion.text,
       correct: judge < 0 || rewards[judge] === null ? null : rewards[judge] === 1,
     };
   }

@@ -34,7 +34,13 @@ import type { GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
 import { completionRows } from "./policy.ts";
 import type { ReferencePolicy } from "../loop/reference_policy.ts";
 import type { ReplayBuffer, StoredReplay } from "./replay_buffer.ts";
-import { restoreRollout, type Rollout, type StoredRollout, storeRollout } from "./rollout.ts";
+import {
+  type PicturesOf,
+  restoreRollout,
+  type Rollout,
+  type StoredRollout,
+  storeRollout,
+} from "./rollout.ts";
 import type { RolloutMaker } from "./rollout_maker.ts";
 import { shareEntropies, shareMetrics, shareReference } from "./shared_round.ts";
 import {
@@ -80,6 +86,8 @@ export interface GRPOParts {
   /** Stands in for groups whose rewards are all equal; null or absent: they stay. */
   readonly replay?: ReplayBuffer | null;
   readonly evaluator: GRPOEvaluator | null;
+  /** Processes pictures of an environment again; needed if there is one. */
+  readonly picturesOf?: PicturesOf;
   /** Called with all completions of a round. */
   readonly onCompletions?: (rows: readonly ReportedCompletion[]) => void;
 }
@@ -226,7 +234,11 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
     const { batchSize, microBatchesPerRound, numIterations } = this.options;
     if (this.#stored !== null) {
       const { used, rollout } = this.#stored;
-      const restored = await restoreRollout(rollout, (cursor) => this.parts.prompts.at(cursor));
+      const restored = await restoreRollout(
+        rollout,
+        (cursor) => this.parts.prompts.at(cursor),
+        this.parts.picturesOf,
+      );
       this.#buffer = { rollout: restored, used };
       this.#stored = null;
     }
@@ -282,7 +294,7 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
   ): Promise<Rollout> {
     const { replay, prompts } = this.parts;
     if (!replay) return rollout;
-    await replay.ready((cursor) => prompts.at(cursor));
+    await replay.ready((cursor) => prompts.at(cursor), this.parts.picturesOf);
     const done = replay.replay(rollout, deviations, round);
     metrics.add({
       "replay_buffer/replaced_groups": done.replaced,
@@ -364,7 +376,10 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
         cursor: prompt.cursor,
         promptIds: prompt.ids,
         tiles: prompt.images.map(({ tileCount }) => tileCount),
-        sequences,
+        sequences: sequences.map(({ pictures, ...sequence }) => ({
+          ...sequence,
+          ...(pictures ? { pictureTiles: pictures.map(({ image }) => image.tileCount) } : {}),
+        })),
       })),
     };
   }

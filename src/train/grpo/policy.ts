@@ -12,11 +12,14 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import type { PassOptions } from "../../model/vlm.ts";
 import type { GradientAccumulator, Parameters } from "../loop/gradients.ts";
 import { LabelledStates, logProbGradients } from "../loop/log_prob_gradients.ts";
-import type { RolloutGroup, RolloutSequence } from "./rollout.ts";
+import { chosenPlaces, type RolloutGroup, type RolloutSequence } from "./rollout.ts";
 
 // N sequences, T tokens of the longest completion, M tokens that count, C channels, V vocabulary
 
-/** Completions as a rectangle of tokens, padded on the right. */
+/**
+ * Completions as a rectangle of tokens, padded on the right. Tokens of an environment's replies do not
+ * count.
+ */
 export class CompletionGrid {
   readonly sequences: readonly RolloutSequence[];
   /** Tokens of the longest completion, T. */
@@ -32,9 +35,9 @@ export class CompletionGrid {
     const T = Math.max(1, ...this.sequences.map(({ tokens }) => tokens.length));
     this.tokens = T;
     this.mask = new Uint8Array(this.sequences.length * T);
-    this.sequences.forEach(({ tokens, truncated }, i) => {
-      if (truncated && masksTruncated) return;
-      this.mask.fill(1, i * T, i * T + tokens.length);
+    this.sequences.forEach((sequence, i) => {
+      if (sequence.truncated && masksTruncated) return;
+      for (const t of chosenPlaces(sequence)) this.mask[i * T + t] = 1;
     });
     this.places = Int32Array.from(
       Array.from(this.mask.keys()).filter((place) => this.mask[place] === 1),
@@ -77,10 +80,14 @@ export function completionRows(
 ): PackedRow[] {
   return groups.flatMap(({ prompt, sequences }): PackedRow[] => {
     const counted = sequences.filter(({ truncated }) => !(truncated && masksTruncated));
-    const branches = counted.map(({ tokens }): Sequence => ({
+    const branches = counted.map(({ tokens, chosen, pictures }): Sequence => ({
       // Nothing is predicted from the last token.
       inputIds: [...prompt.ids, ...tokens.slice(0, -1)],
-      labels: [...new Array<number>(prompt.ids.length - 1).fill(IGNORED_LABEL), ...tokens],
+      labels: [
+        ...new Array<number>(prompt.ids.length - 1).fill(IGNORED_LABEL),
+        ...tokens.map((token, t) => chosen && !chosen[t] ? IGNORED_LABEL : token),
+      ],
+      ownImages: pictures?.map(({ image }) => image),
     }));
     if (branches.length === 0) return [];
     return packRows(branches, prompt.images, sharePrefix, model.imageTokenId);

@@ -18,6 +18,7 @@ import { RandomStream } from "../../random.ts";
 import type { DataCursor } from "../batches/example_stream.ts";
 import type { GRPOPrompt } from "./prompts.ts";
 import {
+  type PicturesOf,
   restoreGroup,
   type Rollout,
   type RolloutGroup,
@@ -146,13 +147,20 @@ export class ReplayBuffer {
   }
 
   /** Reads the prompts of a restored buffer. To be called before a round is replayed. */
-  async ready(promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>): Promise<void> {
+  async ready(
+    promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
+    picturesOf?: PicturesOf,
+  ): Promise<void> {
     const stored = this.#unread;
     if (stored === null) return;
     const entries: Entry[] = [];
     // If the buffer has become smaller, the highest scores stay.
     for (const { score, group } of stored.slice(-this.size)) {
-      entries.push({ score, group: await restoreGroup(group, promptAt), stored: group });
+      entries.push({
+        score,
+        group: await restoreGroup(group, promptAt, picturesOf),
+        stored: group,
+      });
     }
     this.#entries = entries;
     this.#unread = null;

@@ -5,7 +5,15 @@
  * @module
  */
 import type { DataCursor } from "../batches/example_stream.ts";
+import type { ImageTiles } from "../../model/batch.ts";
 import type { GRPOPrompt } from "./prompts.ts";
+
+/** A picture that an environment showed. */
+export interface EpisodePicture {
+  /** PNG, or the file that the environment gave. */
+  readonly bytes: Uint8Array;
+  readonly image: ImageTiles;
+}
 
 /** A completion as training sees it. */
 export interface RolloutSequence {
@@ -20,6 +28,21 @@ export interface RolloutSequence {
   readonly logProbs: readonly number[];
   /** Of each token under the reference; null without a KL term. */
   readonly refLogProbs: readonly number[] | null;
+  /**
+   * Which tokens the model chose; the others are an environment's replies, which carry no loss.
+   * Default: all.
+   */
+  readonly chosen?: readonly boolean[] | null;
+  /** Pictures of those replies, in the order of their image tokens; default: none. */
+  readonly pictures?: readonly EpisodePicture[];
+}
+
+/** The places of the tokens that the model chose. */
+export function chosenPlaces(
+  { tokens, chosen }: Pick<RolloutSequence, "tokens" | "chosen">,
+): number[] {
+  const places = [...tokens.keys()];
+  return chosen ? places.filter((t) => chosen[t]) : places;
 }
 
 /** A prompt with its G completions. */
@@ -50,6 +73,10 @@ export interface StoredGroup {
     readonly tokenAdvantages?: string | null;
     readonly logProbs: string;
     readonly refLogProbs: string | null;
+    /** Bytes of 0 and 1; absent without an environment. */
+    readonly chosen?: string;
+    /** Absent without an environment. */
+    readonly pictures?: readonly string[];
   }[];
 }
 
@@ -89,30 +116,53 @@ export function storeGroup({ prompt, sequences, sampledAtStep }: RolloutGroup): 
       tokenAdvantages: encodeIfThere(sequence.tokenAdvantages),
       logProbs: encodeFloats(sequence.logProbs),
       refLogProbs: encodeIfThere(sequence.refLogProbs),
+      ...(sequence.chosen ? { chosen: Uint8Array.from(sequence.chosen, Number).toBase64() } : {}),
+      ...(sequence.pictures?.length
+        ? { pictures: sequence.pictures.map(({ bytes }) => bytes.toBase64()) }
+        : {}),
     })),
   };
 }
+
+/** Processes files of pictures. */
+export type PicturesOf = (files: readonly Uint8Array[]) => Promise<EpisodePicture[]>;
+
+const noPictures: PicturesOf = () =>
+  Promise.reject(
+    new Error(
+      "Cannot go on from the checkpoint: its completions hold pictures of an environment, and " +
+        "this run has none; set grpo.environment as it was",
+    ),
+  );
 
 /**
  * A group out of a checkpoint, to the bit.
  *
  * @param promptAt reads a prompt again
+ * @param picturesOf processes an environment's pictures again; needed if there are any
  */
 export async function restoreGroup(
   { cursor, sampledAtStep, sequences }: StoredGroup,
   promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
+  picturesOf: PicturesOf = noPictures,
 ): Promise<RolloutGroup> {
   return {
     prompt: await promptAt(cursor),
     ...(sampledAtStep === undefined ? {} : { sampledAtStep }),
-    sequences: sequences.map((sequence) => ({
+    sequences: await Promise.all(sequences.map(async (sequence) => ({
       tokens: decodeIds(sequence.tokens),
       truncated: sequence.truncated,
       advantage: sequence.advantage,
       tokenAdvantages: decodeIfThere(sequence.tokenAdvantages),
       logProbs: decodeFloats(sequence.logProbs),
       refLogProbs: decodeIfThere(sequence.refLogProbs),
-    })),
+      ...(sequence.chosen === undefined
+        ? {}
+        : { chosen: Array.from(Uint8Array.fromBase64(sequence.chosen), Boolean) }),
+      ...(sequence.pictures === undefined ? {} : {
+        pictures: await picturesOf(sequence.pictures.map((one) => Uint8Array.fromBase64(one))),
+      }),
+    }))),
   };
 }
 
@@ -129,12 +179,16 @@ export function storeRollout({ groups, sampledAtStep }: Rollout): StoredRollout 
  * A rollout out of a checkpoint, to the bit.
  *
  * @param promptAt reads a prompt again
+ * @param picturesOf processes an environment's pictures again; needed if there are any
  */
 export async function restoreRollout(
   stored: StoredRollout,
   promptAt: (cursor: DataCursor) => Promise<GRPOPrompt>,
+  picturesOf: PicturesOf = noPictures,
 ): Promise<Rollout> {
   const groups: RolloutGroup[] = [];
-  for (const group of stored.groups) groups.push(await restoreGroup(group, promptAt));
+  for (const group of stored.groups) {
+    groups.push(await restoreGroup(group, promptAt, picturesOf));
+  }
   return { groups, sampledAtStep: stored.sampledAtStep };
 }

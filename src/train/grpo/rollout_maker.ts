@@ -20,8 +20,16 @@ import { currentRanks, type Ranks } from "../../distributed/ranks.ts";
 import { RewardFailureError } from "../../rewards/reward_sandbox.ts";
 import { MeanMetrics } from "./mean_metrics.ts";
 import type { GRPOPrompt } from "./prompts.ts";
-import type { Rollout, RolloutGroup, RolloutSequence } from "./rollout.ts";
-import type { Completion, CompletionSampler } from "./sampling.ts";
+import {
+  chosenPlaces,
+  type PicturesOf,
+  type Rollout,
+  type RolloutGroup,
+  type RolloutSequence,
+} from "./rollout.ts";
+import { chosenCount, type Episode, episodeText } from "./episodes/episode.ts";
+import { episodeMetrics } from "./episodes/episode_metrics.ts";
+import type { Completion, Sampler } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 import { type AnsweredPrompt, ownPrompts, type RankAnswers, shareAnswers } from "./shared_round.ts";
 
@@ -96,8 +104,10 @@ export interface MadeRollout {
 
 /** What a round is made with. */
 export interface RolloutParts {
-  readonly sampler: CompletionSampler;
+  readonly sampler: Sampler;
   readonly scorer: Scorer;
+  /** Processes pictures of an environment; needed if there is one. */
+  readonly picturesOf?: PicturesOf;
 }
 
 /** Samples, scores, and compares within groups. */
@@ -144,16 +154,21 @@ export class RolloutMaker {
     const { advantages, rewards } = this.#advantages(kept);
     const sampled: Rollout = {
       sampledAtStep: request.step,
-      groups: kept.map(({ prompt, completions }, p): RolloutGroup => ({
-        prompt,
-        sequences: completions.map(({ tokens, logProbs, finishReason }, g) => ({
-          tokens,
-          truncated: finishReason === "length",
-          advantage: advantages[p * G + g],
-          logProbs,
-          refLogProbs: null,
+      groups: await Promise.all(
+        kept.map(async ({ prompt, completions }, p): Promise<RolloutGroup> => ({
+          prompt,
+          sequences: await Promise.all(
+            completions.map(async ({ tokens, logProbs, finishReason, episode }, g) => ({
+              tokens,
+              truncated: finishReason === "length",
+              advantage: advantages[p * G + g],
+              logProbs,
+              refLogProbs: null,
+              ...(episode === undefined ? {} : await this.#episodeParts(episode)),
+            })),
+          ),
         })),
-      })),
+      ),
     };
     const overall = this.#advantages(all);
     const rollout = await this.#reinforced(sampled, rewards, request, metrics);
@@ -185,6 +200,13 @@ export class RolloutMaker {
       completions,
       sampled: all.length * G,
     };
+  }
+
+  async #episodeParts(
+    { chosen, pictures }: Episode,
+  ): Promise<Pick<RolloutSequence, "chosen" | "pictures">> {
+    const { picturesOf } = this.parts;
+    return { chosen, pictures: pictures.length === 0 ? [] : await picturesOf!(pictures) };
   }
 
   /** Samples and scores some groups; null if aborted. */
@@ -224,20 +246,26 @@ export class RolloutMaker {
     const metrics = new MeanMetrics();
     const numbers = ownPrompts(all.length, this.ranks);
     const prompts = numbers.map((number) => all[number]);
-    const { completions, prefillSeconds, decodeSeconds } = await this.parts.sampler.sample({
-      prompts,
-      numbers,
-      numGenerations: G,
-      promptsAtOnce: Math.max(1, Math.ceil(promptsAtOnce / this.ranks.size)),
-      firstId: request.firstId + idOffset,
-      signal: request.signal,
-    });
     let answered: AnsweredPrompt[] = [];
     let failure: RankAnswers["failure"] = null;
-    if (prompts.length > 0 && !request.signal?.aborted) {
-      const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
-      const state = { global_step: request.step };
-      try {
+    try {
+      const sampled = await this.parts.sampler.sample({
+        prompts,
+        numbers,
+        numGenerations: G,
+        promptsAtOnce: Math.max(1, Math.ceil(promptsAtOnce / this.ranks.size)),
+        firstId: request.firstId + idOffset,
+        signal: request.signal,
+      });
+      const { completions, prefillSeconds, decodeSeconds, environmentSeconds } = sampled;
+      metrics.addSums({
+        "time/prefill": prefillSeconds,
+        "time/decode": decodeSeconds,
+        ...(environmentSeconds === undefined ? {} : { "time/environment": environmentSeconds }),
+      });
+      if (prompts.length > 0 && !request.signal?.aborted) {
+        const repeated = prompts.flatMap((prompt) => new Array<GRPOPrompt>(G).fill(prompt));
+        const state = { global_step: request.step };
         const scored = await this.parts.scorer.score(repeated, completions, state);
         const { rewards, functions, seconds } = scored;
         metrics.addSums({ "time/rewards": seconds });
@@ -253,17 +281,16 @@ export class RolloutMaker {
           completions: completions.slice(p * G, (p + 1) * G),
           rewards: rewards.slice(p * G, (p + 1) * G),
         }));
-      } catch (error) {
-        // The other ranks have to stop as well.
-        if (!(error instanceof RewardFailureError)) throw error;
-        failure = {
-          message: error.message,
-          functionName: error.functionName,
-          result: error.result,
-        };
       }
+    } catch (error) {
+      // The other ranks have to stop as well.
+      if (!(error instanceof RewardFailureError)) throw error;
+      failure = {
+        message: error.message,
+        functionName: error.functionName,
+        result: error.result,
+      };
     }
-    metrics.addSums({ "time/prefill": prefillSeconds, "time/decode": decodeSeconds });
     return { answered, metrics: metrics.state(), failure };
   }
 
@@ -300,7 +327,9 @@ export class RolloutMaker {
     const sequences = rollout.groups.flatMap(({ sequences }) => sequences);
     const divergences = beta === 0
       ? null
-      : sequences.map(({ logProbs, refLogProbs }) => logProbs.map((l, t) => l - refLogProbs![t]));
+      : sequences.map((sequence) =>
+        chosenPlaces(sequence).map((t) => sequence.logProbs[t] - sequence.refLogProbs![t])
+      );
     if (divergences !== null) {
       metrics.add({ kl: average(divergences.flat()) }, divergences.flat().length);
     }
@@ -317,13 +346,13 @@ export class RolloutMaker {
     }
     const byToken = reinforcePlusPlusAdvantages({
       ...shared,
-      lengths: sequences.map(({ tokens }) => tokens.length),
+      lengths: sequences.map((sequence) => chosenPlaces(sequence).length),
       divergences,
       baseline: kind === "reinforce_plus_plus_baseline",
     });
     return withAdvantages(rollout, (i) => ({
       advantage: average(byToken[i]),
-      tokenAdvantages: byToken[i],
+      tokenAdvantages: atChosenPlaces(sequences[i], byToken[i]),
     }));
   }
 
@@ -339,19 +368,27 @@ export class RolloutMaker {
   ): ReportedCompletion[] {
     const { columns, images, prompt: messages } = prompt.example;
     const answer = columns.answer ?? columns.solution ?? null;
-    const pictures = images.map(({ bytes }) => bytes);
-    return completions.map(({ text, tokens, finishReason }, g) => ({
+    const shown = images.map(({ bytes }) => bytes);
+    return completions.map(({ text, tokens, finishReason, episode }, g) => ({
       step,
       prompt: messages.at(-1)?.content ?? "",
-      completion: text,
+      completion: episode === undefined ? text : episodeText(episode),
       rewards: Object.fromEntries(this.#names.map((name, f) => [name, rewards[g][f]])),
       ...earned(g),
-      length: tokens.length,
+      length: chosenCount({ tokens, episode }),
       finish_reason: finishReason,
       expected: answer === null ? null : String(answer),
-      pictures,
+      // Completions of one prompt share the array.
+      pictures: episode?.pictures.length ? [...shown, ...episode.pictures] : shown,
     }));
   }
+}
+
+/** Values of the tokens that the model chose, at their places; 0 at the others. */
+function atChosenPlaces(sequence: RolloutSequence, values: readonly number[]): number[] {
+  const spread = new Array<number>(sequence.tokens.length).fill(0);
+  chosenPlaces(sequence).forEach((t, i) => spread[t] = values[i]);
+  return spread;
 }
 
 const average = (values: readonly number[]): number =>
@@ -372,9 +409,9 @@ function withAdvantages(
   };
 }
 
-/** TRL's metrics of lengths, tokens. */
+/** TRL's metrics of lengths: tokens that the model chose; and those of an environment. */
 export function lengthMetrics(
-  completions: readonly Pick<Completion, "tokens" | "finishReason">[],
+  completions: readonly Pick<Completion, "tokens" | "finishReason" | "episode">[],
 ): Record<string, number> {
   const describe = (lengths: readonly number[], name: string): Record<string, number> =>
     lengths.length === 0 ? {} : {
@@ -384,8 +421,9 @@ export function lengthMetrics(
     };
   const terminated = completions.filter(({ finishReason }) => finishReason !== "length");
   return {
-    ...describe(completions.map(({ tokens }) => tokens.length), "length"),
-    ...describe(terminated.map(({ tokens }) => tokens.length), "terminated_length"),
+    ...describe(completions.map(chosenCount), "length"),
+    ...describe(terminated.map(chosenCount), "terminated_length"),
     "completions/clipped_ratio": 1 - terminated.length / Math.max(completions.length, 1),
+    ...episodeMetrics(completions.flatMap(({ episode }) => episode ?? [])),
   };
 }

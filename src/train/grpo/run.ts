@@ -8,10 +8,11 @@ import { currentRanks, onRankZero } from "../../distributed/ranks.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { Concern } from "../../report/watch/concern.ts";
-import { CompletionScorer } from "./scoring.ts";
+import { startModules } from "./episodes/start_modules.ts";
 import { completionsToPrint, grpoFacts, grpoGroups, grpoMethod } from "./setup.ts";
 import { withStarter } from "../sft/starter.ts";
-import { grpoStarterFolder } from "./starter.ts";
+import { BUILTIN_FAR_SHAPES } from "../../data/embedded/far_shapes.ts";
+import { farStarterFolder, grpoStarterFolder } from "./starter.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
@@ -65,14 +66,15 @@ async function setUpGRPO(
   const { dataset, grpo } = config;
   const data = await prepareData(config, "grpo", signal);
   const groups = grpoGroups(prepared, config);
-  const scorer = await CompletionScorer.start(config, (line) => reporter.onModuleLine(line));
+  const modules = await startModules(config, (line) => reporter.onModuleLine(line));
+  const { scorer } = modules;
   try {
     signal?.throwIfAborted();
     const { method, dispose } = grpoMethod(config, {
       prepared,
       train: data.train,
       evaluation: data.evaluation,
-      scorer,
+      ...modules,
       groups,
       onCompletions: (rows) => reporter.onCompletions(rows),
     });
@@ -99,11 +101,11 @@ async function setUpGRPO(
       },
       async dispose() {
         dispose();
-        await scorer[Symbol.asyncDispose]();
+        await modules[Symbol.asyncDispose]();
       },
     };
   } catch (error) {
-    await scorer[Symbol.asyncDispose]();
+    await modules[Symbol.asyncDispose]();
     throw error;
   }
 }
@@ -116,7 +118,12 @@ async function setUpGRPO(
  * @returns how it ended
  */
 export async function runGRPO(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
-  const started = await withStarter(config, options, grpoStarterFolder);
+  const started = await withStarter(
+    await withStarter(config, options, grpoStarterFolder),
+    options,
+    farStarterFolder,
+    BUILTIN_FAR_SHAPES,
+  );
   return await runTraining(
     started,
     options,

@@ -7,9 +7,10 @@ import { answerEnds } from "../../text/answer_end.ts";
 import type { GRPOSection } from "../../config/types/config_types.ts";
 import { generateFromRows, type Generation } from "../../generate/engine.ts";
 import { forbiddenTokenIds } from "../../generate/generate_text.ts";
-import { promptRows } from "../../generate/prompt_rows.ts";
+import { type PicturedPrompt, promptRows } from "../../generate/prompt_rows.ts";
 import type { SamplingParameters } from "../../generate/sampling_filters.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
+import type { Episode } from "./episodes/episode.ts";
 import type { GRPOPrompt } from "./prompts.ts";
 
 /** How completions are sampled. */
@@ -38,8 +39,10 @@ export interface SamplingRequest {
 
 /** One completion. */
 export interface Completion extends Generation {
-  /** Without special tokens. */
+  /** Without special tokens; of several turns, the last one's. */
   readonly text: string;
+  /** The conversation that it is, if an environment answers. */
+  readonly episode?: Episode;
 }
 
 /** Completions with the time they took. */
@@ -50,6 +53,8 @@ export interface SampledCompletions {
   readonly prefillSeconds: number;
   /** From the first token to the end. */
   readonly decodeSeconds: number;
+  /** Calls of an environment; absent without one. */
+  readonly environmentSeconds?: number;
 }
 
 /** The sampling keys of a config, with those of `generation_kwargs` in their place. */
@@ -66,8 +71,27 @@ export function samplingSettings(section: GRPOSection, seed: number): SamplingSe
   };
 }
 
+/** Samples completions. */
+export interface Sampler {
+  /** @returns P·G completions; cut short if the signal is aborted */
+  sample(request: SamplingRequest): Promise<SampledCompletions>;
+}
+
+/** Prompts to continue, and how. */
+export interface ContinueRequest {
+  readonly prompts: readonly PicturedPrompt[];
+  /** Completions of each. */
+  readonly numReturnSequences: number;
+  /** One a completion; it selects the random numbers. */
+  readonly sequenceIds: readonly number[];
+  /** Tokens that each completion has already, in its prompt; default 0. */
+  readonly firstPlaces?: readonly number[];
+  readonly greedy?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** Samples completions from the present model. */
-export class CompletionSampler {
+export class CompletionSampler implements Sampler {
   readonly #forbidden: readonly number[];
 
   constructor(
@@ -77,47 +101,70 @@ export class CompletionSampler {
     this.#forbidden = forbiddenTokenIds(parts.tokenizer, parts.model.config.lm_vocab_size);
   }
 
-  /** @returns P·G completions; cut short if the signal is aborted */
   async sample(request: SamplingRequest): Promise<SampledCompletions> {
     const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
     const numbers = request.numbers ?? prompts.map((_, p) => p);
-    const { maxCompletionLength, seed, ...filters } = this.settings;
-    const { model, tokenizer } = this.parts;
     const completions: Completion[] = [];
-    let prefill = 0, decode = 0;
+    let prefillSeconds = 0, decodeSeconds = 0;
     for (let first = 0; first < prompts.length && !signal?.aborted; first += promptsAtOnce) {
       const chunk = prompts.slice(first, first + promptsAtOnce);
-      const started = performance.now();
-      let firstTokenAt: number | null = null;
-      const generations = await generateFromRows(
-        model,
-        promptRows(chunk),
-        tokenizer.padTokenId,
-        {
-          ...filters,
-          maxNewTokens: maxCompletionLength,
-          greedy,
-          seed,
-          numReturnSequences: G,
-          sequenceIds: numbers.slice(first, first + chunk.length).flatMap((number) =>
-            Array.from({ length: G }, (_, g) => firstId + number * G + g)
-          ),
-          stopTokenIds: answerEnds(tokenizer).stops,
-          forbiddenTokenIds: this.#forbidden,
-          onToken: () => {
-            firstTokenAt ??= performance.now();
-          },
-          signal,
-        },
-      );
-      const ended = performance.now();
-      prefill += (firstTokenAt ?? ended) - started;
-      decode += ended - (firstTokenAt ?? ended);
-      for (const generation of generations) {
-        const text = tokenizer.decodeAnswer(generation.tokens);
-        completions.push({ ...generation, text });
-      }
+      const done = await this.continue({
+        prompts: chunk,
+        numReturnSequences: G,
+        sequenceIds: numbers.slice(first, first + chunk.length).flatMap((number) =>
+          Array.from({ length: G }, (_, g) => firstId + number * G + g)
+        ),
+        greedy,
+        signal,
+      });
+      completions.push(...done.completions);
+      prefillSeconds += done.prefillSeconds;
+      decodeSeconds += done.decodeSeconds;
     }
-    return { completions, prefillSeconds: prefill / 1000, decodeSeconds: decode / 1000 };
+    return { completions, prefillSeconds, decodeSeconds };
+  }
+
+  /**
+   * Continues prompts side by side, each completion until it has `maxCompletionLength` tokens with
+   * those that it had.
+   */
+  async continue(request: ContinueRequest): Promise<SampledCompletions> {
+    const { prompts, firstPlaces, ...chosen } = request;
+    const { maxCompletionLength, seed, ...filters } = this.settings;
+    const { model, tokenizer } = this.parts;
+    const started = performance.now();
+    let firstTokenAt: number | null = null;
+    const room = (sequence: number) => maxCompletionLength - (firstPlaces?.[sequence] ?? 0);
+    const lengths = chosen.sequenceIds.map(() => 0);
+    const generations = await generateFromRows(
+      model,
+      promptRows(prompts),
+      tokenizer.padTokenId,
+      {
+        ...filters,
+        ...chosen,
+        firstPlaces,
+        maxNewTokens: Math.max(...lengths.map((_, sequence) => room(sequence))),
+        seed,
+        stopTokenIds: answerEnds(tokenizer).stops,
+        forbiddenTokenIds: this.#forbidden,
+        onToken: (sequence) => {
+          firstTokenAt ??= performance.now();
+          return ++lengths[sequence] >= room(sequence);
+        },
+      },
+    );
+    const ended = performance.now();
+    const completions = generations.map((generation): Completion => ({
+      ...generation,
+      // Its room is used up.
+      finishReason: generation.finishReason === "stop" ? "length" : generation.finishReason,
+      text: tokenizer.decodeAnswer(generation.tokens),
+    }));
+    return {
+      completions,
+      prefillSeconds: ((firstTokenAt ?? ended) - started) / 1000,
+      decodeSeconds: (ended - (firstTokenAt ?? ended)) / 1000,
+    };
   }
 }

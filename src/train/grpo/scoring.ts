@@ -94,6 +94,17 @@ function columnsOf(prompts: readonly GRPOPrompt[]): Record<string, Cell[]> {
   ]));
 }
 
+/** What an environment adds: the messages since the prompt, and the last state, of each completion. */
+function episodeColumns(completions: readonly Completion[]): Record<string, unknown[]> {
+  if (completions.every(({ episode }) => episode === undefined)) return {};
+  return {
+    conversations: completions.map(({ text, episode }) =>
+      episode?.messages ?? [{ role: "assistant", content: text }]
+    ),
+    environment_states: completions.map(({ episode }) => episode?.state ?? null),
+  };
+}
+
 /** Every reward function of a run, in the sandbox. */
 export class CompletionScorer implements Scorer, AsyncDisposable {
   readonly weights: readonly number[];
@@ -144,14 +155,20 @@ export class CompletionScorer implements Scorer, AsyncDisposable {
     const started = performance.now();
     const result = await this.sandbox.score({
       prompts: prompts.map(({ example }) => rewardPrompt(example)),
-      completions: completions.map(({ text }, i) =>
-        prompts[i].example.conversational ? [{ role: "assistant", content: text }] : text
+      completions: completions.map(({ text, episode }, i) =>
+        prompts[i].example.conversational
+          ? episode?.messages ?? [{ role: "assistant", content: text }]
+          : text
       ),
       completion_ids: completions.map(({ tokens }) => tokens),
-      columns: columnsOf(prompts),
+      columns: { ...columnsOf(prompts), ...episodeColumns(completions) },
       trainer_state: state,
     });
-    const { rewards, functions } = result;
+    const { functions } = result;
+    // What a model did in an environment that failed says nothing about the model.
+    const rewards = result.rewards.map((own, i) =>
+      completions[i].episode?.failed ? own.map(() => null) : own
+    );
     return { rewards, functions, seconds: (performance.now() - started) / 1000 };
   }
 

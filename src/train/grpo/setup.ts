@@ -9,6 +9,7 @@ import { grpoLosses } from "../../losses/grpo_losses.ts";
 import type { FactGroup } from "../../report/page/report_contents.ts";
 import type { ReportedCompletion } from "../../report/files/report_file.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
+import type { Environment } from "../../rewards/environment/environment_sandbox.ts";
 import { exampleParts } from "../batches/example_parts.ts";
 import { evalMetrics } from "../run/answer_metrics.ts";
 import { GRPOEvaluator } from "./evaluation.ts";
@@ -18,7 +19,8 @@ import { type GRPODataset, GRPOPromptStream } from "./prompt_stream.ts";
 import { ReferencePolicy, referenceSync } from "../loop/reference_policy.ts";
 import { ReplayBuffer } from "./replay_buffer.ts";
 import { type ReinforceOptions, RolloutMaker } from "./rollout_maker.ts";
-import { CompletionSampler, samplingSettings } from "./sampling.ts";
+import { setUpSampler } from "./episodes/set_up_sampler.ts";
+import { samplingSettings } from "./sampling.ts";
 import type { Scorer } from "./scoring.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
 import { configuredGroups } from "../optimizer/parameter_groups.ts";
@@ -30,6 +32,8 @@ export interface GRPOInputs {
   /** Held out; null: no evaluation. */
   readonly evaluation: GRPODataset | null;
   readonly scorer: Scorer;
+  /** Answers the model's turns; null or absent: a completion is one turn. */
+  readonly environment?: Environment | null;
   readonly groups: readonly ParameterGroup[];
   /** Makes rounds in place of the sampler, for a dry run. */
   readonly rollouts?: Pick<RolloutMaker, "make">;
@@ -81,6 +85,9 @@ export function grpoFacts({ grpo }: ResolvedConfig, { names }: Scorer): FactGrou
       ["loss", grpo.loss_type],
       ["completions a prompt", grpo.num_generations],
       ["rewards", names.join(", ")],
+      ...(grpo.environment === null
+        ? []
+        : [["environment", `${grpo.environment}, ${grpo.max_turns} turns`] as const]),
     ],
   };
 }
@@ -105,21 +112,17 @@ export function grpoMethod(
   inputs: GRPOInputs,
 ): { method: GRPOMethod; dispose: () => void } {
   const { training, grpo } = config;
-  const { model, tokenizer } = inputs.prepared;
-  const maker = new GRPOPromptMaker(
-    exampleParts(inputs.prepared, training.dataloader_num_workers),
-    grpo.max_prompt_length,
-  );
-  const sampler = new CompletionSampler(
-    { model, tokenizer },
-    samplingSettings(grpo, training.seed),
-  );
+  const { model } = inputs.prepared;
+  const parts = exampleParts(inputs.prepared, training.dataloader_num_workers);
+  const maker = new GRPOPromptMaker(parts, grpo.max_prompt_length);
+  const { environment = null, scorer, evaluation } = inputs;
+  const { sampler, picturesOf } = setUpSampler(config, inputs.prepared, parts, environment);
   const batchSize = training.per_device_train_batch_size;
   const microBatchesPerRound = Math.max(
     grpo.steps_per_generation,
     training.gradient_accumulation_steps,
   );
-  const rollouts = inputs.rollouts ?? new RolloutMaker({ sampler, scorer: inputs.scorer }, {
+  const rollouts = inputs.rollouts ?? new RolloutMaker({ sampler, scorer, picturesOf }, {
     numGenerations: grpo.num_generations,
     prompts: batchSize * microBatchesPerRound,
     // As many as an optimizer step needs. The samples do not depend on this number.
@@ -135,7 +138,6 @@ export function grpoMethod(
   const reference = grpo.beta > 0
     ? new ReferencePolicy(model, inputs.groups, referenceSync(grpo))
     : null;
-  const { scorer, evaluation } = inputs;
   const evaluator = evaluation && new GRPOEvaluator(
     { dataset: evaluation, maker, sampler, scorer },
     {
@@ -161,6 +163,7 @@ export function grpoMethod(
       ? new ReplayBuffer(grpo.replay_buffer_size, training.seed)
       : null,
     evaluator,
+    picturesOf,
     onCompletions: inputs.onCompletions,
   }, {
     batchSize,

@@ -10,6 +10,7 @@
 import { gatherJson, type Ranks } from "../../distributed/ranks.ts";
 import type { RewardFailureError } from "../../rewards/reward_sandbox.ts";
 import { MeanMetrics, type MeanMetricsState } from "./mean_metrics.ts";
+import type { Episode } from "./episodes/episode.ts";
 import type { RolloutGroup } from "./rollout.ts";
 import type { Completion } from "./sampling.ts";
 
@@ -36,6 +37,17 @@ const encode = (values: readonly number[]): string =>
 const decode = (text: string): number[] =>
   Array.from(new Float64Array(Uint8Array.fromBase64(text).buffer));
 
+/** An episode as JSON. Its state stays with the rank that has scored it. */
+const tellEpisode = ({ pictures, ...episode }: Episode) => ({
+  ...episode,
+  state: null,
+  pictures: pictures.map((bytes) => bytes.toBase64()),
+});
+const hearEpisode = ({ pictures, ...episode }: ReturnType<typeof tellEpisode>): Episode => ({
+  ...episode,
+  pictures: pictures.map((text) => Uint8Array.fromBase64(text)),
+});
+
 /** The numbers of the prompts that this rank answers. */
 export function ownPrompts(count: number, { rank, size }: Ranks): number[] {
   return Array.from({ length: count }, (_, number) => number)
@@ -57,6 +69,7 @@ export async function shareAnswers(ranks: Ranks, own: RankAnswers): Promise<Rank
         ...completion,
         logProbs: encode(completion.logProbs),
         filteredLogProbs: encode(completion.filteredLogProbs),
+        episode: completion.episode && tellEpisode(completion.episode),
       })),
     })),
   };
@@ -69,6 +82,7 @@ export async function shareAnswers(ranks: Ranks, own: RankAnswers): Promise<Rank
         ...completion,
         logProbs: decode(completion.logProbs),
         filteredLogProbs: decode(completion.filteredLogProbs),
+        episode: completion.episode && hearEpisode(completion.episode),
       })),
     })),
   }));

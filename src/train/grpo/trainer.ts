@@ -6,7 +6,7 @@
  */
 import type { GRPOSection, RewardOptions } from "../../config/types/config_types.ts";
 import type { GrpoExample } from "../../data/rows/formats.ts";
-import { CompletionScorer } from "./scoring.ts";
+import { startModules } from "./episodes/start_modules.ts";
 import { completionsToPrint, grpoFacts, grpoGroups, grpoMethod } from "./setup.ts";
 import {
   givenModel,
@@ -74,15 +74,13 @@ export class GRPOTrainer extends LibraryTrainer {
       prepared,
       setUp: async (reporter) => {
         const groups = grpoGroups(prepared, config);
-        const scorer = await CompletionScorer.start(
-          config,
-          (line) => reporter()?.onModuleLine(line),
-        );
+        const modules = await startModules(config, (line) => reporter()?.onModuleLine(line));
+        const { scorer } = modules;
         const { method, dispose } = grpoMethod(config, {
           prepared,
           train,
           evaluation,
-          scorer,
+          ...modules,
           groups,
           onCompletions: (rows) => reporter()?.onCompletions(rows),
         });
@@ -94,7 +92,7 @@ export class GRPOTrainer extends LibraryTrainer {
           completionsToPrint: completionsToPrint(config),
           async dispose() {
             dispose();
-            await scorer[Symbol.asyncDispose]();
+            await modules[Symbol.asyncDispose]();
           },
         };
       },

@@ -6,7 +6,7 @@
 import { dirname } from "node:path";
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import { picturesText } from "../../data/data_notes.ts";
-import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
+import { EMBEDDED_DATA } from "../../data/embedded/embedded_dataset.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import type { HeldOutPictures } from "../../data/splits/picture_overlap.ts";
 import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
@@ -110,7 +110,7 @@ export function measureCommand(
     };
   }
   const path = dataset.eval_data_path ??
-    (dataset.train_data_path === BUILTIN_SHAPES ? BUILTIN_SHAPES : null);
+    (EMBEDDED_DATA.includes(dataset.train_data_path) ? dataset.train_data_path : null);
   return path === null
     ? {
       label: `measure it on another split than ${dataset.train_split} of ` +

@@ -109,10 +109,10 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
 }
 
 /**
- * The config of a run; if it asks for the starter (`builtin:shapes`), with the starter's folder as
- * its model.
+ * The config of a run; if it asks for the starter, with the starter's folder as its model.
  *
  * @param makeFolder makes the starter unless it exists
+ * @param name the starter's name as `model_name_or_path`
  */
 export async function withStarter(
   config: ResolvedConfig,
@@ -121,8 +121,9 @@ export async function withStarter(
     outputDir: string,
     options: Pick<StarterOptions, "onProgress" | "signal">,
   ) => Promise<string>,
+  name: string = BUILTIN_SHAPES,
 ): Promise<ResolvedConfig> {
-  if (config.model.model_name_or_path !== BUILTIN_SHAPES) return config;
+  if (config.model.model_name_or_path !== name) return config;
   await initBackend({ backend });
   const progress = preparationProgress(
     "starter",

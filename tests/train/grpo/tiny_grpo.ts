@@ -4,6 +4,7 @@ import { parseConfig } from "../../../src/config/load_config.ts";
 import { EMBEDDED_CONFIGS } from "../../../src/config/embedded/embedded_configs.ts";
 import { embeddedShapes, shapesGrpoRows } from "../../../src/data/embedded/embedded_shapes.ts";
 import { datasetFromRows } from "../../../src/data/load_dataset.ts";
+import type { Environment } from "../../../src/rewards/environment/environment_sandbox.ts";
 import type { Row } from "../../../src/data/rows/row.ts";
 import { type BackendChoice, initBackend } from "../../../src/device/backend.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
@@ -78,8 +79,9 @@ export interface TinyRun extends Disposable {
 /** Makes a run, on the wasm backend unless another is named. */
 export async function tinyRun(
   config: ResolvedConfig,
-  { rows = shapeRows(), scorer = idScorer, backend = "wasm" }: {
+  { rows = shapeRows(), scorer = idScorer, backend = "wasm", environment = null }: {
     rows?: Row[];
+    environment?: Environment | null;
     scorer?: Scorer;
     backend?: BackendChoice;
   } = {},
@@ -94,6 +96,7 @@ export async function tinyRun(
     train,
     evaluation: train,
     scorer,
+    environment,
     groups,
     onCompletions: (more) => completions.push(...more),
   });

@@ -71,8 +71,41 @@ export function grpoProblems(config: ResolvedConfig): Finding[] {
   return [
     ...problems,
     ...referenceSyncProblems(config, "grpo", grpo),
+    ...environmentProblems(grpo),
     ...estimatorProblems(grpo),
   ];
+}
+
+/** Keys of the environment. */
+function environmentProblems(grpo: GRPOSection): Finding[] {
+  const { environment, environment_options, max_turns, max_tool_calling_iterations: replies } =
+    grpo;
+  const problems: Finding[] = [];
+  if (environment === null) {
+    const text = "wants grpo.environment, the module that answers the model's turns; got none";
+    if (replies !== null && replies > 0) {
+      problems.push({ key: "grpo.max_tool_calling_iterations", text });
+    }
+    if (Object.keys(environment_options).length > 0) {
+      problems.push({ key: "grpo.environment_options", text });
+    }
+    return problems;
+  }
+  if (environment.endsWith(".py")) {
+    problems.push({
+      key: "grpo.environment",
+      text: `got the Python file ${environment}, want a TypeScript module with the functions ` +
+        "reset and step; docs/environments.md has one to copy",
+    });
+  }
+  if (replies !== null && max_turns !== replies + 1) {
+    problems.push({
+      key: "grpo.max_turns",
+      text: `got ${max_turns}, but max_tool_calling_iterations ${replies} gives ${replies + 1}; ` +
+        "keep one of them",
+    });
+  }
+  return problems;
 }
 
 /** Keys that the losses with advantages of their own do not read, and keys that only they read. */
