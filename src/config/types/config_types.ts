@@ -277,8 +277,8 @@ export interface GenerationKwargs {
   repetition_penalty: number;
 }
 
-/** The section `grpo`. */
-export interface GRPOSection extends ReferenceSyncKeys {
+/** Keys of `grpo` for completions of several turns. */
+export interface EnvironmentKeys {
   /** Module that answers the model's turns; null: a completion is one turn. */
   environment: string | null;
   environment_options: Partial<Omit<RewardOptions, "weight">>;
@@ -286,6 +286,10 @@ export interface GRPOSection extends ReferenceSyncKeys {
   max_turns: number;
   /** null: not set. */
   max_tool_calling_iterations: number | null;
+}
+
+/** The section `grpo`. */
+export interface GRPOSection extends ReferenceSyncKeys, EnvironmentKeys {
   num_generations: number;
   max_prompt_length: number;
   max_completion_length: number;

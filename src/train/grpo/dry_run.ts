@@ -23,7 +23,8 @@ import { type GRPOPrompt, GRPOPromptMaker } from "./prompts.ts";
 import type { GRPODataset } from "./prompt_stream.ts";
 import { referenceBytes } from "../loop/reference_policy.ts";
 import type { Rollout, RolloutSequence } from "./rollout.ts";
-import { CompletionScorer } from "./scoring.ts";
+import { type GRPOModules, startModules } from "./episodes/start_modules.ts";
+import { tryEnvironment } from "./episodes/try_environment.ts";
 import { grpoGroups, grpoMethod } from "./setup.ts";
 import type { ExampleSize } from "../dry_run/example_size.ts";
 import { exampleSize } from "../sft/longest_examples.ts";
@@ -108,9 +109,9 @@ function fullCompletions(prepared: PreparedModel, { grpo }: ResolvedConfig): Rol
   });
 }
 
-/** Calls every reward function once. Returns a line for each that failed. */
-async function tryRewards(
-  scorer: CompletionScorer,
+/** Calls every reward function and the environment once. Returns a line for each that failed. */
+async function tryModules(
+  { scorer, environment }: GRPOModules,
   prompts: readonly GRPOPrompt[],
   sequence: RolloutSequence,
   prepared: PreparedModel,
@@ -125,8 +126,12 @@ async function tryRewards(
     text,
   };
   const { functions } = await scorer.score(prompts, prompts.map(() => completion), {});
-  return functions.filter(({ error }) => error !== null)
-    .map(({ name, error }) => `reward ${name} failed: ${error}`);
+  const failed = environment === null ? [] : await tryEnvironment(environment, prompts, text);
+  return [
+    ...failed,
+    ...functions.filter(({ error }) => error !== null)
+      .map(({ name, error }) => `reward ${name} failed: ${error}`),
+  ];
 }
 
 async function longest(
@@ -134,13 +139,15 @@ async function longest(
 ): Promise<LongestBatch> {
   const { training, grpo } = config;
   const { model } = prepared;
-  const scorer = await CompletionScorer.start(config);
+  const modules = await startModules(config);
+  const { scorer, environment } = modules;
   try {
     say(`rewards ${scorer.names.join(", ")}`);
+    if (environment !== null) say(`environment ${grpo.environment}, ${grpo.max_turns} turns`);
     const found = await longestPrompts(data.train, prepared, config, weight);
     const { prompts, looked } = found;
     const sequences = fullCompletions(prepared, config);
-    const warnings = await tryRewards(scorer, prompts, sequences[0], prepared);
+    const warnings = await tryModules(modules, prompts, sequences[0], prepared);
     const rollout: Rollout = {
       sampledAtStep: 0,
       groups: prompts.map((prompt) => ({ prompt, sequences })),
@@ -188,11 +195,11 @@ async function longest(
       },
       async dispose() {
         dispose();
-        await scorer[Symbol.asyncDispose]();
+        await modules[Symbol.asyncDispose]();
       },
     };
   } catch (error) {
-    await scorer[Symbol.asyncDispose]();
+    await modules[Symbol.asyncDispose]();
     throw error;
   }
 }

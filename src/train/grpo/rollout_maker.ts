@@ -255,6 +255,7 @@ export class RolloutMaker {
         numGenerations: G,
         promptsAtOnce: Math.max(1, Math.ceil(promptsAtOnce / this.ranks.size)),
         firstId: request.firstId + idOffset,
+        step: request.step,
         signal: request.signal,
       });
       const { completions, prefillSeconds, decodeSeconds, environmentSeconds } = sampled;

@@ -34,6 +34,8 @@ export interface SamplingRequest {
   readonly numbers?: readonly number[];
   /** Take the likeliest tokens. */
   readonly greedy?: boolean;
+  /** Optimizer steps done, which an environment gets; absent in evaluations. */
+  readonly step?: number;
   readonly signal?: AbortSignal;
 }
 

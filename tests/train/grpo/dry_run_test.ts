@@ -38,3 +38,26 @@ Deno.test("train grpo --dry-run runs full completions forward and backward, call
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("train grpo --dry-run calls the environment, and says what failed", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${folder}/environment.ts`,
+      `export const reset = ({ prompts }) => prompts.map(() => 0);
+       export const step = () => { throw new Error("as meant"); };`,
+    );
+    const config = tinyConfig([
+      "grpo.max_completion_length=4",
+      `grpo.environment=${folder}/environment.ts`,
+      `training.output_dir=${folder}/run`,
+    ]);
+    const { warnings } = await dryRunGRPO(config, { backend: "wasm" });
+    assert(
+      warnings.some((line) => line.includes("environment's step failed") && /as meant/.test(line)),
+      warnings.join("\n"),
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -10,8 +10,8 @@ import type { ConfigProblem } from "../../config_error.ts";
 import type { GenerationKwargs, GRPOSection } from "../../types/config_types.ts";
 import { LAB_GRPO, LAB_MAIN, OURS, TRL_GRPO, TRL_RLOO } from "../../sources.ts";
 import { group, listOf, nullable, orDefault } from "../../types/composite_types.ts";
-import { boolean, integer, number, oneOf, text } from "../../types/scalar_types.ts";
-import { rewardKeys } from "../rewards.ts";
+import { boolean, integer, number, oneOf } from "../../types/scalar_types.ts";
+import { environmentKeys } from "./environment.ts";
 import { referenceSyncKeys } from "./reference_sync.ts";
 import { derived, same, type Table, type ValueType, wrongType } from "../../types/value_type.ts";
 
@@ -55,9 +55,6 @@ const generationKeys: Table<GenerationKwargs> = {
   },
 };
 
-/** Keys of `environment_options`. */
-const { weight: _, ...environmentKeys } = rewardKeys;
-
 /** A lowest and a highest number. */
 const range: ValueType<[number, number]> = {
   name: "two numbers, the lower one first",
@@ -85,36 +82,7 @@ export const grpoKeys: Table<GRPOSection> = {
         "Answers to compare for each prompt. More if all answers of a prompt often score alike (`frac_reward_zero_std` near 1); the time grows with it.",
     },
   },
-  environment: {
-    type: nullable(text("a module path")),
-    default: same(null),
-    source: OURS,
-    meaning: "A TypeScript module that answers the model's turns with text and pictures, as " +
-      "TRL's `environment_factory`: its functions `reset` and `step` run in the sandbox of the " +
-      "rewards. A path, an `https:`, `jsr:` or `npm:` specifier, or `builtin:look_closer`.",
-  },
-  environment_options: {
-    type: group(environmentKeys, { filled: false }),
-    default: derived("none", () => ({})),
-    source: OURS,
-    meaning: "What the environment may do, and its limits: the keys of `rewards` but `weight`.",
-  },
-  max_tool_calling_iterations: {
-    type: nullable(integer({ min: 0 })),
-    default: same(null),
-    source: TRL_GRPO,
-    meaning: "Most replies of the environment: another way to set `max_turns`, which is one more.",
-  },
-  max_turns: {
-    type: orDefault(integer({ min: 1 })),
-    default: derived(
-      "4, or what `max_tool_calling_iterations` gives",
-      ({ grpo }) => (grpo.max_tool_calling_iterations ?? 3) + 1,
-    ),
-    source: OURS,
-    meaning: "Most turns of the model in a completion, if there is an `environment`. All turns " +
-      "and replies together have `max_completion_length` tokens.",
-  },
+  ...environmentKeys,
   max_prompt_length: {
     type: integer({ min: 1 }),
     default: same(512),

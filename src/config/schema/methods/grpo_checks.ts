@@ -6,6 +6,7 @@
 import { grpoLosses } from "../../../losses/grpo_losses.ts";
 import type { GRPOSection, ResolvedConfig } from "../../types/config_types.ts";
 import type { Finding } from "../finding.ts";
+import { environmentProblems } from "./environment.ts";
 import { referenceSyncProblems } from "./reference_sync.ts";
 
 /** Mistakes in the section `grpo`. */
@@ -74,38 +75,6 @@ export function grpoProblems(config: ResolvedConfig): Finding[] {
     ...environmentProblems(grpo),
     ...estimatorProblems(grpo),
   ];
-}
-
-/** Keys of the environment. */
-function environmentProblems(grpo: GRPOSection): Finding[] {
-  const { environment, environment_options, max_turns, max_tool_calling_iterations: replies } =
-    grpo;
-  const problems: Finding[] = [];
-  if (environment === null) {
-    const text = "wants grpo.environment, the module that answers the model's turns; got none";
-    if (replies !== null && replies > 0) {
-      problems.push({ key: "grpo.max_tool_calling_iterations", text });
-    }
-    if (Object.keys(environment_options).length > 0) {
-      problems.push({ key: "grpo.environment_options", text });
-    }
-    return problems;
-  }
-  if (environment.endsWith(".py")) {
-    problems.push({
-      key: "grpo.environment",
-      text: `got the Python file ${environment}, want a TypeScript module with the functions ` +
-        "reset and step; docs/environments.md has one to copy",
-    });
-  }
-  if (replies !== null && max_turns !== replies + 1) {
-    problems.push({
-      key: "grpo.max_turns",
-      text: `got ${max_turns}, but max_tool_calling_iterations ${replies} gives ${replies + 1}; ` +
-        "keep one of them",
-    });
-  }
-  return problems;
 }
 
 /** Keys that the losses with advantages of their own do not read, and keys that only they read. */

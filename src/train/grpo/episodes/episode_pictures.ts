@@ -7,11 +7,14 @@ import { createHash } from "node:crypto";
 import { encodePng } from "../../../data/embedded/embedded_shapes_png.ts";
 import type { EncodedImage } from "../../../data/rows/image_cell.ts";
 import { decodeImage } from "../../../image/decode_image.ts";
+import { readImageHeader } from "../../../image/image_header.ts";
 import type { ProcessedImage } from "../../../image/image_processor.ts";
 import type { RgbImage } from "../../../image/rgb_image.ts";
 import type { EnvironmentPicture } from "../../../rewards/environment/types.ts";
 import type { TileCache } from "../../batches/tile_cache.ts";
 
+/** Pixels of a file that an environment gives. */
+const MAX_PIXELS = 4096 * 4096;
 /** Decoded pictures that are kept for further crops. */
 const DECODED = 16;
 /** Pictures whose tiles are kept: replies are often alike. */
@@ -54,6 +57,15 @@ function crop(image: RgbImage, box: readonly [number, number, number, number]): 
   return { width, height, data };
 }
 
+/** @throws {TypeError} if a file claims more pixels than a reply's picture may have */
+function checkSize(file: Uint8Array): Uint8Array {
+  const { width, height } = readImageHeader(file);
+  if (width * height <= MAX_PIXELS) return file;
+  throw new TypeError(
+    `Cannot use a picture of ${width} x ${height} pixels: want ${MAX_PIXELS} at most`,
+  );
+}
+
 /** Makes the pictures of replies, and processes them for the model. */
 export class EpisodePictures {
   readonly #decoded = new Latest<Uint8Array, Promise<RgbImage>>(DECODED);
@@ -67,13 +79,13 @@ export class EpisodePictures {
    *
    * @param shown files of the conversation's pictures so far
    * @throws {TypeError} if there is no such picture, or nothing of it
-   * @throws {ImageDecodeError} if the picture to crop cannot be decoded
+   * @throws {ImageDecodeError} if the file, or the picture to crop, cannot be decoded
    */
   async encode(
     picture: EnvironmentPicture,
     shown: readonly Uint8Array[],
   ): Promise<Uint8Array> {
-    if (picture instanceof Uint8Array) return picture;
+    if (picture instanceof Uint8Array) return checkSize(picture);
     if (!("crop" in picture)) {
       const { width, height, data } = picture;
       return encodePng({ width, height, data: Uint8Array.from(data) });

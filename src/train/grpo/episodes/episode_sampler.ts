@@ -91,13 +91,14 @@ export class EpisodeSampler implements Sampler {
         await work;
         environmentSeconds += (performance.now() - started) / 1000;
       };
-      await timed(this.#reset(episodes));
+      const state = request.step === undefined ? {} : { global_step: request.step };
+      await timed(this.#reset(episodes, state));
       for (let running = episodes, turn = 1; running.length > 0; turn++) {
         const done = await this.#continue(running, turn === 1 ? chunk : null, request);
         prefillSeconds += done.prefillSeconds;
         decodeSeconds += done.decodeSeconds;
         if (signal?.aborted) break;
-        await timed(this.#reply(running.filter(({ ended }) => !ended)));
+        await timed(this.#reply(running.filter(({ ended }) => !ended), state));
         running = running.filter(({ ended }) => !ended);
       }
       completions.push(...episodes.map((episode) => this.#completion(episode)));
@@ -105,8 +106,8 @@ export class EpisodeSampler implements Sampler {
     return { completions, prefillSeconds, decodeSeconds, environmentSeconds };
   }
 
-  async #reset(episodes: readonly Running[]): Promise<void> {
-    const outcomes = await this.parts.environment.reset(episodes.map(startOf));
+  async #reset(episodes: readonly Running[], state: Record<string, unknown>): Promise<void> {
+    const outcomes = await this.parts.environment.reset(episodes.map(startOf), state);
     episodes.forEach((episode, i) => {
       const outcome = outcomes[i];
       if (outcome.error === null) episode.state = outcome.value;
@@ -147,11 +148,12 @@ export class EpisodeSampler implements Sampler {
   }
 
   /** The environment's replies to the latest turns. */
-  async #reply(episodes: readonly Running[]): Promise<void> {
+  async #reply(episodes: readonly Running[], state: Record<string, unknown>): Promise<void> {
     for (const episode of episodes) if (episode.failed) episode.ended = true;
     const asked = episodes.filter(({ ended }) => !ended);
     const outcomes = await this.parts.environment.step(
       asked.map((episode) => turnOf(episode, this.maxTurns)),
+      state,
     );
     for (const [i, episode] of asked.entries()) {
       const outcome = outcomes[i];

@@ -60,6 +60,19 @@ Deno.test("marks that are not as many as the pictures are removed, like other ty
   assertEquals(prompt("a <image>", []), "<|im_start|>User: a <end_of_utterance>\nAssistant:");
 });
 
+Deno.test("a reply is what the template writes between two answers", () => {
+  const made = tokenizer();
+  const builder = new ChatExampleBuilder(made, { mpImageTokenLength: 1 });
+  assertEquals(
+    made.decode(builder.buildReply("user", "what?", [[0, 0]])),
+    `\nUser:${WHOLE}what?<end_of_utterance>\nAssistant:`,
+  );
+  assertEquals(
+    made.decode(builder.buildReply("user", "a <image> b", [])),
+    "\nUser: a  b<end_of_utterance>\nAssistant:",
+  );
+});
+
 Deno.test("an answer's labels end with the end token, and its text begins behind a space", () => {
   const made = tokenizer();
   const builder = new ChatExampleBuilder(made, { mpImageTokenLength: 1 });
