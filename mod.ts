@@ -101,6 +101,7 @@ export {
 export { starterModel, type StarterOptions } from "./src/train/sft/starter.ts";
 export { addLora } from "./src/train/run/add_lora.ts";
 export { SFTTrainer, type SFTTrainerOptions } from "./src/train/sft/trainer.ts";
+export { GKDTrainer, type GKDTrainerOptions } from "./src/train/gkd/trainer.ts";
 export { KTOTrainer, type KTOTrainerOptions } from "./src/train/kto/trainer.ts";
 export { DPOTrainer, type DPOTrainerOptions } from "./src/train/dpo/trainer.ts";
 export { GRPOTrainer, type GRPOTrainerOptions } from "./src/train/grpo/trainer.ts";

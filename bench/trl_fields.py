@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from importlib.metadata import version
 from pathlib import Path
 
+from trl.experimental.gkd import GKDConfig
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.kto_config import KTOConfig
@@ -26,7 +27,7 @@ def own(config):
     }
 
 
-classes = [GRPOConfig, DPOConfig, SFTConfig, KTOConfig, RLOOConfig]
+classes = [GRPOConfig, DPOConfig, SFTConfig, KTOConfig, RLOOConfig, GKDConfig]
 record = {"trl": version("trl")} | {config.__name__: own(config) for config in classes}
 path = Path(__file__).parent.parent / "docs" / "trl_fields.json"
 path.write_text(json.dumps(record, indent=1) + "\n")

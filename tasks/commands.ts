@@ -19,7 +19,7 @@ export const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     load: async () => (await import("./init.ts")).command,
   }],
   ["train", {
-    summary: "train a model: SFT, DPO or GRPO",
+    summary: "train a model: SFT, DPO, GRPO or GKD",
     load: async () => (await import("./train.ts")).command,
   }],
   ["eval", {

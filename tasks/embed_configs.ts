@@ -8,7 +8,7 @@ import { embeddedModule } from "../src/config/embedded/embedded_module.ts";
 
 if (import.meta.main) {
   const texts: Record<string, string> = {};
-  for (const trainer of ["sft", "dpo", "grpo"]) {
+  for (const trainer of ["sft", "dpo", "grpo", "gkd"]) {
     const file = new URL(`../configs/shapes_${trainer}.yaml`, import.meta.url);
     texts[trainer] = await Deno.readTextFile(file);
   }

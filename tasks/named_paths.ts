@@ -134,6 +134,10 @@ export function namesOfConfig(config: ResolvedConfig): Named[] {
   if (config.training_type === "dpo" && !dpo.reference_free) {
     names.push(...namedModel("dpo.ref_model_name_or_path", dpo.ref_model_name_or_path));
   }
+  if (config.training_type === "gkd") {
+    const { teacher_model_name_or_path: teacher } = config.gkd;
+    names.push(...namedModel("gkd.teacher_model_name_or_path", teacher));
+  }
   if (config.training_type === "grpo") {
     for (const module of dataset.reward_functions_fn) {
       names.push(["dataset.reward_functions_fn", "module", module]);

@@ -1,5 +1,5 @@
 /**
- * `train <sft|dpo|grpo>`.
+ * `train <sft|dpo|grpo|gkd>`.
  *
  * @module
  */
@@ -45,7 +45,7 @@ const WATCH_PORT = 8001;
 /** The file of a run that holds its filled-in config. */
 const RESOLVED_CONFIG = "config.resolved.yaml";
 
-const TRAINERS: readonly TrainingType[] = ["sft", "dpo", "grpo"];
+const TRAINERS: readonly TrainingType[] = ["sft", "dpo", "grpo", "gkd"];
 
 const options: readonly OptionSpec[] = [
   {
@@ -105,7 +105,7 @@ function watchPortOf(given: string | true | undefined): number | undefined {
  * @throws {UsageError}
  */
 export function parseTrainArguments(args: readonly string[]): TrainOptions {
-  const parsed = parseOptions(args, options, ["sft, dpo or grpo"]);
+  const parsed = parseOptions(args, options, ["sft, dpo, grpo or gkd"]);
   const trainer = TRAINERS.find((name) => name === parsed.positionals[0]);
   if (trainer === undefined) {
     throw new UsageError(
@@ -201,6 +201,8 @@ async function dryRunOf(trainer: TrainingType) {
       return (await import("../src/train/dpo/dry_run.ts")).dryRunDPO;
     case "grpo":
       return (await import("../src/train/grpo/dry_run.ts")).dryRunGRPO;
+    case "gkd":
+      return (await import("../src/train/gkd/dry_run.ts")).dryRunGKD;
   }
 }
 
@@ -234,6 +236,8 @@ async function runnerOf(trainer: TrainingType) {
       return (await import("../src/train/dpo/run.ts")).runDPO;
     case "grpo":
       return (await import("../src/train/grpo/run.ts")).runGRPO;
+    case "gkd":
+      return (await import("../src/train/gkd/run.ts")).runGKD;
   }
 }
 
@@ -286,8 +290,8 @@ async function watchRun(
 /** The command. */
 export const command: Command = {
   name: "train",
-  summary: "train a model: SFT, DPO or GRPO",
-  usage: "<sft|dpo|grpo> [options]",
+  summary: "train a model: SFT, DPO, GRPO or GKD",
+  usage: "<sft|dpo|grpo|gkd> [options]",
   options,
   onInterrupt: "saving a checkpoint",
   async run(args, { signal }) {

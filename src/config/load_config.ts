@@ -98,7 +98,7 @@ export function parseConfig(yaml: string, options: LoadConfigOptions = {}): Reso
   if (type === undefined) {
     // Defaults depend on it, so that nothing else can be checked.
     if (!root.entries.has("training_type")) {
-      const text = "missing; want sft, dpo or grpo";
+      const text = "missing; want sft, dpo, grpo or gkd";
       problems.unshift({ ...root.position, key: "training_type", text });
     }
     throw new ConfigError(problems.map(pointToPlace));
@@ -169,7 +169,7 @@ function withTrainingType(root: MapNode, wanted: TrainingType | undefined): MapN
     return applyOverride(root, { path: ["training_type"], node });
   }
   const other = given.kind === "scalar" ? String(given.value).toLowerCase() : wanted;
-  if (other !== wanted && ["sft", "dpo", "grpo"].includes(other)) {
+  if (other !== wanted && ["sft", "dpo", "grpo", "gkd"].includes(other)) {
     const text = `got ${other}, but the command is train ${wanted}; run train ${other}`;
     throw new ConfigError([{ ...given.position, key: "training_type", text }]);
   }

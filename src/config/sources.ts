@@ -18,6 +18,8 @@ export const TRL_DPO = "TRL `DPOConfig`";
 export const TRL_CPO = "TRL `CPOConfig`";
 /** TRL's `KTOConfig`. */
 export const TRL_KTO = "TRL `KTOConfig`";
+/** TRL's `GKDConfig`, in `trl.experimental.gkd`. */
+export const TRL_GKD = "TRL `GKDConfig`";
 /** TRL's `GRPOConfig`. */
 export const TRL_GRPO = "TRL `GRPOConfig`";
 /** TRL's `RLOOConfig`. */

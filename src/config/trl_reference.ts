@@ -18,6 +18,7 @@ const SECTIONS: readonly (readonly [string, TrainingType])[] = [
   ["SFTConfig", "sft"],
   ["KTOConfig", "dpo"],
   ["RLOOConfig", "grpo"],
+  ["GKDConfig", "gkd"],
 ];
 
 /** Keys that mean the same under another name, where a value alone does not say it. */
@@ -88,7 +89,7 @@ export function trlReference(fields: TrlFields): string {
 
 Each class's own fields, read from the installed TRL by \`bench/trl_fields.py\`; those that it shares
 with Transformers' \`TrainingArguments\` stand under \`training\` in [configs/README.md](../configs/README.md).
-\`trl.experimental\`'s CPO, ORPO and GKD configs: see [papers.md](papers.md).
+\`trl.experimental\`'s CPO and ORPO configs: see [papers.md](papers.md).
 
 ${parts.join("\n")}`;
 }

@@ -93,7 +93,7 @@ function translated(
 export function readTrlKeys(root: MapNode): WithoutTrlKeys {
   const notes: ConfigProblem[] = [], problems: ConfigProblem[] = [];
   let rest = root;
-  for (const section of ["sft", "dpo", "grpo"] as const) {
+  for (const section of ["sft", "dpo", "grpo", "gkd"] as const) {
     const own = root.entries.get(section)?.node;
     const { table } = configTable[section].type;
     if (own?.kind !== "map" || table === undefined) continue;

@@ -10,7 +10,8 @@ import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import type { DropoutKeys } from "../ops/activations.ts";
 import { embedding, embeddingOnDevice, replaceRows, selectRows } from "../ops/row_ops.ts";
 import { headEntropy, headLogProbs } from "../ops/head.ts";
-import { headEntropyRows } from "../ops/head_rows.ts";
+import type { DivergenceOptions } from "../ops/divergence.ts";
+import { headDivergenceRows, headEntropyRows } from "../ops/head_rows.ts";
 import { type Precision, withPrecision } from "../ops/half/precision.ts";
 import { rotaryAngles } from "../ops/attention/rotary_angles.ts";
 import { AdaptableModel } from "./adaptable_model.ts";
@@ -241,6 +242,24 @@ export class VLM extends AdaptableModel {
     return withPrecision(this.precision, () => {
       const operands = headOperands(this.context(options), hidden);
       return headEntropyRows(operands.hidden, operands.head, temperature);
+    });
+  }
+
+  /**
+   * Divergences of the next token's distributions from those of a teacher, with a gradient.
+   *
+   * @param hidden [N, C], after the final norm, on the tape
+   * @param teacher gives the teacher's logits of `rows` rows from `first` on, [rows, V]
+   * @returns [N], in nats
+   */
+  divergenceTerms(
+    hidden: tf.Tensor2D,
+    teacher: (first: number, rows: number) => tf.Tensor2D,
+    { divergence, ...options }: PassOptions & { readonly divergence: DivergenceOptions },
+  ): tf.Tensor1D {
+    return withPrecision(this.precision, () => {
+      const operands = headOperands(this.context(options), hidden);
+      return headDivergenceRows(operands.hidden, operands.head, teacher, divergence);
     });
   }
 

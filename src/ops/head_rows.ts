@@ -6,6 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { type DivergenceOptions, divergenceRows } from "./divergence.ts";
 import { PackedWeight, type Weight } from "./half/packed_weight.ts";
 import { linear } from "./linear.ts";
 import { valueAndGradients } from "./tape/backward.ts";
@@ -82,4 +83,25 @@ export function headEntropyRows(hidden: tf.Tensor2D, head: Weight, temperature =
     const logProbs = tf.logSoftmax(logits.div(temperature)); // [n, V]
     return logProbs.exp().mul(logProbs).sum(-1).neg() as tf.Tensor1D;
   });
+}
+
+/**
+ * Divergences of the next token's distribution from that of a teacher, with a gradient.
+ *
+ * @param teacher gives the teacher's logits of `rows` rows from `first` on, [rows, V]; called again in
+ *   the backward pass
+ * @param options which divergence
+ * @returns [N], in nats
+ */
+export function headDivergenceRows(
+  hidden: tf.Tensor2D,
+  head: Weight,
+  teacher: (first: number, rows: number) => tf.Tensor2D,
+  options: DivergenceOptions,
+): tf.Tensor1D {
+  return headRows(
+    hidden,
+    head,
+    (logits, first) => divergenceRows(logits, teacher(first, logits.shape[0]), options),
+  );
 }

@@ -12,7 +12,7 @@ import type { ResultTable } from "./page/report_contents.ts";
 export interface ModelCard {
   /** `user/name` on the Hub. */
   readonly repo: string;
-  /** sft, dpo or grpo. */
+  /** sft, dpo, grpo or gkd. */
   readonly trainingType: string;
   /** Hub id or folder of the base model; null if the model began with random weights. */
   readonly base: string | null;
@@ -34,6 +34,7 @@ const METHODS: ReadonlyMap<string, string> = new Map([
   ["sft", "supervised fine-tuning (SFT)"],
   ["dpo", "direct preference optimization (DPO)"],
   ["grpo", "group relative policy optimization (GRPO)"],
+  ["gkd", "generalized knowledge distillation (GKD)"],
 ]);
 
 /** A cell without what would end it. */

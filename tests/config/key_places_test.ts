@@ -11,7 +11,7 @@ Deno.test("placesOfKey() finds a key in its section, by its name or an alias", (
   assertEquals(placesOfKey("learning_rate"), ["training.learning_rate"]);
   assertEquals(placesOfKey("vit_img_size"), ["model.vlm_config.vit_img_size"]);
   assertEquals(placesOfKey("dpo_loss_type"), ["dpo.loss_type"]);
-  assertEquals(placesOfKey("beta"), ["dpo.beta", "grpo.beta"]);
+  assertEquals(placesOfKey("beta"), ["dpo.beta", "grpo.beta", "gkd.beta"]);
 });
 
 Deno.test("a key in the wrong section is pointed to its own", () => {

@@ -158,4 +158,68 @@ grpo:
   log_completions: true
 `,
   },
+  gkd: {
+    file: "configs/shapes_gkd.yaml",
+    text: `# What \`train gkd\` runs without --config: a fresh model learns from one with four times its weights,
+# which is trained on the spot on pictures drawn by code. In half of the steps it learns from answers
+# of its own.
+training_type: gkd
+
+model:
+  model_name_or_path: initialize
+  load_backbone: false
+  init_position_embedding: normal
+  initializer_range: 0.12
+  vlm_config:
+    vit_hidden_dim: 48
+    vit_inter_dim: 128
+    vit_patch_size: 8
+    vit_img_size: 32
+    vit_n_heads: 4
+    vit_n_blocks: 1
+    lm_hidden_dim: 48
+    lm_inter_dim: 96
+    lm_n_heads: 4
+    lm_n_kv_heads: 2
+    lm_n_blocks: 1
+    lm_max_length: 96
+    lm_tokenizer: builtin:shapes
+    mp_pixel_shuffle_factor: 2
+    mp_image_token_length: 4
+    max_img_size: 32
+
+dataset:
+  train_data_path: builtin:shapes
+  train_split: train
+  eval_data_path: builtin:shapes
+  eval_split: test
+  dataset_format: vqa
+  split_turns: true
+
+training:
+  output_dir: ./output/shapes_gkd
+  max_steps: 500
+  per_device_train_batch_size: 64
+  per_device_eval_batch_size: 96
+  gradient_accumulation_steps: 1
+  learning_rate: 3e-3
+  lr_mp: 3e-3
+  warmup_steps: 20
+  weight_decay: 0.01
+  max_grad_norm: 1.0
+  lr_scheduler_type: cosine
+  save_steps: 250
+  eval_steps: 250
+  logging_steps: 20
+  save_total_limit: 2
+  seed: 42
+
+gkd:
+  teacher_model_name_or_path: builtin:shapes
+  lmbda: 0.5
+  beta: 0.1
+  temperature: 0.9
+  max_new_tokens: 16
+`,
+  },
 };

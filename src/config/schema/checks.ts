@@ -10,6 +10,7 @@ import { sftDataProblems } from "./data/augmentation.ts";
 import { batchBudgetProblems } from "./batch_budget.ts";
 import { dpoProblems } from "./methods/dpo_checks.ts";
 import type { Finding } from "./finding.ts";
+import { gkdProblems } from "./methods/gkd.ts";
 import { grpoProblems } from "./methods/grpo_checks.ts";
 import { mixtureProblems } from "./mixture.ts";
 import { optimizerProblems, optimizerWarnings } from "./optimizer/optimizer_keys.ts";
@@ -40,6 +41,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...stoppingProblems(config),
     ...(config.training_type === "dpo" ? dpoProblems(config) : []),
     ...(config.training_type === "grpo" ? grpoProblems(config) : []),
+    ...(config.training_type === "gkd" ? gkdProblems(config) : []),
   ];
   if (config.save.push_to_hub && config.save.hub_model_id === null) {
     problems.push({
@@ -85,7 +87,7 @@ function modelProblems(config: ResolvedConfig): Finding[] {
 
 function datasetProblems({ training_type, dataset }: ResolvedConfig): Finding[] {
   const problems: Finding[] = [];
-  const wanted = { sft: "vqa", dpo: "preference", grpo: "grpo" }[training_type];
+  const wanted = { sft: "vqa", dpo: "preference", grpo: "grpo", gkd: "vqa" }[training_type];
   if (dataset.dataset_format !== wanted) {
     problems.push({
       key: "dataset.dataset_format",
@@ -96,9 +98,9 @@ function datasetProblems({ training_type, dataset }: ResolvedConfig): Finding[] 
   const asked = Object.entries(dataset).filter(([key, value]) =>
     key.endsWith("_min_rating") && value !== null
   );
-  if (training_type !== "sft") {
+  if (training_type !== "sft" && training_type !== "gkd") {
     for (const [key] of asked) {
-      const text = "leaves out turns of conversations, which SFT alone has; remove it";
+      const text = "leaves out turns of conversations, which SFT and GKD alone have; remove it";
       problems.push({ key: `dataset.${key}`, text });
     }
   }

@@ -91,7 +91,7 @@ export const loggingKeys: Table<LoggingSection> = {
   },
   wandb_project: {
     type: text(),
-    default: perTrainer("nanovlm-sft", "nanovlm-dpo", "nanovlm-grpo"),
+    default: perTrainer("nanovlm-sft", "nanovlm-dpo", "nanovlm-grpo", "nanovlm-gkd"),
     source: "NanoVLM-Lab `configs/`",
     meaning: "The project on Weights & Biases and Trackio, the experiment on MLflow.",
   },

@@ -6,6 +6,7 @@
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { datasetKeys } from "./dataset.ts";
 import { dpoKeys } from "./methods/dpo.ts";
+import { gkdKeys } from "./methods/gkd.ts";
 import { grpoKeys } from "./methods/grpo.ts";
 import { modelKeys } from "./model.ts";
 import { loggingKeys, saveKeys } from "./output.ts";
@@ -24,10 +25,11 @@ function section<T extends object>(table: Table<T>, meaning: string): KeySpec<T>
 /** Every key of the YAML. Defaults are filled in this order, so that later ones can use earlier. */
 export const configTable: Table<ResolvedConfig> = {
   training_type: {
-    type: oneOf(["sft", "dpo", "grpo"]),
+    type: oneOf(["sft", "dpo", "grpo", "gkd"]),
     default: required,
     source: "NanoVLM-Lab `rlvlm/main.py`",
-    meaning: "The trainer. `train sft`, `train dpo` and `train grpo` set it if the file has none.",
+    meaning:
+      "The trainer. `train sft`, `train dpo`, `train grpo` and `train gkd` set it if the file has none.",
   },
   model: section(modelKeys, "The model and its adapter."),
   dataset: section(datasetKeys, "The rows and what is done to them."),
@@ -35,6 +37,7 @@ export const configTable: Table<ResolvedConfig> = {
   sft: section(sftKeys, "Read if `training_type` is `sft`."),
   dpo: section(dpoKeys, "Read if `training_type` is `dpo`."),
   grpo: section(grpoKeys, "Read if `training_type` is `grpo`."),
+  gkd: section(gkdKeys, "Read if `training_type` is `gkd`."),
   rewards: {
     type: mapOf(group(rewardKeys, { filled: false })),
     default: derived("none", () => ({})),

@@ -49,7 +49,7 @@ const device: ValueType<string> = {
 export const trainingKeys: Table<TrainingSection> = {
   output_dir: {
     type: text("a folder"),
-    default: perTrainer("./sft_output", "./dpo_output", "./grpo_output"),
+    default: perTrainer("./sft_output", "./dpo_output", "./grpo_output", "./gkd_output"),
     source: LAB_MAIN,
     meaning: "Where checkpoints, metrics and the report go.",
   },

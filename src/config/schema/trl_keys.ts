@@ -137,6 +137,11 @@ const BY_SECTION: Readonly<Record<TrainingType, Readonly<Record<string, TrlKey>>
     ...SHARED,
     ...GENERATION,
   },
+  gkd: {
+    ...SHARED,
+    ...SUPERVISED,
+    teacher_model_init_kwargs: PYTHON,
+  },
 };
 
 /** What becomes of a key of TRL; undefined: TRL has none of that name, or it is a key here. */

@@ -24,8 +24,8 @@ export type {
   ScaleRewards,
 };
 
-/** The three trainers. */
-export type TrainingType = "sft" | "dpo" | "grpo";
+/** The trainers. */
+export type TrainingType = "sft" | "dpo" | "grpo" | "gkd";
 
 /** PEFT's `LoraConfig`, as far as it is supported here. */
 export interface LoraSection {
@@ -268,6 +268,20 @@ export interface DPOSection extends ReferenceSyncKeys {
   disable_dropout: boolean;
 }
 
+/** The section `gkd`. */
+export interface GKDSection {
+  /** A folder or Hub id. */
+  teacher_model_name_or_path: string | null;
+  /** Share of the steps with the student's own answers, 0 to 1. */
+  lmbda: number;
+  /** 0 to 1. */
+  beta: number;
+  temperature: number;
+  max_new_tokens: number;
+  seq_kd: boolean;
+  disable_dropout: boolean;
+}
+
 /** The keys of `grpo.generation_kwargs`. */
 export interface GenerationKwargs {
   temperature: number;
@@ -406,6 +420,7 @@ export interface ResolvedConfig {
   sft: SFTSection;
   dpo: DPOSection;
   grpo: GRPOSection;
+  gkd: GKDSection;
   /** Module path or function name to what was set for it. See `rewardOptions()`. */
   rewards: Record<string, Partial<RewardOptions>>;
   save: SaveSection;

@@ -64,12 +64,12 @@ export type Table<T> = { readonly [K in keyof T]-?: KeySpec<Exclude<T[K], undefi
 
 /** A default that is the same for every trainer. */
 export function same<T>(value: T): Default<T> {
-  return { kind: "value", values: { sft: value, dpo: value, grpo: value } };
+  return { kind: "value", values: { sft: value, dpo: value, grpo: value, gkd: value } };
 }
 
-/** A default for each trainer. */
-export function perTrainer<T>(sft: T, dpo: T, grpo: T): Default<T> {
-  return { kind: "value", values: { sft, dpo, grpo } };
+/** A default for each trainer; that of GKD is SFT's if it is not given. */
+export function perTrainer<T>(sft: T, dpo: T, grpo: T, gkd: T = sft): Default<T> {
+  return { kind: "value", values: { sft, dpo, grpo, gkd } };
 }
 
 /** A default that follows from keys above. */

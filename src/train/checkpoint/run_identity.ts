@@ -118,7 +118,7 @@ export function decidingSettings(
   trainingType: string,
 ): RunIdentity["settings"] {
   const sections = Object.entries(config).filter(([name]) =>
-    !["sft", "dpo", "grpo", "training_type"].includes(name) || name === trainingType
+    !["sft", "dpo", "grpo", "gkd", "training_type"].includes(name) || name === trainingType
   );
   return Object.fromEntries(settingsBelow(Object.fromEntries(sections), ""));
 }

@@ -25,7 +25,7 @@ export const CHECKPOINT_FORMAT = 2;
 export interface RunState {
   /** {@linkcode CHECKPOINT_FORMAT} of the program that wrote it. */
   readonly format: number;
-  /** `sft`, `dpo` or `grpo`. */
+  /** `sft`, `dpo`, `grpo` or `gkd`. */
   readonly training_type: string;
   /** Null: unknown, in a checkpoint of format 1. */
   readonly identity: RunIdentity | null;

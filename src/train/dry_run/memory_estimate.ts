@@ -73,6 +73,8 @@ export interface MethodMemory {
   readonly generation?: number;
   /** All the time: the values that trained weights began with, of a reference policy. */
   readonly reference?: number;
+  /** While the head runs: logits of student and teacher and what is made of them, in GKD. */
+  readonly divergences?: number;
   /** After the backward pass: logits and what is made of them, for entropies. */
   readonly entropies?: number;
 }
@@ -285,14 +287,14 @@ export function estimateStepMemory(
   const headForms = options.fused ? 0 : 4;
   const logits = headForms *
     Math.min(64 * 2 ** 20, dims.tokens * config.lm_vocab_size * FLOAT_BYTES);
-  const { generation = 0, entropies = 0, reference = 0 } = method;
+  const { generation = 0, entropies = 0, reference = 0, divergences = 0 } = method;
   const weights = FLOAT_BYTES * options.parameters -
     options.packedSaves;
   const { stateBytes: moments = 2 * FLOAT_BYTES * trained, updateBytes = 0 } = options;
   const activations = activationBytes(config, dims, options);
   const gradients = FLOAT_BYTES * trained;
   const pass = Math.max(
-    passBytes(config, dims, activations, options) + logits,
+    passBytes(config, dims, activations, options) + logits + divergences,
     entropies > 0 ? entropies + gradients : 0,
     updateBytes > 0 ? updateBytes + gradients : 0,
     generation,
@@ -316,6 +318,18 @@ export function estimateStepMemory(
     gpu: gpu === null ? 0 : inUse,
     process: processBytes + k.processGrowthMiB * MEBIBYTE + (gpu === "hardware" ? 0 : inUse + kept),
   };
+}
+
+/**
+ * Bytes that logits of labelled positions take for their divergences from a teacher: tensors of a
+ * chunk, as counted in the backward pass (`src/ops/divergence.ts`).
+ *
+ * @param tokens of answers
+ * @param beta which divergence
+ */
+export function divergenceBytes(config: VLMConfig, tokens: number, beta: number): number {
+  const forms = beta === 0 ? 8 : beta === 1 ? 9 : 12;
+  return forms * Math.min(64 * 2 ** 20, FLOAT_BYTES * tokens * config.lm_vocab_size);
 }
 
 /**

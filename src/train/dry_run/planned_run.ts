@@ -16,6 +16,8 @@ export interface PlannedRun {
   readonly training: PacedTraining;
   /** Whether completions are sampled, which takes time beside the passes. */
   readonly samples: boolean;
+  /** What it takes in a step. */
+  readonly examples: "prompts" | "examples";
 }
 
 /**
@@ -31,10 +33,10 @@ export function plannedRun(config: ResolvedConfig, examples: number | null): Pla
     gradientAccumulationSteps: training.gradient_accumulation_steps,
     dropLast: training.dataloader_drop_last,
   };
-  const samples = training_type === "grpo";
+  const samples = training_type === "grpo" || (training_type === "gkd" && gkdSamples(config));
   const perEpoch = examples === null
     ? null
-    : samples
+    : training_type === "grpo"
     ? stepsOfPrompts(examples, { ...sizes, numIterations: grpo.num_iterations })
     : stepsOfEpoch(examples, sizes);
   const steps = totalSteps(training, perEpoch);
@@ -43,7 +45,13 @@ export function plannedRun(config: ResolvedConfig, examples: number | null): Pla
     epochs: perEpoch === null ? null : steps / perEpoch,
     training: pacedTraining(training, steps, training_type),
     samples,
+    examples: training_type === "grpo" ? "prompts" : "examples",
   };
+}
+
+/** Whether GKD samples answers. */
+function gkdSamples({ gkd }: ResolvedConfig): boolean {
+  return gkd.lmbda > 0 || gkd.seq_kd;
 }
 
 /** `every 12 steps`, or when else. */
@@ -68,11 +76,9 @@ export function plannedRunLines(plan: PlannedRun, microBatchSeconds: number): st
   return [
     `run: ${steps} steps of ${
       training.per_device_train_batch_size * training.gradient_accumulation_steps
-    } ${samples ? "prompts" : "examples"}${passes}; logs ${
-      rhythm("steps", training.logging_steps)
-    }, evaluates ${rhythm(training.eval_strategy, training.eval_steps)}, saves ${
-      rhythm(training.save_strategy, training.save_steps)
-    }`,
+    } ${plan.examples}${passes}; logs ${rhythm("steps", training.logging_steps)}, evaluates ${
+      rhythm(training.eval_strategy, training.eval_steps)
+    }, saves ${rhythm(training.save_strategy, training.save_steps)}`,
     `time: at most about ${formatDuration(seconds)}, as if every batch were the longest, without ` +
     `evaluations${samples ? " and without sampling completions, which takes most of it" : ""}`,
   ];

@@ -22,8 +22,8 @@ export interface SamplingSettings extends SamplingParameters {
 }
 
 /** What to sample. */
-export interface SamplingRequest {
-  readonly prompts: readonly GRPOPrompt[];
+export interface SamplingRequest<P extends PicturedPrompt = GRPOPrompt> {
+  readonly prompts: readonly P[];
   /** G, completions of each. */
   readonly numGenerations: number;
   /** Prompts that are answered side by side. */
@@ -103,7 +103,7 @@ export class CompletionSampler implements Sampler {
     this.#forbidden = forbiddenTokenIds(parts.tokenizer, parts.model.config.lm_vocab_size);
   }
 
-  async sample(request: SamplingRequest): Promise<SampledCompletions> {
+  async sample(request: SamplingRequest<PicturedPrompt>): Promise<SampledCompletions> {
     const { prompts, numGenerations: G, promptsAtOnce, firstId, greedy, signal } = request;
     const numbers = request.numbers ?? prompts.map((_, p) => p);
     const completions: Completion[] = [];

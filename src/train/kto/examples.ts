@@ -4,24 +4,15 @@
  *
  * @module
  */
-import { RowSkipped } from "../../data/data_error.ts";
 import type { UnpairedExample } from "../../data/rows/formats.ts";
-import { skippingUnfitGrids } from "../../data/unfit_grid.ts";
-import type { ImageTiles } from "../../model/batch.ts";
-import { labelledAnswer, type PackedRow, packRows } from "../../model/branches.ts";
 import type { ExampleParts } from "../batches/example_parts.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
+import { type PromptedAnswer, promptedAnswer } from "../batches/prompted_answer.ts";
 import type { TileCache } from "../batches/tile_cache.ts";
 
 /** One answer for KTO. */
-export interface KTOExample {
-  readonly promptIds: readonly number[];
-  /** The end token included; cut to what max_seq_length leaves. */
-  readonly answerIds: readonly number[];
+export interface KTOExample extends PromptedAnswer {
   readonly desirable: boolean;
-  readonly images: readonly ImageTiles[];
-  /** The data set's row; null if rows are not known (streams). */
-  readonly row: number | null;
 }
 
 /** Turns rows into answers. */
@@ -36,28 +27,8 @@ export class KTOExampleMaker {
 
   /** @throws {RowSkipped} if an image cannot be used, the prompt leaves no room, or the answer has no text */
   async make({ example, row }: PlacedExample<UnpairedExample>): Promise<KTOExample> {
-    const { images: encoded, prompt, completion, desirable } = example;
-    const images = await this.parts.tiles.process(encoded, row === null ? null : String(row));
-    const grids = images.map(({ grid }) => grid);
-    const { builder } = this.parts;
-    const both = { prompt, chosen: completion, rejected: completion };
-    const ids = skippingUnfitGrids(() => builder.buildPreference(both, grids));
-    const room = this.maxLength - ids.promptIds.length;
-    if (room < 1) {
-      throw new RowSkipped(
-        `the prompt has ${ids.promptIds.length} tokens, ${ids.imageTokenCount} of them of images; ` +
-          `max_seq_length ${this.maxLength} leaves no room for an answer`,
-      );
-    }
-    // A single token is the end token: the text was empty or had nothing but image tokens.
-    if (ids.chosenIds.length < 2) throw new RowSkipped("the answer has no text");
-    return {
-      promptIds: ids.promptIds,
-      answerIds: ids.chosenIds.slice(0, room),
-      desirable,
-      images,
-      row,
-    };
+    const made = await promptedAnswer(this.parts, this.maxLength, example, row);
+    return { ...made, desirable: example.desirable };
   }
 
   /**
@@ -71,16 +42,6 @@ export class KTOExampleMaker {
       return { ...example, answerIds: answerIds.slice(0, room) };
     });
   }
-}
-
-/** Rows of a batch, one an answer; labels in the order of the answers. */
-export function answerRows(
-  examples: readonly KTOExample[],
-  imageTokenId: number,
-): PackedRow[] {
-  return examples.flatMap(({ promptIds, answerIds, images }) =>
-    packRows([labelledAnswer(promptIds, answerIds)], images, false, imageTokenId)
-  );
 }
 
 /** Sums of token log-probabilities, one an answer, [N]. */

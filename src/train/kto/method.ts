@@ -21,6 +21,7 @@ import { joinRows } from "../../model/branches.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { MicroBatches } from "../batches/micro_batches.ts";
+import { answerRows } from "../batches/prompted_answer.ts";
 import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
 import { logProbGradients } from "../loop/log_prob_gradients.ts";
 import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
@@ -33,13 +34,7 @@ import {
   type StepContext,
   type StepOutcome,
 } from "../loop/training_method.ts";
-import {
-  answerRows,
-  type KTOExample,
-  type KTOExampleMaker,
-  spreadAnswers,
-  sumAnswers,
-} from "./examples.ts";
+import { type KTOExample, type KTOExampleMaker, spreadAnswers, sumAnswers } from "./examples.ts";
 
 /** Answers for KTO, at random or in a stream. */
 export type KTODataset = Dataset<UnpairedExample> | StreamingDataset<UnpairedExample>;

@@ -1,5 +1,5 @@
 /**
- * What differs between SFT, DPO and GRPO: how an optimizer step gets its gradients, and how the
+ * What differs between SFT, DPO, GRPO and GKD: how an optimizer step gets its gradients, and how the
  * model is evaluated.
  *
  * @module
@@ -108,7 +108,7 @@ export class StepAborted extends Error {
 
 /** One way to train. */
 export interface TrainingMethod {
-  /** `sft`, `dpo` or `grpo`. */
+  /** `sft`, `dpo`, `grpo` or `gkd`. */
   readonly name: string;
   /** What it trains on; a checkpoint records it. */
   readonly data: DataIdentity;

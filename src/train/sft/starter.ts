@@ -108,6 +108,18 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
   return { ...prepared, origin: `${steps} steps of SFT on the drawn shapes` };
 }
 
+/** Makes a model beside an output folder, unless it exists, and returns its folder. */
+export type MakeStarterFolder = (
+  outputDir: string,
+  options: Pick<StarterOptions, "onProgress" | "signal">,
+) => Promise<string>;
+
+/** How a run starts. */
+interface StartOptions {
+  readonly backend: BackendChoice;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * The config of a run; if it asks for the starter, with the starter's folder as its model.
  *
@@ -116,18 +128,31 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
  */
 export async function withStarter(
   config: ResolvedConfig,
-  { backend, signal }: { readonly backend: BackendChoice; readonly signal?: AbortSignal },
-  makeFolder: (
-    outputDir: string,
-    options: Pick<StarterOptions, "onProgress" | "signal">,
-  ) => Promise<string>,
+  options: StartOptions,
+  makeFolder: MakeStarterFolder,
   name: string = BUILTIN_SHAPES,
 ): Promise<ResolvedConfig> {
   if (config.model.model_name_or_path !== name) return config;
+  const folder = await starterOf(config, options, "starter", makeFolder);
+  return { ...config, model: { ...config.model, model_name_or_path: folder } };
+}
+
+/**
+ * The folder of a model that is made for a run, by one of its ranks.
+ *
+ * @param what it is to the run
+ * @param makeFolder makes it unless it exists
+ */
+export async function starterOf(
+  config: ResolvedConfig,
+  { backend, signal }: StartOptions,
+  what: "starter" | "teacher",
+  makeFolder: MakeStarterFolder,
+): Promise<string> {
   await initBackend({ backend });
   const progress = preparationProgress(
-    "starter",
-    (steps) => `a starter model, made now: ${steps} steps of SFT on the drawn shapes`,
+    what,
+    (steps) => `a ${what} model, made now: ${steps} steps of SFT on the drawn shapes`,
   );
   const onProgress = progress.update;
   const make = () =>
@@ -135,9 +160,8 @@ export async function withStarter(
       .finally(progress.finish);
   // Of several ranks, the first makes it; the others find it there, or make it on their machine.
   const ranks = currentRanks();
-  const made = await onRankZero(ranks, "the starter model", make);
-  const folder = ranks.rank === 0 ? made : await make();
-  return { ...config, model: { ...config.model, model_name_or_path: folder } };
+  const made = await onRankZero(ranks, `the ${what} model`, make);
+  return ranks.rank === 0 ? made : await make();
 }
 
 /** Whether a folder holds a model. */

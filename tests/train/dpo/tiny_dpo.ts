@@ -9,7 +9,6 @@ import {
 import { datasetFromRows } from "../../../src/data/load_dataset.ts";
 import type { Row } from "../../../src/data/rows/row.ts";
 import { initBackend } from "../../../src/device/backend.ts";
-import { readBack } from "../../../src/device/read_back.ts";
 import { RandomStream } from "../../../src/random.ts";
 import { pairBatch } from "../../../src/train/dpo/examples.ts";
 import type { DPOMethod } from "../../../src/train/dpo/method.ts";
@@ -19,14 +18,12 @@ import {
   TableReference,
 } from "../../../src/train/dpo/reference.ts";
 import { dpoExampleMaker, dpoGroups, dpoMethod } from "../../../src/train/dpo/setup.ts";
-import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
 import { examplesInOrder } from "../../../src/train/batches/made_ahead.ts";
-import { Optimizer, type ParameterGroup } from "../../../src/train/optimizer/optimizer.ts";
+import type { ParameterGroup } from "../../../src/train/optimizer/optimizer.ts";
 import { type PreparedModel, prepareModel } from "../../../src/train/run/prepare_model.ts";
-import type { StepOutcome } from "../../../src/train/loop/training_method.ts";
-import type * as tf from "@tensorflow/tfjs";
+import { type SteppedRun, steppedRun } from "../stepped_run.ts";
 
-export { largestDifference } from "../largest_difference.ts";
+export { largestDifference } from "../stepped_run.ts";
 
 /** A fresh model of one small block each. */
 export function tinyModel(): ResolvedConfig["model"] {
@@ -80,21 +77,7 @@ export function madeUpReference(): DPOReference {
 }
 
 /** A run that is stepped by hand. */
-export interface TinyRun extends Disposable {
-  readonly prepared: PreparedModel;
-  readonly method: DPOMethod;
-  readonly groups: readonly ParameterGroup[];
-  readonly optimizer: Optimizer;
-  /** The loss and gradients of the next step; nothing is updated. */
-  gradients(): Promise<{
-    loss: number;
-    gradients: Map<string, Float32Array>;
-    outcome: StepOutcome;
-  }>;
-  /** A step with an update. */
-  update(): Promise<{ loss: number; outcome: StepOutcome }>;
-  weights(): Promise<Map<string, Float32Array>>;
-}
+export type TinyRun = SteppedRun<DPOMethod>;
 
 /** How a run differs from the usual. */
 export interface TinyOptions {
@@ -146,39 +129,5 @@ export async function tinyRun(config: ResolvedConfig, options: TinyOptions = {})
     evaluation: dataset,
     reference,
   });
-  const optimizer = new Optimizer(groups, {
-    beta1: 0.9,
-    beta2: 0.999,
-    eps: 1e-8,
-    maxGradNorm: 1,
-  });
-  const read = async (tensors: ReadonlyMap<string, tf.Tensor>) => {
-    const values = await readBack([...tensors.values()]);
-    return new Map([...tensors.keys()].map((name, i) => [name, values[i] as Float32Array]));
-  };
-  const run = async (update: boolean) => {
-    const accumulator = new GradientAccumulator();
-    const { parameters } = optimizer;
-    const outcome = await method.step({ accumulator, parameters, step: 0 });
-    const gradients = await read(accumulator.gradients);
-    const { gradNorm, losses } = await optimizer.measure(accumulator.gradients, outcome.losses);
-    for (const loss of outcome.losses) loss.dispose();
-    if (update) optimizer.step(accumulator.gradients, gradNorm, 1);
-    accumulator.reset();
-    return { loss: losses.reduce((sum, loss) => sum + loss, 0), gradients, outcome };
-  };
-  return {
-    prepared,
-    method,
-    groups,
-    optimizer,
-    gradients: () => run(false),
-    update: () => run(true),
-    weights: () => read(optimizer.parameters),
-    [Symbol.dispose]() {
-      reference?.dispose();
-      optimizer.dispose();
-      prepared.model.dispose();
-    },
-  };
+  return steppedRun({ prepared, method, groups, dispose: () => reference?.dispose() });
 }

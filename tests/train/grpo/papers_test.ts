@@ -20,6 +20,7 @@ for (
     ["Preference losses", "dpo", "dpo"],
     ["Supervised losses", "sft", "sft"],
     ["Optimizers", "sft", "training"],
+    ["Distillation", "gkd", "gkd"],
   ] as const
 ) {
   Deno.test(`docs/papers.md: every line of "${heading}" is a config`, () => {
