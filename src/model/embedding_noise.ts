@@ -7,7 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { uniformNoise } from "../ops/activations.ts";
+import { DropoutKeys, uniformNoise } from "../ops/activations.ts";
 
 /** The noise of one pass. */
 export interface EmbeddingNoise {
@@ -16,6 +16,26 @@ export interface EmbeddingNoise {
   readonly key: number;
   /** Tokens of each row of the batch; their sum is all tokens. */
   readonly rowLengths: readonly number[];
+}
+
+/** Another stream than that of dropout. */
+const STREAM = 0x4e454654;
+
+/**
+ * The noise of a pass over rows.
+ *
+ * @param alpha undefined or 0: none
+ * @param pass the number of the pass in a run of a seed, which chooses the random numbers
+ * @param rows of the batch
+ */
+export function embeddingNoise(
+  alpha: number | undefined,
+  { seed, pass }: { readonly seed: number; readonly pass: number },
+  rows: readonly { readonly inputIds: ArrayLike<number> }[],
+): EmbeddingNoise | undefined {
+  if (!alpha) return undefined;
+  const key = new DropoutKeys(seed ^ STREAM, pass).next();
+  return { alpha, key, rowLengths: rows.map(({ inputIds }) => inputIds.length) };
 }
 
 /**

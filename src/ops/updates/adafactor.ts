@@ -93,11 +93,10 @@ export function adafactorValues(
   const R = shape.length < 2 ? 1 : shape.at(-2)!;
   const factors = factorsOf(g, { state, R, C, beta, gradientScale });
   let sum = 0;
-  for (let i = 0; i < w.length; i++) {
-    const row = Math.floor(i / C);
-    const update = gradientScale * g[i] * factors.rows[row] *
-      factors.columns[Math.floor(row / R) * C + i % C];
-    sum += update * update;
+  for (let row = 0, i = 0; i < w.length; row++) {
+    const first = Math.floor(row / R) * C;
+    const factor = gradientScale * factors.rows[row];
+    for (let c = 0; c < C; c++, i++) sum += (factor * g[i] * factors.columns[first + c]) ** 2;
   }
   const clip = Math.max(1, Math.sqrt(sum / w.length) / clipThreshold);
   const keep = 1 - weightDecay * rate, scale = rate / clip * gradientScale;

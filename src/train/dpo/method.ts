@@ -14,6 +14,7 @@ import { readBack } from "../../device/read_back.ts";
 import { dpoLoss, type DPOLossOptions, type DPOLossResult } from "../../losses/dpo.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
+import { embeddingNoise } from "../../model/embedding_noise.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
@@ -91,6 +92,7 @@ const SAMPLES = 8;
 /** A batch of pairs, prepared for the policy's passes. */
 interface Prepared {
   readonly pairs: readonly DPOPair[];
+  readonly rows: readonly PackedRow[];
   readonly batch: ModelBatch;
   readonly features: tf.Tensor | undefined;
   readonly reference: PairLogProbs | null;
@@ -134,28 +136,30 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   /** A batch, its image features if policy and reference have the same, and the reference. */
   async #prepare(pairs: readonly DPOPair[], parameters: Parameters): Promise<Prepared> {
     const { model } = this.parts;
-    const batch = joinRows(this.#rows(pairs), model.config);
+    const rows = this.#rows(pairs);
+    const batch = joinRows(rows, model.config);
     // The reference runs without the adapters of the vision encoder, if it has any.
     const changing = [...parameters.keys(), ...model.adapters.keys()];
     const features = frozenFeatures(model, batch, changing);
     const reference = await this.parts.reference?.logProbs({ pairs, batch, features }) ?? null;
-    return { pairs, batch, features, reference };
+    return { pairs, rows, batch, features, reference };
   }
 
   /** Computes the policy's token log-probabilities; each call gives the same values. */
   #policy(
-    { batch, features }: Prepared,
+    { rows, batch, features }: Prepared,
     pass: number,
     observeLabelled?: PassOptions["observeLabelled"],
     temperature = 1,
   ): () => tf.Tensor1D {
-    const { disableDropout, seed, gradientCheckpointing } = this.options;
+    const { disableDropout, seed, noiseAlpha, gradientCheckpointing } = this.options;
     return () =>
       this.parts.model.labelLogProbs(
         batch,
         {
           dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
           checkpointing: gradientCheckpointing,
+          embeddingNoise: embeddingNoise(noiseAlpha, { seed, pass }, rows),
           observeLabelled,
         },
         features,

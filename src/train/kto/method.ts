@@ -14,10 +14,11 @@ import type { UnpairedExample } from "../../data/rows/formats.ts";
 import type { StreamingDataset } from "../../data/streaming_dataset.ts";
 import { turnEventLoop } from "../../device/event_loop.ts";
 import { readBack } from "../../device/read_back.ts";
+import { embeddingNoise } from "../../model/embedding_noise.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { ktoLoss, type KTOLossOptions, mismatchedDivergence } from "../../losses/kto.ts";
 import { countTokens, type ModelBatch } from "../../model/batch.ts";
-import { joinRows } from "../../model/branches.ts";
+import { joinRows, type PackedRow } from "../../model/branches.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
 import { MicroBatches } from "../batches/micro_batches.ts";
@@ -82,9 +83,12 @@ export class KTOMethod extends BaseMethod<readonly KTOExample[]> {
     return this.#data.stepsPerEpoch;
   }
 
+  #rows(examples: readonly KTOExample[]): PackedRow[] {
+    return answerRows(examples, this.parts.model.imageTokenId);
+  }
+
   #batch(examples: readonly KTOExample[]): ModelBatch {
-    const { model } = this.parts;
-    return joinRows(answerRows(examples, model.imageTokenId), model.config);
+    return joinRows(this.#rows(examples), this.parts.model.config);
   }
 
   /** log π of whole answers under policy and reference, without gradients, [N] each. */
@@ -167,6 +171,11 @@ export class KTOMethod extends BaseMethod<readonly KTOExample[]> {
             model.labelLogProbs(batch, {
               dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
               checkpointing: this.options.gradientCheckpointing,
+              embeddingNoise: embeddingNoise(
+                this.options.noiseAlpha,
+                { seed, pass },
+                this.#rows(examples),
+              ),
             })!,
           (values) => {
             const result = ktoLoss({

@@ -38,6 +38,8 @@ export interface MethodOptions extends MicroBatchOptions {
   /** Compute what examples have in common once. */
   readonly sharePrefix: boolean;
   readonly gradientCheckpointing: boolean;
+  /** NEFTune's noise on embeddings while training; 0 or absent: none. */
+  readonly noiseAlpha?: number;
 }
 
 /** How a config batches and averages. */
@@ -48,6 +50,7 @@ export function methodOptions(training: TrainingSection): MethodOptions {
     lossReduction: training.loss_reduction,
     sharePrefix: training.share_prefix,
     gradientCheckpointing: training.gradient_checkpointing,
+    noiseAlpha: training.neftune_noise_alpha ?? 0,
   };
 }
 

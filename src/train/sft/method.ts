@@ -14,7 +14,7 @@ import { currentRanks, type Ranks, sumNumbers } from "../../distributed/ranks.ts
 import { IGNORED_LABEL } from "../../ignored_label.ts";
 import { countTokens } from "../../model/batch.ts";
 import { joinRows, type PackedRow } from "../../model/branches.ts";
-import type { EmbeddingNoise } from "../../model/embedding_noise.ts";
+import { embeddingNoise } from "../../model/embedding_noise.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
@@ -58,8 +58,6 @@ export interface SFTParts {
 /** How SFT batches and averages, and what it minimises. */
 export interface SFTMethodOptions extends MethodOptions {
   readonly lossType: SFTSection["loss_type"];
-  /** NEFTune's noise on embeddings while training; 0 or absent: none. */
-  readonly noiseAlpha?: number;
 }
 
 /** Label tokens of a batch. */
@@ -123,7 +121,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
 
   async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
     const { model } = this.parts;
-    const { seed, lossReduction, gradientCheckpointing, lossType } = this.options;
+    const { seed, noiseAlpha, lossReduction, gradientCheckpointing, lossType } = this.options;
     const tokenLoss = tokenLosses[lossType];
     const { batches, numbers, count, epochEnded } = await this.#examples.next(more);
     this.lastBatches = batches;
@@ -137,14 +135,15 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       // If all weights are 0, so is the loss.
       const divisor = (lossReduction === "token" ? total : counts[k] * count) || 1;
       await turnEventLoop();
-      const dropoutKeys = new DropoutKeys(seed, this.microSteps + numbers[k]);
+      const pass = this.microSteps + numbers[k];
+      const dropoutKeys = new DropoutKeys(seed, pass);
       const rows = this.#rows(examples);
       const batch = joinRows(rows, model.config);
       const features = frozenFeatures(model, batch, parameters.keys());
       const options = {
         dropoutKeys,
         checkpointing: gradientCheckpointing,
-        embeddingNoise: this.#noise(rows, this.microSteps + numbers[k]),
+        embeddingNoise: embeddingNoise(noiseAlpha, { seed, pass }, rows),
       };
       const weights = tokenWeights(examples);
       try {
@@ -174,15 +173,6 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
         : {}),
     };
     return { losses, tokens, padding, metrics, epoch: this.#examples.epoch, epochEnded };
-  }
-
-  /** The noise of a micro-batch, whose number chooses its random numbers. */
-  #noise(rows: readonly PackedRow[], microStep: number): EmbeddingNoise | undefined {
-    const { noiseAlpha: alpha = 0, seed } = this.options;
-    if (alpha === 0) return undefined;
-    // Another stream than that of dropout.
-    const key = new DropoutKeys(seed ^ 0x4e454654, microStep).next();
-    return { alpha, key, rowLengths: rows.map(({ inputIds }) => inputIds.length) };
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {

@@ -73,7 +73,6 @@ export function sftMethod(config: SFTConfig, inputs: SFTInputs): SFTMethod {
   }, {
     ...methodOptions(config.training),
     lossType: config.sft.loss_type,
-    noiseAlpha: config.training.neftune_noise_alpha ?? 0,
   });
 }
 

@@ -95,6 +95,7 @@ export async function replay(
   const wanted = CASES[name];
   let optimizer = makeOptimizer(wanted, options);
   const read = async () => await readBack([...optimizer.parameters.values()]);
+  const { numTensors } = tf.memory();
   for (const [step, rate] of wanted.rates.entries()) {
     const gradients = new Map(
       [...optimizer.parameters].map(([name, { shape }], k) => [
@@ -129,6 +130,7 @@ export async function replay(
       want && assertClose(values[k], want, tolerance, `${name}, step ${step + 1}, parameter ${k}`)
     );
   }
+  assertEquals(tf.memory().numTensors, numTensors, "a step keeps no tensors");
   const { arrays } = await optimizer.state();
   const names = [...optimizer.parameters.keys()];
   for (const [theirs, values] of Object.entries(wanted.states)) {

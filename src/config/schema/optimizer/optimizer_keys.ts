@@ -69,7 +69,8 @@ export const optimizerKeys: Table<
     type: nullable(number({ min: 0 })),
     default: same<number | null>(null),
     source: HF_ARGUMENTS,
-    meaning: "SFT: uniform noise on the embeddings of text tokens while training, of ±alpha / " +
+    meaning:
+      "SFT, DPO, KTO: uniform noise on the embeddings of text tokens while training, of ±alpha / " +
       "√(tokens of the row × channels) (NEFTune). The paper uses 5, 10 and 15. `null` or 0: none.",
   },
 };
@@ -98,10 +99,12 @@ export function optimizerProblems({ training, training_type }: ResolvedConfig): 
         "got 0, want more with schedule_free_adamw, whose averaged weights are a division by it",
     });
   }
-  if (alpha && training_type !== "sft") {
+  if (alpha && training_type === "grpo") {
     problems.push({
       key: "training.neftune_noise_alpha",
-      text: `adds noise in SFT alone, and training_type is ${training_type}; remove it`,
+      text:
+        "is for SFT and DPO: under GRPO, noise would part the policy that trains from the one " +
+        "that samples; remove it",
     });
   }
   return problems;

@@ -72,8 +72,8 @@ for (const [what, training, key, says] of faults) {
   });
 }
 
-Deno.test("NEFTune's noise is refused outside SFT", () => {
-  const yaml = leastConfig("dpo", "training: { neftune_noise_alpha: 5 }");
+Deno.test("NEFTune's noise is refused in GRPO", () => {
+  const yaml = leastConfig("grpo", "training: { neftune_noise_alpha: 5 }");
   assert(configFault(yaml).message.includes("training.neftune_noise_alpha"));
 });
 
