@@ -39,6 +39,7 @@ export const LISTED: readonly (readonly [path: string, group: TestGroup])[] = [
   ["tests/train/batches/skipped_rows_test.ts", "slow"],
   ["tests/train/checkpoint/", "slow"],
   ["tests/train/dpo/", "slow"],
+  ["tests/train/gkd/", "slow"],
   ["tests/train/grpo/", "slow"],
   ["tests/train/kto/", "slow"],
   ["tests/train/loop/", "slow"],

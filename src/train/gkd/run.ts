@@ -6,6 +6,7 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { TrainResult } from "../loop/trainer.ts";
+import { keepPictureFeatures } from "../run/keep_picture_features.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
 import type { RunSetup } from "../run/run_driver.ts";
@@ -24,6 +25,8 @@ async function setUpGKD(
   const data = await prepareData(config, "vqa", signal);
   const { train, evaluation, warnings } = data;
   const teacher = await Teacher.load(config.gkd.teacher_model_name_or_path!, prepared);
+  // Nothing of the teacher trains.
+  const kept = keepPictureFeatures(teacher.loaded.model, [], config.training);
   const heldOut = evaluation?.streaming === false ? evaluation : null;
   const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
   return {
@@ -44,7 +47,10 @@ async function setUpGKD(
         next,
       };
     },
-    dispose: () => teacher[Symbol.dispose](),
+    dispose() {
+      kept?.dispose();
+      teacher[Symbol.dispose]();
+    },
   };
 }
 

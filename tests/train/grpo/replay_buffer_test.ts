@@ -4,7 +4,8 @@ import { ReplayBuffer, replayScore } from "../../../src/train/grpo/replay_buffer
 import type { Rollout, RolloutGroup } from "../../../src/train/grpo/rollout.ts";
 import type { Scorer } from "../../../src/train/grpo/scoring.ts";
 import { cases } from "../../losses/trl/recorded.ts";
-import { tinyConfig, tinyRun } from "./tiny_grpo.ts";
+import { onLocalRanks, sumGradients } from "../../distributed/local_ranks.ts";
+import { largestDifference, tinyConfig, tinyRun } from "./tiny_grpo.ts";
 
 /** A group that is told from others by its index in the data. */
 function groupOf(index: number, advantages: readonly number[] = [1, -1]): RolloutGroup {
@@ -88,7 +89,7 @@ const oftenEqual: Scorer = {
   score: (prompts, completions) =>
     Promise.resolve({
       rewards: completions.map(({ tokens }, i) => [
-        prompts[i].cursor!.index % 2 === 0 || i % 2 === 0 ? 0 : tokens[0] % 7,
+        prompts[i].cursor!.index % 2 === 0 || i % 3 === 0 ? 0 : tokens[0] % 7,
       ]),
       functions: [],
       seconds: 0,
@@ -143,4 +144,27 @@ Deno.test("a replayed group is compared with the policy that sampled it", async 
     }
   }
   assert(ratios > 0, "the ratio of a replayed group leaves the clip range");
+});
+
+Deno.test("two ranks replay the groups that one process replays", async () => {
+  const config = tinyConfig([
+    "grpo.replay_buffer_size=3",
+    "grpo.beta=0.05",
+    "training.per_device_train_batch_size=1",
+    "training.gradient_accumulation_steps=4",
+  ]);
+  const make = () => tinyRun(config, { scorer: oftenEqual });
+  const steps = async (run: Awaited<ReturnType<typeof make>>) => {
+    await run.gradients(0);
+    const done = await run.gradients(1);
+    return { ...done, replay: run.method.state().replay };
+  };
+  using alone = await make();
+  const one = await steps(alone);
+  const two = await onLocalRanks(2, make, steps);
+  const sum = sumGradients(two.map(({ gradients }) => gradients));
+  const difference = largestDifference(sum, one.gradients);
+  assert(difference < 1e-5, `${difference}`);
+  assert(one.outcome.metrics!["replay_buffer/replaced_groups"] > 0);
+  assertEquals(JSON.stringify(two[0].replay), JSON.stringify(two[1].replay));
 });
