@@ -48,8 +48,8 @@ export class Codebook {
   readonly #middles: Float32Array;
   /** The smallest code for each pattern of the upper 16 bits of a float32. */
   readonly #first: Uint8Array = new Uint8Array(2 ** 16);
-  readonly #float: Float32Array = new Float32Array(1);
-  readonly #bits: Uint32Array = new Uint32Array(this.#float.buffer);
+  readonly #floats: Float32Array = new Float32Array(BLOCK_SIZE);
+  readonly #bits: Uint32Array = new Uint32Array(this.#floats.buffer);
 
   /** @param signed as in {@linkcode dynamicMap} */
   constructor(signed: boolean) {
@@ -58,19 +58,32 @@ export class Codebook {
     for (let top = 0; top < 2 ** 16; top++) {
       // Of the floats with this top, the one that is nearest to −∞.
       this.#bits[0] = top < 2 ** 15 ? top << 16 : (top << 16) | 0xffff;
-      const least = this.#float[0];
+      const least = this.#floats[0];
       let code = 0;
       while (code < 255 && least > this.#middles[code]) code++;
       this.#first[top] = code;
     }
   }
 
-  /** The code of the nearest number; in the middle between two, the lower one. */
-  nearest(value: number): number {
-    this.#float[0] = value;
-    let code = this.#first[this.#bits[0] >>> 16];
-    while (code < 255 && this.#float[0] > this.#middles[code]) code++;
-    return code;
+  /**
+   * Writes the codes of the nearest numbers; in the middle between two, the lower one.
+   *
+   * @param values of a block, each times `scale` in −1 … 1; `count` of them are rounded
+   * @param codes gets them, from index `start` on
+   */
+  round(
+    values: Float32Array,
+    scale: number,
+    codes: Uint8Array,
+    { start, count }: { readonly start: number; readonly count: number },
+  ): void {
+    const floats = this.#floats, bits = this.#bits, middles = this.#middles, first = this.#first;
+    for (let i = 0; i < count; i++) {
+      const value = floats[i] = Math.fround(values[i] * scale);
+      let code = first[bits[i] >>> 16];
+      while (code < 255 && value > middles[code]) code++;
+      codes[start + i] = code;
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import { updateKernels } from "../fused_kernels.ts";
 import type { AdamWStep } from "../kernels.ts";
 import { BLOCK_SIZE, type Codebook, codebook } from "./dynamic_map.ts";
 import { changeValues, hostValues } from "./host_values.ts";
-import { lionNumbers, type LionStep, lionValues } from "./lion.ts";
+import { lionNumbers, type LionStep, signOf } from "./lion.ts";
 import { isOnHost, type StateArray } from "./state_array.ts";
 
 /** A state in 8 bits. */
@@ -33,20 +33,6 @@ export interface PackedUpdate<Step> {
   readonly numbers: Step;
 }
 
-/** AdamW on the host in 32 bits; writes into `w`, `m` and `v`. */
-function adamWValues(
-  { w, g, m, v }: Readonly<Record<"w" | "g" | "m" | "v", Float32Array>>,
-  step: AdamWStep,
-): void {
-  const { keep, rate, beta1, fresh1, beta2, fresh2, correction, eps, scale } = adamWNumbers(step);
-  for (let i = 0; i < w.length; i++) {
-    const gradient = g[i] * scale;
-    const mean = m[i] = beta1 * m[i] + fresh1 * gradient;
-    const square = v[i] = beta2 * v[i] + fresh2 * gradient * gradient;
-    w[i] = w[i] * keep - rate * mean / (Math.sqrt(square) * correction + eps);
-  }
-}
-
 function adamWNumbers(numbers: AdamWStep): Record<string, number> {
   const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
   return {
@@ -62,50 +48,90 @@ function adamWNumbers(numbers: AdamWStep): Record<string, number> {
   };
 }
 
-/** Widens a block of a state on the host. */
-function widen(
-  { codes, scales }: PackedState,
-  book: Codebook,
-  start: number,
-  into: Float32Array,
-): void {
-  const scale = (scales as Float32Array)[start / BLOCK_SIZE], bytes = codes as Uint8Array;
-  for (let i = 0; i < into.length; i++) into[i] = book.values[bytes[start + i]] * scale;
+/** A state on the host, and one block of it in float32. */
+class WideState {
+  readonly values: Float32Array = new Float32Array(BLOCK_SIZE);
+  readonly #codes: Uint8Array;
+  readonly #scales: Float32Array;
+  readonly #book: Codebook;
+
+  constructor({ codes, scales }: PackedState, signed: boolean) {
+    this.#codes = codes as Uint8Array;
+    this.#scales = scales as Float32Array;
+    this.#book = codebook(signed);
+  }
+
+  /** Widens the `count` values from `start` on, which is where a block begins. */
+  read(start: number, count: number): void {
+    const { values } = this, codes = this.#codes, map = this.#book.values;
+    const scale = this.#scales[start / BLOCK_SIZE];
+    for (let i = 0; i < count; i++) values[i] = map[codes[start + i]] * scale;
+  }
+
+  /** Rounds them again. */
+  write(start: number, count: number): void {
+    const { values } = this;
+    let largest = 0;
+    for (let i = 0; i < count; i++) {
+      const magnitude = Math.abs(values[i]);
+      if (magnitude > largest) largest = magnitude;
+    }
+    this.#scales[start / BLOCK_SIZE] = largest;
+    const inverse = largest === 0 ? 0 : Math.fround(1 / largest);
+    this.#book.round(values, inverse, this.#codes, { start, count });
+  }
 }
 
-/** Rounds it again. */
-function round(
-  { codes, scales }: PackedState,
-  book: Codebook,
-  start: number,
-  values: Float32Array,
-): void {
-  const bytes = codes as Uint8Array;
-  let largest = 0;
-  for (let i = 0; i < values.length; i++) largest = Math.max(largest, Math.abs(values[i]));
-  (scales as Float32Array)[start / BLOCK_SIZE] = largest;
-  const inverse = largest === 0 ? 0 : Math.fround(1 / largest);
-  for (let i = 0; i < values.length; i++) bytes[start + i] = book.nearest(values[i] * inverse);
+/** The values of a block of a parameter, and its gradient. */
+interface Block {
+  readonly w: Float32Array;
+  readonly g: Float32Array;
+  readonly start: number;
+  readonly count: number;
 }
 
-/** The update on the host, block by block. */
-function onHost<Step>(
-  update: PackedUpdate<Step>,
-  change: (w: Float32Array, g: Float32Array, states: readonly Float32Array[]) => void,
+/** Changes a parameter and its states on the host, block by block. */
+function onHost(
+  { parameter, gradient }: Pick<PackedUpdate<unknown>, "parameter" | "gradient">,
+  states: readonly WideState[],
+  change: (block: Block) => void,
 ): void {
-  const { parameter, gradient, first, second } = update;
-  const states = second === undefined
-    ? [[first, codebook(true)] as const]
-    : [[first, codebook(true)] as const, [second, codebook(false)] as const];
-  const wide = states.map(() => new Float32Array(BLOCK_SIZE));
   changeValues(parameter, (w) => {
     const g = hostValues(gradient);
     for (let start = 0; start < w.length; start += BLOCK_SIZE) {
-      const end = Math.min(start + BLOCK_SIZE, w.length);
-      const blocks = wide.map((values) => values.subarray(0, end - start));
-      states.forEach(([state, book], i) => widen(state, book, start, blocks[i]));
-      change(w.subarray(start, end), g.subarray(start, end), blocks);
-      states.forEach(([state, book], i) => round(state, book, start, blocks[i]));
+      const count = Math.min(BLOCK_SIZE, w.length - start);
+      for (const state of states) state.read(start, count);
+      change({ w, g, start, count });
+      for (const state of states) state.write(start, count);
+    }
+  });
+}
+
+function adamWOnHost(update: PackedUpdate<AdamWStep>): void {
+  const numbers = adamWNumbers(update.numbers);
+  const { keep, rate, beta1, fresh1, beta2, fresh2, correction, eps, scale } = numbers;
+  const first = new WideState(update.first, true), second = new WideState(update.second!, false);
+  const m = first.values, v = second.values;
+  onHost(update, [first, second], ({ w, g, start, count }) => {
+    for (let i = 0; i < count; i++) {
+      const gradient = g[start + i] * scale;
+      const mean = m[i] = beta1 * m[i] + fresh1 * gradient;
+      const square = v[i] = beta2 * v[i] + fresh2 * gradient * gradient;
+      w[start + i] = w[start + i] * keep -
+        rate * mean / (Math.sqrt(square) * correction + eps);
+    }
+  });
+}
+
+function lionOnHost(update: PackedUpdate<LionStep>): void {
+  const { keep, rate, beta1, fresh1, beta2, fresh2, scale } = lionNumbers(update.numbers);
+  const first = new WideState(update.first, true);
+  const m = first.values;
+  onHost(update, [first], ({ w, g, start, count }) => {
+    for (let i = 0; i < count; i++) {
+      const gradient = g[start + i] * scale;
+      w[start + i] = w[start + i] * keep - rate * signOf(beta1 * m[i] + fresh1 * gradient);
+      m[i] = beta2 * m[i] + fresh2 * gradient;
     }
   });
 }
@@ -113,18 +139,16 @@ function onHost<Step>(
 /** AdamW with both means in 8 bits; updates in place. */
 export function adamW8Bit(updates: readonly PackedUpdate<AdamWStep>[]): void {
   for (const update of updates) {
-    if (isOnHost(update.first.codes)) {
-      onHost(update, (w, g, [m, v]) => adamWValues({ w, g, m, v }, update.numbers));
-    } else run("adamw_8bit", update, adamWNumbers(update.numbers));
+    if (isOnHost(update.first.codes)) adamWOnHost(update);
+    else run("adamw_8bit", update, adamWNumbers(update.numbers));
   }
 }
 
 /** Lion with its momentum in 8 bits; updates in place. */
 export function lion8Bit(updates: readonly PackedUpdate<LionStep>[]): void {
   for (const update of updates) {
-    if (isOnHost(update.first.codes)) {
-      onHost(update, (w, g, [m]) => lionValues(w, g, m, update.numbers));
-    } else run("lion_8bit", update, lionNumbers(update.numbers));
+    if (isOnHost(update.first.codes)) lionOnHost(update);
+    else run("lion_8bit", update, lionNumbers(update.numbers));
   }
 }
 

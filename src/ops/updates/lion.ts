@@ -44,6 +44,11 @@ export function lionNumbers(step: LionStep): Record<string, number> {
   };
 }
 
+/** The sign: by division, since the branches of Math.sign are wrong guesses half of the time. */
+export function signOf(x: number): number {
+  return x === 0 ? 0 : x / Math.abs(x);
+}
+
 /** The update on the host; writes into `w` and `m`. */
 export function lionValues(
   w: Float32Array,
@@ -54,7 +59,7 @@ export function lionValues(
   const { keep, rate, beta1, fresh1, beta2, fresh2, scale } = lionNumbers(step);
   for (let i = 0; i < w.length; i++) {
     const gradient = g[i] * scale;
-    w[i] = w[i] * keep - rate * Math.sign(beta1 * m[i] + fresh1 * gradient);
+    w[i] = w[i] * keep - rate * signOf(beta1 * m[i] + fresh1 * gradient);
     m[i] = beta2 * m[i] + fresh2 * gradient;
   }
 }

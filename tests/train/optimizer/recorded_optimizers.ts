@@ -53,6 +53,8 @@ export interface ReplayOptions {
   readonly states?: Readonly<Record<string, string>>;
   /** Share of codes of 8 bits that may be the neighbour. */
   readonly codesOff?: number;
+  /** What the gradients are multiplied by, as in fp16; default 1. */
+  readonly lossScale?: number;
   /** After each step the optimizer is replaced by one that goes on from its state. */
   readonly resume?: boolean;
 }
@@ -90,7 +92,8 @@ function assertClose(
 export async function replay(
   name: string,
   options: Partial<OptimizerOptions>,
-  { tolerance = 2e-6, states = {}, codesOff = 0, resume = false }: ReplayOptions = {},
+  { tolerance = 2e-6, states = {}, codesOff = 0, resume = false, lossScale = 1 }: ReplayOptions =
+    {},
 ): Promise<void> {
   const wanted = CASES[name];
   let optimizer = makeOptimizer(wanted, options);
@@ -100,11 +103,13 @@ export async function replay(
     const gradients = new Map(
       [...optimizer.parameters].map(([name, { shape }], k) => [
         name,
-        tf.tensor(drawn(shape, 100 * (step + 1) + k, wanted.spread), shape) as tf.Tensor,
+        tf.tidy(() =>
+          tf.tensor(drawn(shape, 100 * (step + 1) + k, wanted.spread), shape).mul(lossScale)
+        ) as tf.Tensor,
       ]),
     );
-    const { gradNorm } = await optimizer.measure(gradients, []);
-    optimizer.step(gradients, gradNorm, rate);
+    const { gradNorm } = await optimizer.measure(gradients, [], lossScale);
+    optimizer.step(gradients, gradNorm, rate, lossScale);
     tf.dispose([...gradients.values()]);
     if (resume) {
       const next = makeOptimizer(wanted, options);

@@ -6,10 +6,11 @@ import { RECORDED_MAPS, replay, REPLAYS } from "./recorded_optimizers.ts";
 
 for (const backend of ["wasm", "cpu"] as const) {
   for (const [name, options, replayed] of REPLAYS) {
-    Deno.test(`${name}: every recorded step on ${backend}, resumed after each step too`, async () => {
+    Deno.test(`${name}: every recorded step on ${backend}, resumed and scaled as in fp16 too`, async () => {
       await initBackend({ backend });
       await replay(name, options, replayed);
       await replay(name, options, { ...replayed, resume: true });
+      await replay(name, options, { ...replayed, lossScale: 1024 });
     });
   }
 }

@@ -1,6 +1,6 @@
 /**
  * AdamW and Lion with their state in 8 bits. As in bitsandbytes under Transformers' Trainer, small
- * parameters and embeddings keep 32 bits.
+ * parameters and embeddings keep 32 bits. So does the head: with tied weights it is the embedding.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export interface EightBitArguments {
   readonly min_8bit_size: number;
 }
 
-const EMBEDDING = /(?:token_embedding|position_embedding)(?:\.weight)?$/;
+const EMBEDDING = /(?:token_embedding|position_embedding|decoder\.head)(?:\.weight)?$/;
 
 /** The two arrays of a state in 8 bits. */
 function packedSpecs(name: string, shape: readonly number[]): Record<string, StateSpec> {
