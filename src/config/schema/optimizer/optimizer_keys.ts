@@ -99,12 +99,12 @@ export function optimizerProblems({ training, training_type }: ResolvedConfig): 
         "got 0, want more with schedule_free_adamw, whose averaged weights are a division by it",
     });
   }
-  if (alpha && training_type === "grpo") {
+  if (alpha && (training_type === "grpo" || training_type === "gkd")) {
     problems.push({
       key: "training.neftune_noise_alpha",
       text:
-        "is for SFT and DPO: under GRPO, noise would part the policy that trains from the one " +
-        "that samples; remove it",
+        `is for SFT and DPO: under ${training_type.toUpperCase()}, noise would part the policy ` +
+        "that trains from the one that samples; remove it",
     });
   }
   return problems;

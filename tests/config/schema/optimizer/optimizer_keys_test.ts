@@ -72,10 +72,14 @@ for (const [what, training, key, says] of faults) {
   });
 }
 
-Deno.test("NEFTune's noise is refused in GRPO", () => {
-  const yaml = leastConfig("grpo", "training: { neftune_noise_alpha: 5 }");
-  assert(configFault(yaml).message.includes("training.neftune_noise_alpha"));
-});
+for (const trainer of ["grpo", "gkd"] as const) {
+  Deno.test(`NEFTune's noise is refused in ${trainer}`, () => {
+    const yaml = leastConfig("grpo", "training: { neftune_noise_alpha: 5 }")
+      .replace("training_type: grpo", `training_type: ${trainer}`);
+    const found = configFault(yaml).problems.find(({ key }) => key.endsWith("neftune_noise_alpha"));
+    assert(found?.text.includes(`under ${trainer.toUpperCase()}`), found?.text);
+  });
+}
 
 Deno.test("schedule_free_adamw has a constant schedule unless the config names one, which warns", () => {
   const warnings: string[] = [];
