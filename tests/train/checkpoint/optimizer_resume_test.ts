@@ -113,6 +113,24 @@ Deno.test("schedule_free_adamw evaluates and saves averages, and trains on as if
   assert(other!.metrics.eval_loss !== evaluation!.eval_loss);
 });
 
+Deno.test("schedule_free_adamw ends with the averages of its best checkpoint", async () => {
+  await using run = await tinySFT([
+    ...SETTINGS,
+    ...optim("schedule_free_adamw"),
+    "training.learning_rate=0.3", // so high that an early checkpoint is the best
+    "training.lr_mp=0.3",
+    "training.save_steps=1",
+    "training.eval_strategy=steps",
+    "training.eval_steps=1",
+    "training.load_best_model_at_end=true",
+  ]);
+  await run.trainer.train();
+  const { bestCheckpoint } = run.trainer;
+  assert(bestCheckpoint !== null && !bestCheckpoint.endsWith("checkpoint-4"), `${bestCheckpoint}`);
+  const saved = await readSafetensors(`${bestCheckpoint}/model.safetensors`);
+  for (const [name, values] of await run.weights()) assertEquals(values, saved.get(name)!.data);
+});
+
 Deno.test("schedule_free_adamw logs its own warm-up as the learning rate", async () => {
   await using run = await tinySFT([
     ...SETTINGS,
