@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add, reshape } from "../ops/arithmetic.ts";
+import { reshape } from "../ops/arithmetic.ts";
 import { attention } from "../ops/attention/attention.ts";
 import type { AttentionLayout } from "../ops/attention/attention_layout.ts";
 import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
@@ -95,7 +95,8 @@ function decoderBlock(
     if (cache) [k, v] = cache.extend(index, rope(k, angles), v);
     const rotation = { angles, keys: cache === undefined };
     const attended = wanted(attention(q, k, v, layout, rotation)); // [B, T, C]
-    return add(wanted(x), linearLayer(context, `${name}.attn.out_proj`, attended)); // [B, T, C]
+    const residual = wanted(x);
+    return linearLayer(context, `${name}.attn.out_proj`, attended, { residual }); // [B, T, C]
   });
   const gated = tf.tidy(() => {
     const normed = rmsNorm(middle, weight(context, `${name}.norm2.weight`), eps); // [B, T, C]
@@ -104,7 +105,8 @@ function decoderBlock(
       linearLayer(context, `${name}.mlp.up_proj`, normed),
     ); // [B, T, inter]
   });
-  return add(middle, linearLayer(context, `${name}.mlp.down_proj`, gated));
+  const last = linearLayer(context, `${name}.mlp.down_proj`, gated, { residual: middle });
+  return last as tf.Tensor3D;
 }
 
 /**

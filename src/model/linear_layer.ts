@@ -9,7 +9,7 @@ import { linear } from "../ops/linear.ts";
 import { halfFormat } from "../ops/half/precision.ts";
 import { castHalf } from "../ops/half/round_half.ts";
 import { PackedWeight, type Weight } from "../ops/half/packed_weight.ts";
-import { scale } from "../ops/arithmetic.ts";
+import { add, scale } from "../ops/arithmetic.ts";
 import { unpackWeight } from "../ops/half/unpack_weight.ts";
 import { type Adapter, matrix, type ModelTensors } from "./weights_map.ts";
 
@@ -73,30 +73,31 @@ function decompose(
  * @param context the model's tensors
  * @param name for example `decoder.blocks.0.mlp.up_proj`
  * @param x [..., in]
- * @param activation of the result; default: none
+ * @param then what is done to the result: an activation; a residual [..., out] that is added last
  * @returns [..., out]
  */
 export function linearLayer(
   context: ForwardContext,
   name: string,
   x: tf.Tensor,
-  activation?: "gelu",
+  { activation, residual }: { activation?: "gelu"; residual?: tf.Tensor } = {},
 ): tf.Tensor {
   const base = matrix(context, `${name}.weight`);
   const bias = context.weights.get(`${name}.bias`);
   const activates = activation === "gelu";
   const adapter = context.adapters.get(name);
-  if (adapter === undefined) return linear(x, base, bias, { gelu: activates });
+  if (adapter === undefined) return linear(x, base, bias, { gelu: activates, residual });
   const { magnitude } = adapter;
   const key = adapter.dropout > 0 ? context.dropoutKeys?.next() : undefined;
   const drop = key === undefined ? undefined : (x: tf.Tensor) => dropout(x, adapter.dropout, key);
   const dropped = drop?.(x);
   if (magnitude === null) {
     const branch = { ...adapter, input: dropped, remakeInput: drop };
-    return linear(x, base, bias, { branch, gelu: activates });
+    return linear(x, base, bias, { branch, gelu: activates, residual });
   }
   const y = castHalf(decompose(adapter, magnitude, x, dropped, base, bias), halfFormat());
-  return activates ? gelu(y) : y;
+  const z = activates ? gelu(y) : y;
+  return residual === undefined ? z : add(residual, z);
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { add, reshape } from "../ops/arithmetic.ts";
+import { reshape } from "../ops/arithmetic.ts";
 import { attention } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/row_ops.ts";
 import { gradientCheckpoint } from "../ops/tape/gradient_checkpoint.ts";
@@ -67,10 +67,12 @@ function visionBlock(context: ForwardContext, config: VLMConfig, name: string, x
     const [q, k, v] = qkv
       .map((part) => reshape<tf.Tensor4D>(part, [N, P, H, C / H])); // [N, P, H, D]
     const attended = attention(q, k, v, null); // [N, P, C]
-    return add(x, linearLayer(context, `${name}.attn.out_proj`, attended)); // [N, P, C]
+    return linearLayer(context, `${name}.attn.out_proj`, attended, { residual: x }); // [N, P, C]
   });
-  const inner = linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle), "gelu"); // [N, P, 4C]
-  return add(middle, linearLayer(context, `${name}.mlp.fc2`, inner)); // [N, P, C]
+  const activation = "gelu";
+  const inner = linearLayer(context, `${name}.mlp.fc1`, norm("ln2", middle), { activation }); // [N, P, 4C]
+  const last = linearLayer(context, `${name}.mlp.fc2`, inner, { residual: middle });
+  return last as tf.Tensor3D; // [N, P, C]
 }
 
 /**

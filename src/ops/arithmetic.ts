@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fusedKernels } from "./fused_kernels.ts";
 import { withGradient } from "./tape/with_gradient.ts";
 import { withLazyGradients } from "./tape/lazy_gradients.ts";
 
@@ -17,7 +18,7 @@ import { withLazyGradients } from "./tape/lazy_gradients.ts";
  */
 export function add<T extends tf.Tensor>(a: T, b: tf.Tensor): T {
   return withGradient<T>([a, b], () => ({
-    value: a.add(b),
+    value: fusedKernels()?.add?.(a, b) ?? a.add(b),
     gradient: (dy) => [dy.clone(), dy.clone()],
   }));
 }

@@ -77,6 +77,12 @@ export interface LinearExtras {
   readonly gelu?: boolean;
 }
 
+/** Options of a layer in a block. */
+export interface ResidualExtras extends LinearExtras {
+  /** Added to the result, and shaped as it. */
+  readonly residual?: tf.Tensor;
+}
+
 function checkShapes(x: tf.Tensor, weight: Weight, branch: LowRankBranch | undefined): void {
   const [O, I] = weight.shape;
   if (x.shape[x.rank - 1] !== I) {

@@ -121,6 +121,8 @@ export interface WordKernels {
   roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
   /** The same in 16 bits each: int32 [⌈size / 2⌉]. */
   packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor;
+  /** Bytes of a tensor's values on the device, if they are not those that its type tells. */
+  bytesOf?(tensor: tf.TensorInfo): number;
   /** 16-bit numbers as float32: int32 [⌈size / 2⌉] → `shape`. */
   unpack(words: tf.Tensor, format: PackedFormat, shape: readonly number[]): tf.Tensor;
 }
@@ -142,10 +144,19 @@ export interface RoundingKernels {
   columnSum(x: tf.Tensor, half: HalfFormat): tf.Tensor;
   /** A {@linkcode HalfProduct}, added to `sum` in place if possible. No gradient. */
   product(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor;
-  /** The same with a LoRA branch. No gradient. */
+  /** A product of kind `tn` and R(Σ R(A)) over the rows of A, [M]. No gradient. */
+  productWithSums(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor[];
+  /** A product with a LoRA branch. No gradient. */
   productWithSide(half: HalfFormat, product: HalfProduct, side: HalfSide): tf.Tensor;
-  /** R(scale · R(x)) as `packHalf` gives it. No gradient. */
-  packScaledHalf(x: tf.Tensor, half: HalfFormat, scale: number): tf.Tensor;
+  /**
+   * R(x), stored in 16 bits: to readers a float32 tensor like all others. x itself, with one more
+   * reference, if it is stored so. No gradient.
+   */
+  store(x: tf.Tensor, half: HalfFormat): tf.Tensor;
+  /** R(scale · R(x)), stored in 16 bits. No gradient. */
+  storeScaled(x: tf.Tensor, half: HalfFormat, scale: number): tf.Tensor;
+  /** R(gelu(x)). No gradient. */
+  gelu(x: tf.Tensor, half: HalfFormat): tf.Tensor;
   /** {@linkcode FusedKernels.headLogProbs} in a 16-bit pass: rounds hidden, head and logits. */
   headLogProbs(
     hidden: tf.Tensor2D,
@@ -168,17 +179,19 @@ export interface FusedKernels {
   gatherPackedRowsAt?(table: PackedWeight, ids: tf.Tensor1D): tf.Tensor2D | null;
   /** [..., C] → [C]. No gradient. */
   columnSum(x: tf.Tensor): tf.Tensor;
+  /** a + b of one shape. No gradient. */
+  add?(a: tf.Tensor, b: tf.Tensor): tf.Tensor;
   /** sum += x in place; no other tensor may share the values of `sum`. No gradient. */
   addTo(sum: tf.Tensor, x: tf.Tensor): void;
   rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor;
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
   gelu(x: tf.Tensor): tf.Tensor;
   swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor;
-  /** The gradient of `gelu` with respect to x, not rounded. x is in 16 bits, as `packHalf` gives it. */
+  /** The gradient of `gelu` with respect to x, rounded or not. x is in 16 bits, as `keepHalf` gives it. */
   geluHalfGradient(x: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor;
   /** R(R(silu(gate)) · up) of rounded gate and up, in a 16-bit pass. No gradient. */
   swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor;
-  /** Its gradients. `gate` and `up` are in 16 bits, as `packHalf` gives them; dy is rounded first. */
+  /** Its gradients. `gate` and `up` are in 16 bits, as `keepHalf` gives them; dy is rounded first. */
   swigluHalfGradients(
     gate: tf.Tensor,
     up: tf.Tensor,

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { add, scale } from "./arithmetic.ts";
-import type { LinearExtras, LowRankBranch } from "./fused_linear.ts";
+import type { LinearExtras, LowRankBranch, ResidualExtras } from "./fused_linear.ts";
 import { gelu } from "./activations.ts";
 import { halfBranchLinear } from "./half/half_branch.ts";
 import { halfLinear } from "./half/half_linear.ts";
@@ -118,20 +118,26 @@ export function separateLinear(
  * @param x [..., I]
  * @param weight [O, I]; a packed one is frozen
  * @param bias [O], if there is one
- * @param extras the LoRA branch and the activation, if any
+ * @param extras the LoRA branch, the activation and what is added to the result, if any
  * @returns [..., O]
  */
 export function linear(
   x: tf.Tensor,
   weight: Weight,
   bias?: tf.Tensor,
-  extras?: LinearExtras,
+  extras?: ResidualExtras,
 ): tf.Tensor {
   const half = halfFormat();
+  const { residual, ...own } = extras ?? {};
+  const isPlain = !own.branch && !own.gelu;
+  const addsInProduct = half !== null && isPlain && fusedKernels()?.rounding !== undefined;
+  if (residual !== undefined && !addsInProduct) {
+    return after(linear(x, weight, bias, own), (y) => add(residual, y));
+  }
   const fused = half === null ? fusedKernels() : null;
-  if (fused !== null) return fused.linear(x, weight, bias, extras);
-  if (extras?.branch || extras?.gelu) return separateLinear(x, weight, bias, extras);
-  if (half !== null) return halfLinear(half, x, weight, bias);
+  if (fused !== null) return fused.linear(x, weight, bias, own);
+  if (!isPlain) return separateLinear(x, weight, bias, own);
+  if (half !== null) return halfLinear(half, x, weight, { bias, residual });
   return weight instanceof PackedWeight
     ? packedLinearComposite(x, weight, bias)
     : linearComposite(x, weight, bias);

@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import { valueAndGradients } from "../tape/backward.ts";
 import { fusedKernels } from "../fused_kernels.ts";
 import { withLazyGradients } from "../tape/lazy_gradients.ts";
-import { packHalf, unpackHalf } from "./pack_half.ts";
+import { keepHalf, keptNumbers } from "./pack_half.ts";
 import { type HalfFormat, withPrecision } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
@@ -17,11 +17,12 @@ import { roundHalf } from "./round_half.ts";
 /** What is kept of rounded values for the backward pass, if there will be one. */
 function kept(values: readonly tf.Tensor[], format: HalfFormat): tf.Tensor[] {
   if (!isRecording()) return [];
-  return values.map((value) => packHalf(value, format));
+  return values.map((value) => keepHalf(value, format));
 }
 
 /**
- * tanh-GELU of rounded values; neither the result nor the gradient is rounded.
+ * tanh-GELU of rounded values. A backend that rounds as it stores rounds the result and the gradient;
+ * others leave that to the products that read them, which gives the same values.
  *
  * @param format of the values
  * @param x any shape
@@ -34,7 +35,8 @@ export function halfGelu(
   gelu: (x: tf.Tensor) => tf.Tensor,
 ): tf.Tensor {
   const { shape } = x;
-  const run = (x: tf.Tensor) => withPrecision("float32", () => gelu(x));
+  const run = (x: tf.Tensor) =>
+    fusedKernels()?.rounding?.gelu(x, format) ?? withPrecision("float32", () => gelu(x));
   return withLazyGradients({
     inputs: { x },
     save: kept([x], format),
@@ -43,7 +45,7 @@ export function halfGelu(
       x: () => {
         const kernels = fusedKernels();
         if (kernels !== null) return kernels.geluHalfGradient(words, dy, format);
-        const x = unpackHalf(words, format, shape);
+        const x = keptNumbers(words, format, shape);
         return valueAndGradients(() => run(x), [x], dy).gradients[0]!;
       },
     }),
@@ -99,7 +101,7 @@ export function halfSwiglu(format: HalfFormat, gate: tf.Tensor, up: tf.Tensor): 
     gradient: (dy, words) => {
       const kernels = fusedKernels();
       if (kernels !== null) return kernels.swigluHalfGradients(words[0], words[1], dy, format);
-      const factor = (i: number) => unpackHalf(words[i], format, shape);
+      const factor = (i: number) => keptNumbers(words[i], format, shape);
       const R = (x: tf.Tensor) => roundHalf(x, format);
       return {
         gate: () => {

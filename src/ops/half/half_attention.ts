@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { AttentionLayout } from "../attention/attention_layout.ts";
 import { valueAndGradients } from "../tape/backward.ts";
 import { type HalfFormat, withPrecision } from "./precision.ts";
-import { packHalf, unpackHalf } from "./pack_half.ts";
+import { keepHalf, keptNumbers } from "./pack_half.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
 import { fusedKernels } from "../fused_kernels.ts";
@@ -53,12 +53,12 @@ export function halfAttention(
   const isKept = isRecording();
   const shapes = [q, k, v].map(({ shape }) => shape);
   return withGradient<tf.Tensor3D>([q, k, v], (save) => {
-    if (isKept) save([q, k, v].map((x) => packHalf(x, format)));
+    if (isKept) save([q, k, v].map((x) => keepHalf(x, format)));
     return {
       value: roundHalf(run([q, k, v].map((x) => roundHalf(x, format))), format),
       gradient: (dy, saved) =>
         tf.tidy(() => {
-          const inputs = saved.map((words, i) => unpackHalf(words, format, shapes[i]));
+          const inputs = saved.map((words, i) => keptNumbers(words, format, shapes[i]));
           const rounded = roundHalf(dy, format);
           const { value, gradients } = valueAndGradients(() => run(inputs), inputs, rounded);
           tf.dispose([value, rounded, ...inputs]);

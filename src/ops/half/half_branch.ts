@@ -6,11 +6,10 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { sharedGradients } from "../tape/fused_op.ts";
-import type { PackedMatrix } from "./half_matrix.ts";
 import { halfLinearGradients, keptInput } from "./half_linear.ts";
 import { withLazyGradients } from "../tape/lazy_gradients.ts";
-import { packHalf } from "./pack_half.ts";
-import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
+import { keepHalf, keptMatrix } from "./pack_half.ts";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
 import type { RoundingKernels } from "../kernels.ts";
@@ -48,10 +47,7 @@ export function halfBranchLinear(
   const shape = [...x.shape.slice(0, -1), O];
   const narrowShape = narrow.shape;
   const base = keptInput(format, x, weight);
-  const words = isRecording() ? packHalf(narrow, format) : null;
-  const packed = (words: tf.Tensor, shape: readonly number[]): PackedMatrix => ({
-    ...{ words, format: PACKED_FORMATS[format], shape },
-  });
+  const words = isRecording() ? keepHalf(narrow, format) : null;
   const tensor: tf.NamedTensorMap = weight instanceof PackedWeight ? {} : { weight };
   return withLazyGradients({
     inputs: { x, ...tensor, ...(bias && { bias }), narrow, loraB },
@@ -60,13 +56,13 @@ export function halfBranchLinear(
       kernels.productWithSide(
         format,
         { kind: "nt", a: base.input, b: weight, bias, shape },
-        { a: words === null ? narrow : packed(words, narrowShape), b: loraB, scaling },
+        { a: words === null ? narrow : keptMatrix(words, format, narrowShape), b: loraB, scaling },
       ),
     gradient: (dy, [loraB, words, ...saved]) => {
       const both = sharedGradients(() => {
-        const scaled = kernels.packScaledHalf(dy, format, scaling);
-        const a = packed(scaled, shape);
-        const b = packed(words, narrowShape);
+        const scaled = kernels.storeScaled(dy, format, scaling);
+        const a = keptMatrix(scaled, format, shape);
+        const b = keptMatrix(words, format, narrowShape);
         const gradients = [
           kernels.product(format, { kind: "nn", a, b: loraB, shape: narrowShape }),
           kernels.product(format, { kind: "tn", a, b, shape: [O, r] }),
@@ -75,7 +71,7 @@ export function halfBranchLinear(
         return gradients;
       });
       return {
-        ...halfLinearGradients(format, dy, weight, base.shape, saved),
+        ...halfLinearGradients(format, dy, { weight, bias, shape: base.shape }, saved),
         narrow: both(0),
         loraB: both(1),
       };

@@ -6,13 +6,13 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
-import { type Gradients, wantsGradient } from "../tape/fused_op.ts";
+import { type Gradients, pairedGradients, wantsGradient } from "../tape/fused_op.ts";
 import { fusedKernels } from "../fused_kernels.ts";
-import type { HalfMatrix, PackedMatrix } from "./half_matrix.ts";
+import type { HalfMatrix, HalfProduct } from "./half_matrix.ts";
 import { halfProduct } from "./half_product.ts";
 import { withLazyGradients } from "../tape/lazy_gradients.ts";
-import { sharedPackedHalf } from "./pack_half.ts";
-import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
+import { keptMatrix, sharedKeptHalf } from "./pack_half.ts";
+import { PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
@@ -30,9 +30,9 @@ function halfColumnSum(dy: tf.Tensor, format: HalfFormat): tf.Tensor {
 
 /** The input of a layer and what it keeps. */
 export interface KeptInput {
-  /** x, or its 16-bit words if they are kept. */
+  /** x, or what is kept of it in 16 bits. */
   readonly input: HalfMatrix;
-  /** The weight, if it is float32, and the words, if they are kept. */
+  /** The weight, if it is float32, and x in 16 bits, if it is kept. */
   readonly save: readonly tf.Tensor[];
   /** Of x. */
   readonly shape: readonly number[];
@@ -43,37 +43,52 @@ export function keptInput(format: HalfFormat, x: tf.Tensor, weight: Weight): Kep
   const { shape } = x;
   if (weight instanceof PackedWeight) return { input: x, save: [], shape };
   if (!wantsGradient(weight) || !isRecording()) return { input: x, save: [weight], shape };
-  const words = sharedPackedHalf(x, format);
-  return { input: packed(words, format, shape), save: [weight, words], shape };
+  const words = sharedKeptHalf(x, format);
+  return { input: keptMatrix(words, format, shape), save: [weight, words], shape };
 }
 
-function packed(words: tf.Tensor, format: HalfFormat, shape: readonly number[]): PackedMatrix {
-  return { words, format: PACKED_FORMATS[format], shape };
+/** A layer whose gradients are computed. */
+export interface HalfLayer {
+  readonly weight: Weight;
+  readonly bias?: tf.Tensor;
+  /** Of x. */
+  readonly shape: readonly number[];
 }
 
 /**
  * R(R(dy) R(W)), R(R(dy)ᵀ R(x)) and R(Σ R(dy)); the first two are added to the sums so far if a kernel
  * can.
  *
- * @param shape of x
+ * @param layer its weight, its bias, if there is one, and the shape of x
  * @param saved what {@linkcode keptInput} named
  */
 export function halfLinearGradients(
   format: HalfFormat,
   dy: tf.Tensor,
-  weight: Weight,
-  shape: readonly number[],
+  { weight, bias, shape }: HalfLayer,
   saved: readonly tf.Tensor[],
 ): Gradients {
+  const ofWeight = (): HalfProduct => {
+    const b = keptMatrix(saved[1], format, shape);
+    return { kind: "tn", a: dy, b, shape: weight.shape };
+  };
+  const trainsBoth = bias !== undefined && wantsGradient(bias) &&
+    !(weight instanceof PackedWeight) && wantsGradient(weight);
+  const [weights, biases] = pairedGradients((first, second, sums) => {
+    const kernels = fusedKernels()?.rounding;
+    if (first && second && kernels !== undefined) {
+      return kernels.productWithSums(format, ofWeight(), sums.weight);
+    }
+    return [
+      ...first ? [halfProduct(format, ofWeight(), sums.weight)] : [], // [O, I]
+      ...second ? [halfColumnSum(dy, format)] : [], // [O]
+    ];
+  }, trainsBoth);
   const b = weight instanceof PackedWeight ? weight : saved[0];
   return {
     x: (sums) => halfProduct(format, { kind: "nn", a: dy, b, shape }, sums?.x), // [..., I]
-    weight: (sums) => {
-      const b = packed(saved[1], format, shape);
-      const product = { kind: "tn", a: dy, b, shape: weight.shape } as const;
-      return halfProduct(format, product, sums?.weight); // [O, I]
-    },
-    bias: () => halfColumnSum(dy, format), // [O]
+    weight: weights,
+    bias: biases,
   };
 }
 
@@ -83,24 +98,29 @@ export function halfLinearGradients(
  * @param format to round to
  * @param x [..., I]
  * @param weight [O, I]
- * @param bias [O], if there is one
+ * @param extras the bias [O], if there is one, and what is added to the layer: [..., O]; on a backend
+ *   whose products round
  * @returns [..., O]
  */
 export function halfLinear(
   format: HalfFormat,
   x: tf.Tensor,
   weight: Weight,
-  bias?: tf.Tensor,
+  { bias, residual }: { readonly bias?: tf.Tensor; readonly residual?: tf.Tensor } = {},
 ): tf.Tensor {
   const { input, save, shape } = keptInput(format, x, weight);
   const tensor: tf.NamedTensorMap = weight instanceof PackedWeight ? {} : { weight };
   return withLazyGradients({
-    inputs: { x, ...tensor, ...(bias && { bias }) },
+    inputs: { x, ...tensor, ...(bias && { bias }), ...(residual && { residual }) },
     save,
     forward: () => {
       const out = [...shape.slice(0, -1), weight.shape[0]]; // [..., O]
-      return halfProduct(format, { kind: "nt", a: input, b: weight, bias, shape: out });
+      const kind = "nt";
+      return halfProduct(format, { kind, a: input, b: weight, bias, residual, shape: out });
     },
-    gradient: (dy, saved) => halfLinearGradients(format, dy, weight, shape, saved),
+    gradient: (dy, saved) => ({
+      ...halfLinearGradients(format, dy, { weight, bias, shape }, saved),
+      residual: () => dy.clone(),
+    }),
   });
 }

@@ -8,7 +8,7 @@ import type { PackedFormat, PackedWeight } from "./packed_weight.ts";
 
 // M rows of the result, N its columns, K the inner dimension
 
-/** A matrix in 16 bits, as `packHalf` makes it from a tensor. */
+/** A matrix in 16 bits, as `keepHalf` makes it from a tensor. */
 export interface PackedMatrix {
   readonly words: tf.Tensor;
   readonly format: PackedFormat;
@@ -27,6 +27,8 @@ export interface HalfProduct {
   readonly b: HalfMatrix;
   /** [N], added to every row before it is rounded. */
   readonly bias?: tf.Tensor;
+  /** Shaped as the result and added to it after the rounding; then nothing is added to a sum. */
+  readonly residual?: tf.Tensor;
   /** Of the result: M · N values. */
   readonly shape: readonly number[];
 }

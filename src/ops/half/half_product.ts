@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { fusedKernels } from "../fused_kernels.ts";
 import { type HalfMatrix, type HalfProduct, matrixDims } from "./half_matrix.ts";
-import { unpackHalf } from "./pack_half.ts";
+import { keptNumbers } from "./pack_half.ts";
 import { PACKED_FORMATS, PackedWeight, type Weight } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { roundHalf } from "./round_half.ts";
@@ -26,7 +26,7 @@ export function roundWeight(weight: Weight, format: HalfFormat): Weight {
 function rounded(matrix: HalfMatrix, format: HalfFormat): tf.Tensor2D | PackedWeight {
   const given = matrix instanceof tf.Tensor || matrix instanceof PackedWeight
     ? roundWeight(matrix, format)
-    : unpackHalf(matrix.words, format, matrix.shape);
+    : keptNumbers(matrix.words, format, matrix.shape);
   return given instanceof PackedWeight ? given : given.reshape(matrixDims(given));
 }
 

@@ -11,7 +11,8 @@ import { float32ToBfloat16, float32ToFloat16 } from "./half_precision.ts";
 import { joinHalves, PACKED_FORMATS } from "./packed_weight.ts";
 import type { HalfFormat } from "./precision.ts";
 import { unpackWords } from "./unpack_weight.ts";
-import { wordKernels } from "../fused_kernels.ts";
+import { fusedKernels, wordKernels } from "../fused_kernels.ts";
+import type { PackedMatrix } from "./half_matrix.ts";
 
 /**
  * The bits of `x` in a 16-bit format, rounded as `roundHalf()` does. No gradient.
@@ -44,21 +45,49 @@ export function unpackHalf(
   return unpackWords(words, PACKED_FORMATS[format], shape);
 }
 
+/**
+ * R(x) in 16 bits, as an op keeps it for its backward pass: words, or on a backend that rounds as it
+ * stores a float32 tensor that is stored in 16 bits, which is x itself if it is stored so. No gradient.
+ *
+ * @param x float32, any shape
+ */
+export function keepHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  return fusedKernels()?.rounding?.store(x, format) ?? packHalf(x, format);
+}
+
+/** What {@linkcode keepHalf} has kept, as float32 numbers; the caller frees them. */
+export function keptNumbers(
+  kept: tf.Tensor,
+  format: HalfFormat,
+  shape: readonly number[],
+): tf.Tensor {
+  return kept.dtype === "int32" ? unpackHalf(kept, format, shape) : kept.reshape([...shape]);
+}
+
+/** What {@linkcode keepHalf} has kept, as a matrix of a product. */
+export function keptMatrix(
+  kept: tf.Tensor,
+  format: HalfFormat,
+  shape: readonly number[],
+): PackedMatrix {
+  return { words: kept, format: PACKED_FORMATS[format], shape };
+}
+
 /** The words that the data of a tensor were packed to last. */
 const packed = new WeakMap<tf.DataId, { readonly format: HalfFormat; readonly words: tf.Tensor }>();
 
 /**
- * `packHalf()` of a tensor that several ops read, packed once for all of them. The words belong to
+ * `keepHalf()` of a tensor that several ops read, packed once for all of them. The words belong to
  * the `tf.tidy` scope of the first op that calls this and are freed with it unless an op has saved
  * them.
  *
  * @param x float32, any shape; must not change while the scope lasts
- * @returns int32 [⌈size / 2⌉]; the caller must not free them
+ * @returns as `keepHalf()`; the caller must not free them
  */
-export function sharedPackedHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+export function sharedKeptHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   const before = packed.get(x.dataId);
   if (before?.format === format && !before.words.isDisposed) return before.words;
-  const words = packHalf(x, format);
+  const words = keepHalf(x, format);
   packed.set(x.dataId, { format, words });
   return words;
 }

@@ -1,7 +1,7 @@
 /**
  * Mixed precision: which values of a pass are rounded to 16 bits. It follows `torch.autocast`
  * around nanoVLM's forward pass and loss, and the gradients that result. Values flow from op to op as
- * float32; a rounded one is a float32 that the 16-bit format has too, so that every backend computes
+ * float32 tensors; a rounded one is a float32 that the 16-bit format has too, so that every backend computes
  * the same values, and a kernel that really computes in 16 bits can be compared with them. Ops keep
  * rounded values for the backward pass in 16 bits (`pack_half.ts`), which loses nothing.
  *
@@ -20,6 +20,9 @@
  * float32 operand is float32), LayerNorm, RMSNorm, rotary embedding (its angles are float32),
  * position embeddings, softmax, log-probabilities, losses; master weights, their gradients once R has
  * been applied, moments and updates.
+ *
+ * On WebGPU, norms, GELU and rotary embedding are rounded as they are stored: the products and the
+ * attention that read them would round them. Dropout of an adapter's input then reads a rounded norm.
  *
  * Two things are more exact than in a GPU's kernels. Attention keeps its scores and probabilities in float32
  * through both products. Flash attention has scores, softmax and sums in float32 too, but feeds the

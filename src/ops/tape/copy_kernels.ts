@@ -23,8 +23,8 @@ export interface RowPlace {
 
 /** How a backend copies. */
 export interface CopyTools {
-  /** A new float32 tensor, its values undefined. */
-  output(shape: readonly number[]): tf.TensorInfo;
+  /** A new float32 tensor, its values undefined, stored as `sources` are if all of them are alike. */
+  output(shape: readonly number[], sources: readonly tf.TensorInfo[]): tf.TensorInfo;
   copyRows(rows: Rows, from: RowPlace, to: RowPlace): void;
 }
 
@@ -44,7 +44,7 @@ function split(
   return sizes.map((size) => {
     const shape = x.shape.map((dim, i) => i === axis ? size : dim);
     const piece = rowsOf(shape, axis);
-    const tensor = tools.output(shape);
+    const tensor = tools.output(shape, [x]);
     tools.copyRows(
       piece,
       { tensor: x, offset, stride },
@@ -60,7 +60,7 @@ function concat(tools: CopyTools, parts: readonly tf.TensorInfo[], axis: number)
   const length = parts.reduce((sum, part) => sum + part.shape[axis], 0);
   const shape = parts[0].shape.map((dim, i) => i === axis ? length : dim);
   const stride = rowsOf(shape, axis).width;
-  const tensor = tools.output(shape);
+  const tensor = tools.output(shape, parts);
   let offset = 0;
   for (const part of parts) {
     const piece = rowsOf(part.shape, axis);

@@ -4,12 +4,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { sharedGradients } from "../tape/fused_op.ts";
-import type { PackedFormat } from "../half/packed_weight.ts";
 import type { HalfFormat } from "../half/precision.ts";
 import { type GpuLaunch, launch, launchAll } from "./runtime/launch.ts";
+import { halfOf, storedFormat } from "./runtime/half_storage.ts";
 import { laneValue } from "./runtime/lane_value.ts";
 import { type Binding, cachedProgram, grid, type ParameterType } from "./runtime/program.ts";
-import { recordUnpacking } from "./product/unpacking.ts";
 
 const WORKGROUP = 256;
 
@@ -17,46 +16,44 @@ const WORKGROUP = 256;
 export interface Elementwise<Input extends tf.TensorInfo = tf.Tensor> {
   readonly name: string;
   readonly inputs: readonly Input[];
-  /** Inputs in 16 bits, two numbers a word: `w0`, `w1`, … */
-  readonly words?: { readonly tensors: readonly Input[]; readonly format: PackedFormat };
   /** WGSL that sets `y`, and `y1` of a second output, from `x0`, `x1`, …; all are of type V. */
   readonly body: string;
   readonly declarations?: string;
-  /** Gives `body` the function `round_half`. */
+  /** Gives `body` the function `round_half`; all results are rounded by it. */
   readonly rounds?: HalfFormat;
   readonly parameters?: Readonly<Record<string, ParameterType>>;
   readonly values?: Readonly<Record<string, number>>;
+  /** The format in which {@linkcode elementwise} stores the result. */
+  readonly stores?: HalfFormat;
   /** Operations of `body` for each value, for the count. */
   readonly flops: number;
 }
 
-/** Records it into `outs`, with four values a lane if the size allows. */
+/**
+ * Records it into `outs`, with four values a lane if the size allows. Results that are stored in 16
+ * bits are rounded, unless `rounds` says that the body does so.
+ */
 export function recordInto(
   l: GpuLaunch,
   op: Elementwise<tf.TensorInfo>,
   outs: readonly [tf.TensorInfo, tf.TensorInfo?],
 ): void {
-  const { name, inputs, words, body, rounds } = op;
+  const { name, inputs, body } = op;
   const { declarations = "", parameters = {}, values = {} } = op;
   const size = tf.util.sizeFromShape(outs[0].shape);
   const { width, type } = laneValue(size);
-  const second = outs.length > 1;
+  const written = outs.filter((out) => out !== undefined);
   // Words are read four numbers at a time.
-  const isWide = width === 1 && words !== undefined;
-  const wordType = width === 1 || words === undefined ? type : words.format;
-  const ofWords = isWide
-    ? words.tensors.map((x) => recordUnpacking(l, x, words.format, [size]))
-    : words?.tensors ?? [];
-  const read: Binding[] = [
-    ...inputs.map((_, i) => ({ name: `x${i}`, type })),
-    ...ofWords.map((_, i) => ({ name: `w${i}`, type: wordType })),
-  ];
-  const program = cachedProgram(`${name} ${wordType} ${type}`, () => ({
-    bindings: [
-      ...read,
-      { name: "out", type, write: true },
-      ...second ? [{ name: "out1", type, write: true } as const] : [],
-    ],
+  const typeOf = (x: tf.TensorInfo) => width === 4 ? storedFormat(x) ?? type : type;
+  const rounds = op.rounds ?? written.map(halfOf).find((half) => half !== null) ?? undefined;
+  const read = inputs.map((x, i): Binding => ({ name: `x${i}`, type: typeOf(x) }));
+  const results = written.map((out, i): Binding => ({
+    ...{ name: i === 0 ? "out" : `out${i}`, type: typeOf(out), write: true },
+    rounded: storedFormat(out) !== undefined && op.rounds === undefined,
+  }));
+  const types = [...read, ...results].map(({ type }) => type);
+  const program = cachedProgram(`${name} ${types.join(" ")}`, () => ({
+    bindings: [...read, ...results],
     parameters: { count: "u32", ...parameters },
     workgroup: WORKGROUP,
     rounds: rounds && { format: rounds, type },
@@ -65,25 +62,24 @@ export function recordInto(
       if (index >= p.count) { return; }
       ${read.map(({ name }) => `let ${name} = load_${name}(index);`).join("\n      ")}
       var y: V;
-      ${second ? "var y1: V;" : ""}
+      ${written.length > 1 ? "var y1: V;" : ""}
       ${body}
-      out[index] = y;
-      ${second ? "out1[index] = y1;" : ""}`,
+      store_out(index, y);
+      ${written.length > 1 ? "store_out1(index, y1);" : ""}`,
   }));
-  const written = outs.filter((out) => out !== undefined);
+  const held = (x: tf.TensorInfo) => width === 4 ? l.words(x) : l.buffer(x);
   l.dispatch(
     program,
-    [...inputs, ...ofWords, ...written].map((tensor) => l.buffer(tensor)),
+    [...inputs, ...written].map(held),
     { count: size / width, ...values },
     grid(size / width, WORKGROUP),
     { flops: op.flops * size },
   );
-  if (isWide) { for (const { dataId } of ofWords) l.backend.disposeData(dataId); }
 }
 
 /** Records it into a new tensor. */
 function record(l: GpuLaunch, op: Elementwise<tf.TensorInfo>): tf.TensorInfo {
-  const out = l.output(op.inputs[0].shape);
+  const out = l.halfOutput(op.inputs[0].shape, op.stores);
   recordInto(l, op, [out]);
   return out;
 }
@@ -95,6 +91,11 @@ export function elementwise(op: Elementwise): tf.Tensor {
     inputs: Object.fromEntries(op.inputs.map((tensor, i) => [`x${i}`, tensor])),
     run: (l) => [record(l, op)],
   });
+}
+
+/** a + b, of one shape; either may be stored in 16 bits. */
+export function add(a: tf.Tensor, b: tf.Tensor): tf.Tensor {
+  return elementwise({ name: "GpuAdd", inputs: [a, b], body: "y = x0 + x1;", flops: 1 });
 }
 
 /** sum += x, of one shape. */

@@ -5,10 +5,25 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { type Gradients, sharedGradients } from "../tape/fused_op.ts";
-import { PACKED_FORMATS } from "../half/packed_weight.ts";
 import type { HalfFormat } from "../half/precision.ts";
-import { type Elementwise, GELU, GELU_GRADIENT, recordInto, SIGMOID } from "./activations.ts";
+import {
+  type Elementwise,
+  GELU,
+  GELU_GRADIENT,
+  recordGelu,
+  recordInto,
+  SIGMOID,
+} from "./activations.ts";
 import { launch, launchAll } from "./runtime/launch.ts";
+
+/** R(gelu(x)), stored in 16 bits. No gradient. */
+export function geluHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  return launch({
+    name: "GpuGeluHalf",
+    inputs: { x },
+    run: (l) => [recordGelu(l, x, l.halfOutput(x.shape, format))],
+  });
+}
 
 /** R(R(silu(gate)) · up) of rounded gate and up, of any shape. No gradient. */
 export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): tf.Tensor {
@@ -16,7 +31,7 @@ export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): 
     name: "GpuSwigluHalf",
     inputs: { gate, up },
     run: (l) => {
-      const out = l.output(gate.shape);
+      const out = l.halfOutput(gate.shape, format);
       recordInto(l, {
         name: `swiglu ${format}`,
         inputs: [gate, up],
@@ -33,8 +48,8 @@ export function swigluHalf(gate: tf.Tensor, up: tf.Tensor, format: HalfFormat): 
 /**
  * The gradients of {@linkcode swigluHalf}, rounded where its values are rounded.
  *
- * @param gate as `packHalf` gives it
- * @param up as `packHalf` gives it
+ * @param gate as `RoundingKernels.store` gives it
+ * @param up as `RoundingKernels.store` gives it
  * @param dy is rounded first
  */
 export function swigluHalfGradients(
@@ -45,15 +60,14 @@ export function swigluHalfGradients(
 ): Gradients {
   const op: Elementwise<tf.TensorInfo> = {
     name: `swiglu backward ${format}`,
-    inputs: [dy],
-    words: { tensors: [gate, up], format: PACKED_FORMATS[format] },
+    inputs: [dy, gate, up],
     rounds: format,
     declarations: SIGMOID,
-    body: `let s = sigmoid(w0);
+    body: `let s = sigmoid(x1);
       let dz = round_half(x0);
-      let d = round_half(dz * w1);
-      y = round_half(d * s + d * w0 * (s * (1.0 - s)));
-      y1 = round_half(dz * round_half(w0 * s));`,
+      let d = round_half(dz * x2);
+      y = round_half(d * s + d * x1 * (s * (1.0 - s)));
+      y1 = round_half(dz * round_half(x1 * s));`,
     flops: 50,
   };
   const both = sharedGradients(() =>
@@ -61,7 +75,10 @@ export function swigluHalfGradients(
       name: "GpuSwigluHalfBackward",
       inputs: { gate, up, dy },
       run: (l) => {
-        const gradients = [l.output(dy.shape), l.output(dy.shape)] as const;
+        const gradients = [
+          l.halfOutput(dy.shape, format),
+          l.halfOutput(dy.shape, format),
+        ] as const;
         recordInto(l, op, gradients);
         return [...gradients];
       },
@@ -70,19 +87,18 @@ export function swigluHalfGradients(
   return { gate: both(0), up: both(1) };
 }
 
-/** The gradient of tanh-GELU, not rounded, by x as `packHalf` gives it. */
+/** The gradient of tanh-GELU, rounded, by x as `RoundingKernels.store` gives it. */
 export function geluHalfGradient(x: tf.Tensor, dy: tf.Tensor, format: HalfFormat): tf.Tensor {
   return launch({
     name: "GpuGeluHalfDx",
     inputs: { x, dy },
     run: (l) => {
-      const out = l.output(dy.shape);
+      const out = l.halfOutput(dy.shape, format);
       recordInto(l, {
-        name: "gelu dx of words",
-        inputs: [dy],
-        words: { tensors: [x], format: PACKED_FORMATS[format] },
+        name: "gelu dx",
+        inputs: [dy, x],
         declarations: GELU,
-        body: `let x = w0;
+        body: `let x = x1;
       let dz = x0;
       ${GELU_GRADIENT}`,
         flops: 25,

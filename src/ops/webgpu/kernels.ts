@@ -13,36 +13,40 @@ import {
   type WordKernels,
 } from "../kernels.ts";
 import { isTraced, traceShaders } from "../trace_kernels.ts";
-import { addTo, dropout, gelu, swiglu } from "./activations.ts";
+import { add, addTo, dropout, gelu, swiglu } from "./activations.ts";
 import { attention, halfAttention } from "./attention/attention.ts";
-import { geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
+import { geluHalf, geluHalfGradient, swigluHalf, swigluHalfGradients } from "./half_activations.ts";
 import { patches, pixelShuffle, rope } from "./layouts.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { columnSum } from "./product/column_sum.ts";
-import { halfProduct, halfProductWithSide } from "./product/half_product.ts";
+import { halfProduct, halfProductWithSide, halfProductWithSums } from "./product/half_product.ts";
 import { headLogProbs } from "./product/head.ts";
 import { linear } from "./product/linear.ts";
 import { gatherPackedRows, gatherPackedRowsAt } from "./product/packed.ts";
 import { unpack } from "./product/unpacking.ts";
 import { installGpuCopyKernels } from "./replaced/copy_kernels.ts";
 import { installMatMulKernel } from "./replaced/mat_mul_kernel.ts";
-import { packHalf, roundHalf } from "./round_half.ts";
+import { packHalf, roundHalf, storeHalf, storeScaled } from "./round_half.ts";
 import { gatherRows, replaceRows } from "./row_ops.ts";
 import { areGpuKernelsOn } from "./runtime/enabled.ts";
+import { bytesOf } from "./runtime/half_storage.ts";
 import { describeDevice } from "./runtime/launch.ts";
 import { sampleRows } from "./sampling.ts";
 import { inBlocks } from "./updates/block_updates.ts";
 import { inPlace } from "./updates/elementwise_updates.ts";
 
-const words: WordKernels = { roundHalf, packHalf: (x, format) => packHalf(x, format), unpack };
+const words: WordKernels = { roundHalf, packHalf, unpack, bytesOf };
 
 const rounding: RoundingKernels = {
   attention: halfAttention,
   columnSum,
   product: halfProduct,
+  productWithSums: halfProductWithSums,
   productWithSide: halfProductWithSide,
-  packScaledHalf: packHalf,
+  store: storeHalf,
+  storeScaled,
+  gelu: geluHalf,
   headLogProbs,
 };
 
@@ -54,7 +58,7 @@ const fused: FusedKernels = {
     headLogProbs(hidden, head, targets, temperature),
   ...{ geluHalfGradient, swigluHalf, swigluHalfGradients },
   ...{ gatherRows, replaceRows, patches, pixelShuffle, dropout },
-  ...{ addTo, adamW, gradientNorm },
+  ...{ add, addTo, adamW, gradientNorm },
   ...{ gatherPackedRows, gatherPackedRowsAt, sampleRows },
   rounding,
 };

@@ -3,6 +3,8 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs";
+import { type HalfFormat, halfFormat } from "../half/precision.ts";
+import { storedFormat } from "./runtime/half_storage.ts";
 import { type GpuLaunch, launch } from "./runtime/launch.ts";
 import { cachedProgram, grid } from "./runtime/program.ts";
 
@@ -100,13 +102,23 @@ export function pixelShuffle(x: tf.Tensor3D, factor: number): tf.Tensor3D {
 
 /**
  * Rotary embedding: x [B, T, H, D], cos and sin [B, T, 1, D/2] → [B, T, H, D]. The gradient rotates
- * back.
+ * back. In a 16-bit pass attention rounds the result, and a layer its gradient: both are rounded once,
+ * as they are stored.
  */
 export function rope(
   x: tf.Tensor4D,
   cos: tf.Tensor,
   sin: tf.Tensor,
-  direction: 1 | -1 = 1,
+): tf.Tensor4D {
+  return rotate(x, [cos, sin], 1, x.shape[3] % 8 === 0 ? halfFormat() : null);
+}
+
+/** `half`: the format that the result is rounded to and stored in. */
+function rotate(
+  x: tf.Tensor4D,
+  [cos, sin]: readonly tf.Tensor[],
+  direction: 1 | -1,
+  half: HalfFormat | null,
 ): tf.Tensor4D {
   const [, , H, D] = x.shape;
   const width = D % 8 === 0 ? 4 : 1;
@@ -116,14 +128,17 @@ export function rope(
     inputs: { x, cos, sin },
     saveInputs: ["cos", "sin"],
     run: (l) => {
-      const y = l.output(x.shape);
-      const program = cachedProgram(`rope ${type}`, () => ({
+      const y = l.halfOutput(x.shape, half);
+      const read = width === 4 ? storedFormat(x) ?? type : type;
+      const written = storedFormat(y) ?? type;
+      const program = cachedProgram(`rope ${read} ${written}`, () => ({
         bindings: [
-          { name: "x", type },
+          { name: "x", type: read },
           { name: "cos", type },
           { name: "sin", type },
-          { name: "y", type, write: true },
+          { name: "y", type: written, write: true, rounded: half !== null },
         ],
+        rounds: half === null ? undefined : { format: half, type },
         parameters: { count: "u32", H: "u32", half: "u32", direction: "f32" },
         workgroup: WORKGROUP,
         // A lane rotates a value of the first half of a head with its partner of the second.
@@ -137,22 +152,22 @@ export function rope(
       let at = head * 2u * p.half + d;
       let a = load_x(at);
       let b = load_x(at + p.half);
-      y[at] = a * c - b * s;
-      y[at + p.half] = b * c + a * s;`,
+      store_y(at, a * c - b * s);
+      store_y(at + p.half, b * c + a * s);`,
       }));
-      const half = D / 2 / width;
+      const halfHead = D / 2 / width;
       const count = x.size / 2 / width;
       l.dispatch(
         program,
-        [x, cos, sin, y].map((tensor) => l.buffer(tensor)),
-        { count, H, half, direction },
+        [width === 4 ? l.words(x) : l.buffer(x), l.buffer(cos), l.buffer(sin), l.words(y)],
+        { count, H, half: halfHead, direction },
         grid(count, WORKGROUP),
         { flops: 3 * x.size },
       );
       return [y];
     },
     gradient: (dy, [cos, sin]) => ({
-      x: () => rope(dy as tf.Tensor4D, cos, sin, direction === 1 ? -1 : 1),
+      x: () => rotate(dy as tf.Tensor4D, [cos, sin], direction === 1 ? -1 : 1, half),
     }),
   });
 }

@@ -4,26 +4,45 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import { columnSum, sumRows } from "./product/column_sum.ts";
-import { launch } from "./runtime/launch.ts";
+import { PACKED_FORMATS } from "../half/packed_weight.ts";
+import { type HalfFormat, halfFormat } from "../half/precision.ts";
+import { canStoreHalf, storedFormat } from "./runtime/half_storage.ts";
+import { type GpuLaunch, launch } from "./runtime/launch.ts";
 import { type LaneValue, laneValue, sumOfLane } from "./runtime/lane_value.ts";
-import { cachedProgram, grid, type Program } from "./runtime/program.ts";
+import {
+  type Binding,
+  type BindingType,
+  cachedProgram,
+  grid,
+  type Program,
+} from "./runtime/program.ts";
 import { type RowReduction, rowReduction } from "./runtime/row_reduction.ts";
 
 // R rows, C columns; statistics are [R, 2]: the mean (0 for RMSNorm) and 1 / the spread
 
 type Value = LaneValue["type"];
 
-function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Program {
-  const name = `${centred ? "layer" : "rms"} norm ${value} ${rows.workgroup}`;
+/** `half`: the format that y is rounded to and stored in. */
+function forwardProgram(
+  rows: RowReduction,
+  value: Value,
+  centred: boolean,
+  half: HalfFormat | null,
+): Program {
+  const name = `${centred ? "layer" : "rms"} norm ${half ?? ""} ${value} ${rows.workgroup}`;
+  const y: Binding = half === null
+    ? { name: "y", type: value, write: true }
+    : { name: "y", type: PACKED_FORMATS[half], write: true, rounded: true };
   return cachedProgram(name, () => ({
     bindings: [
       { name: "x", type: value },
       { name: "weight", type: value },
       ...centred ? [{ name: "bias", type: value } as const] : [],
-      { name: "y", type: value, write: true },
+      y,
       { name: "statistics", type: "f32", write: true },
     ],
     parameters: { R: "u32", columns: "u32", C: "f32", eps: "f32" },
+    rounds: half === null ? undefined : { format: half, type: value },
     workgroup: rows.workgroup,
     declarations: rows.declarations,
     body: `${rows.begin}
@@ -43,9 +62,8 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
       }
       let inverse = inverseSqrt(total(${sumOfLane(value, "squares")}, lane) / p.C + p.eps);
       for (var c = first; c < p.columns; c += step) {
-        y[at + c] = (load_x(at + c) - mean) * inverse * load_weight(c)${
-      centred ? " + load_bias(c)" : ""
-    };
+        let normed = (load_x(at + c) - mean) * inverse * load_weight(c);
+        store_y(at + c, normed${centred ? " + load_bias(c)" : ""});
       }
       if (${rows.writes}) {
         statistics[2u * row] = mean;
@@ -54,13 +72,18 @@ function forwardProgram(rows: RowReduction, value: Value, centred: boolean): Pro
   }));
 }
 
-/** `adds`: adds to dx. */
-function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boolean): Program {
+/** `dy`: how the gradient is read; `adds`: adds to dx. */
+function dxProgram(
+  rows: RowReduction,
+  [value, dy]: readonly [Value, BindingType],
+  centred: boolean,
+  adds: boolean,
+): Program {
   const kind = `${centred ? "layer" : "rms"} norm dx${adds ? " add" : ""}`;
-  const name = `${kind} ${value} ${rows.workgroup}`;
+  const name = `${kind} ${dy} ${value} ${rows.workgroup}`;
   return cachedProgram(name, () => ({
     bindings: [
-      { name: "dy", type: value },
+      { name: "dy", type: dy },
       { name: "x", type: value },
       { name: "weight", type: value },
       { name: "statistics", type: "f32" },
@@ -93,10 +116,10 @@ function dxProgram(rows: RowReduction, value: Value, centred: boolean, adds: boo
 const CHUNKS = 32;
 
 /** [R, C] → [S, C]: sums of dy · x̂ over the rows s, s + S, … */
-function dWeightProgram(value: Value): Program {
-  return cachedProgram(`norm dweight ${value}`, () => ({
+function dWeightProgram(value: Value, dy: BindingType): Program {
+  return cachedProgram(`norm dweight ${dy} ${value}`, () => ({
     bindings: [
-      { name: "dy", type: value },
+      { name: "dy", type: dy },
       { name: "x", type: value },
       { name: "statistics", type: "f32" },
       { name: "dw", type: value, write: true },
@@ -116,7 +139,18 @@ function dWeightProgram(value: Value): Program {
   }));
 }
 
-/** Either norm: x [..., C], weight [C] and for LayerNorm bias [C] → [..., C]. */
+/** How programs of rows read a gradient. */
+const typeOf = (dy: tf.TensorInfo, value: Value): BindingType =>
+  value === "f32" ? value : storedFormat(dy) ?? value;
+
+/** Its buffer, in that form. */
+const held = (l: GpuLaunch, dy: tf.TensorInfo, value: Value): GPUBuffer =>
+  value === "f32" ? l.buffer(dy) : l.words(dy);
+
+/**
+ * Either norm: x [..., C], weight [C] and for LayerNorm bias [C] → [..., C]. In a 16-bit pass only
+ * products read the result, and they round it: it is rounded once, as it is stored.
+ */
 function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: number): tf.Tensor {
   const C = weight.size;
   const R = x.size / C;
@@ -124,6 +158,7 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
   const columns = C / width;
   const centred = bias !== null;
   const name = centred ? "GpuLayerNorm" : "GpuRmsNorm";
+  const half = canStoreHalf(x.shape) ? halfFormat() : null;
   return launch({
     name,
     inputs: centred ? { x, weight, bias } : { x, weight },
@@ -131,12 +166,12 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
     saveOutputs: [false, true],
     run: (l) => {
       const reduction = rowReduction(l.isFallback, columns);
-      const y = l.output(x.shape);
+      const y = l.halfOutput(x.shape, half);
       const statistics = l.output([R, 2]);
       const inputs = centred ? [x, weight, bias] : [x, weight];
       l.dispatch(
-        forwardProgram(reduction, value, centred),
-        [...inputs, y, statistics].map((tensor) => l.buffer(tensor)),
+        forwardProgram(reduction, value, centred, half),
+        [...inputs.map((tensor) => l.buffer(tensor)), l.words(y), l.buffer(statistics)],
         { R, columns, C, eps },
         reduction.groups(R),
         { flops: (centred ? 8 : 6) * x.size },
@@ -152,8 +187,8 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
             const reduction = rowReduction(l.isFallback, columns);
             const dx = l.target(x.shape, sums?.x);
             l.dispatch(
-              dxProgram(reduction, value, centred, sums?.x !== undefined),
-              [dy, x, weight, statistics, dx].map((tensor) => l.buffer(tensor)),
+              dxProgram(reduction, [value, typeOf(dy, value)], centred, sums?.x !== undefined),
+              [held(l, dy, value), ...[x, weight, statistics, dx].map((one) => l.buffer(one))],
               { R, columns, C },
               reduction.groups(R),
               { flops: 11 * x.size },
@@ -169,8 +204,8 @@ function norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, eps: numb
             const S = Math.min(CHUNKS, R);
             const partial = l.output([S, C]);
             l.dispatch(
-              dWeightProgram(value),
-              [dy, x, statistics, partial].map((tensor) => l.buffer(tensor)),
+              dWeightProgram(value, typeOf(dy, value)),
+              [held(l, dy, value), ...[x, statistics, partial].map((one) => l.buffer(one))],
               { R, columns, S },
               grid(columns * S, 32),
               { flops: 4 * x.size },

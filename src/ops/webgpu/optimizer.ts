@@ -7,10 +7,16 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 import type { AdamWTensors } from "../kernels.ts";
-import { currentLaunch, launch } from "./runtime/launch.ts";
+import { elementCount } from "../../element_count.ts";
+import type { HalfFileFormat } from "../half/packed_weight.ts";
+import { halfCopyToWrite } from "./runtime/half_copies.ts";
+import { storedFormat } from "./runtime/half_storage.ts";
+import { squaresOf } from "./runtime/squares.ts";
+import { currentLaunch, type GpuLaunch, launch } from "./runtime/launch.ts";
 import { type LaneValue, laneValue, sumOfLane } from "./runtime/lane_value.ts";
 import {
   type Binding,
+  type BindingType,
   cachedProgram,
   grid,
   type ParameterType,
@@ -20,21 +26,52 @@ import { rowReduction } from "./runtime/row_reduction.ts";
 
 const WORKGROUP = 256;
 
-/** The buffers that AdamW binds for a parameter: gradient, weights, both moments. */
-const BUFFERS_PER_UPDATE = 4;
+/** How an item of a dispatch is read and written. */
+interface ItemTypes {
+  readonly value: LaneValue;
+  /** Of its gradient. */
+  readonly gradient: BindingType;
+  /** Whether it has sums of squares already. */
+  readonly isSquared?: boolean;
+  /** The format of the weight's copy in 16 bits that is written too, if there is one. */
+  readonly copy?: HalfFileFormat;
+}
 
-/** Groups of at most `most` items that have the same lane value. */
+/** A parameter's update and the tensor that its copy in 16 bits is written to. */
+interface Written<Update extends AdamWTensors> {
+  readonly update: Update;
+  readonly copy: tf.TensorInfo | null;
+}
+
+/** How a gradient is read. */
+function typesOf(gradient: tf.TensorInfo, size: number, copy?: tf.TensorInfo | null): ItemTypes {
+  const value = laneValue(size);
+  const stored = value.width === 4 ? storedFormat(gradient) : undefined;
+  const copied = copy ? storedFormat(copy) : undefined;
+  return { value, gradient: stored ?? value.type, ...copied && { copy: copied } };
+}
+
+/** Groups of items of the same types; `most` tells how many of them a dispatch takes. */
 function* launches<T>(
   items: readonly T[],
-  sizeOf: (item: T) => number,
-  most: number,
-): Generator<{ readonly value: LaneValue; readonly run: readonly T[] }> {
-  const byWidth = Map.groupBy(items, (item) => laneValue(sizeOf(item)).width);
-  for (const alike of byWidth.values()) {
-    const value = laneValue(sizeOf(alike[0]));
-    for (let i = 0; i < alike.length; i += most) yield { value, run: alike.slice(i, i + most) };
+  typesOf: (item: T) => ItemTypes,
+  most: (types: ItemTypes) => number,
+): Generator<{ readonly types: ItemTypes; readonly run: readonly T[] }> {
+  const byTypes = Map.groupBy(items, (item) => JSON.stringify(typesOf(item)));
+  for (const alike of byTypes.values()) {
+    const types = typesOf(alike[0]);
+    const count = most(types);
+    for (let i = 0; i < alike.length; i += count) yield { types, run: alike.slice(i, i + count) };
   }
 }
+
+/** A gradient's buffer, as its type says. */
+function gradientBuffer(l: GpuLaunch, tensor: tf.TensorInfo, { gradient, value }: ItemTypes) {
+  return gradient === value.type ? l.buffer(tensor) : l.words(tensor);
+}
+
+/** Bytes of a number of a gradient. */
+const gradientBytes = ({ gradient, value }: ItemTypes): number => gradient === value.type ? 4 : 2;
 
 /** The numbers of an update that differ from parameter to parameter. */
 const UPDATE_NUMBERS: Readonly<Record<string, ParameterType>> = {
@@ -67,16 +104,18 @@ function choose(items: number, place: string, at: (i: number, first: string) => 
   return branches.join("\n      else ");
 }
 
-function adamWProgram(type: LaneValue["type"], items: number): Program {
-  return cachedProgram(`adamw ${type} ${items}`, () => {
+function adamWProgram({ value: { type }, gradient, copy }: ItemTypes, items: number): Program {
+  return cachedProgram(`adamw ${gradient} ${type} ${copy ?? ""} ${items}`, () => {
     const all = Array.from({ length: items }, (_, i) => i);
     return {
       bindings: all.flatMap((i): Binding[] => [
-        { name: `gradient${i}`, type },
+        { name: `gradient${i}`, type: gradient },
         { name: `w${i}`, type, write: true },
         { name: `m${i}`, type, write: true },
         { name: `v${i}`, type, write: true },
+        ...copy ? [{ name: `copy${i}`, type: copy, write: true, rounded: true }] : [],
       ]),
+      rounds: copy && { format: copy === "BF16" ? "bf16" : "fp16", type },
       parameters: Object.assign({}, ...all.map((i) => numbered(i, UPDATE_NUMBERS))),
       workgroup: WORKGROUP,
       declarations: all.map((i) => `
@@ -87,8 +126,10 @@ fn update${i}(at: u32) {
   let second = p.beta2_${i} * v${i}[at] + p.fresh2_${i} * g * g;
   m${i}[at] = first;
   v${i}[at] = second;
-  w${i}[at] = p.keep${i} * w${i}[at]
+  let moved = p.keep${i} * w${i}[at]
     - p.rate${i} * first / (sqrt(second) * p.correction${i} + p.eps${i});
+  w${i}[at] = moved;
+  ${copy ? `store_copy${i}(at, moved);` : ""}
 }`).join(""),
       body: `
       let place = group.y * groups.x + group.x;
@@ -113,10 +154,19 @@ export function adamW<Update extends AdamWTensors>(updates: readonly Update[]): 
   );
   // llvmpipe runs every branch, masked: one parameter at a time is not slower there, and is faster
   // for large ones.
-  const most = l.isFallback ? 1 : Math.floor(l.bindableBuffers / BUFFERS_PER_UPDATE);
-  for (const { value, run } of launches(own, ({ parameter }) => parameter.size, most)) {
+  const most = ({ copy }: ItemTypes) =>
+    l.isFallback ? 1 : Math.floor(l.bindableBuffers / (copy === undefined ? 4 : 5));
+  // The host's copies of earlier readings, and copies in 16 bits, are no longer valid.
+  for (const tensor of own.flatMap(written)) l.forgetHostCopy(tensor);
+  const items = own.map((update): Written<Update> => {
+    return { update, copy: halfCopyToWrite(l.backend, update.parameter) };
+  });
+  const typesOfItem = ({ update: { gradient, parameter }, copy }: Written<Update>) =>
+    typesOf(gradient, parameter.size, copy);
+  for (const { types, run } of launches(items, typesOfItem, most)) {
+    const { value } = types;
     let end = 0;
-    const parameters = run.map(({ parameter, numbers }, i) => {
+    const parameters = run.map(({ update: { parameter, numbers } }, i) => {
       const { learningRate, weightDecay, beta1, beta2, eps, step, gradientScale } = numbers;
       const count = parameter.size / value.width;
       end += Math.ceil(count / WORKGROUP);
@@ -128,18 +178,21 @@ export function adamW<Update extends AdamWTensors>(updates: readonly Update[]): 
         correction: 1 / Math.sqrt(1 - beta2 ** step),
       });
     });
-    const size = run.reduce((sum, { parameter }) => sum + parameter.size, 0);
+    const size = run.reduce((sum, { update: { parameter } }) => sum + parameter.size, 0);
+    const bytes = gradientBytes(types) + 4 * 6 + (types.copy === undefined ? 0 : 2);
     l.dispatch(
-      adamWProgram(value.type, run.length),
-      run.flatMap((update) => [update.gradient, ...written(update)]).map((x) => l.buffer(x)),
+      adamWProgram(types, run.length),
+      run.flatMap(({ update, copy }) => [
+        gradientBuffer(l, update.gradient, types),
+        ...written(update).map((x) => l.buffer(x)),
+        ...copy ? [l.words(copy)] : [],
+      ]),
       Object.assign({}, ...parameters),
       grid(end, 1),
-      { changing: true, flops: 15 * size, bytes: 4 * 7 * size },
+      { changing: true, flops: 15 * size, bytes: bytes * size },
     );
     l.submitIfDue();
   }
-  // The host's copy of an earlier reading is no longer valid.
-  for (const tensor of own.flatMap(written)) l.forgetHostCopy(tensor);
   return shared;
 }
 
@@ -148,19 +201,20 @@ const ROW = 2048;
 /** The same if one lane sums a row. */
 const FALLBACK_ROW = 256;
 
-/** Gradients → Σ x² of each of their rows, from index `at` on. */
+/** Gradients, or sums of their squares → Σ x² of each of their rows, from index `at` on. */
 function sumsOfSquares(
   isFallback: boolean,
   columns: number,
-  type: LaneValue["type"],
+  { value: { type }, gradient, isSquared = false }: ItemTypes,
   items: number,
 ): Program {
   const rows = rowReduction(isFallback, columns);
-  return cachedProgram(`sums of squares ${type} ${items} ${rows.workgroup}`, () => {
+  const what = isSquared ? "sums of sums" : "sums of squares";
+  return cachedProgram(`${what} ${gradient} ${type} ${items} ${rows.workgroup}`, () => {
     const all = Array.from({ length: items }, (_, i) => i);
     return {
       bindings: [
-        ...all.map((i): Binding => ({ name: `x${i}`, type })),
+        ...all.map((i): Binding => ({ name: `x${i}`, type: gradient })),
         { name: "sums", type: "f32", write: true },
       ],
       parameters: Object.assign(
@@ -174,7 +228,7 @@ fn squares${i}(row: u32, first: u32, step: u32) -> f32 {
   var sum = ${type}();
   for (var c = row * ${columns}u + first; c < end; c += step) {
     let x = load_x${i}(c);
-    sum += x * x;
+    sum += ${isSquared ? "x" : "x * x"};
   }
   return ${sumOfLane(type, "sum")};
 }`).join(""),
@@ -210,23 +264,32 @@ export function gradientNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
     inputs: Object.fromEntries(gradients.map((gradient, i) => [`g${i}`, gradient])),
     run: (l) => {
       const columns = l.isFallback ? FALLBACK_ROW : ROW;
-      const rowsOf = ({ size }: tf.Tensor) => Math.ceil(size / laneValue(size).width / columns);
-      const count = gradients.reduce((sum, gradient) => sum + rowsOf(gradient), 0);
+      const items = gradients.map((gradient): tf.TensorInfo => squaresOf(gradient) ?? gradient);
+      const sizeOf = ({ shape }: tf.TensorInfo) => elementCount(shape);
+      const rowsOf = (item: tf.TensorInfo) =>
+        Math.ceil(sizeOf(item) / laneValue(sizeOf(item)).width / columns);
+      const count = items.reduce((sum, item) => sum + rowsOf(item), 0);
       const sums = l.output([count]);
       let at = 0;
       const most = l.bindableBuffers - 1; // one for the sums
-      for (const { value, run } of launches(gradients, ({ size }) => size, most)) {
+      const squared = new Set(gradients.map((gradient) => squaresOf(gradient)));
+      const typesOfItem = (item: tf.TensorInfo): ItemTypes => ({
+        ...typesOf(item, sizeOf(item)),
+        ...squared.has(item) && { isSquared: true },
+      });
+      for (const { types, run } of launches(items, typesOfItem, () => most)) {
+        const { value } = types;
         let R = 0;
-        const parameters = run.map((gradient, i) =>
-          numbered(i, { end: R += rowsOf(gradient), count: gradient.size / value.width })
+        const parameters = run.map((item, i) =>
+          numbered(i, { end: R += rowsOf(item), count: sizeOf(item) / value.width })
         );
-        const size = run.reduce((sum, gradient) => sum + gradient.size, 0);
+        const size = run.reduce((sum, item) => sum + sizeOf(item), 0);
         l.dispatch(
-          sumsOfSquares(l.isFallback, columns, value.type, run.length),
-          [...run.map((gradient) => l.buffer(gradient)), l.buffer(sums)],
+          sumsOfSquares(l.isFallback, columns, types, run.length),
+          [...run.map((item) => gradientBuffer(l, item, types)), l.buffer(sums)],
           Object.assign({ R, at }, ...parameters),
           rowReduction(l.isFallback, columns).groups(R),
-          { flops: 2 * size, bytes: 4 * (size + R) },
+          { flops: 2 * size, bytes: gradientBytes(types) * size + 4 * R },
         );
         at += R;
       }

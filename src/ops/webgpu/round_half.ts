@@ -5,6 +5,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../half/precision.ts";
 import { elementwise } from "./activations.ts";
+import { isStoredIn } from "./runtime/half_storage.ts";
 import { launch } from "./runtime/launch.ts";
 import { laneValue } from "./runtime/lane_value.ts";
 import { cachedProgram, grid } from "./runtime/program.ts";
@@ -30,27 +31,45 @@ export function roundHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   return elementwise({ name, rounds: format, flops: 8, inputs: [x], body: "y = round_half(x0);" });
 }
 
+/** R(x) in a new tensor that is stored in 16 bits, or x itself if it is stored so. No gradient. */
+export function storeHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
+  if (isStoredIn(x, format)) return x.clone();
+  const name = `GpuStoreHalf ${format}`;
+  const body = "y = round_half(x0);";
+  return elementwise({ name, rounds: format, stores: format, flops: 8, inputs: [x], body });
+}
+
+/** R(scale · R(x)), stored in 16 bits. No gradient. */
+export function storeScaled(x: tf.Tensor, format: HalfFormat, scale: number): tf.Tensor {
+  return elementwise({
+    name: `GpuStoreScaledHalf ${format}`,
+    ...{ rounds: format, stores: format, flops: 17, inputs: [x] },
+    parameters: { scale: "f32" },
+    values: { scale },
+    body: "y = round_half(p.scale * round_half(x0));",
+  });
+}
+
 /**
- * The same in 16 bits each, two in a word. No gradient.
+ * The same as integers, two in a word. No gradient.
  *
- * @param scale the rounded value is multiplied by it and rounded again
  * @returns int32 [⌈size / 2⌉]
  */
-export function packHalf(x: tf.Tensor, format: HalfFormat, scale = 1): tf.Tensor {
+export function packHalf(x: tf.Tensor, format: HalfFormat): tf.Tensor {
   const words = Math.ceil(x.size / 2);
   const { width, type } = laneValue(x.size);
   const lanes = width === 4 ? words / 2 : words;
   const program = cachedProgram(
-    `pack half ${format} ${type}${scale === 1 ? "" : " scaled"}`,
+    `pack half ${format} ${type}`,
     () => ({
       bindings: [{ name: "x", type }, { name: "words", type: "u32", write: true }],
-      parameters: { count: "u32", lanes: "u32", scale: "f32" },
+      parameters: { count: "u32", lanes: "u32" },
       workgroup: 256,
       rounds: { format, type: "f32" },
       declarations: `
 fn narrow(bits: u32) -> u32 { ${NARROWED[format]} }
 fn half(x: f32) -> u32 {
-  let bits = bitcast<u32>(${scale === 1 ? "x" : "p.scale * round_half(x)"});
+  let bits = bitcast<u32>(x);
   return select(narrow(rounded_bits(bits)), ${NAN[format]}, (bits & 0x7fffffffu) > 0x7f800000u);
 }`,
       body: `
@@ -74,7 +93,7 @@ fn half(x: f32) -> u32 {
       const out = l.output([words], "int32");
       const buffers = [l.buffer(x), l.buffer(out)];
       const bytes = 4 * x.size + 4 * words;
-      l.dispatch(program, buffers, { count: x.size, lanes, scale }, grid(lanes, 256), { bytes });
+      l.dispatch(program, buffers, { count: x.size, lanes }, grid(lanes, 256), { bytes });
       return [out];
     },
   });

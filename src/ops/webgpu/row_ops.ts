@@ -5,12 +5,23 @@
 import type * as tf from "@tensorflow/tfjs";
 import { checkRowIds } from "../row_ids.ts";
 import { type GpuLaunch, launch } from "./runtime/launch.ts";
-import { laneValue } from "./runtime/lane_value.ts";
-import { cachedProgram, grid } from "./runtime/program.ts";
+import { halfOf, storedFormat } from "./runtime/half_storage.ts";
+import { type LaneValue, laneValue } from "./runtime/lane_value.ts";
+import { type BindingType, cachedProgram, grid } from "./runtime/program.ts";
 
 // N rows, C channels, U distinct ids
 
 const WORKGROUP = 64;
+
+/** How a shader that takes values of `type` reads or writes a tensor. */
+function storedType(x: tf.TensorInfo, type: LaneValue["type"]): BindingType {
+  return type === "f32" ? type : storedFormat(x) ?? type;
+}
+
+/** The tensor's buffer, in that form. */
+function held(l: GpuLaunch, x: tf.TensorInfo, type: LaneValue["type"]): GPUBuffer {
+  return type === "f32" ? l.buffer(x) : l.words(x);
+}
 
 /** Groups the positions by id: those of the u-th distinct id are `offsets[u]` … `offsets[u + 1]` − 1. */
 function groupById(ids: Int32Array): { ids: number[]; table: Int32Array } {
@@ -53,9 +64,10 @@ function scatterAddRows(
       if (ids.length === 0) return [out];
       const groups = groupById(ids);
       const U = groups.ids.length;
-      const program = cachedProgram(`scatter add rows ${type}`, () => ({
+      const read = storedType(values, type);
+      const program = cachedProgram(`scatter add rows ${read} ${type}`, () => ({
         bindings: [
-          { name: "values", type },
+          { name: "values", type: read },
           { name: "groups_of", type: "i32" },
           { name: "out", type, write: true },
         ],
@@ -75,7 +87,7 @@ function scatterAddRows(
       const columns = C / width;
       l.dispatch(
         program,
-        [l.buffer(values), l.integers(groups.table), l.buffer(out)],
+        [held(l, values, type), l.integers(groups.table), l.buffer(out)],
         { columns, U },
         grid(U * columns, WORKGROUP),
         { flops: ids.length * C, bytes: 4 * ((ids.length + 2 * U) * C + groups.table.length) },
@@ -94,29 +106,30 @@ export function gatherRows(table: tf.Tensor, ids: Int32Array): tf.Tensor2D {
     name: "GpuGatherRows",
     inputs: { table },
     run: (l) => {
-      const out = l.output([ids.length, C]);
+      const out = l.halfOutput([ids.length, C], halfOf(table));
       if (ids.length === 0) return [out];
-      const program = cachedProgram(`gather rows ${type}`, () => ({
+      const moved = storedType(out, type);
+      const program = cachedProgram(`gather rows ${moved}`, () => ({
         bindings: [
-          { name: "table", type },
+          { name: "table", type: moved },
           { name: "ids", type: "i32" },
-          { name: "out", type, write: true },
+          { name: "out", type: moved, write: true },
         ],
         parameters: { columns: "u32", count: "u32" },
         workgroup: WORKGROUP,
         body: `
       if (index >= p.count) { return; }
       let id = u32(load_ids(index / p.columns));
-      out[index] = load_table(id * p.columns + index % p.columns);`,
+      store_out(index, load_table(id * p.columns + index % p.columns));`,
       }));
       const columns = C / width;
       const count = ids.length * columns;
       l.dispatch(
         program,
-        [l.buffer(table), l.integers(ids), l.buffer(out)],
+        [held(l, table, type), l.integers(ids), held(l, out, type)],
         { columns, count },
         grid(count, WORKGROUP),
-        { bytes: 4 * ids.length * (2 * C + 1) },
+        { bytes: ids.length * ((moved === type ? 8 : 4) * C + 4) },
       );
       return [out];
     },

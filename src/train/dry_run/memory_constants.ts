@@ -65,7 +65,7 @@ export const MEMORY_CONSTANTS: MemoryConstants = {
   decoderFloat32AttentionHidden: 8.4,
   decoderFloat32AttentionKeys: 3,
   decoderHalfGpuSwigluHidden: 0.1,
-  decoderHalfGpuSwigluInner: 2.9,
+  decoderHalfGpuSwigluInner: 1.5,
   decoderHalfGpuAttentionHidden: 8.45,
   decoderHalfGpuAttentionKeys: 3.85,
   decoderHalfSwigluHidden: 2.65,

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { wordKernels } from "../../ops/fused_kernels.ts";
 
 /** The parts of tfjs's engine that know of tensors' data; two tensors may share it. */
 interface CountingEngine {
@@ -28,7 +29,8 @@ export async function peakTensorBytes<T>(
   let bytes = 0, peakBytes = 0;
   engine.trackTensor = function (tensor, backend): void {
     if (!this.state.tensorInfo.has(tensor.dataId)) {
-      const size = tensor.size * tf.util.bytesPerElement(tensor.dtype);
+      const size = wordKernels()?.bytesOf?.(tensor) ??
+        tensor.size * tf.util.bytesPerElement(tensor.dtype);
       sizes.set(tensor.dataId, size);
       bytes += size;
       peakBytes = Math.max(peakBytes, bytes);

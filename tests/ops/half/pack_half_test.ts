@@ -7,7 +7,8 @@ import { valueAndGradients } from "../../../src/ops/tape/backward.ts";
 import { gelu, swiglu } from "../../../src/ops/activations.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "../../../src/ops/half/half_precision.ts";
 import { linear } from "../../../src/ops/linear.ts";
-import { packHalf, sharedPackedHalf, unpackHalf } from "../../../src/ops/half/pack_half.ts";
+import { wordKernels } from "../../../src/ops/fused_kernels.ts";
+import { packHalf, sharedKeptHalf, unpackHalf } from "../../../src/ops/half/pack_half.ts";
 import { type HalfFormat, withPrecision } from "../../../src/ops/half/precision.ts";
 import { roundHalf } from "../../../src/ops/half/round_half.ts";
 import { peakTensorBytes } from "../../../src/train/dry_run/peak_tensor_bytes.ts";
@@ -88,9 +89,9 @@ onEachBackend("ops that read one tensor share its packed copy while their scope 
   const before = tf.memory().numTensors;
   const inScope = () =>
     tf.tidy(() => {
-      const words = sharedPackedHalf(x, "bf16");
-      assertStrictEquals(sharedPackedHalf(x.reshape([20]), "bf16"), words);
-      const others = sharedPackedHalf(x, "fp16");
+      const words = sharedKeptHalf(x, "bf16");
+      assertStrictEquals(sharedKeptHalf(x.reshape([20]), "bf16"), words);
+      const others = sharedKeptHalf(x, "fp16");
       assert(others !== words && !others.isDisposed);
     });
   inScope();
@@ -106,7 +107,7 @@ async function keptBytes(op: () => tf.Tensor, inputs: tf.Tensor[]): Promise<numb
   await peakTensorBytes((heldBytes) => {
     const { value, gradients } = valueAndGradients(() => {
       const value = tf.tidy(op);
-      kept = heldBytes() - 4 * value.size;
+      kept = heldBytes() - (wordKernels()?.bytesOf?.(value) ?? 4 * value.size);
       return value;
     }, inputs);
     tf.dispose([value, ...gradients as tf.Tensor[]]);

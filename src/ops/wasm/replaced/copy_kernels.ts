@@ -11,7 +11,7 @@ import { runRange } from "../runtime/parts.ts";
 export function installWasmCopyKernels(module: KernelModule): void {
   const { address, output } = launchOn(module);
   const tools: CopyTools = {
-    output,
+    output: (shape) => output(shape),
     copyRows({ rows, width }, from, to) {
       if (rows * width === 0) return;
       const source = address(from.tensor) + 4 * from.offset;

@@ -6,21 +6,14 @@ import type * as tf from "@tensorflow/tfjs";
 import { attentionDims, type AttentionLayout } from "../../attention/attention_layout.ts";
 import { sharedGradients } from "../../tape/fused_op.ts";
 import { withLazyGradients } from "../../tape/lazy_gradients.ts";
-import { PACKED_FORMATS } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import { isRecording } from "../../tape/recording.ts";
 import type { RotaryAngles, Rotation } from "../../attention/rotary_angles.ts";
-import {
-  type AttentionInputs,
-  bindInputs,
-  recordAttention,
-  recordAttentionGradients,
-  type Work,
-} from "./launch.ts";
+import { bindInputs, recordAttention, recordAttentionGradients, type Work } from "./launch.ts";
 import { currentLaunch, type GpuLaunch, launch, launchAll } from "../runtime/launch.ts";
 import { rope } from "../layouts.ts";
 import { MAX_ITERATIONS } from "../runtime/program.ts";
-import { packHalf } from "../round_half.ts";
+import { storeHalf } from "../round_half.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
@@ -71,15 +64,13 @@ export function attention(
   const rotates = angles === null ? "nothing" : rotatesKeys ? "queries and keys" : "queries";
   const work: Work = { dims, layout, rotates, half: null };
   const named: tf.NamedTensorMap = angles === null ? {} : { cos: angles.cos, sin: angles.sin };
-  const inputs = (tensors: tf.Tensor[]) =>
-    tensors.map((tensor) => ({ tensor })) as unknown as AttentionInputs;
   return launch({
     name: angles === null ? "GpuAttention" : "GpuRotaryAttention",
     inputs: { q, k, v, ...named },
     saveInputs: ["q", "k", "v", ...Object.keys(named)],
     saveOutputs: [true, true],
     run: (l) => {
-      const bound = bindInputs(l, work, inputs([q, k, v]));
+      const bound = bindInputs(l, work, [q, k, v]);
       return recordAttention(l, work, bound, Object.values(named), false);
     },
     gradient: (dy, saved) => {
@@ -90,7 +81,7 @@ export function attention(
           name: "GpuAttentionBackward",
           inputs: { dy, ...Object.fromEntries(saved.map((x, i) => [`saved${i}`, x])) },
           run: (l) => {
-            const bound = bindInputs(l, work, inputs(saved.slice(0, 3)));
+            const bound = bindInputs(l, work, [saved[0], saved[1], saved[2]]);
             return recordAttentionGradients(l, work, bound, angles, [out, lse], dy);
           },
         });
@@ -118,40 +109,31 @@ export function halfAttention(
   if (!fits(dims, currentLaunch())) return null;
   const work: Work = { dims, layout, rotates: "nothing", half };
   const given = [q, k, v];
-  const shapes = given.map(({ shape }) => shape);
-  const words = isRecording() ? given.map((x) => packHalf(x, half)) : null;
+  const kept = isRecording() ? given.map((x) => storeHalf(x, half)) : null;
   const named = (tensors: tf.Tensor[]) => ({ q: tensors[0], k: tensors[1], v: tensors[2] });
-  const packed = (words: tf.Tensor[]) =>
-    words.map((tensor, i) => ({
-      tensor,
-      packed: { format: PACKED_FORMATS[half], shape: shapes[i] },
-    })) as unknown as AttentionInputs;
   return withLazyGradients<tf.Tensor3D>({
     inputs: named(given),
-    save: words ?? [],
+    save: kept ?? [],
     forward: () =>
       launch({
         name: "GpuHalfAttention",
-        inputs: named(words ?? given),
+        inputs: named(kept ?? given),
         run: (l) => {
-          const plain = [{ tensor: q }, { tensor: k }, { tensor: v }] as const;
-          const inputs = bindInputs(l, work, words ? packed(words) : plain);
+          const [q, k, v] = kept ?? given;
+          const inputs = bindInputs(l, work, [q, k, v]);
           const [out, lse] = recordAttention(l, work, inputs, [], true);
           l.backend.disposeData(lse.dataId);
           return [out];
         },
       }),
-    gradient: (dy, words) => {
+    gradient: (dy, kept) => {
       const get = sharedGradients(() =>
         launchAll({
           name: "GpuHalfAttentionBackward",
-          inputs: { dy, ...named(words) },
+          inputs: { dy, ...named(kept) },
           run: (l) => {
-            const inputs = bindInputs(l, work, packed(words));
-            const results = recordAttention(l, work, inputs, [], false);
-            const gradients = recordAttentionGradients(l, work, inputs, [], results, dy);
-            for (const { dataId } of results) l.backend.disposeData(dataId);
-            return gradients;
+            const inputs = bindInputs(l, work, [kept[0], kept[1], kept[2]]);
+            return recordAttentionGradients(l, work, inputs, [], null, dy);
           },
         })
       );

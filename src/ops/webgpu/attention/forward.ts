@@ -18,6 +18,8 @@ import {
   overKeys,
   PARAMETERS,
   queryOfLane,
+  queryRecord,
+  result,
   rounding,
   ROW_BOUNDS,
   SEEN_KEYS,
@@ -27,16 +29,22 @@ import {
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
-/** q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [N, H]. */
-export function forwardProgram(variant: AttentionVariant): Program {
+/**
+ * q, k, v → out [B, Tq, H, D] and the log of the sum of exponentials, [N, H]; or, if `records`, these
+ * and dy → the record of `recordProgram()`, for a backward pass that has kept neither.
+ */
+export function forwardProgram(variant: AttentionVariant, records = false): Program {
   const { D4, lanes, tile } = variant;
-  return cachedProgram(named("forward", variant), () => ({
+  const { width, isScaled } = queryRecord(variant);
+  return cachedProgram(named(records ? "forward record" : "forward", variant), () => ({
     bindings: [
       ...operands(variant, "q", "k", "v"),
+      ...records ? [{ name: "dy", ...variant.dyBuffer }] : [],
       ...integers(variant),
       ...angles(variant.rotates !== "nothing"),
-      { name: "out", type: "vec4<f32>", write: true },
-      { name: "lse", type: "f32", write: true },
+      ...records
+        ? [{ name: "record", type: "vec4<f32>", write: true } as const]
+        : [result(variant, "out"), { name: "lse", type: "f32", write: true } as const],
     ],
     parameters: PARAMETERS,
     rounds: rounding(variant),
@@ -91,11 +99,22 @@ export function forwardProgram(variant: AttentionVariant): Program {
 #if tile
       if (is_query) {
 #end
-      out[at + #u] = ${stored(variant, "o# * inverse")};
+#if records
+      let delta = SUM[dot(o# * inverse, load_dy(at + #u))];
+      let to = head * ${width}u;
+#if scaled
+      record[to + #u] = q#;
+#end
+      let log_sum = most + log(max(total, 1e-30));
+      record[to + ${width - 1}u] = vec4<f32>(log_sum, delta, f32(s1), f32(e1));
+#else
+      store_out(at + #u, ${stored(variant, "o# * inverse")});
       lse[head] = most + log(max(total, 1e-30));
+#end
 #if tile
       }
 #end`,
+      { records, scaled: isScaled },
     ),
   }));
 }

@@ -18,6 +18,7 @@ import {
   queryOfLane,
   queryRecord,
   queryWindow,
+  result,
   rounding,
   ROW_BOUNDS,
   SEEN_KEYS,
@@ -45,7 +46,7 @@ export function recordProgram(variant: AttentionVariant): Program {
       // A buffer on any adapter: it is read once.
       ...(isScaled ? [{ name: "q", ...variant.tile === 0 ? BUFFER : variant.inputs }] : []),
       { name: "out", type: "vec4<f32>" },
-      { name: "dy", type: "vec4<f32>", rounded: variant.half !== null },
+      { name: "dy", ...variant.dyBuffer },
       { name: "lse", type: "f32" },
       ...integers(variant),
       ...angles(rotates),
@@ -98,7 +99,7 @@ export function dqProgram(variant: AttentionVariant): Program {
       ...operands(variant, ...names, "k", "v", "dy"),
       ...integers(variant),
       ...angles(rotates),
-      { name: "dq", type: "vec4<f32>", write: true },
+      result(variant, "dq"),
     ],
     parameters: PARAMETERS,
     rounds: rounding(variant),
@@ -154,6 +155,8 @@ export function dkvProgram(variant: AttentionVariant): Program {
   const { D4, lanes, tile } = variant;
   const rotates = variant.rotates === "queries and keys";
   const { names, width, isScaled } = queryRecord(variant);
+  // Queries of the record, or of workgroup memory, are scaled; otherwise the key is.
+  const scalesKey = !isScaled && tile === 0;
   /** What a query, with its vectors in `q#` and `dy#` and its record in `own`, adds to the gradients. */
   const step = `
           var weight = exp(min(SUM[dot(q#, k#)] - own.x, 80.0));
@@ -170,13 +173,13 @@ export function dkvProgram(variant: AttentionVariant): Program {
       ...operands(variant, ...names, "k", "v", "dy"),
       ...integers(variant),
       ...angles(rotates),
-      { name: "dk", type: "vec4<f32>", write: true },
-      { name: "dv", type: "vec4<f32>", write: true },
+      result(variant, "dk"),
+      result(variant, "dv"),
     ],
     parameters: PARAMETERS,
     rounds: rounding(variant),
     workgroup: lanes,
-    declarations: tiles(tile, { tile_record: width, tile_dy: D4 }),
+    declarations: tiles(tile, { tile_record: D4 + 1, tile_dy: D4 }),
     body: expandFor(
       variant,
       `
@@ -201,7 +204,7 @@ export function dkvProgram(variant: AttentionVariant): Program {
       let k## = raw## * cos# + raw# * sin#;
 #end
 #else
-      let k# = load_k(kv + #u)${isScaled ? "" : " * p.scale"};
+      let k# = load_k(kv + #u)${scalesKey ? " * p.scale" : ""};
 #end
       let v# = load_v(kv + #u);
       var dk# = vec4<f32>();
@@ -240,35 +243,40 @@ export function dkvProgram(variant: AttentionVariant): Program {
       for (var t = first_row; t < last_row; t += ${tile}u) {
         let held = min(${tile}u, last_row - t);
         workgroupBarrier();
-        for (var n = lane; n < held * ${width}u; n += ${lanes}u) {
-          let slot = n / ${width}u;
-          let d = n % ${width}u;
+        for (var n = lane; n < held * ${D4 + 1}u; n += ${lanes}u) {
+          let slot = n / ${D4 + 1}u;
+          let d = n % ${D4 + 1}u;
           let row = t + slot;
           let head = (q_row + row / G) * p.H + kv_head * G + row % G;
+#if scaled
           tile_record[n] = load_record(head * ${width}u + d);
+#else
+          if (d < ${D4}u) { tile_record[n] = load_q(head * ${D4}u + d) * p.scale; }
+          else { tile_record[n] = load_record(head); }
+#end
           if (d < ${D4}u) { tile_dy[slot * ${D4}u + d] = load_dy(head * ${D4}u + d); }
         }
         workgroupBarrier();
         for (var r = 0u; r < held; r++) {
-          let own = tile_record[r * ${width}u + ${D4}u];
-          let q# = tile_record[r * ${width}u + #u];
+          let own = tile_record[r * ${D4 + 1}u + ${D4}u];
+          let q# = tile_record[r * ${D4 + 1}u + #u];
           let dy# = tile_dy[r * ${D4}u + #u];
           ${step}
         }
       }
 #end
-#if !scaled
+#if scales_key
       dk# *= p.scale;
 #end
 #if tile
       if (is_key) {
 #end
       ${storeHead(variant, rotates, ["dk", "kv"], "dk")}
-      dv[kv + #u] = ${stored(variant, "dv#")};
+      store_dv(kv + #u, ${stored(variant, "dv#")});
 #if tile
       }
 #end`,
-      { scaled: isScaled },
+      { scaled: isScaled, scales_key: scalesKey },
     ),
   }));
 }

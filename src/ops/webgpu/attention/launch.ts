@@ -9,12 +9,13 @@ import { forwardProgram } from "./forward.ts";
 import { dkvProgram, dqProgram, recordProgram } from "./gradients.ts";
 import { layoutTable } from "./windows.ts";
 import { type AttentionVariant, queryRecord } from "./variant.ts";
+import { storedFormat } from "../runtime/half_storage.ts";
 import type { GpuLaunch, Resource } from "../runtime/launch.ts";
 import {
   bindOperand,
   isUnrounded,
   type OperandType,
-  type PackedNumbers,
+  storedNumbers,
 } from "../product/product_operands.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
@@ -31,42 +32,38 @@ export interface Work {
   readonly half: HalfFormat | null;
 }
 
-/** Queries, keys or values. */
-export interface AttentionInput {
-  /** The numbers or their words. */
-  readonly tensor: tf.TensorInfo;
-  readonly packed?: PackedNumbers;
-}
-
-/** Queries, keys and values, all in the same form. */
-export type AttentionInputs = readonly [q: AttentionInput, k: AttentionInput, v: AttentionInput];
+/** Queries, keys and values. */
+export type AttentionInputs = readonly [q: tf.TensorInfo, k: tf.TensorInfo, v: tf.TensorInfo];
 
 /** Queries, keys and values as bound, once for all programs of an op. */
 export interface BoundInputs {
   readonly type: OperandType;
-  readonly queries: tf.TensorInfo;
+  /** The buffer of the queries. */
+  readonly queries: GPUBuffer;
   bind(slot: "q" | "k" | "v"): Resource;
 }
 
-/** Binds each input when a program first needs it. */
+/** Binds each input when a program first needs it; in 16 bits if all three are stored so. */
 export function bindInputs(
   l: GpuLaunch,
   { half }: Work,
   [q, k, v]: AttentionInputs,
 ): BoundInputs {
   const inputs = { q, k, v };
+  const format = storedFormat(q);
+  const isStored = [k, v].every((x) => storedFormat(x) === format);
+  const packedOf = (x: tf.TensorInfo) => isStored ? storedNumbers(x) : undefined;
   const bound = new Map<string, Resource>();
   return {
     // A texture was rounded when it was filled.
     type: l.isFallback
       ? { type: "texture", rounded: false }
-      : { type: q.packed?.format ?? "vec4<f32>", rounded: isUnrounded(q.packed, half) },
-    queries: q.tensor,
+      : { type: packedOf(q)?.format ?? "vec4<f32>", rounded: isUnrounded(packedOf(q), half) },
+    queries: packedOf(q) === undefined ? l.buffer(q) : l.words(q),
     bind: (slot) => {
       let resource = bound.get(slot);
       if (resource === undefined) {
-        const { tensor, packed } = inputs[slot];
-        [resource] = bindOperand(l, slot, tensor, packed, half);
+        [resource] = bindOperand(l, slot, inputs[slot], packedOf(inputs[slot]), half);
         bound.set(slot, resource);
       }
       return resource;
@@ -79,12 +76,19 @@ function variantOf(
   { dims: { D }, layout, rotates, half }: Work,
   inputs: OperandType,
   roundsResult: boolean,
+  dy?: tf.TensorInfo,
 ): AttentionVariant {
   const plain: OperandType = { type: l.operandType, rounded: false };
+  const dyNumbers = dy && storedNumbers(dy);
+  const dyBuffer: OperandType = {
+    type: dyNumbers?.format ?? "vec4<f32>",
+    rounded: isUnrounded(dyNumbers, half),
+  };
   return {
     D4: D / 4,
     inputs,
-    dy: { ...plain, rounded: half !== null && !l.isFallback },
+    dy: l.isFallback ? plain : dyBuffer,
+    dyBuffer,
     record: plain,
     lanes: l.isFallback ? 8 : 64,
     tile: l.isFallback ? 0 : Math.min(16, Math.floor(TILE_DIMS / D)),
@@ -132,7 +136,7 @@ export function recordAttention(
   const { B, Tq, N, ofQueries, H, D } = work.dims;
   const variant = variantOf(l, work, inputs.type, roundsResult);
   const { lanes } = variant;
-  const out = l.output([...ofQueries, H * D]);
+  const out = l.halfOutput([...ofQueries, H * D], roundsResult ? work.half : null);
   const lse = l.output([N, H]);
   const operands = (["q", "k", "v"] as const).map((slot) => inputs.bind(slot));
   l.dispatch(
@@ -140,7 +144,7 @@ export function recordAttention(
     [
       ...operands,
       ...layoutBuffer(l, work, lanes),
-      ...[...angles, out, lse].map((x) => l.buffer(x)),
+      ...[...angles, out, lse].map((x) => l.words(x)),
     ],
     parametersOf(work),
     [Math.ceil(Tq / lanes), H, B],
@@ -153,8 +157,10 @@ export function recordAttention(
 }
 
 /**
- * Records the backward pass of what {@linkcode recordAttention} gave before it was rounded.
+ * Records the backward pass of what {@linkcode recordAttention} gave.
  *
+ * @param results what it gave, not rounded; null: computed again
+
  * @returns the gradients of queries, keys and values, rounded in a 16-bit pass
  */
 export function recordAttentionGradients(
@@ -162,48 +168,64 @@ export function recordAttentionGradients(
   work: Work,
   inputs: BoundInputs,
   angles: readonly tf.TensorInfo[],
-  [out, lse]: readonly [tf.TensorInfo, tf.TensorInfo],
+  results: readonly [out: tf.TensorInfo, lse: tf.TensorInfo] | null,
   dy: tf.TensorInfo,
 ): [dq: tf.TensorInfo, dk: tf.TensorInfo, dv: tf.TensorInfo] {
   const { B, Tq, Tk, N, H, K, D } = work.dims;
   const { half } = work;
-  const variant = variantOf(l, work, inputs.type, half !== null);
+  const variant = variantOf(l, work, inputs.type, half !== null, dy);
   const parameters = parametersOf(work);
   const { lanes } = variant;
   const { ofQueries, ofKeys } = work.dims;
-  const dq = l.output([...ofQueries, H, D]);
-  const dk = l.output([...ofKeys, K, D]), dv = l.output([...ofKeys, K, D]);
+  const dq = l.halfOutput([...ofQueries, H, D], half);
+  const dk = l.halfOutput([...ofKeys, K, D], half), dv = l.halfOutput([...ofKeys, K, D], half);
   const { names, width, isScaled } = queryRecord(variant);
   const record = l.output([N, H, 4 * width]);
   const overQueries: [number, number, number] = [Math.ceil(Tq / lanes), H, B];
   const inLayout = layoutBuffer(l, work, lanes);
-  const buffers = (tensors: readonly tf.TensorInfo[]) => tensors.map((x) => l.buffer(x));
+  const buffers = (tensors: readonly tf.TensorInfo[]) => tensors.map((x) => l.words(x));
   const rotatesKeys = work.rotates === "queries and keys";
   const queries = N * H * D;
   const queriesRotated = angles.length > 0 ? rotationFlops(queries) : 0;
   const keysRotatedOnce = rotatesKeys ? rotationFlops(ofKeys[0] * ofKeys[1] * K * D) : 0;
-  l.dispatch(
-    recordProgram(variant),
-    [
-      ...isScaled ? [l.buffer(inputs.queries)] : [],
-      ...buffers([out, dy, lse]),
-      ...inLayout,
-      ...buffers([...angles, record]),
-    ],
-    parameters,
-    overQueries,
-    { flops: 2 * queries + queriesRotated },
-  );
+  if (results === null) {
+    l.dispatch(
+      forwardProgram(variant, true),
+      [
+        ...(["q", "k", "v"] as const).map((slot) => inputs.bind(slot)),
+        ...buffers([dy]),
+        ...inLayout,
+        ...buffers([...angles, record]),
+      ],
+      parameters,
+      overQueries,
+      { flops: 2 * sumFlops(work) + 2 * queries + queriesRotated + keysRotated(work, lanes) },
+    );
+  } else {
+    const [out, lse] = results;
+    l.dispatch(
+      recordProgram(variant),
+      [
+        ...isScaled ? [inputs.queries] : [],
+        ...buffers([out, dy, lse]),
+        ...inLayout,
+        ...buffers([...angles, record]),
+      ],
+      parameters,
+      overQueries,
+      { flops: 2 * queries + queriesRotated },
+    );
+  }
   const operands = [
     ...names.map((name) => name === "q" ? inputs.bind(name) : l.operand(record, name)),
     inputs.bind("k"),
     inputs.bind("v"),
-    bindOperand(l, "dy", dy, undefined, half)[0],
+    bindOperand(l, "dy", dy, storedNumbers(dy), half)[0],
   ];
   const flops = sumFlops(work);
   l.dispatch(
     dqProgram(variant),
-    [...operands, ...inLayout, ...buffers(angles), l.buffer(dq)],
+    [...operands, ...inLayout, ...buffers(angles), l.words(dq)],
     parameters,
     overQueries,
     { flops: 3 * flops + queriesRotated + keysRotated(work, lanes) },

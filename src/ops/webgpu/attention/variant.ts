@@ -3,6 +3,7 @@
  * their templates, and the WGSL that finds rows and visible keys.
  * @module
  */
+import { PACKED_FORMATS } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import type { OperandType } from "../product/product_operands.ts";
 import type { Binding } from "../runtime/program.ts";
@@ -20,11 +21,13 @@ export interface AttentionVariant {
   readonly inputs: OperandType;
   /** How the gradient of the result is read. */
   readonly dy: OperandType;
+  /** How it is read where it is read once: from its buffer, on any adapter. */
+  readonly dyBuffer: OperandType;
   /** How the record of the backward pass is read. */
   readonly record: OperandType;
   /** In a 16-bit pass: the format that is rounded to. */
   readonly half: HalfFormat | null;
-  /** Whether what is stored, gradients included, is rounded. */
+  /** Whether what is stored, gradients included, is rounded and stored in 16 bits. */
   readonly roundsResult: boolean;
   /** Lanes of a workgroup. */
   readonly lanes: number;
@@ -54,6 +57,13 @@ export const PARAMETERS = {
 export const operands = ({ inputs, dy, record }: AttentionVariant, ...names: string[]): Binding[] =>
   names.map((name) => ({ name, ...name === "dy" ? dy : name === "record" ? record : inputs }));
 
+/** The binding of a result. */
+export const result = ({ half, roundsResult }: AttentionVariant, name: string): Binding => ({
+  name,
+  type: half !== null && roundsResult ? PACKED_FORMATS[half] : "vec4<f32>",
+  write: true,
+});
+
 /** The rounding of a program. */
 export const rounding = ({ half }: AttentionVariant): Rounding | undefined =>
   half === null ? undefined : { format: half, type: "vec4<f32>" };
@@ -68,13 +78,14 @@ export const angles = (rotates: boolean): Binding[] =>
 
 /** The name of a program. */
 export const named = (what: string, variant: AttentionVariant): string => {
-  const { D4, inputs, dy, record, lanes, tile, layout, rotates, half, roundsResult } = variant;
-  const types = new Set([inputs, dy, record].map(({ type }) => type));
+  const { D4, inputs, dy, dyBuffer, record, lanes, tile, layout, rotates, half, roundsResult } =
+    variant;
+  const types = [inputs, dy, dyBuffer, record].map(({ type }) => type);
   return [
     ...["attention", what, `D${D4 * 4}`, ...types, lanes, tile, layout],
     ...rotates === "nothing" ? [] : ["rotating", rotates],
     ...half === null ? [] : [half],
-    ...[inputs, dy].map(({ rounded }) => rounded ? "rounded" : "").filter(Boolean),
+    ...[inputs, dy, dyBuffer].map(({ rounded }) => rounded ? "rounded" : "").filter(Boolean),
     ...roundsResult ? ["roundsResult"] : [],
   ].join(" ");
 };
@@ -89,9 +100,12 @@ export interface QueryRecord {
   readonly isScaled: boolean;
 }
 
-/** The record has the query, except on a software adapter if it is not rotated: storing is slow there. */
-export function queryRecord({ D4, tile, rotates }: AttentionVariant): QueryRecord {
-  return tile === 0 && rotates === "nothing"
+/**
+ * The record has the query, unless it is not rotated and either the adapter is software, where storing
+ * is slow, or the query is stored in 16 bits, which are fewer bytes to read again.
+ */
+export function queryRecord({ D4, tile, rotates, half }: AttentionVariant): QueryRecord {
+  return rotates === "nothing" && (tile === 0 || half !== null)
     ? { names: ["q", "record"], width: 1, isScaled: false }
     : { names: ["record"], width: D4 + 1, isScaled: true };
 }
@@ -253,13 +267,17 @@ export function storeHead(
   [to, at]: readonly [to: string, at: string],
   value: string,
 ): string {
-  if (!rotates) return `${to}[${at} + #u] = ${stored(variant, `${value}#`)};`;
+  if (!rotates) return `store_${to}(${at} + #u, ${stored(variant, `${value}#`)});`;
   return `
 #pairs
       let ${to}_cos# = load_cos(angle + #u);
       let ${to}_sin# = load_sin(angle + #u);
-      ${to}[${at} + #u] = ${stored(variant, `${value}# * ${to}_cos# + ${value}## * ${to}_sin#`)};
-      ${to}[${at} + ##u] = ${stored(variant, `${value}## * ${to}_cos# - ${value}# * ${to}_sin#`)};
+      store_${to}(${at} + #u, ${
+    stored(variant, `${value}# * ${to}_cos# + ${value}## * ${to}_sin#`)
+  });
+      store_${to}(${at} + ##u, ${
+    stored(variant, `${value}## * ${to}_cos# - ${value}# * ${to}_sin#`)
+  });
 #end`;
 }
 

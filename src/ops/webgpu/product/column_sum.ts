@@ -6,7 +6,8 @@ import type * as tf from "@tensorflow/tfjs";
 import type { HalfFormat } from "../../half/precision.ts";
 import { type GpuLaunch, launch } from "../runtime/launch.ts";
 import { type LaneValue, laneValue } from "../runtime/lane_value.ts";
-import { cachedProgram, grid, type Program } from "../runtime/program.ts";
+import { halfOf, storedFormat } from "../runtime/half_storage.ts";
+import { type BindingType, cachedProgram, grid, type Program } from "../runtime/program.ts";
 
 // R rows, C columns, S chunks of rows
 
@@ -24,11 +25,12 @@ interface Stage {
 /** [R, C] → [S, C]: chunk s sums the rows s, s + S, s + 2 S, … */
 function partialSums(
   type: LaneValue["type"],
+  read: BindingType,
   { half, roundsTerms, roundsSum }: Stage,
 ): Program {
   const rounding = half ? ` ${half} ${roundsTerms} ${roundsSum}` : "";
-  return cachedProgram(`column sum ${type}${rounding}`, () => ({
-    bindings: [{ name: "x", type, rounded: roundsTerms }, { name: "y", type, write: true }],
+  return cachedProgram(`column sum ${read} ${type}${rounding}`, () => ({
+    bindings: [{ name: "x", type: read, rounded: roundsTerms }, { name: "y", type, write: true }],
     parameters: { R: "u32", C: "u32", S: "u32" },
     rounds: half && { format: half, type },
     workgroup: WORKGROUP,
@@ -58,17 +60,19 @@ export function sumRows(
   const columns = C / width;
   const out = l.output([C]);
   const stage = (from: tf.TensorInfo, to: tf.TensorInfo, rows: number, S: number): void => {
+    const stored = width === 4 ? storedFormat(from) : undefined;
     const rounding = {
       half,
-      roundsTerms: half !== undefined && from === x,
+      // Numbers that are stored in the format are rounded.
+      roundsTerms: half !== undefined && from === x && halfOf(from) !== half,
       roundsSum: half !== undefined && to === out,
     };
     l.dispatch(
-      partialSums(type, rounding),
-      [l.buffer(from), l.buffer(to)],
+      partialSums(type, stored ?? type, rounding),
+      [stored ? l.words(from) : l.buffer(from), l.buffer(to)],
       { R: rows, C: columns, S },
       grid(columns * S, WORKGROUP),
-      { flops: rows * C, bytes: 4 * (rows + S) * C },
+      { flops: rows * C, bytes: ((stored ? 2 : 4) * rows + 4 * S) * C },
     );
   };
   if (R <= CHUNKS) {

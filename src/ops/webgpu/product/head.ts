@@ -2,19 +2,21 @@
  * The language-model head and the log-probabilities of given tokens in WGSL, a chunk of rows at a time.
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { type GradientSums, pairedGradients, wantsGradient } from "../../tape/fused_op.ts";
 import { type GpuLaunch, launch, launchAll } from "../runtime/launch.ts";
 import { PackedWeight, type Weight } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
-import { isOneRun, multiply, operandB, type Product } from "./product.ts";
-import { cachedProgram, type Program } from "../runtime/program.ts";
+import { canStoreResult, isOneRun, multiply, operandB, type Product } from "./product.ts";
+import { wantHalfCopy } from "../runtime/half_copies.ts";
+import { storedFormat } from "../runtime/half_storage.ts";
+import { type BindingType, cachedProgram, type Program } from "../runtime/program.ts";
 import { type RowReduction, rowReduction } from "../runtime/row_reduction.ts";
 
 // N rows, C channels, V vocabulary, n rows of a chunk
 
-/** Logits that exist at a time, at most: 32 MiB. */
-const CHUNK_FLOATS = 8 * 2 ** 20;
+/** Logits that exist at a time take at most 32 MiB. */
+const CHUNK_BYTES = 32 * 2 ** 20;
 
 const PARAMETERS = {
   R: "u32",
@@ -28,10 +30,10 @@ const PARAMETERS = {
 const INSIDE = "let inside = vec4<u32>(0u, 1u, 2u, 3u) + 4u * c < vec4<u32>(p.V);";
 
 /** logits [n, V] → log p(target) [N] and the log of the sum of exponentials [N]. */
-function logProbsProgram(rows: RowReduction): Program {
-  return cachedProgram(`head log probs ${rows.workgroup}`, () => ({
+function logProbsProgram(rows: RowReduction, logits: BindingType): Program {
+  return cachedProgram(`head log probs ${logits} ${rows.workgroup}`, () => ({
     bindings: [
-      { name: "logits", type: "vec4<f32>" },
+      { name: "logits", type: logits },
       { name: "targets", type: "i32" },
       { name: "log_probs", type: "f32", write: true },
       { name: "lse", type: "f32", write: true },
@@ -64,14 +66,14 @@ function logProbsProgram(rows: RowReduction): Program {
 }
 
 /** Turns logits [n, V] into their gradients, rounded in a 16-bit pass, and zeros beyond V. */
-function gradientProgram(rows: RowReduction, half?: HalfFormat): Program {
+function gradientProgram(rows: RowReduction, logits: BindingType, half?: HalfFormat): Program {
   const gradient = "(select(vec4<f32>(), vec4<f32>(1.0), picked) - probability) * slope";
-  return cachedProgram(`head gradient ${rows.workgroup} ${half ?? "float32"}`, () => ({
+  return cachedProgram(`head gradient ${logits} ${rows.workgroup} ${half ?? ""}`, () => ({
     bindings: [
       { name: "dy", type: "f32" },
       { name: "lse", type: "f32" },
       { name: "targets", type: "i32" },
-      { name: "logits", type: "vec4<f32>", write: true },
+      { name: "logits", type: logits, write: true },
     ],
     parameters: PARAMETERS,
     workgroup: rows.workgroup,
@@ -84,13 +86,16 @@ function gradientProgram(rows: RowReduction, half?: HalfFormat): Program {
       let chosen = vec4<u32>(u32(load_targets(i)));
       for (var c = first; c < p.columns; c += step) {
         ${INSIDE}
-        let probability = exp(logits[at + c] * p.scale - normaliser);
+        let probability = exp(load_logits(at + c) * p.scale - normaliser);
         let picked = vec4<u32>(0u, 1u, 2u, 3u) + 4u * c == chosen;
         let gradient = ${half === undefined ? gradient : `round_half(${gradient})`};
-        logits[at + c] = select(vec4<f32>(), gradient, inside);
+        store_logits(at + c, select(vec4<f32>(), gradient, inside));
       }`,
   }));
 }
+
+/** Bytes of a number of that tensor. */
+const bytesOf = (tensor: tf.TensorInfo): number => storedFormat(tensor) === undefined ? 4 : 2;
 
 /** The operands of the head's products. */
 interface Head {
@@ -101,9 +106,16 @@ interface Head {
   readonly half?: HalfFormat;
 }
 
+/** The format that logits are stored in, if their products can store them so. */
+function logitsFormat(C: number, V: number, half: HalfFormat | undefined): HalfFormat | null {
+  const fits = canStoreResult({ kind: "nt", M: 1, N: Math.ceil(V / 4) * 4, K: C });
+  return half !== undefined && fits ? half : null;
+}
+
 /** Rows of logits that exist at a time. */
-function chunkRows(N: number, V: number): number {
-  return Math.min(N, Math.max(1, Math.floor(CHUNK_FLOATS / (Math.ceil(V / 4) * 4))));
+function chunkRows(N: number, V: number, stored: HalfFormat | null): number {
+  const rowBytes = Math.ceil(V / 4) * 4 * (stored === null ? 4 : 2);
+  return Math.min(N, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));
 }
 
 /** Computes logits chunk by chunk and gives each to `use`, with its first row and number of rows. */
@@ -114,8 +126,9 @@ function overChunks(
 ): void {
   const [N, C] = hidden.shape;
   const columns = Math.ceil(V / 4) * 4;
-  const step = chunkRows(N, V);
-  const logits = l.output([step, columns]);
+  const stored = logitsFormat(C, V, half);
+  const step = chunkRows(N, V, stored);
+  const logits = l.halfOutput([step, columns], stored);
   for (let aRow = 0; aRow < N; aRow += step) {
     const M = Math.min(step, N - aRow);
     multiply(l, {
@@ -144,6 +157,7 @@ export function headLogProbs(
   const scale = 1 / temperature;
   const weight = head instanceof PackedWeight ? head.words : head;
   const headIsTrained = wantsGradient(weight);
+  if (half !== undefined && head instanceof tf.Variable && headIsTrained) wantHalfCopy(head, half);
   return launch({
     name: "GpuHeadLogProbs",
     inputs: { hidden, weight },
@@ -157,11 +171,11 @@ export function headLogProbs(
       const work = { hidden, V, operand: operandB(head, weight), half };
       overChunks(l, work, (logits, firstRow, R, columns) =>
         l.dispatch(
-          logProbsProgram(reduction),
-          [l.buffer(logits), ids, l.buffer(logProbs), l.buffer(lse)],
+          logProbsProgram(reduction, storedFormat(logits) ?? "vec4<f32>"),
+          [l.words(logits), ids, l.buffer(logProbs), l.buffer(lse)],
           { R, V, columns: columns / 4, firstRow, scale },
           reduction.groups(R),
-          { flops: 5 * R * V, bytes: 4 * R * (columns + 3) },
+          { flops: 5 * R * V, bytes: R * (bytesOf(logits) * columns + 12) },
         ));
       return [logProbs, lse];
     },
@@ -177,7 +191,7 @@ export function headLogProbs(
           run: (l) => {
             const dHidden = wantsHidden ? l.output([N, C]) : null;
             // A sum over chunks is rounded at the end, and cannot be added to another sum then.
-            const inOne = chunkRows(N, V) === N && isOneRun({ K: N });
+            const inOne = chunkRows(N, V, logitsFormat(C, V, half)) === N && isOneRun({ K: N });
             const sum = half === undefined || inOne ? sums.weight : undefined;
             const dHead = wantsHead ? l.target([V, C], sum) : null;
             const operand = operandB(head, weight);
@@ -186,11 +200,11 @@ export function headLogProbs(
             const roundsSum = half !== undefined;
             overChunks(l, { hidden, V, operand, half }, (logits, firstRow, R, columns) => {
               l.dispatch(
-                gradientProgram(reduction, half),
-                [l.buffer(dy), l.buffer(lse), ids, l.buffer(logits)],
+                gradientProgram(reduction, storedFormat(logits) ?? "vec4<f32>", half),
+                [l.buffer(dy), l.buffer(lse), ids, l.words(logits)],
                 { R, V, columns: columns / 4, firstRow, scale },
                 reduction.groups(R),
-                { flops: 5 * R * V, bytes: 4 * R * (2 * columns + 3) },
+                { flops: 5 * R * V, bytes: R * (bytesOf(logits) * 2 * columns + 12) },
               );
               if (dHidden !== null) {
                 multiply(l, {

@@ -6,7 +6,12 @@ import type * as tf from "@tensorflow/tfjs";
 import { PackedWeight } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import type { GpuLaunch } from "../runtime/launch.ts";
-import { bindOperand, type Operands, type PackedNumbers } from "./product_operands.ts";
+import {
+  bindOperand,
+  type Operands,
+  type PackedNumbers,
+  storedNumbers,
+} from "./product_operands.ts";
 import {
   COLUMNS,
   LANES,
@@ -16,7 +21,9 @@ import {
   TILE,
   vectorProgram,
 } from "./product_shaders.ts";
-import { type Epilogue, epilogueResources } from "./product_store.ts";
+import { type Epilogue, epilogueResources, type EpilogueTensors } from "./product_store.ts";
+import { halfCopyOf } from "../runtime/half_copies.ts";
+import { storedFormat } from "../runtime/half_storage.ts";
 import { grid, MAX_ITERATIONS, type Program } from "../runtime/program.ts";
 import { THIN_ROWS, thinGroups, thinProgram } from "./thin_product.ts";
 import { recordUnpacking } from "./unpacking.ts";
@@ -24,7 +31,7 @@ import { recordUnpacking } from "./unpacking.ts";
 // M rows of the result, N its columns, K the inner dimension
 
 /** A product C = A B of matrices in tensors. */
-export interface Product {
+export interface Product extends EpilogueTensors {
   readonly kind: ProductKind;
   readonly M: number;
   readonly N: number;
@@ -48,8 +55,6 @@ export interface Product {
   readonly accumulate?: boolean;
   /** Times A B, before C is added. */
   readonly scale?: number;
-  /** The tensor that GELU(C) is written to, shaped as C. */
-  readonly activated?: tf.TensorInfo;
   /** First row of A (`tn`: of its K rows) that takes part. */
   readonly aRow?: number;
   /** First row of B that takes part. */
@@ -121,7 +126,7 @@ export function isOneRun({ K }: Pick<Product, "K">): boolean {
 function inRuns(product: Product): Product[] {
   const { kind, K, bias, accumulate, activated, roundsSum, roundsResult } = product;
   const { aRow = 0, bRow = 0, aColumn = 0, bColumn = 0, aColumns, bColumns } = product;
-  if (roundsSum && accumulate) {
+  if ((roundsSum && accumulate) || product.addend) {
     throw new Error(`Cannot round a sum of ${K} terms before it is added: it is computed in runs`);
   }
   const starts = Array.from(
@@ -151,16 +156,28 @@ function inRuns(product: Product): Product[] {
 
 /** Bytes and operations of a product. */
 function workOf(
-  { M, N, K, activated, bias, accumulate = false, aPacked, bPacked }: Product,
+  { M, N, K, c, activated, addend, bias, accumulate = false, aPacked, bPacked }: Product,
   bSize: number,
 ): { flops: number; bytes: number } {
   const width = (packed: unknown): number => packed === undefined ? 4 : 2;
+  const results = [c, ...accumulate ? [c] : [], ...activated ? [activated] : []];
   return {
     flops: 2 * M * N * K + (activated ? 15 * M * N : 0),
     bytes: width(aPacked) * M * K + width(bPacked) * Math.min(K * N, bSize) +
-      4 * (M * N * (1 + Number(accumulate) + Number(activated !== undefined)) +
-          (bias === undefined ? 0 : N)),
+      M * N * results.reduce((sum, tensor) => sum + width(storedFormat(tensor)), 0) +
+      (addend === undefined ? 0 : width(addend.format) * M * N) + (bias === undefined ? 0 : 4 * N),
   };
+}
+
+/**
+ * Whether C may be stored in 16 bits: it is computed in one run, four columns at a time, and nothing
+ * is added to it.
+ */
+export function canStoreResult(
+  { kind, M, N, K }: Pick<Product, "kind" | "M" | "N" | "K">,
+): boolean {
+  const columns = kind === "tn" ? M : K;
+  return N % 4 === 0 && columns % 4 === 0 && isOneRun({ K });
 }
 
 /** Runs `use` on the product with that operand widened into a tensor if it is in 16 bits. */
@@ -172,13 +189,40 @@ function withWide(
 ): void {
   const packed = product[`${name}Packed`];
   if (packed === undefined) return use(product);
+  if (storedFormat(product[name]) !== undefined) {
+    l.buffer(product[name]); // widens it
+    return use({ ...product, [`${name}Packed`]: undefined });
+  }
   const wide = recordUnpacking(l, product[name], packed.format, packed.shape);
   use({ ...product, [name]: wide, [`${name}Packed`]: undefined });
   l.backend.disposeData(wide.dataId);
 }
 
-/** Records a product. */
-export function multiply(l: GpuLaunch, product: Product): void {
+/**
+ * The workgroups of a product if its shader can write sums of A's columns and of the squares of C: the
+ * one with tiles, `tn`. Otherwise 0.
+ */
+export function groupsOfSums(
+  l: GpuLaunch,
+  product: Pick<Product, "kind" | "M" | "N" | "K">,
+): number {
+  const { kind, M, N } = product;
+  const fits = kind === "tn" && !l.isFallback && canStoreResult(product);
+  return fits ? Math.ceil(N / TILE) * Math.ceil(M / TILE) : 0;
+}
+
+/**
+ * Records a product. Operands that are stored in 16 bits are read so, and a weight's copy in 16 bits
+ * in place of the weight.
+ */
+export function multiply(l: GpuLaunch, given: Product): void {
+  const copy = given.half && !given.bPacked ? halfCopyOf(given.b, given.half) : undefined;
+  const product: Product = {
+    ...given,
+    b: copy ?? given.b,
+    aPacked: given.aPacked ?? storedNumbers(given.a),
+    bPacked: given.bPacked ?? storedNumbers(copy ?? given.b),
+  };
   const { kind, M, N, K, a, b, aPacked, bPacked, c, bias, activated } = product;
   const { scale = 1, accumulate = false, half = null } = product;
   const { aRow = 0, bRow = 0, cRow = 0, aColumn = 0, bColumn = 0 } = product;
@@ -191,15 +235,21 @@ export function multiply(l: GpuLaunch, product: Product): void {
   const bColumns = kind === "nt" ? product.bColumns ?? K : N;
   const cColumns = product.cColumns ?? N;
   const bSize = (bPacked?.shape ?? b.shape).reduce((x, y) => x * y, 1);
+  const vectorised = isVectorised(product, [aColumns, bColumns, cColumns]);
+  const valueType = vectorised ? "vec4<f32>" : "f32";
   const epilogue: Epilogue = {
     ...{ scaled: scale !== 1, bias: bias !== undefined },
     ...{ add: accumulate, gelu: activated !== undefined },
+    ...{ columnSums: product.columnSums !== undefined, squares: product.squares !== undefined },
+    addend: product.addend && (product.addend.format ?? valueType),
     roundsSum: product.roundsSum ?? false,
     roundsResult: product.roundsResult ?? false,
+    stores: storedFormat(c),
+    storesActivated: activated && storedFormat(activated),
   };
-  const results = epilogueResources(l, c, bias, activated);
+  const results = epilogueResources(l, c, bias, product);
   const work = workOf(product, bSize);
-  if (!isVectorised(product, [aColumns, bColumns, cColumns])) {
+  if (!vectorised) {
     // If a row is not a multiple of four, values are read one by one, which words cannot be.
     if (aPacked ?? bPacked) {
       withWide(

@@ -16,12 +16,19 @@ import {
   grid,
   type Program,
 } from "../runtime/program.ts";
+import { storedFormat } from "../runtime/half_storage.ts";
 import type { Rounding } from "../runtime/rounding.ts";
 
 /** The numbers in 16-bit words. */
 export interface PackedNumbers {
   readonly format: PackedFormat;
   readonly shape: readonly number[];
+}
+
+/** The numbers of a tensor whose values are stored in 16 bits. */
+export function storedNumbers(tensor: tf.TensorInfo): PackedNumbers | undefined {
+  const format = storedFormat(tensor);
+  return format && { format, shape: tensor.shape };
 }
 
 /** How a shader reads a matrix. */
@@ -103,13 +110,14 @@ export function bindOperand(
 ): [resource: Resource, type: OperandType] {
   const type = packed?.format ?? "vec4<f32>";
   const rounded = isUnrounded(packed, half);
-  if (!l.isFallback) return [l.buffer(tensor), { type, rounded }];
+  const held = packed === undefined ? l.buffer(tensor) : l.words(tensor);
+  if (!l.isFallback) return [held, { type, rounded }];
   const read: OperandType = { type: "texture", rounded: false };
   if (packed === undefined && !rounded) return [l.operand(tensor, slot, first, count), read];
   const wide = l.output([count]);
   l.dispatch(
     widenProgram({ type, rounded }, rounded ? half : null),
-    [l.buffer(tensor), l.buffer(wide)],
+    [held, l.buffer(wide)],
     { first: first / 4, count: count / 4 },
     grid(count / 4, 256),
   );

@@ -151,6 +151,7 @@ function tileBody({ kind, epilogue, narrow }: Variant): string {
       }
       for (var j = 0u; j < 4u; j++) { ${name}_tile[(k4 * 4u + j) * ${TILE}u + r] = ${toTile}(v[j]); }
     }`;
+  const { columnSums, squares } = epilogue;
   const straight = (name: "a" | "b", first: string, limit: string): string => `
     {
       let k = lane / ${TILE / 4}u;
@@ -160,6 +161,7 @@ function tileBody({ kind, epilogue, narrow }: Variant): string {
         v = load_${name}(p.${name}Offset + (k0 + k) * p.${name}Stride + ${first} / 4u + r4);
       }
       for (var j = 0u; j < 4u; j++) { ${name}_tile[k * ${TILE}u + r4 * 4u + j] = ${toTile}(v[j]); }
+      ${name === "a" && columnSums ? "column_sum += v;" : ""}
     }`;
   return `
     let m0 = group.y * ${TILE}u;
@@ -167,6 +169,8 @@ function tileBody({ kind, epilogue, narrow }: Variant): string {
     let tx = lane % 16u;
     let ty = lane / 16u;
     var sums: array<vec4<f32>, 4>;
+    ${columnSums ? "var column_sum = vec4<f32>();" : ""}
+    ${squares ? "var square_sum = 0.0;" : ""}
     for (var k0 = 0u; k0 < p.K; k0 += ${DEPTH}u) {
       ${kind === "tn" ? straight("a", "m0", "p.M") : transposed("a", "m0", "p.M")}
       ${kind === "nt" ? transposed("b", "n0", "p.N") : straight("b", "n0", "p.N")}
@@ -184,8 +188,29 @@ function tileBody({ kind, epilogue, narrow }: Variant): string {
       let row = m0 + ty * 4u + r;
       let column = n0 / 4u + tx;
       ${store("row", "column", "sums[r]", epilogue)}
-    }`;
+    }
+    ${columnSums ? STORE_COLUMN_SUMS : ""}
+    ${squares ? STORE_SQUARES : ""}`;
 }
+
+/** The lanes i, i + 16, … have the sums of the same four columns; the first tile of a row stores them. */
+const STORE_COLUMN_SUMS = `
+    column_parts[lane] = column_sum;
+    workgroupBarrier();
+    if (group.x == 0u && lane < 16u && m0 + lane * 4u < p.M) {
+      var sum = vec4<f32>();
+      for (var i = lane; i < 256u; i += 16u) { sum += column_parts[i]; }
+      store_column_sums(m0 / 4u + lane, round_half(sum));
+    }`;
+
+const STORE_SQUARES = `
+    square_parts[lane] = square_sum;
+    workgroupBarrier();
+    for (var s = 128u; s > 0u; s >>= 1u) {
+      if (lane < s) { square_parts[lane] += square_parts[lane + s]; }
+      workgroupBarrier();
+    }
+    if (lane == 0u) { store_squares(group.y * groups.x + group.x, square_parts[0]); }`;
 
 export function vectorProgram(variant: Variant): Program {
   const { kind, operands, epilogue, shape, depth, narrow } = variant;
@@ -204,6 +229,8 @@ export function vectorProgram(variant: Variant): Program {
       ...(tiles ? ["a", "b"] : []).map((name) =>
         `var<workgroup> ${name}_tile: array<${narrow ? "f16" : "f32"}, ${TILE * DEPTH}>;`
       ),
+      epilogue.columnSums ? "var<workgroup> column_parts: array<vec4<f32>, 256>;" : "",
+      epilogue.squares ? "var<workgroup> square_parts: array<f32, 256>;" : "",
     ].join("\n"),
     body: tiles ? tileBody(variant) : registerBody(variant, shape),
   }));

@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { PackedFormat } from "../../half/packed_weight.ts";
 import { type GpuLaunch, launch } from "../runtime/launch.ts";
+import { widenWordsProgram } from "../runtime/half_storage.ts";
 import { laneValue } from "../runtime/lane_value.ts";
 import { cachedProgram, grid } from "../runtime/program.ts";
 import { WIDEN } from "../runtime/widen.ts";
@@ -18,17 +19,7 @@ export function recordUnpacking(
 ): tf.TensorInfo {
   const size = tf.util.sizeFromShape([...shape]);
   const out = l.output(shape);
-  const fours = cachedProgram(`unpack ${format}`, () => ({
-    bindings: [
-      { name: "words", type: format },
-      { name: "out", type: "vec4<f32>", write: true },
-    ],
-    parameters: { count: "u32" },
-    workgroup: 256,
-    body: `
-      if (index >= p.count) { return; }
-      out[index] = load_words(index);`,
-  }));
+  const fours = widenWordsProgram(format);
   const single = format === "Q8" ? fours : cachedProgram(`unpack ${format} one by one`, () => ({
     bindings: [
       { name: "words", type: "u32" },

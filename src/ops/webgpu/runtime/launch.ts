@@ -3,12 +3,27 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import type { HalfFormat } from "../../half/precision.ts";
+import { descriptionOf } from "./described_devices.ts";
 import { type CountedDispatch, type CountingOptions, DispatchCounts } from "./dispatch_counts.ts";
 import { firstOutput, type FusedOp, runOp } from "../../tape/fused_op.ts";
 import { recordOutput } from "../../tape/kernel_outputs.ts";
+import { type IntegerOwner, nonEmpty } from "./integers.ts";
+import { forgetHalfCopy, freeHalfCopies } from "./half_copies.ts";
+import {
+  canStoreHalf,
+  makeStored,
+  storedFormat,
+  WIDEN_WORKGROUP,
+  widenForOthers,
+} from "./half_storage.ts";
+import { forgetSquares, freeSquares } from "./squares.ts";
 import { OperandTextures } from "./operand_textures.ts";
-import { parameterWords, type Program, TEXTURE_WIDTH } from "./program.ts";
+import { grid, parameterWords, type Program, TEXTURE_WIDTH } from "./program.ts";
 import type { TfjsWebgpuBackend } from "./tfjs_backend.ts";
+
+export { describeDevice } from "./described_devices.ts";
+export type { IntegerOwner };
 
 /** A bound resource: a tensor's buffer, or a texture with its values. */
 export type Resource = GPUBuffer | GPUTexture;
@@ -18,12 +33,6 @@ const DISPATCHES_PER_SUBMISSION = 64;
 
 /** If there are more recorded bind groups or uniform buffers, all of them are dropped. */
 const MAX_RECORDED = 16384;
-
-/**
- * Buffers that a shader binds, at most: some adapters offer a million, and a shader that chooses
- * among them grows with each.
- */
-const MOST_BUFFERS = 64;
 
 const BYTES_PER_TEXTURE_ROW = TEXTURE_WIDTH * 16;
 
@@ -42,11 +51,6 @@ export interface DispatchOptions {
   readonly flops?: number;
   /** The bytes that it moves, for the count. Default: everything bound, once. */
   readonly bytes?: number;
-}
-
-/** An object whose integers are kept on the device until it is disposed. */
-export interface IntegerOwner {
-  onDispose(free: () => void): void;
 }
 
 /** Records dispatches on one device. */
@@ -88,6 +92,12 @@ export class GpuLaunch {
       (texture) => void this.#retired.push(texture),
     );
     this.bindableBuffers = Math.min(buffers, maxStorageBuffersPerShaderStage);
+    for (const install of [freeHalfCopies, freeSquares]) install(backend);
+    widenForOthers(
+      backend,
+      (program, buffers, count) =>
+        this.dispatch(program, buffers, { count }, grid(count, WIDEN_WORKGROUP)),
+    );
   }
 
   /** Whether shaders may use f16. */
@@ -117,6 +127,18 @@ export class GpuLaunch {
     return info;
   }
 
+  /**
+   * A new float32 tensor for numbers of a 16-bit format, stored in 16 bits each if the shape allows
+   * (`half_storage.ts`); its values are undefined.
+   */
+  halfOutput(shape: readonly number[], half: HalfFormat | null | undefined): tf.TensorInfo {
+    if (!half || !canStoreHalf(shape)) return this.output(shape);
+    const info = makeStored(this.backend, shape, half);
+    recordOutput(info.dataId);
+    this.#sums.delete(this.words(info));
+    return info;
+  }
+
   /** The sum that a kernel adds to; a new tensor if there is none. */
   target(shape: readonly number[], sum: tf.TensorInfo | undefined): tf.TensorInfo {
     if (sum === undefined) return this.output(shape);
@@ -127,6 +149,8 @@ export class GpuLaunch {
 
   /** Call it if a kernel writes into an existing tensor. */
   forgetHostCopy(tensor: tf.TensorInfo): void {
+    forgetHalfCopy(tensor);
+    forgetSquares(this.backend, tensor);
     this.backend.uploadToGPU(tensor.dataId);
     this.backend.tensorMap.get(tensor.dataId).values = null;
   }
@@ -153,6 +177,14 @@ export class GpuLaunch {
     const { resource } = backend.tensorMap.get(tensor.dataId);
     if (resource === null) throw new Error(`A tensor [${tensor.shape}] has no buffer`);
     return resource;
+  }
+
+  /** The tensor's buffer as it is: 16-bit words if its values are stored so. */
+  words(tensor: tf.TensorInfo): GPUBuffer {
+    if (storedFormat(tensor) === undefined) return this.buffer(tensor);
+    const { backend } = this;
+    backend.commandQueueOwnedIds.add(tensor.dataId);
+    return backend.tensorMap.get(tensor.dataId).resource!;
   }
 
   /**
@@ -388,11 +420,6 @@ export class GpuLaunch {
   }
 }
 
-/** A binding must not be empty. */
-function nonEmpty(values: Int32Array): Int32Array<ArrayBuffer> {
-  return values.length === 0 ? new Int32Array(1) : new Int32Array(values);
-}
-
 const launches = new WeakMap<TfjsWebgpuBackend, GpuLaunch>();
 
 /** The launch of tfjs's current backend, which must be webgpu. */
@@ -400,26 +427,10 @@ export function currentLaunch(): GpuLaunch {
   const backend = tf.backend() as unknown as TfjsWebgpuBackend;
   let found = launches.get(backend);
   if (found === undefined) {
-    found = new GpuLaunch(backend, ...described.get(backend.device) ?? [false, MOST_BUFFERS]);
+    found = new GpuLaunch(backend, ...descriptionOf(backend.device));
     launches.set(backend, found);
   }
   return found;
-}
-
-const described = new WeakMap<GPUDevice, readonly [isFallback: boolean, buffers: number]>();
-
-/**
- * Describes a device's adapter; without it, the adapter counts as hardware.
- *
- * @param isFallback whether the adapter is software
- * @param buffers the most that a shader may bind, if the device offers them
- */
-export function describeDevice(
-  device: GPUDevice,
-  isFallback: boolean,
-  buffers = MOST_BUFFERS,
-): void {
-  described.set(device, [isFallback, buffers]);
 }
 
 /** Runs an op and returns its first output; the others are kept only if they are saved. */

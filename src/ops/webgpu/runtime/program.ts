@@ -4,7 +4,7 @@
  */
 
 import type { PackedFormat } from "../../half/packed_weight.ts";
-import { type Rounding, roundingDeclarations } from "./rounding.ts";
+import { type Rounding, roundingDeclarations, WORDS_OF } from "./rounding.ts";
 import { WIDEN } from "./widen.ts";
 
 /**
@@ -19,7 +19,7 @@ export interface Binding {
   readonly type: BindingType;
   /** Default: read only. */
   readonly write?: boolean;
-  /** Whether `load_x` rounds what it reads, as the program's `rounds` says. */
+  /** Whether `load_x` (if written, `store_x`) rounds, as the program's `rounds` says. */
   readonly rounded?: boolean;
 }
 
@@ -75,9 +75,18 @@ ${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
   if (type === "BF16" || type === "F16") {
     const halves = ["x", "y"].flatMap((word) => [`w.${word} & 0xffffu`, `w.${word} >> 16u`]);
     const wide = halves.map((half) => `widen_${name}(${half})`).join(", ");
+    const widened = `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`;
+    const widen = `fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }`;
+    if (write) {
+      const value = `words_of_${type.toLowerCase()}(${rounded ? "round_half(v)" : "v"})`;
+      return `${at} var<storage, read_write> ${name}: array<vec2<u32>>;
+${widen}
+fn load_${name}(i: u32) -> vec4<f32> { ${widened} }
+fn store_${name}(i: u32, v: vec4<f32>) { ${name}[i] = ${value}; }`;
+    }
     return `${at} var<storage, read> ${name}: array<vec2<u32>>;
-fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }
-${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`)}`;
+${widen}
+${load("vec4<f32>", widened)}`;
   }
   if (type === "Q8") {
     // Blocks of 9 words: a scale, and 32 signed bytes.
@@ -88,12 +97,27 @@ ${load("vec4<f32>", `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${w
     return `${at} var<storage, read> ${name}: array<u32>;\n${load("vec4<f32>", body)}`;
   }
   const access = write ? "read_write" : "read";
-  return `${at} var<storage, ${access}> ${name}: array<${type}>;${
-    write ? "" : `\n${load(type, `return ${name}[i];`)}`
+  const value = rounded ? "round_half(v)" : "v";
+  return `${at} var<storage, ${access}> ${name}: array<${type}>;\n${
+    write
+      ? `fn load_${name}(i: u32) -> ${type} { return ${name}[i]; }
+fn store_${name}(i: u32, v: ${type}) { ${name}[i] = ${value}; }`
+      : load(type, `return ${name}[i];`)
   }`;
 }
 
-/** Builds the WGSL. Each readable binding `x` has a function `load_x(i)`. */
+/** The functions that pack numbers into words, for the formats that are written. */
+function packing(bindings: readonly Binding[]): string {
+  const formats = (["BF16", "F16"] as const).filter((format) =>
+    bindings.some(({ type, write }) => write && type === format)
+  );
+  return formats.map((format) => WORDS_OF[format]).join("");
+}
+
+/**
+ * Builds the WGSL. Each binding `x` has a function `load_x(i)`; those that are written have
+ * `store_x(i, value)` too.
+ */
 export function program(source: ProgramSource): Program {
   const { bindings, parameters, workgroup, usesF16, rounds, declarations = "", body } = source;
   const fields = Object.entries(parameters).map(([name, type]) => `  ${name}: ${type},`);
@@ -101,7 +125,9 @@ export function program(source: ProgramSource): Program {
 struct Parameters {
 ${fields.join("\n")}
 }
-${bindings.map(declareBinding).join("\n")}${rounds ? roundingDeclarations(rounds) : ""}
+${bindings.map(declareBinding).join("\n")}${packing(bindings)}${
+    rounds ? roundingDeclarations(rounds) : ""
+  }
 @group(0) @binding(${bindings.length}) var<uniform> p: Parameters;
 ${declarations}
 @compute @workgroup_size(${workgroup})

@@ -2,6 +2,7 @@
  * Rounding to 16-bit formats in WGSL, for any shader.
  * @module
  */
+import type { HalfFileFormat } from "../../half/packed_weight.ts";
 import type { HalfFormat } from "../../half/precision.ts";
 import type { LaneValue } from "./lane_value.ts";
 
@@ -42,3 +43,28 @@ fn round_half(x: ${type}) -> ${type} {
   return bitcast<${type}>(select(rounded_bits(bits), ${bits}(0x7fc00000u), is_nan));
 }`;
 }
+
+/**
+ * WGSL of `fn words_of(v: vec4<f32>) -> vec2<u32>`: four rounded numbers in 16 bits each, the first in
+ * the lower half of the first word. Integer arithmetic, as in {@linkcode ROUNDED}.
+ */
+export const WORDS_OF: Record<HalfFileFormat, string> = {
+  BF16: `
+fn words_of_bf16(v: vec4<f32>) -> vec2<u32> {
+  let bits = bitcast<vec4<u32>>(v) >> vec4<u32>(16u);
+  return vec2<u32>(bits.x | (bits.y << 16u), bits.z | (bits.w << 16u));
+}`,
+  // Below 2^-14 the bits count multiples of 2^-24.
+  F16: `
+fn words_of_f16(v: vec4<f32>) -> vec2<u32> {
+  let all = bitcast<vec4<u32>>(v);
+  let size = all & vec4<u32>(0x7fffffffu);
+  let normal = (size - vec4<u32>(0x38000000u)) >> vec4<u32>(13u);
+  let is_small = size < vec4<u32>(0x38800000u);
+  let small = vec4<u32>(select(vec4<f32>(), bitcast<vec4<f32>>(size), is_small) * 16777216.0);
+  let special = select(vec4<u32>(0x7c00u), vec4<u32>(0x7e00u), size > vec4<u32>(0x7f800000u));
+  let number = select(select(normal, small, is_small), special, size >= vec4<u32>(0x7f800000u));
+  let bits = ((all >> vec4<u32>(16u)) & vec4<u32>(0x8000u)) | number;
+  return vec2<u32>(bits.x | (bits.y << 16u), bits.z | (bits.w << 16u));
+}`,
+};

@@ -9,6 +9,7 @@ import type * as tf from "@tensorflow/tfjs";
 interface TensorData {
   resource: GPUBuffer | null;
   refCount: number;
+  readonly shape: number[];
   /** The host's copy of the last reading. */
   values: Float32Array | Int32Array | null;
 }
@@ -41,7 +42,9 @@ export interface TfjsWebgpuBackend {
     values?: Float32Array | Int32Array,
   ): tf.TensorInfo;
   uploadToGPU(dataId: tf.DataId): void;
-  disposeData(dataId: tf.DataId): boolean;
+  read(dataId: tf.DataId): Promise<tf.backend_util.TypedArray>;
+  readSync(dataId: tf.DataId): tf.backend_util.TypedArray;
+  disposeData(dataId: tf.DataId, force?: boolean): boolean;
   refCount(dataId: tf.DataId): number;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
