@@ -13,7 +13,7 @@ export function configFault(yaml: string, options: LoadConfigOptions = {}): Conf
 }
 
 /** The least config of each trainer, with further lines after it. */
-export function leastConfig(trainer: "sft" | "dpo" | "grpo", rest = ""): string {
+export function leastConfig(trainer: "sft" | "dpo" | "grpo" | "gkd", rest = ""): string {
   const rewards = trainer === "grpo" ? ", reward_functions_fn: builtin:accuracy" : "";
   return `training_type: ${trainer}
 model: { model_name_or_path: folder }

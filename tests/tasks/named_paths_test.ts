@@ -62,7 +62,7 @@ Deno.test("a mistyped path is no Hub id: its folder is there, or a near name is"
 });
 
 Deno.test("namesOfConfig() has every path that a run would open, and no other", () => {
-  const keys = (type: "sft" | "dpo" | "grpo", ...overrides: string[]) =>
+  const keys = (type: "sft" | "dpo" | "grpo" | "gkd", ...overrides: string[]) =>
     namesOfConfig(
       parseConfig("", {
         trainingType: type,
@@ -70,7 +70,9 @@ Deno.test("namesOfConfig() has every path that a run would open, and no other", 
           "dataset.train_data_path=./train",
           "dataset.eval_data_path=./eval",
           "model.model_name_or_path=./model",
-          `dataset.dataset_format=${{ sft: "vqa", dpo: "preference", grpo: "grpo" }[type]}`,
+          `dataset.dataset_format=${
+            { sft: "vqa", dpo: "preference", grpo: "grpo", gkd: "vqa" }[type]
+          }`,
           ...overrides,
         ],
       }),
@@ -83,6 +85,10 @@ Deno.test("namesOfConfig() has every path that a run would open, and no other", 
   assertEquals(
     keys("dpo", evaluated, "dpo.ref_model_name_or_path=./ref"),
     [...common, "dpo.ref_model_name_or_path ./ref", model].sort(),
+  );
+  assertEquals(
+    keys("gkd", evaluated, "gkd.teacher_model_name_or_path=./teacher"),
+    [...common, "gkd.teacher_model_name_or_path ./teacher", model].sort(),
   );
   assertEquals(
     keys(

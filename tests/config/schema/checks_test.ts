@@ -3,7 +3,7 @@ import { parseConfig } from "../../../src/config/load_config.ts";
 import { configFault, leastConfig } from "../config_fault.ts";
 
 /** Trainer, lines of YAML, and the keys that must be at fault. */
-const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
+const faults: readonly [string, "sft" | "dpo" | "grpo" | "gkd", string, string][] = [
   ["bf16 and fp16 together", "sft", "training: { bf16: true, fp16: true }", "training.fp16"],
   ["no steps at all", "sft", "training: { max_steps: 0 }", "training.max_steps"],
   [
@@ -132,6 +132,21 @@ const faults: readonly [string, "sft" | "dpo" | "grpo", string, string][] = [
     "dpo",
     "dpo: { sync_ref_model: true, loss_type: simpo }",
     "dpo.sync_ref_model",
+  ],
+  ["a share above 1", "gkd", "gkd: { teacher_model_name_or_path: t, lmbda: 1.5 }", "gkd.lmbda"],
+  ["a divergence below 0", "gkd", "gkd: { teacher_model_name_or_path: t, beta: -1 }", "gkd.beta"],
+  ["a student without a teacher", "gkd", "gkd: { lmbda: 1 }", "gkd.teacher_model_name_or_path"],
+  [
+    "a budget of tokens for answers that are not there yet",
+    "gkd",
+    "training: { token_budget: 512 }\ngkd: { teacher_model_name_or_path: t }",
+    "training.token_budget",
+  ],
+  [
+    "a buffer of groups whose advantages are those of a round",
+    "grpo",
+    "grpo: { replay_buffer_size: 8, loss_type: rloo }",
+    "grpo.replay_buffer_size",
   ],
   ["a weight above 1", "dpo", "dpo: { ld_alpha: 1.5 }", "dpo.ld_alpha"],
   [

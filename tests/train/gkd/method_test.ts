@@ -1,7 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
+import { readBack } from "../../../src/device/read_back.ts";
+import { labelledRows } from "../../../src/model/batch.ts";
+import { joinRows } from "../../../src/model/branches.ts";
+import { answerRows } from "../../../src/train/batches/prompted_answer.ts";
 import { answerSource } from "../../../src/train/gkd/answers.ts";
-import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
+import { GradientAccumulator, lossGradients } from "../../../src/train/loop/gradients.ts";
 import { StepAborted } from "../../../src/train/loop/training_method.ts";
 import { LORA } from "../dpo/tiny_dpo.ts";
 import { largestDifference } from "../largest_difference.ts";
@@ -88,6 +92,46 @@ for (const beta of [0, 0.3, 1]) {
       });
     }
     assertAlmostEquals(loss, sum / count, 1e-5);
+  });
+}
+
+for (const beta of [0, 0.3, 1]) {
+  Deno.test(`GKD's gradient is that of plain ops on all logits, beta ${beta}`, async () => {
+    using run = await tinyGKD(tinyConfig([...ONE_BATCH, `gkd.beta=${beta}`, "gkd.lmbda=1"]));
+    await run.update(0);
+    const before = await run.weights();
+    const { gradients } = await run.gradients(1);
+    assertEquals(largestDifference(before, await run.weights()), 0);
+    const student = run.prepared.model, teacher = run.teacher.loaded.model;
+    const { parts: { dataset, maker } } = run.method;
+    const examples = await Promise.all(
+      lastAnswers(run).map(async (answer) => {
+        const example = "tryGet" in dataset ? await dataset.tryGet(answer.row) : null;
+        const { images } = await maker.make({ example: example!, row: answer.row } as never);
+        return { ...answer, images };
+      }),
+    );
+    const batch = joinRows(answerRows(examples, student.imageTokenId), student.config);
+    const rows = tf.tensor1d(labelledRows(batch.labels!), "int32");
+    const logProbs = (model: typeof student) => {
+      const logits = model.logits(model.hiddenStates(batch)).squeeze<tf.Tensor2D>([0]);
+      return tf.logSoftmax(tf.gather(logits, rows));
+    };
+    const p = tf.tidy(() => logProbs(teacher));
+    const divergence = (x: tf.Tensor, y: tf.Tensor) => x.exp().mul(x.sub(y)).sum(-1);
+    const plain = lossGradients(() => {
+      const q = logProbs(student);
+      if (beta === 0) return divergence(p, q).mean() as tf.Scalar;
+      if (beta === 1) return divergence(q, p).mean() as tf.Scalar;
+      const m = p.exp().mul(beta).add(q.exp().mul(1 - beta)).log();
+      return divergence(p, m).mul(beta).add(divergence(q, m).mul(1 - beta)).mean() as tf.Scalar;
+    }, run.optimizer.parameters);
+    const values = await readBack([...plain.gradients.values()]) as Float32Array[];
+    const expected = new Map([...plain.gradients.keys()].map((name, i) => [name, values[i]]));
+    assertEquals(gradients.size, expected.size);
+    assert(largestDifference(gradients, expected) < 1e-4);
+    tf.dispose([p, rows, plain.loss, ...plain.gradients.values()]);
+    batch.dispose();
   });
 }
 
