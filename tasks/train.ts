@@ -261,11 +261,11 @@ async function checkResumedRun({ resume }: TrainOptions, config: ResolvedConfig)
 /** Time between two questions of a page that updates itself. */
 const PAGE_ASKS_MS = 2000;
 
-/** A page over the output folder's neighbours, this run among them. */
+/** A page over the output folder's neighbours, this run among them, and the line that names it. */
 async function watchRun(
   { watchPort }: TrainOptions,
   { training }: ResolvedConfig,
-): Promise<AsyncDisposable | undefined> {
+): Promise<AsyncDisposable & { readonly line: string } | undefined> {
   if (watchPort === undefined) return undefined;
   const { RunsServer } = await import("../src/serve/runs_server.ts");
   const folder = resolve(training.output_dir);
@@ -276,8 +276,8 @@ async function watchRun(
     return runs.handle(request);
   });
   const query = new URLSearchParams({ run: basename(folder) });
-  console.error(`watch it: ${listening.url}report?${query}, all runs: ${listening.url}`);
   return {
+    line: `watch it: ${listening.url}report?${query}, all runs: ${listening.url}`,
     async [Symbol.asyncDispose]() {
       // A browser that watches gets the end of the run, too.
       const isWatched = performance.now() - askedAt < 2 * PAGE_ASKS_MS;
@@ -310,7 +310,7 @@ export const command: Command = {
     }
     if (first) await checkResumedRun(train, config);
     const run = await runnerOf(config.training_type);
-    await using _page = first ? await watchRun(train, config) : undefined;
+    await using page = first ? await watchRun(train, config) : undefined;
     if (ranks.size > 1 && first) console.error(ranks.description);
     const { onRankZero } = await import("../src/distributed/ranks.ts");
     const { wholeBatchConfig } = await import("../src/distributed/whole_batch.ts");
@@ -326,6 +326,7 @@ export const command: Command = {
       resume: train.resume,
       resumeAnyway: train.resumeAnyway,
       signal,
+      watched: page?.line,
       writtenConfig: own,
       version: VERSION,
     });

@@ -19,6 +19,8 @@ export interface AnsweredQuestion {
   readonly answer: string;
   readonly correct: boolean;
   readonly type: string | null;
+  /** Its example's place in the data set, from 0. */
+  readonly index: number;
   /** Score by metric; empty if none was asked for. */
   readonly scores: Readonly<Record<string, number>>;
 }
@@ -74,7 +76,7 @@ export async function evaluateVqa(
   const builder = chatBuilder(loaded);
   const tally = new ExactMatchTally();
   const metricTally = new MetricTally(metrics);
-  let window: Question[] = [], bytes = 0, done = 0, rows = 0, examples = 0;
+  let window: Question[] = [], places: number[] = [], bytes = 0, done = 0, rows = 0, examples = 0;
   const flush = async () => {
     const before = done;
     const answers = await answerQuestions(loaded.model, loaded.tokenizer, window, {
@@ -89,16 +91,22 @@ export async function evaluateVqa(
       const correct = tally.add(answers[i], expected, type);
       const group = groupBy === undefined ? null : groupOf(columns[groupBy]);
       const scores = metricTally.add(answers[i], accepted, group);
-      await onAnswer?.({ question, expected, answer: answers[i], correct, type, scores }, source);
+      await onAnswer?.(
+        { question, expected, answer: answers[i], correct, type, index: places[i], scores },
+        source,
+      );
     }
     done += window.length;
     examples += rows;
     rows = 0;
     window = [];
+    places = [];
     bytes = 0;
   };
-  for await (const { example, images } of withPictures(loaded, builder, dataset, signal)) {
-    window.push(...questionsOf(example, images, withHistory));
+  for await (const { index, example, images } of withPictures(loaded, builder, dataset, signal)) {
+    const asked = questionsOf(example, images, withHistory);
+    window.push(...asked);
+    places.push(...asked.map(() => index));
     bytes += images.reduce((sum, { tiles }) => sum + tiles.byteLength, 0);
     rows++;
     if (window.length >= WINDOW_BATCHES * batchSize || bytes >= WINDOW_BYTES) await flush();

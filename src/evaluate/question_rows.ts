@@ -95,7 +95,7 @@ export async function* withPictures<E extends EncodedExample>(
   builder: ChatExampleBuilder,
   dataset: ExampleList<E>,
   signal: AbortSignal | undefined,
-): AsyncGenerator<{ example: E; images: PromptImage[] }> {
+): AsyncGenerator<{ index: number; example: E; images: PromptImage[] }> {
   for (let i = 0; i < dataset.length && !signal?.aborted; i++) {
     const example = await dataset.tryGet(i);
     if (example === null) continue;
@@ -107,7 +107,7 @@ export async function* withPictures<E extends EncodedExample>(
       dataset.skipped.add(error.at(await dataset.place(i)));
       continue;
     }
-    yield { example, images };
+    yield { index: i, example, images };
   }
 }
 

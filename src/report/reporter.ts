@@ -5,7 +5,7 @@ import { formatNumber } from "./terminal/console_table.ts";
 import type { EvaluationSample } from "./evaluation_sample.ts";
 import { type MetricsRecord, numericMetrics } from "./files/metrics_record.ts";
 import { MetricsWriter } from "./files/metrics_writer.ts";
-import type { FactGroup, SkippedRow } from "./page/report_contents.ts";
+import type { SkippedRow } from "./page/report_contents.ts";
 import { PeakMemory } from "./peak_memory.ts";
 import {
   Progress,
@@ -13,44 +13,23 @@ import {
   type ProgressTerminal,
   standardErrorTerminal,
 } from "./terminal/progress.ts";
-import { type ReportedCompletion, ReportFile } from "./files/report_file.ts";
+import { type ReportedAnswers, type ReportedCompletion, ReportFile } from "./files/report_file.ts";
 import { RewardWatch } from "./reward_watch.ts";
+import type { RunInfo } from "./run_info.ts";
 import type { RunDirectory } from "./files/run_directory.ts";
 import { TensorBoardWriter } from "./tensorboard/tensorboard_writer.ts";
 import { sampleLine } from "./terminal/samples_table.ts";
 import { printable } from "./terminal/terminal_text.ts";
-import type { TrackedRun, Tracker } from "./trackers/tracker.ts";
 import { TrackerSet } from "./trackers/tracker_set.ts";
 import { ThroughputMeter } from "./throughput_meter.ts";
 import type { Concern } from "./watch/concern.ts";
 import { RunWatch } from "./watch/run_watch.ts";
 
-/** What is known of a run when it starts. */
-export interface RunInfo {
-  /** What runs, for the page's title, as `SFT of nanoVLM on drawn shapes`. */
-  readonly title: string;
-  /** What runs, in a word, for the progress line, as `sft`. */
-  readonly label: string;
-  /** The step the run ends at. */
-  readonly totalSteps: number;
-  /** The step of the checkpoint that it continues; absent for a new run. */
-  readonly resumedFromStep?: number;
-  /** What ran: model, data, device, … */
-  readonly facts: readonly FactGroup[];
-  /** The resolved configuration as YAML; kept as config.resolved.yaml. */
-  readonly configYaml: string;
-  /** Whether TensorBoard's event files are written; default: yes. */
-  readonly tensorBoard?: boolean;
-  /** Trackers that get the metrics too, and what they are told of the run; default: none. */
-  readonly tracking?: Omit<TrackedRun, "folder" | "resumed"> & {
-    readonly trackers: readonly Tracker[];
-  };
-  /** How many completions a log prints (grpo.num_completions_to_print); 0 prints none. */
-  readonly completionsToPrint?: number;
-}
-
 /** Sample answers that the terminal shows at each evaluation. */
 const SAMPLES_PRINTED = 3;
+
+/** Sample answers that the terminal shows at the end. */
+const SAMPLES_AT_END = 8;
 
 /** The page shows this many different warnings. */
 const MAX_WARNINGS = 100;
@@ -124,11 +103,12 @@ export class Reporter {
     this.#progress = new Progress(info.label, this.#terminal);
     Object.assign(this.#report.contents, {
       title: info.title,
+      label: info.label,
       totalSteps: info.totalSteps,
       step: this.#step,
       startedAtStep: this.#step,
       facts: info.facts,
-      configYaml: info.configYaml,
+      configYaml: info.shownConfig ?? info.configYaml,
     });
     if (info.tracking !== undefined) {
       const { trackers, ...run } = info.tracking;
@@ -154,7 +134,7 @@ export class Reporter {
   async onStep(step: number, tokens: number, note?: string, loss?: number): Promise<void> {
     this.#step = step;
     this.#memory.sample();
-    if (loss !== undefined && !this.#logged) this.#loss = loss;
+    if (loss !== undefined && !this.#logged && this.#info?.label !== "grpo") this.#loss = loss;
     if (note !== undefined) this.#note = note;
     this.#throughput.add(step, tokens);
     this.#progress?.update(this.#state());
@@ -186,7 +166,10 @@ export class Reporter {
       ...this.#runWatch.observe(full).map(({ text }) => text),
     ];
     this.#write(this.#withConcerns(full));
-    if (typeof record.reward === "number") this.#note = `reward ${formatNumber(record.reward)}`;
+    if (typeof record.reward === "number") {
+      this.#note = `reward ${formatNumber(record.reward)}`;
+      this.#loss = null; // a policy gradient's is about 0, whatever the policy does
+    }
     this.#progress?.log(this.#state());
     this.#printCompletions();
     for (const warning of warnings) this.onWarning(warning);
@@ -195,27 +178,45 @@ export class Reporter {
   }
 
   /**
+   * What was measured and answered before the first step; told before that step.
+   *
+   * @param metrics named `eval_…`; null if only questions were asked
+   * @param answers to held-out questions
+   */
+  async onBefore(
+    metrics: Readonly<Record<string, number>> | null,
+    answers: ReportedAnswers,
+  ): Promise<void> {
+    await this.#report.showBefore(metrics, answers);
+    await this.#writeReport(true);
+  }
+
+  /**
    * An evaluation is done.
    *
    * @param record its metrics, named `eval_…`
-   * @param samples a few questions and answers; the same questions each time show how answers change
+   * @param samples questions and answers, those that the page shows
+   * @param all of them, if the samples are a choice; pictures are not needed
    * @throws {RunFileError} if it cannot be written
    */
   async onEvaluate(
     record: MetricsRecord,
     samples: readonly EvaluationSample[] = [],
+    all: readonly EvaluationSample[] = samples,
   ): Promise<void> {
-    const concerns = this.#runWatch.observe(record, samples);
+    const concerns = this.#runWatch.observe(record, all);
     this.#write(this.#withConcerns(record));
     const words = numericMetrics(record)
       .filter(([name]) => /^eval_(?!.*(runtime|per_second))/.test(name))
       .map(([name, value]) => `${name} ${formatNumber(value)}`);
     this.#print(`step ${record.step}: ${words.join("  ")}`);
-    for (const sample of samples.slice(0, SAMPLES_PRINTED)) this.#print(sampleLine(sample));
+    // The same questions each time show how answers change.
+    for (const sample of all.slice(0, SAMPLES_PRINTED)) this.#print(sampleLine(sample));
     for (const { text } of concerns) this.onWarning(text);
     if (samples.length > 0) {
-      this.#lastSamples = samples;
-      await this.#report.showSamples(record.step, samples);
+      this.#lastSamples = all.slice(0, SAMPLES_AT_END);
+      if (all === samples) await this.#report.showSamples(record.step, samples);
+      else await this.#report.showAnswers(record.step, { shown: samples, all });
     }
     await this.#writeReport(true);
   }
@@ -297,6 +298,8 @@ export class Reporter {
     contents.status = summary.status;
     contents.message = summary.message ?? null;
     contents.tables = summary.tables ?? [];
+    contents.headlines = summary.headlines ?? [];
+    if (summary.answers) await this.#report.showAnswers(this.#step, summary.answers);
     contents.next = summary.next ?? [];
     this.#progress?.finish();
     await this.#writeReport(true);

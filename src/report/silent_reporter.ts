@@ -25,6 +25,10 @@ export class SilentReporter extends Reporter {
     return Promise.resolve(record);
   }
 
+  override onBefore(): Promise<void> {
+    return Promise.resolve();
+  }
+
   override onEvaluate(): Promise<void> {
     return Promise.resolve();
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { type ChartLibrary, loadChartLibrary } from "../report/page/chart_library.ts";
-import { escapeHtml } from "../report/page/escape.ts";
+import { renderWaitingPage } from "../report/page/waiting_page.ts";
 import { findRuns, type RunFolder } from "../report/runs/find_runs.ts";
 import { RunReader } from "../report/runs/run_reader.ts";
 import { renderComparison, renderRunList } from "../report/runs/runs_page.ts";
@@ -24,22 +24,6 @@ function refused(status: number, text: string): Response {
     status,
     headers: { "content-type": "text/plain; charset=utf-8" },
   });
-}
-
-/** Shown until the run has begun; it asks again every two seconds. */
-function waitingPage(name: string): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="refresh" content="2">
-<link rel="icon" href="data:,">
-<title>${escapeHtml(name)} has not begun</title>
-<h1>${escapeHtml(name)} has not begun</h1>
-<p>The model and the data are being prepared. This page changes when the run begins.</p>
-</html>
-`;
 }
 
 /** Shows the runs below a folder as they stand now. */
@@ -66,7 +50,7 @@ export class RunsServer {
     const expected = searchParams.get("run") === this.#expected ? this.#expected : undefined;
     const isReady = runs.some(({ name, hasReport }) => name === expected && hasReport);
     if (pathname === "/report" && expected !== undefined && !isReady) {
-      return page(waitingPage(expected));
+      return page(renderWaitingPage(expected));
     }
     // Only what was found can be asked for: a name is no path.
     const chosen = searchParams.getAll("run").map((name) => runs.find((run) => run.name === name));

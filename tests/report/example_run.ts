@@ -1,7 +1,8 @@
 import type { EvaluationSample } from "../../src/report/evaluation_sample.ts";
 import type { RawPicture } from "../../src/report/page/picture.ts";
 import type { ProgressTerminal } from "../../src/report/terminal/progress.ts";
-import { Reporter, type RunInfo } from "../../src/report/reporter.ts";
+import { Reporter } from "../../src/report/reporter.ts";
+import type { RunInfo } from "../../src/report/run_info.ts";
 import { RunDirectory } from "../../src/report/files/run_directory.ts";
 
 /** A text that would take the page over if anything of it ran. */

@@ -78,7 +78,7 @@ Deno.test("Reporter prints what happens to the terminal, each warning once", asy
     assertStringIncludes(terminal.text, "  What colour? red (right)\n");
     assertMatch(
       terminal.text,
-      /grpo: step 30\/30 \(100%\) {2}loss 0\.1000 {2}reward 1 {2}lr 1\.0e-4/,
+      /grpo: step 30\/30 \(100%\) {2}reward 1 {2}lr 1\.0e-4/,
     );
     assertMatch(
       terminal.text,
@@ -107,7 +107,11 @@ Deno.test("Reporter resumed goes on with metrics, completions and curves of befo
     assertEquals([...Deno.readDirSync(`${dir}/runs`)].length, 2);
     const page = Deno.readTextFileSync(`${dir}/report.html`);
     const data = /id="report-data">(.*?)<\/script>/s.exec(page)?.[1] ?? "";
-    const loss = JSON.parse(data).charts[0].series[0];
+    const charts: {
+      title: string;
+      series: { key: string; steps: number[]; values: number[] }[];
+    }[] = JSON.parse(data).charts;
+    const [loss] = charts.find(({ title }) => title === "Loss")!.series;
     assertEquals([loss.key, loss.steps.length, loss.values.at(-1)], ["loss", 21, 77]);
     assertStringIncludes(page, "interrupted");
     assertStringIncludes(page, "since step 20");
@@ -159,12 +163,25 @@ Deno.test("Reporter shows the loss from the first step, and means from the first
   await inTemporaryFolder(async (dir) => {
     const terminal = fakeTerminal(true);
     const reporter = new Reporter(RunDirectory.open(dir), terminal);
-    await reporter.onStart({ ...EXAMPLE_INFO, completionsToPrint: 0 });
+    await reporter.onStart({ ...EXAMPLE_INFO, label: "sft", completionsToPrint: 0 });
     reporter.onStep(1, 64, undefined, 4.25);
     assertStringIncludes(terminal.text, "loss 4.250");
     await reporter.onLog({ step: 2, loss: 3 });
     reporter.onStep(30, 64, undefined, 1.75);
     assert(!terminal.text.includes("loss 1.750"), terminal.text);
     await reporter.onEnd({ status: "done" });
+  });
+});
+
+Deno.test("Reporter shows the reward of GRPO and not its loss, which is about 0", async () => {
+  await inTemporaryFolder(async (dir) => {
+    const terminal = fakeTerminal(true);
+    const reporter = new Reporter(RunDirectory.open(dir), terminal);
+    await reporter.onStart(EXAMPLE_INFO);
+    reporter.onStep(1, 64, undefined, 1e-17);
+    await reporter.onLog({ step: 1, loss: 1e-17, reward: 0.25 });
+    await reporter.onEnd({ status: "done" });
+    assert(!terminal.text.includes("loss"), terminal.text);
+    assertStringIncludes(terminal.text, "reward 0.25");
   });
 });

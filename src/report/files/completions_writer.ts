@@ -6,6 +6,8 @@ export interface CompletionRow {
   step: number;
   /** The question, as the user's rows have it. */
   prompt: string;
+  /** The same number for all completions of one prompt with its pictures. */
+  group?: number;
   /** What the model said. */
   completion: string;
   /** Each reward function's score by its name; null if it does not apply or failed. */

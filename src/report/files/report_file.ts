@@ -1,10 +1,12 @@
 import { writeTextAtomically } from "../../atomic_write.ts";
+import { wrongFirst } from "../choose_answers.ts";
 import type { CompletionRow } from "./completions_writer.ts";
 import type { EvaluationSample } from "../evaluation_sample.ts";
 import type { MetricsRecord } from "./metrics_record.ts";
+import { confusions } from "../page/confusion.ts";
 import { type ChartLibrary, loadChartLibrary } from "../page/chart_library.ts";
 import { type Picture, thumbnailUrl } from "../page/picture.ts";
-import type { ReportContents, ShownSample } from "../page/report_contents.ts";
+import type { EarlierAnswer, ReportContents, ShownSample } from "../page/report_contents.ts";
 import { renderReport } from "../page/report_page.ts";
 
 /** A completion with the pictures that its prompt shows. */
@@ -16,10 +18,20 @@ export interface ReportedCompletion extends CompletionRow {
   readonly pictures?: readonly Picture[];
 }
 
+/** Answers to held-out questions. */
+export interface ReportedAnswers {
+  /** Those that become cards, with their pictures. */
+  readonly shown: readonly EvaluationSample[];
+  /** All of them; pictures are not needed. */
+  readonly all: readonly EvaluationSample[];
+}
+
 /** The page keeps this many records in memory; metrics.jsonl keeps all. */
 const MAX_RECORDS = 20_000;
-/** How many samples and completions the page shows. */
+/** The page shows the prompts of so many completions. */
 const SHOWN = 24;
+/** Answers that the page shows. */
+const SHOWN_SAMPLES = 48;
 
 /** report.html on the disk: whole at any moment, at a twentieth of the run's time at most. */
 export class ReportFile {
@@ -27,7 +39,8 @@ export class ReportFile {
   readonly path: string;
   /** What the page shows; the reporter changes it in place. */
   readonly contents: ReportContents;
-  readonly #firstAnswers = new Map<string, { step: number; answer: string }>();
+  readonly #firstAnswers = new Map<string, EarlierAnswer>();
+  #drawn: ReadonlyMap<string, readonly string[]> = new Map();
   #completions: readonly ReportedCompletion[] = [];
   #library: ChartLibrary | null = null;
   #nextWriteAt = 0;
@@ -37,6 +50,7 @@ export class ReportFile {
     this.path = path;
     this.contents = {
       title: "A run",
+      label: "",
       status: "running",
       message: null,
       startedAt: Date.now(),
@@ -49,8 +63,12 @@ export class ReportFile {
       facts: [],
       configYaml: "",
       records: [],
+      before: null,
+      headlines: [],
       samples: [],
       samplesStep: 0,
+      judged: null,
+      confusions: [],
       completions: [],
       tables: [],
       skipped: { count: 0, total: 0, rows: [] },
@@ -71,24 +89,73 @@ export class ReportFile {
     );
   }
 
-  /** Shows an evaluation's samples, and what was answered to the same questions at first. */
-  async showSamples(step: number, samples: readonly EvaluationSample[]): Promise<void> {
-    const shown: ShownSample[] = [];
-    for (const [i, sample] of samples.slice(0, SHOWN).entries()) {
-      const { pictures, ...words } = sample;
-      const key = `${i}\n${sample.question}`;
-      const first = this.#firstAnswers.get(key) ?? { step, answer: sample.answer };
-      this.#firstAnswers.set(key, first);
-      const earlier = first.answer === sample.answer ? null : first;
-      shown.push({ ...words, earlier, pictures: await thumbnails(pictures ?? []) });
+  /**
+   * Keeps what was measured and answered before the first step.
+   *
+   * @param metrics named `eval_…`; null if there are answers alone
+   * @param answers with the same `id` as later ones to the same questions
+   */
+  async showBefore(
+    metrics: Readonly<Record<string, number>> | null,
+    answers: ReportedAnswers,
+  ): Promise<void> {
+    if (metrics !== null) {
+      this.contents.before = metrics;
+      if (this.contents.records.length === 0) this.add({ step: 0, ...metrics });
     }
-    this.contents.samples = shown;
-    this.contents.samplesStep = step;
+    await this.showAnswers(0, answers);
   }
 
-  /** Shows completions; their pictures are not drawn before the page is written. */
+  /** Shows an evaluation's samples, wrong ones first, and what was answered to them at first. */
+  async showSamples(step: number, samples: readonly EvaluationSample[]): Promise<void> {
+    this.#remember(step, samples);
+    const shown: ShownSample[] = [];
+    const drawn = new Map<string, readonly string[]>();
+    for (const [key, sample] of keyed(samples).slice(0, SHOWN_SAMPLES)) {
+      const first = this.#firstAnswers.get(key);
+      const earlier = first !== undefined && first.step < step ? first : null;
+      const pictures = this.#drawn.get(key) ?? await thumbnails(sample.pictures ?? []);
+      drawn.set(key, pictures);
+      shown.push({ ...sample, earlier, pictures });
+    }
+    this.#drawn = drawn;
+    Object.assign(this.contents, {
+      samples: wrongFirst(shown),
+      samplesStep: step,
+      judged: null,
+      confusions: [],
+    });
+  }
+
+  /** Shows the answers to many questions: some as cards, all in tables of what is mixed up. */
+  async showAnswers(step: number, { shown, all }: ReportedAnswers): Promise<void> {
+    this.#remember(step, all);
+    await this.showSamples(step, shown);
+    const judged = all.filter(({ correct }) => correct !== null);
+    const right = judged.filter(({ correct }) => correct === true).length;
+    this.contents.judged = { right, total: judged.length };
+    this.contents.confusions = confusions(
+      all.flatMap(({ expected, answer, type = null, pair }) =>
+        expected === null || pair !== undefined ? [] : [{ expected, answer, type }]
+      ),
+    );
+  }
+
+  /** Keeps the first answer to each question. */
+  #remember(step: number, samples: readonly EvaluationSample[]): void {
+    for (const [key, { answer, correct, pair }] of keyed(samples)) {
+      if (this.#firstAnswers.has(key)) continue;
+      this.#firstAnswers.set(key, { step, answer, correct, margin: pair?.margin ?? null });
+    }
+  }
+
+  /** Shows completions of whole prompts; their pictures are not drawn before the page is written. */
   showCompletions(rows: readonly ReportedCompletion[]): void {
-    this.#completions = rows.slice(0, SHOWN);
+    const prompts = new Set<unknown>();
+    this.#completions = rows.filter(({ group, prompt }, i) => {
+      if (i < SHOWN) prompts.add(group ?? prompt);
+      return prompts.has(group ?? prompt);
+    });
   }
 
   /**
@@ -120,6 +187,11 @@ export class ReportFile {
     this.contents.completions = shown;
     this.#completions = [];
   }
+}
+
+/** Samples with what names them among those of the run. */
+function keyed(samples: readonly EvaluationSample[]): [string, EvaluationSample][] {
+  return samples.map((sample, i) => [sample.id ?? `${i}\n${sample.question}`, sample]);
 }
 
 /** A picture that cannot be shown is an empty string, and the page says so. */

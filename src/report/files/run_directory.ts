@@ -22,6 +22,9 @@ export class RunDirectory {
   /** Where the old run went, if there was one and it was moved aside. */
   readonly movedAside: string | null;
 
+  /** Whether the page says that the run has not begun. */
+  #waits = false;
+
   private constructor(path: string, movedAside: string | null) {
     this.path = path;
     this.movedAside = movedAside;
@@ -61,6 +64,7 @@ export class RunDirectory {
    */
   abandon(): void {
     try {
+      if (this.#waits) Deno.removeSync(this.reportPath);
       Deno.removeSync(this.path);
       if (this.movedAside !== null) Deno.renameSync(this.movedAside, this.path);
     } catch {
@@ -100,6 +104,17 @@ export class RunDirectory {
    */
   checkpointPath(step: number): string {
     return `${this.path}/checkpoint-${step}`;
+  }
+
+  /**
+   * Writes a page that says that the run is being prepared, unless the run continues and has a page.
+   * If that fails, there is none: the page of the run itself says why.
+   *
+   * @param html the page
+   */
+  async writeWaitingPage(html: string): Promise<void> {
+    if (await Deno.stat(this.reportPath).then(() => true, () => false)) return;
+    await writeTextAtomically(this.reportPath, html).then(() => this.#waits = true, () => {});
   }
 
   /**

@@ -1,9 +1,13 @@
 import { type MetricsRecord, numericMetrics } from "../files/metrics_record.ts";
+import { CHART_RULES } from "./chart_rules.ts";
+import { plainName } from "./metric_names.ts";
 
 /** One line of a chart. */
 export interface ChartSeries {
   /** The metric's name in metrics.jsonl. */
   readonly key: string;
+  /** What it is in plain words; null if the key says it. */
+  readonly name: string | null;
   /** Optimizer steps, rising. */
   readonly steps: readonly number[];
   /** The value at each step. */
@@ -14,56 +18,13 @@ export interface ChartSeries {
 export interface MetricChart {
   /** What it shows. */
   readonly title: string;
+  /** Title of the vertical axis: what is counted, and in which unit. */
+  readonly unit: string;
   /** Whether it stands among the first, or is folded away under "More curves". */
   readonly primary: boolean;
   /** At least one. */
   readonly series: readonly ChartSeries[];
 }
-
-interface ChartRule {
-  readonly title: string;
-  readonly primary?: true;
-  readonly keys: RegExp;
-}
-
-// The first rule that takes a metric decides; the order is the order on the page. Names are those
-// of Transformers' Trainer and TRL.
-const RULES: readonly ChartRule[] = [
-  { title: "Loss", primary: true, keys: /^(eval_)?loss$/ },
-  {
-    title: "Held-out accuracy",
-    primary: true,
-    keys: /^eval_.*(accuracy|exact_match|accuracies|anls|choice|contains|yes_no|box_iou|token_f1)/,
-  },
-  { title: "Accuracy", primary: true, keys: /accurac(y|ies)$|^exact_match/ },
-  { title: "Reward", primary: true, keys: /^(eval_)?reward$/ },
-  { title: "Spread of rewards", keys: /^(eval_)?reward_std$/ },
-  {
-    title: "Rewards of the preference loss",
-    primary: true,
-    keys: /^(eval_)?rewards\/(chosen|rejected|margins)$/,
-  },
-  { title: "Reward functions: mean", primary: true, keys: /^(eval_)?rewards\/.*\/mean$/ },
-  { title: "Reward functions: spread", keys: /^(eval_)?rewards\/.*\/std$/ },
-  { title: "Reward functions: failures", keys: /^(eval_)?rewards\/.*\/(failures|failed|nulls?)$/ },
-  { title: "Reward functions: time", keys: /^(eval_)?rewards\/.*(time|_ms|seconds)/ },
-  { title: "Log-probabilities", keys: /^(eval_)?logps\// },
-  { title: "Logits", keys: /^(eval_)?logits\// },
-  { title: "KL divergence from the reference", primary: true, keys: /^(eval_)?kl$/ },
-  { title: "Entropy", keys: /entropy/ },
-  { title: "Learning rate", primary: true, keys: /^(learning_rate|lr)([/_].*)?$/ },
-  { title: "Gradient norm", primary: true, keys: /^grad_norm/ },
-  { title: "Clipped importance ratios", keys: /clip_ratio|clip_fraction/ },
-  { title: "Completion length, in tokens", primary: true, keys: /^(eval_)?completions\/.*length/ },
-  {
-    title: "Completions cut off, groups without spread",
-    keys: /clipped_ratio|truncated|frac_reward_zero_std/,
-  },
-  { title: "Tokens per second", keys: /tokens_per_second/ },
-  { title: "Share of padding among the tokens", keys: /^padding_share$/ },
-  { title: "Where the time goes", keys: /^(time|profiling)\// },
-  { title: "Memory", keys: /memory/ },
-];
 
 // Counters that repeat the axis.
 const NOT_DRAWN = /^(epoch|num_tokens|num_input_tokens_seen|total_flos|.*_runtime|train_loss)$/;
@@ -92,19 +53,33 @@ export function metricCharts(records: readonly MetricsRecord[], maxPoints = 1500
       line.values.push(value);
     }
   }
-  const charts = new Map<string, ChartSeries[]>(RULES.map((rule) => [rule.title, []]));
+  for (const key of equalRates(lines)) lines.delete(key);
+  const charts = new Map<string, ChartSeries[]>(CHART_RULES.map(({ title }) => [title, []]));
   // A training metric comes before its held-out counterpart.
   const keys = [...lines.keys()].sort((a, b) => Number(isHeldOut(a)) - Number(isHeldOut(b)));
   for (const key of keys) {
-    const title = RULES.find((rule) => rule.keys.test(key))?.title ?? key;
+    const title = CHART_RULES.find((rule) => rule.keys.test(key))?.title ?? key;
     const { steps, values } = lines.get(key) ?? { steps: [], values: [] };
-    charts.set(title, [...charts.get(title) ?? [], { key, ...thinLine(steps, values, maxPoints) }]);
+    const series = { key, name: plainName(key), ...thinLine(steps, values, maxPoints) };
+    charts.set(title, [...charts.get(title) ?? [], series]);
   }
-  return [...charts].filter(([, series]) => series.length > 0).map(([title, series]) => ({
-    title,
-    primary: RULES.some((rule) => rule.title === title && rule.primary === true),
-    series,
-  })).sort((a, b) => Number(b.primary) - Number(a.primary));
+  // The loss of a policy gradient is about 0 whatever the policy does: its reward says how it stands.
+  const hasReward = lines.has("reward") || lines.has("eval_reward");
+  return [...charts].filter(([, series]) => series.length > 0).map(([title, series]) => {
+    const rule = CHART_RULES.find((rule) => rule.title === title);
+    const primary = rule?.primary === true && !(hasReward && title === "Loss");
+    return { title, unit: rule?.unit ?? "value", primary, series };
+  }).sort((a, b) => Number(b.primary) - Number(a.primary));
+}
+
+/** Learning rates of groups that are the run's own one throughout. */
+function equalRates(
+  lines: ReadonlyMap<string, { readonly steps: number[]; readonly values: number[] }>,
+): string[] {
+  const whole = JSON.stringify(lines.get("learning_rate"));
+  return [...lines].filter(([key, line]) =>
+    key.startsWith("learning_rate/") && JSON.stringify(line) === whole
+  ).map(([key]) => key);
 }
 
 function isHeldOut(key: string): boolean {

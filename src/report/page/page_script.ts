@@ -145,7 +145,7 @@ export const PAGE_SCRIPT = `
       var log = make("button", "", "log");
       log.type = "button";
       log.title = "Logarithmic scale";
-      log.setAttribute("aria-label", "Logarithmic scale for " + chart.title);
+      log.setAttribute("aria-label", "log scale for " + chart.title);
       log.setAttribute("aria-pressed", String(chart.log));
       log.addEventListener("click", function () {
         chart.log = !chart.log;
@@ -165,7 +165,9 @@ export const PAGE_SCRIPT = `
       button.setAttribute("aria-pressed", "true");
       var swatch = make("i");
       swatch.style.background = "var(--s" + (i % 8) + ")";
-      button.append(swatch, make("span", "", s.key), make("b"));
+      var words = make("span", "", s.name || s.key);
+      if (s.name) words.append(" ", make("code", "", s.key));
+      button.append(swatch, words, make("b"));
       button.addEventListener("click", function () {
         chart.hidden[s.key] = !chart.hidden[s.key];
         button.setAttribute("aria-pressed", String(!chart.hidden[s.key]));
@@ -207,6 +209,47 @@ export const PAGE_SCRIPT = `
       drawAll();
     });
   }
+
+  // The cards of answers: all that fit the filters, the first ones until the reader asks for more.
+  function filterAnswers() {
+    var cards = document.getElementById("answers"), filters = document.getElementById("filters");
+    if (!cards) return;
+    var chosen = function (name) {
+      var select = document.getElementById("filter-" + name);
+      if (!select) return "";
+      var wanted = stored["filter-" + name] || "";
+      select.value = wanted;
+      if (select.value !== wanted) select.value = "";
+      return select.value;
+    };
+    var verdict = chosen("verdict"), type = chosen("type");
+    var most = stored.allAnswers ? Infinity : Number(cards.dataset.first), fitting = 0;
+    Array.from(cards.children).forEach(function (card) {
+      var fits = (verdict === "" || card.dataset.verdict.split(" ").indexOf(verdict) >= 0) &&
+        (type === "" || card.dataset.type === type);
+      if (fits) fitting++;
+      card.hidden = !fits || fitting > most;
+    });
+    if (filters) {
+      filters.hidden = false;
+      document.getElementById("filtered").textContent =
+        fitting + (fitting === 1 ? " answer" : " answers");
+    }
+    var more = document.getElementById("more-answers");
+    more.hidden = fitting <= most;
+    more.textContent = "Show all " + fitting;
+  }
+  document.addEventListener("change", function (event) {
+    if (!/^filter-/.test(event.target.id)) return;
+    store(event.target.id, event.target.value);
+    filterAnswers();
+  });
+  document.addEventListener("click", function (event) {
+    if (event.target.id !== "more-answers") return;
+    store("allAnswers", true);
+    filterAnswers();
+  });
+  filterAnswers();
 
   function offerCopies() { document.querySelectorAll("button[data-copy][hidden]").forEach(function (button) {
     if (!navigator.clipboard) return;
@@ -250,6 +293,7 @@ export const PAGE_SCRIPT = `
       chart.figure.querySelector(".plot").setAttribute("aria-label", next.getElementById("chart-" + i).querySelector(".plot").getAttribute("aria-label"));
     });
     drawAll();
+    filterAnswers();
     offerCopies();
     if (!next.getElementById("reload")) reload.parentElement.remove();
   }

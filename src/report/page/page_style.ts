@@ -8,6 +8,8 @@ export const PAGE_STYLE = `
   --shadow: 0 1px 2px rgb(20 25 40 / 6%), 0 4px 14px rgb(20 25 40 / 4%);
   --s0: #2456d6; --s1: #d2640a; --s2: #0f8a5f; --s3: #b4329c; --s4: #6a46d9; --s5: #0b84a5;
   --s6: #7c7a00; --s7: #c22f3d;
+  --hit1: #eef8f2; --hit2: #ddf2e6; --hit3: #c9ead7; --hit4: #b4e1c7; --hit5: #9fd8b7;
+  --miss1: #fdf0ef; --miss2: #fbdfdc; --miss3: #f8ccc8; --miss4: #f5b8b2; --miss5: #f2a49d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -17,6 +19,8 @@ export const PAGE_STYLE = `
     --shadow: none;
     --s0: #82a8ff; --s1: #ff9f5a; --s2: #4fd1a1; --s3: #ee8bdc; --s4: #b39dff; --s5: #58c7e6;
     --s6: #d6d05a; --s7: #ff8a93;
+    --hit1: #16241d; --hit2: #17301f; --hit3: #183d27; --hit4: #1a4a2f; --hit5: #1c5737;
+    --miss1: #2a1c1d; --miss2: #391f20; --miss3: #492323; --miss4: #5a2726; --miss5: #6b2b29;
   }
 }
 * { box-sizing: border-box; }
@@ -79,6 +83,8 @@ input[type=checkbox] { accent-color: var(--accent); width: 16px; height: 16px; }
 .chart h3 { margin: 0; }
 .chart .tools { display: flex; gap: 10px; align-items: center; font-size: .82rem; color: var(--quiet); }
 .chart .plot { height: 220px; margin-top: 8px; overflow: hidden; }
+.chart .axis { margin: 8px 0 -6px; font-size: .78rem; color: var(--quiet); }
+.chart .axis.steps { margin: 0; text-align: right; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 6px; margin-top: 6px; }
 button {
   font: inherit; color: inherit; background: none; border: 1px solid var(--line);
@@ -89,6 +95,7 @@ button:hover { border-color: var(--quiet); }
 .legend button { font-size: .82rem; display: inline-flex; gap: 7px; align-items: center; max-width: 100%; text-align: left; }
 .legend button i { flex: none; width: 12px; height: 4px; border-radius: 2px; }
 .legend button span { overflow-wrap: anywhere; }
+.legend button code { color: var(--quiet); font-size: .76rem; overflow-wrap: anywhere; }
 .legend button[aria-pressed=false] { opacity: .5; text-decoration: line-through; }
 .tools button[aria-pressed=true] { background: var(--accent); color: var(--card); border-color: var(--accent); }
 .tools button { padding: 1px 8px; font-size: .8rem; }
@@ -113,6 +120,30 @@ dl.answers dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; min-w
 .chip b { font-weight: 650; }
 .chip.good { background: var(--good-back); color: var(--good); }
 .chip.bad { background: var(--bad-back); color: var(--bad); }
+.filters { margin: 0 0 12px; }
+.filters[hidden] { display: none; }
+select {
+  font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px; padding: 3px 8px; max-width: 100%;
+}
+.more { margin: 14px 0 0; text-align: center; }
+.sample[hidden] { display: none; }
+table.confusion { width: auto; }
+.confusion th, .confusion td {
+  padding: 4px 9px; text-align: center; border: 1px solid var(--line); min-width: 2.4em;
+  max-width: 10em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; overflow-wrap: normal;
+}
+.confusion tbody th { text-align: right; }
+.confusion td:first-child { min-width: 0; }
+.confusion .hit.shade1 { background: var(--hit1); } .confusion .hit.shade2 { background: var(--hit2); }
+.confusion .hit.shade3 { background: var(--hit3); } .confusion .hit.shade4 { background: var(--hit4); }
+.confusion .hit.shade5 { background: var(--hit5); }
+.confusion .miss.shade1 { background: var(--miss1); } .confusion .miss.shade2 { background: var(--miss2); }
+.confusion .miss.shade3 { background: var(--miss3); } .confusion .miss.shade4 { background: var(--miss4); }
+.confusion .miss.shade5 { background: var(--miss5); }
+.confusion .shade0 { color: var(--quiet); }
+.confusions { align-items: start; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); }
+.confusions p { margin: 10px 0 0; font-size: .88rem; }
 .facts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(270px, 100%), 1fr)); }
 .facts dl { margin: 0; display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: 3px 14px; font-size: .92rem; }
 .facts dt { color: var(--quiet); overflow-wrap: anywhere; }
@@ -128,6 +159,7 @@ caption { overflow-wrap: anywhere; text-align: left; font-weight: 600; padding-b
 th, td { overflow-wrap: anywhere; text-align: left; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; }
 td.number, th.number { text-align: right; }
+td.part { padding-left: 14px; }
 td { min-width: 4em; }
 td:first-child { min-width: 7em; }
 tr:last-child > * { border-bottom: 0; }

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import type { EvaluationSample } from "../evaluation_sample.ts";
 import type { CompletionRow } from "../files/completions_writer.ts";
 import type { MetricsRecord } from "../files/metrics_record.ts";
+import type { Confusion } from "./confusion.ts";
 
 /** How a run stands. */
 export type RunStatus =
@@ -49,20 +51,34 @@ export interface SkippedRow {
   readonly reason: string;
 }
 
-/** A sample of an evaluation as the page shows it. */
-export interface ShownSample {
-  /** Data URLs of small PNGs. */
-  readonly pictures: readonly string[];
-  /** What was asked. */
-  readonly question: string;
-  /** What should have been answered. */
-  readonly expected: string | null;
+/** An earlier answer to the same question. */
+export interface EarlierAnswer {
+  /** The optimizer step at which it was given; 0 is before training. */
+  readonly step: number;
   /** What was answered. */
   readonly answer: string;
-  /** Whether that is right; null if unknown. */
+  /** Whether that was right; null if unknown. */
   readonly correct: boolean | null;
-  /** The first answer to the same question in this run, if it was another one. */
-  readonly earlier: { readonly step: number; readonly answer: string } | null;
+  /** The margin of a pair then; null if it is none. */
+  readonly margin: number | null;
+}
+
+/** A sample of an evaluation as the page shows it. */
+export interface ShownSample extends Omit<EvaluationSample, "pictures"> {
+  /** Data URLs of small PNGs. */
+  readonly pictures: readonly string[];
+  /** The first answer to the same question in this run; null if this is the first one. */
+  readonly earlier: EarlierAnswer | null;
+}
+
+/** A number that says how good the model is, before and after. */
+export interface Headline {
+  /** What it is, in plain words. */
+  readonly name: string;
+  /** As it is shown, with its unit. */
+  readonly value: string;
+  /** The same before training; null if it was not measured. */
+  readonly before: string | null;
 }
 
 /** A completion as the page shows it. */
@@ -75,6 +91,8 @@ export interface ShownCompletion extends CompletionRow {
 export interface ReportContents {
   /** What ran, as `SFT of nanoVLM`. */
   title: string;
+  /** The training method in a word, as `sft`. */
+  label: string;
   /** How it stands. */
   status: RunStatus;
   /** Why it ended, if that needs a sentence. */
@@ -99,10 +117,18 @@ export interface ReportContents {
   configYaml: string;
   /** All measurements. */
   records: MetricsRecord[];
-  /** The last evaluation's samples. */
+  /** Held-out metrics before the first step; null if they were not measured. */
+  before: Readonly<Record<string, number>> | null;
+  /** What the run achieved. */
+  headlines: readonly Headline[];
+  /** The last evaluation's samples, wrong ones first. */
   samples: readonly ShownSample[];
   /** The step of that evaluation. */
   samplesStep: number;
+  /** How many questions of how many were right, if more were asked than are shown. */
+  judged: { readonly right: number; readonly total: number } | null;
+  /** Which answers are mixed up. */
+  confusions: readonly Confusion[];
   /** The last completions shown. */
   completions: readonly ShownCompletion[];
   /** Results in tables. */

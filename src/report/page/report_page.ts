@@ -3,13 +3,14 @@
  *
  * @module
  */
+import { renderAnswers, renderConfusions } from "./answer_sections.ts";
 import type { ChartLibrary } from "./chart_library.ts";
+import { renderCompletions } from "./completion_sections.ts";
 import { escapeHtml, jsonForScript } from "./escape.ts";
 import { type MetricChart, metricCharts } from "./metric_charts.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import type { ReportContents } from "./report_contents.ts";
-import { renderCompletions, renderSamples } from "./sample_sections.ts";
 import {
   renderFacts,
   renderHeader,
@@ -117,7 +118,8 @@ export async function renderReport(
     charts: metricCharts(contents.records),
     isRunning: contents.status === "running",
     main: [
-      renderSamples(contents),
+      renderAnswers(contents),
+      renderConfusions(contents),
       renderCompletions(contents),
       renderNext(contents),
       renderFacts(contents),
@@ -141,19 +143,21 @@ function renderCharts(
   if (charts.length === 0) {
     return `<section aria-labelledby="curves">
 <div class="sectionline"><h2 id="curves">Curves</h2><div class="controls">${reload}</div></div>
-<p class="quiet">Nothing has been measured yet: the first numbers come at training.logging_steps.</p></section>`;
+<p class="quiet">Nothing has been measured yet: the first numbers come with the first log (training.logging_steps).</p></section>`;
   }
   const smoothing = points > 20
     ? `<label>Smoothing <input type="range" id="smoothing" min="0" max="0.99" step="0.01"> <output id="smoothing-value"></output></label>`
     : "";
   const primary = charts.filter((chart) => chart.primary).length;
   const figures = charts.map((chart, i) => {
-    const last = chart.series.map((s) => `${s.key} ${s.values[s.values.length - 1]}`).join(", ");
+    const last = chart.series.map(({ name, key, values }) => `${name ?? key} ${values.at(-1)}`);
     return `<figure class="card chart" id="chart-${i}">
 <figcaption><h3>${escapeHtml(chart.title)}</h3><span class="tools"></span></figcaption>
+<p class="axis">${escapeHtml(chart.unit)}</p>
 <div class="plot" role="img" aria-label="${
-      escapeHtml(`${chart.title} over the steps; last: ${last}`)
+      escapeHtml(`${chart.title} (${chart.unit}) over the steps; last: ${last.join(", ")}`)
     }"></div>
+<p class="axis steps">optimizer steps</p>
 <div class="legend"></div>
 </figure>`;
   });

@@ -5,9 +5,10 @@
  * @module
  */
 import { formatNumber } from "../terminal/console_table.ts";
-import { formatDuration } from "../terminal/duration.ts";
-import { type MetricsRecord, numericMetrics } from "../files/metrics_record.ts";
+import { numericMetrics } from "../files/metrics_record.ts";
 import { escapeHtml } from "./escape.ts";
+import { renderTiles } from "./headline_tiles.ts";
+import { plainName } from "./metric_names.ts";
 import type { ReportContents, RunStatus } from "./report_contents.ts";
 
 const STATUS: Readonly<Record<RunStatus, readonly [string, string]>> = {
@@ -35,76 +36,8 @@ export function renderHeader(contents: ReportContents): string {
     Math.min(step, totalSteps)
   }">${step} of ${totalSteps} steps</progress>
 ${message}
-<dl class="tiles">${headlines(contents).map(renderTile).join("\n")}</dl>
+${renderTiles(contents)}
 </header>`;
-}
-
-interface Headline {
-  readonly name: string;
-  readonly value: string;
-  readonly note: string;
-}
-
-function renderTile({ name, value, note }: Headline): string {
-  const small = note === "" ? "" : `<small>${escapeHtml(note)}</small>`;
-  return `<div class="card tile"><dt>${escapeHtml(name)}</dt><dd>${
-    escapeHtml(value)
-  }${small}</dd></div>`;
-}
-
-function headlines(contents: ReportContents): Headline[] {
-  const { records, step, totalSteps, startedAt, updatedAt, secondsLeft } = contents;
-  const left = contents.status === "running" && secondsLeft !== null
-    ? `${formatDuration(secondsLeft)} left`
-    : "";
-  const tiles: Headline[] = [
-    { name: "Steps", value: `${formatNumber(step)} / ${formatNumber(totalSteps)}`, note: left },
-    {
-      name: "Time",
-      value: formatDuration((updatedAt - startedAt) / 1000),
-      note: contents.startedAtStep > 0 ? `since step ${contents.startedAtStep}` : "",
-    },
-  ];
-  const names = [...new Set(records.flatMap((record) => Object.keys(record)))];
-  const accuracy = names.filter((name) => /^eval_.*(exact_match|accurac)/.test(name));
-  for (
-    const [key, name, percent] of [
-      ["loss", "Training loss", false],
-      ["eval_loss", "Held-out loss", false],
-      ...accuracy.slice(0, 2).map((key) => [key, key, true] as const),
-      ["reward", "Reward", false],
-      ["eval_reward", "Held-out reward", false],
-    ] as const
-  ) {
-    const values = valuesOf(records, key);
-    if (values.length === 0) continue;
-    const show = (value: number) => percent ? `${(100 * value).toFixed(1)} %` : formatNumber(value);
-    const first = values.length > 1 ? `${show(values[0])} at first` : "";
-    tiles.push({ name, value: show(values[values.length - 1]), note: first });
-  }
-  const speed = valuesOf(records, "tokens_per_second");
-  if (speed.length > 0) {
-    const value = formatNumber(Math.round(speed[speed.length - 1]));
-    tiles.push({ name: "Tokens per second", value, note: "" });
-  }
-  for (
-    const [key, name] of [
-      ["peak_memory_bytes", "Peak memory"],
-      ["peak_gpu_memory_bytes", "Peak GPU memory"],
-    ]
-  ) {
-    const measured = valuesOf(records, key).at(-1);
-    const bytes = key === "peak_memory_bytes" ? contents.peakMemoryBytes ?? measured : measured;
-    if (bytes === undefined) continue;
-    tiles.push({ name, value: `${(bytes / 2 ** 30).toFixed(2)} GiB`, note: "" });
-  }
-  return tiles;
-}
-
-function valuesOf(records: readonly MetricsRecord[], key: string): number[] {
-  return records.map((record) => record[key]).filter((v): v is number =>
-    typeof v === "number" && Number.isFinite(v)
-  );
 }
 
 /** What the user should know, each once, with how often it came. */
@@ -131,7 +64,9 @@ export function renderModuleLines({ moduleLines }: ReportContents): string {
 export function renderTables({ tables }: ReportContents): string {
   if (tables.length === 0) return "";
   const cards = tables.map((table) => {
-    const numeric = table.columns.map((_, i) => table.rows.some((r) => typeof r[i] === "number"));
+    const isNumber = (cell: string | number | null) =>
+      typeof cell === "number" || /^[-−+]?[\d.,]+ %$/.test(cell ?? "");
+    const numeric = table.columns.map((_, i) => table.rows.some((row) => isNumber(row[i] ?? null)));
     const tone = (i: number) => numeric[i] ? ` class="number"` : "";
     const head = table.columns.map((c, i) => `<th scope="col"${tone(i)}>${escapeHtml(c)}</th>`);
     const body = table.rows.map((row) =>
@@ -139,7 +74,9 @@ export function renderTables({ tables }: ReportContents): string {
         table.columns.map((_, i) => {
           const cell = row[i] ?? null;
           const text = cell === null ? "–" : typeof cell === "number" ? formatNumber(cell) : cell;
-          return `<td${tone(i)}>${escapeHtml(text)}</td>`;
+          // A part of the row above is indented, as on the terminal.
+          const part = text.startsWith("  ") ? ` class="part"` : tone(i);
+          return `<td${part}>${escapeHtml(text)}</td>`;
         }).join("")
       }</tr>`
     );
@@ -216,12 +153,14 @@ export function renderLastValues({ records }: ReportContents): string {
   }
   if (last.size === 0) return "";
   const rows = [...last].map(([key, { step, value }]) =>
-    `<tr><th scope="row">${escapeHtml(key)}</th><td class="number">${
+    `<tr><th scope="row">${escapeHtml(plainName(key) ?? key)}</th><td><code>${
+      escapeHtml(key)
+    }</code></td><td class="number">${
       escapeHtml(formatNumber(value))
     }</td><td class="number">${step}</td></tr>`
   ).join("\n");
   const table =
-    `<div class="card scroll"><table><thead><tr><th scope="col">Metric</th><th scope="col" class="number">Last value</th><th scope="col" class="number">Step</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+    `<div class="card scroll"><table><thead><tr><th scope="col">Metric</th><th scope="col">Name in metrics.jsonl</th><th scope="col" class="number">Last value</th><th scope="col" class="number">Step</th></tr></thead><tbody>${rows}</tbody></table></div>`;
   return `<noscript><h2>Last values</h2>${table}</noscript>
 <details><summary>Every metric's last value</summary>${table}</details>`;
 }

@@ -75,10 +75,10 @@ export async function renderRunList(
 export function joinedCharts(runs: readonly FoundRun[]): MetricChart[] {
   const joined = new Map<string, MetricChart>();
   for (const { name, records } of runs) {
-    for (const { title, primary, series } of metricCharts(records)) {
+    for (const { title, unit, primary, series } of metricCharts(records)) {
       const before = joined.get(title)?.series ?? [];
-      const named = series.map((line) => ({ ...line, key: `${name}: ${line.key}` }));
-      joined.set(title, { title, primary, series: [...before, ...named] });
+      const named = series.map((line) => ({ ...line, key: `${name}: ${line.key}`, name: null }));
+      joined.set(title, { title, unit, primary, series: [...before, ...named] });
     }
   }
   return [...joined.values()].sort((a, b) => Number(b.primary) - Number(a.primary));

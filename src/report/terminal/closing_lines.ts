@@ -3,7 +3,14 @@ import { formatTable } from "./console_table.ts";
 import { formatDuration } from "./duration.ts";
 import type { Concern } from "../watch/concern.ts";
 import type { EvaluationSample } from "../evaluation_sample.ts";
-import type { NextCommand, ResultTable, RunStatus, SkippedRow } from "../page/report_contents.ts";
+import type { ReportedAnswers } from "../files/report_file.ts";
+import type {
+  Headline,
+  NextCommand,
+  ResultTable,
+  RunStatus,
+  SkippedRow,
+} from "../page/report_contents.ts";
 import { formatSamples } from "./samples_table.ts";
 import { printable } from "./terminal_text.ts";
 
@@ -15,6 +22,10 @@ export interface RunSummary {
   readonly message?: string;
   /** Results, as before and after. */
   readonly tables?: readonly ResultTable[];
+  /** What the run achieved, in a number or two; on the page. */
+  readonly headlines?: readonly Headline[];
+  /** Answers to held-out questions; on the page. */
+  readonly answers?: ReportedAnswers;
   /** What was found wrong with the model after the last step. */
   readonly concerns?: readonly Concern[];
   /** Commands to go on with. */

@@ -140,8 +140,8 @@ export function risingHeldOutLoss({ evaluations }: RunHistory): Concern | null {
 /** Every sample has the same answer, though different ones are expected. */
 export function answersAlike({ evaluations, samples, totalSteps }: RunHistory): Concern | null {
   const step = evaluations.at(-1)?.step ?? 0;
-  // The samples of DPO are answers of the data, not of the model.
-  const written = samples.filter(({ expected }) => expected !== null);
+  // The answers of a pair are those of the data, not of the model.
+  const written = samples.filter(({ expected, pair }) => expected !== null && pair === undefined);
   if (written.length < 4 || step < totalSteps / 10) return null;
   const answers = new Set(written.map(({ answer }) => answer.trim()));
   const expected = new Set(written.map(({ expected }) => expected?.trim()));

@@ -6,6 +6,7 @@
  */
 import type { PreferenceExample } from "../../data/rows/formats.ts";
 import { answerType } from "../../evaluate/question_rows.ts";
+import { chooseAnswers } from "../../report/choose_answers.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { ResultTable } from "../../report/page/report_contents.ts";
 import type { Concern } from "../../report/watch/concern.ts";
@@ -99,13 +100,60 @@ export class PreferenceCounts {
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-/** A pair for the report, with the likelier answer as that of the model. */
-export function pairSample(example: PreferenceExample, correct: boolean): EvaluationSample {
-  return {
-    pictures: example.images.map(({ bytes }) => bytes),
-    question: example.prompt.at(-1)?.content ?? "",
-    expected: example.chosen,
-    answer: correct ? example.chosen : example.rejected,
-    correct,
-  };
+/** Pairs whose pictures are kept until the ones that are shown are chosen. */
+const MOST_KEPT = 192;
+
+/** The pairs of an evaluation for the report: all of them, and those that it shows. */
+export class PairSamples {
+  readonly #all: EvaluationSample[] = [];
+  #kept: EvaluationSample[] = [];
+
+  /** @param name of the data set, for the names of the pairs */
+  constructor(readonly name: string) {}
+
+  /**
+   * Adds a batch.
+   *
+   * @param examples the rows of the pairs
+   * @param policy sums of the answers' log-probabilities, [B] each
+   * @param reference the same under the reference; null: there is none
+   */
+  add(
+    examples: readonly PreferenceExample[],
+    policy: PairLogProbs,
+    reference: PairLogProbs | null,
+  ): void {
+    examples.forEach((example, i) => {
+      const { prompt, chosen, rejected, images, columns } = example;
+      const margin = policy.chosen[i] - policy.rejected[i];
+      const correct = margin > 0;
+      const sample: EvaluationSample = {
+        id: `${this.name} ${this.#all.length}`,
+        question: prompt.at(-1)?.content ?? "",
+        expected: chosen,
+        answer: correct ? chosen : rejected,
+        correct,
+        type: answerType(columns, 0),
+        pair: {
+          chosen,
+          rejected,
+          margin,
+          referenceMargin: reference && reference.chosen[i] - reference.rejected[i],
+        },
+      };
+      this.#all.push(sample);
+      this.#kept.push({ ...sample, pictures: images.map(({ bytes }) => bytes) });
+    });
+    if (this.#kept.length > MOST_KEPT) this.#kept = chooseAnswers(this.#kept);
+  }
+
+  /** All pairs without pictures, the likelier answer as that of the model. */
+  get all(): readonly EvaluationSample[] {
+    return this.#all;
+  }
+
+  /** Those that a report shows, wrong ones first. */
+  get shown(): EvaluationSample[] {
+    return chooseAnswers(this.#kept);
+  }
 }

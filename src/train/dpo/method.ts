@@ -18,10 +18,10 @@ import { embeddingNoise } from "../../model/embedding_noise.ts";
 import type { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import type { PassOptions } from "../../model/vlm.ts";
 import { DropoutKeys } from "../../ops/activations.ts";
-import type { EvaluationSample } from "../../report/evaluation_sample.ts";
+import { chooseAnswers } from "../../report/choose_answers.ts";
 import type { AnswerMetrics } from "../run/answer_metrics.ts";
 import { AnswerLogits } from "./answer_logits.ts";
-import { pairSample, PreferenceCounts } from "./evaluation.ts";
+import { PairSamples, PreferenceCounts } from "./evaluation.ts";
 import {
   chosenTokens,
   type DPOExampleMaker,
@@ -85,9 +85,6 @@ export interface DPOMethodOptions extends MethodOptions {
   /** Weigh pairs by how likely the policy finds them (WPO). */
   readonly useWeighting: boolean;
 }
-
-/** How many pairs an evaluation shows in the report. */
-const SAMPLES = 8;
 
 /** A batch of pairs, prepared for the policy's passes. */
 interface Prepared {
@@ -317,7 +314,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     const outcome = await evaluateSets(evalDataset, (one) => this.#evaluateOne(one, all, signal));
     if (outcome === null) return null;
     this.#counts = all;
-    return { ...outcome, samples: outcome.samples.slice(0, SAMPLES) };
+    return { ...outcome, samples: chooseAnswers(outcome.samples) };
   }
 
   /** @param all counts the pairs of every set */
@@ -330,7 +327,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     const started = performance.now();
     const counts = new PreferenceCounts();
     using logits = new AnswerLogits(this.parts.model);
-    const samples: EvaluationSample[] = [];
+    const samples = new PairSamples(dataset.name);
     const scored: DPOPair[] = [], policies: PairLogProbs[] = [], references: PairLogProbs[] = [];
     const make = maker.make.bind(maker);
     const { evalBatchSize } = this.options;
@@ -338,12 +335,9 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       const pairs = batch.map(({ made }) => made);
       this.lastBatches = [pairs];
       const { policy, reference } = await this.#score(pairs, logits);
-      for (const count of [counts, all]) {
-        count.add(batch.map(({ example }) => example), policy, reference);
+      for (const list of [counts, all, samples]) {
+        list.add(batch.map(({ example }) => example), policy, reference);
       }
-      batch.slice(0, SAMPLES - samples.length).forEach(({ example }, i) => {
-        samples.push(pairSample(example, policy.chosen[i] > policy.rejected[i]));
-      });
       scored.push(...pairs.map((pair) => ({ ...pair, images: [] })));
       policies.push(policy);
       if (reference) references.push(reference);
@@ -365,7 +359,8 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
         ...evaluationTimes(started, scored.length),
         ...await answerMetrics?.(dataset, signal),
       },
-      samples,
+      samples: samples.shown,
+      all: samples.all,
       examples: scored.length,
     };
   }

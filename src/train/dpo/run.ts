@@ -12,6 +12,7 @@ import {
   dpoMethod,
   makeReference,
 } from "./setup.ts";
+import { evaluateBefore } from "../run/before_training.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
@@ -66,11 +67,13 @@ async function setUpDPO(
       dataFacts(config, data, "pairs"),
       dpoFacts(config, reference),
     ],
+    before: (signal) => evaluateBefore(method, prepared.model, evaluation, signal),
     async closing({ status }, signal) {
-      if (status === "done") await method.evaluate(signal);
+      const outcome = status === "done" ? await method.evaluate(signal) : null;
       const before = config.dpo.ref_model_name_or_path === null ? "before" : "reference";
       return {
         tables: method.counts ? [method.counts.table(before)] : [],
+        ...(outcome?.all ? { answers: { shown: outcome.samples, all: outcome.all } } : {}),
         concerns: method.counts?.concern ? [method.counts.concern] : [],
         next: [...askCommands(config), measureCommand(config, "preference")],
       };
@@ -95,7 +98,7 @@ export async function runDPO(config: ResolvedConfig, options: RunOptions): Promi
   const setUp = ktoLossType(config) === null ? setUpDPO : setUpKTO;
   return await runTraining(
     whole,
-    options,
+    { ...options, announced: whole !== config },
     (prepared) => setUp(whole, prepared, options.signal),
   );
 }

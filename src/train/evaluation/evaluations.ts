@@ -15,7 +15,7 @@ import {
 } from "./early_stopping.ts";
 import type { StepUpdate } from "../loop/step_update.ts";
 import type { TrainerOptions } from "../loop/trainer_options.ts";
-import type { TrainingMethod } from "../loop/training_method.ts";
+import type { EvaluationOutcome, TrainingMethod } from "../loop/training_method.ts";
 
 /** What evaluations are made with. */
 export interface EvaluationParts {
@@ -80,19 +80,22 @@ export class Evaluations {
   async run(at: { readonly step: number; readonly epoch: number }): Promise<DoneEvaluation | null> {
     const { method, update, ranks } = this.#parts;
     const { reporter, callbacks, signal, training } = this.#parts.options;
+    let answered: Pick<EvaluationOutcome, "samples" | "all"> = { samples: [] };
     const found = await reporter.apart(() =>
       onRankZero(ranks, "the evaluation", async () => {
         const outcome = await update.optimizer.withAverages(() => method.evaluate(signal));
         if (outcome === null) return null;
-        return { ...outcome, ...this.#judge(outcome.metrics, at.step) };
+        answered = outcome; // with pictures: they stay on the rank that reports
+        const { metrics } = outcome;
+        return { metrics, ...this.#judge(metrics, at.step) };
       })
     );
     assertNoGpuErrors();
     if (found === null) return null;
-    const { metrics, samples, isBest, stops } = found;
+    const { metrics, isBest, stops } = found;
     this.#last = metrics;
     const record = { ...at, ...metrics };
-    await reporter.onEvaluate(record, samples);
+    await reporter.onEvaluate(record, answered.samples, answered.all);
     if (at.step > 0 && update.followsMetric) {
       // JSON, which the other ranks get, has null in place of what is not finite.
       const metric = metricOf(metrics, training.metric_for_best_model);

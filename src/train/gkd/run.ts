@@ -12,6 +12,7 @@ import { type RunOptions, runTraining } from "../run/run.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { askCommands, dataFacts, heldOutThing, measureCommand } from "../run/run_texts.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "../sft/closing.ts";
+import { askBeforeTraining, HeldOutQuestions } from "../sft/held_out_questions.ts";
 import { gkdFacts, gkdGroups, gkdMethod } from "./setup.ts";
 import { withTeacher } from "./starter.ts";
 import { Teacher } from "./teacher.ts";
@@ -29,20 +30,35 @@ async function setUpGKD(
   const kept = keepPictureFeatures(teacher.loaded.model, [], config.training);
   const heldOut = evaluation?.streaming === false ? evaluation : null;
   const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
+  const thing = heldOutThing(data.heldOut);
+  const questions = heldOut !== null && await hasShortAnswers(heldOut)
+    ? new HeldOutQuestions(prepared, heldOut, thing)
+    : null;
+  const method = gkdMethod(config, {
+    prepared,
+    teacher,
+    train,
+    evaluation,
+    answerSamples: samples,
+  });
   return {
-    method: gkdMethod(config, { prepared, teacher, train, evaluation, answerSamples: samples }),
+    method,
     groups: gkdGroups(prepared, config),
     warnings,
     title: `GKD on ${config.dataset.train_data_path}`,
     facts: [dataFacts(config, data, "examples"), gkdFacts(config, teacher)],
+    before: (signal) =>
+      askBeforeTraining({ method, model: prepared.model, heldOut, samples, questions }, signal),
     async closing(_, signal) {
       const next = [...askCommands(config), measureCommand(config)];
-      if (heldOut === null || !await hasShortAnswers(heldOut)) return { tables: [], next };
-      const held = { dataset: heldOut, thing: heldOutThing(data.heldOut) };
-      const own = await exactMatchTable(prepared, train, held, signal);
-      const theirs = await exactMatchTable(teacher.loaded, train, held, signal);
+      if (heldOut === null || questions === null) return { tables: [], next };
+      const own = await exactMatchTable(questions, train, signal);
+      const asked = new HeldOutQuestions(teacher.loaded, heldOut, thing);
+      const theirs = await exactMatchTable(asked, train, signal);
       return {
         tables: [own.table, { ...theirs.table, title: `The teacher: ${theirs.table.title}` }],
+        headlines: [own.headline],
+        answers: own.answers,
         concerns: own.concern ? [own.concern] : [],
         next,
       };
@@ -65,7 +81,7 @@ export async function runGKD(config: ResolvedConfig, options: RunOptions): Promi
   const whole = await withTeacher(config, options);
   return await runTraining(
     whole,
-    options,
+    { ...options, announced: whole !== config },
     (prepared) => setUpGKD(whole, prepared, options.signal),
   );
 }

@@ -15,7 +15,11 @@ export const TEACHER_STEPS = 500;
 /** The config of a run; if it asks for the embedded teacher, with the folder of that. */
 export async function withTeacher(
   config: ResolvedConfig,
-  options: { readonly backend: BackendChoice; readonly signal?: AbortSignal },
+  options: {
+    readonly backend: BackendChoice;
+    readonly signal?: AbortSignal;
+    readonly watched?: string;
+  },
 ): Promise<ResolvedConfig> {
   if (config.gkd.teacher_model_name_or_path !== BUILTIN_SHAPES) return config;
   const folder = await starterOf(

@@ -9,6 +9,8 @@ import { acceptedAnswers } from "../../evaluate/accepted_answers.ts";
 import { metricValues } from "../../evaluate/held_out_metrics.ts";
 import { type MetricRequest, MetricTally } from "../../evaluate/metrics/metric_tally.ts";
 import { computeAdvantages } from "../../losses/advantages.ts";
+import { answerType } from "../../evaluate/question_rows.ts";
+import { chooseAnswers } from "../../report/choose_answers.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import type { PlacedExample } from "../batches/example_stream.ts";
 import type { GRPOPrompt, GRPOPromptMaker } from "./prompts.ts";
@@ -22,8 +24,6 @@ import { heldOutBatches } from "../batches/made_ahead.ts";
 import { evaluationTimes } from "../loop/base_method.ts";
 import type { EvaluationOutcome } from "../loop/training_method.ts";
 
-/** Questions that the report shows. */
-const SAMPLES = 8;
 /** A score of 1 by such a built-in function means that an answer is right. */
 const SAYS_RIGHT = /accuracy|exact_?match/i;
 
@@ -97,7 +97,7 @@ export class GRPOEvaluator {
       this.parts.dataset,
       (one) => this.#evaluateOne(one, signal),
     );
-    return outcome && { ...outcome, samples: outcome.samples.slice(0, SAMPLES) };
+    return outcome && { ...outcome, samples: chooseAnswers(outcome.samples) };
   }
 
   async #evaluateOne(dataset: GRPODataset, signal?: AbortSignal): Promise<SetOutcome | null> {
@@ -126,14 +126,16 @@ export class GRPOEvaluator {
       );
     }
     if (answered.length === 0) return null;
+    const samples = answered.filter((_, i) => i % G === 0)
+      .map((one, i) => this.#sample(one, `${dataset.name} ${i}`));
     return {
       metrics: {
         ...this.#metrics(answered),
         ...evaluationTimes(started, answered.length),
         ...this.#answerMetrics(answered),
       },
-      samples: answered.filter((_, i) => i % G === 0).slice(0, SAMPLES)
-        .map((one) => this.#sample(one)),
+      samples: chooseAnswers(samples),
+      all: samples.map(({ pictures: _, ...sample }) => sample),
       examples: answered.length / G,
     };
   }
@@ -170,17 +172,23 @@ export class GRPOEvaluator {
     return scored === 0 ? {} : metricValues(tally.scores);
   }
 
-  #sample({ prompt, completion, rewards }: Answered): EvaluationSample {
+  #sample({ prompt, completion, rewards }: Answered, id: string): EvaluationSample {
     const { columns, images, prompt: messages } = prompt.example;
     const expected = expectedAnswer(columns);
     const { names, builtin } = this.parts.scorer;
     const judge = names.findIndex((name, i) => builtin?.[i] === true && SAYS_RIGHT.test(name));
+    const weighted = rewards.flatMap((reward, f) =>
+      reward === null ? [] : [reward * (this.parts.scorer.weights[f] ?? 1)]
+    );
     return {
+      id,
       pictures: [...images.map(({ bytes }) => bytes), ...completion.episode?.pictures ?? []],
       question: messages.at(-1)?.content ?? "",
       expected,
       answer: completion.episode ? episodeText(completion.episode) : completion.text,
       correct: judge < 0 || rewards[judge] === null ? null : rewards[judge] === 1,
+      type: answerType(columns, 0),
+      reward: weighted.length === 0 ? null : weighted.reduce((sum, value) => sum + value, 0),
     };
   }
 }

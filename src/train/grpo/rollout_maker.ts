@@ -184,7 +184,7 @@ export class RolloutMaker {
     }
     const byGroup = new Map(kept.map((group, p) => [group, p]));
     const completions = all.flatMap((group, i) =>
-      this.#report(group, request.step + 1, (g) => {
+      this.#report(group, { step: request.step + 1, group: request.firstId / G + i }, (g) => {
         const p = byGroup.get(group);
         const reward = overall.rewards[i * G + g];
         return {
@@ -364,14 +364,14 @@ export class RolloutMaker {
 
   #report(
     { prompt, completions, rewards }: ScoredGroup,
-    step: number,
+    place: Pick<ReportedCompletion, "step" | "group">,
     earned: (g: number) => Pick<ReportedCompletion, "reward" | "advantage">,
   ): ReportedCompletion[] {
     const { columns, images, prompt: messages } = prompt.example;
     const answer = columns.answer ?? columns.solution ?? null;
     const shown = images.map(({ bytes }) => bytes);
     return completions.map(({ text, tokens, finishReason, episode }, g) => ({
-      step,
+      ...place,
       prompt: messages.at(-1)?.content ?? "",
       completion: episode === undefined ? text : episodeText(episode),
       rewards: Object.fromEntries(this.#names.map((name, f) => [name, rewards[g][f]])),

@@ -4,8 +4,8 @@
  * @module
  */
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
-import { currentRanks, onRankZero } from "../../distributed/ranks.ts";
-import type { ResultTable } from "../../report/page/report_contents.ts";
+import { formatNumber } from "../../report/terminal/console_table.ts";
+import type { Headline, ResultTable } from "../../report/page/report_contents.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import type { Concern } from "../../report/watch/concern.ts";
 import { startModules } from "./episodes/start_modules.ts";
@@ -17,6 +17,7 @@ import { prepareData } from "../batches/prepare_data.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import { type RunOptions, runTraining } from "../run/run.ts";
 import { askCommands, dataFacts } from "../run/run_texts.ts";
+import type { EvaluationOutcome } from "../loop/training_method.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -38,6 +39,18 @@ export function rewardTable(
       round(before[name]),
       round(after[name]),
     ]),
+  };
+}
+
+/** The mean reward of greedy answers, which the run is for. */
+export function rewardHeadline(
+  before: Readonly<Record<string, number>>,
+  after: Readonly<Record<string, number>>,
+): Headline {
+  return {
+    name: "Held-out reward, greedy answers",
+    value: formatNumber(after.eval_reward),
+    before: formatNumber(before.eval_reward),
   };
 }
 
@@ -78,11 +91,7 @@ async function setUpGRPO(
       groups,
       onCompletions: (rows) => reporter.onCompletions(rows),
     });
-    const before = await onRankZero(
-      currentRanks(),
-      "the evaluation before training",
-      () => method.evaluate(signal),
-    );
+    let before: EvaluationOutcome | null = null;
     return {
       method,
       groups,
@@ -90,12 +99,18 @@ async function setUpGRPO(
       title: `GRPO (${grpo.loss_type}) on ${dataset.train_data_path}`,
       facts: [dataFacts(config, data, "prompts"), grpoFacts(config, scorer)],
       completionsToPrint: completionsToPrint(config),
+      async before(signal) {
+        before = await method.evaluate(signal);
+        return before;
+      },
       async closing(_, signal) {
         const after = before && await method.evaluate(signal);
         const concern = before && after && rewardConcern(before.metrics, after.metrics);
         return {
           concerns: concern ? [concern] : [],
           tables: before && after ? [rewardTable(before.metrics, after.metrics)] : [],
+          headlines: before && after ? [rewardHeadline(before.metrics, after.metrics)] : [],
+          ...(after?.all ? { answers: { shown: after.samples, all: after.all } } : {}),
           next: askCommands(config),
         };
       },
@@ -126,7 +141,7 @@ export async function runGRPO(config: ResolvedConfig, options: RunOptions): Prom
   );
   return await runTraining(
     started,
-    options,
+    { ...options, announced: started !== config },
     (prepared, reporter) => setUpGRPO(started, prepared, reporter, options.signal),
   );
 }

@@ -6,6 +6,7 @@
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { prepareData } from "../batches/prepare_data.ts";
 import { configuredGroups, splitByDecay } from "../optimizer/parameter_groups.ts";
+import { evaluateBefore } from "../run/before_training.ts";
 import type { PreparedModel } from "../run/prepare_model.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { askCommands, dataFacts } from "../run/run_texts.ts";
@@ -27,6 +28,7 @@ export async function setUpKTO(
     warnings,
     title: `KTO on ${config.dataset.train_data_path}`,
     facts: [dataFacts(config, data, "answers"), ktoFacts(config)],
+    before: (signal) => evaluateBefore(method, prepared.model, evaluation, signal),
     async closing({ status }, signal) {
       if (status === "done") await method.evaluate(signal);
       return { tables: [], concerns: [], next: askCommands(config) };

@@ -75,5 +75,8 @@ export async function evaluateSets<E extends { readonly images: readonly Encoded
       ...Object.fromEntries(ofSets),
     },
     samples: outcomes.flatMap(({ samples }) => samples),
+    ...(outcomes.every(({ all }) => all !== undefined)
+      ? { all: outcomes.flatMap(({ all = [] }) => all) }
+      : {}),
   };
 }

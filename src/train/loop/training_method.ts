@@ -49,6 +49,8 @@ export interface EvaluationOutcome {
   readonly metrics: Readonly<Record<string, number>>;
   /** A few questions with answers, for the report. */
   readonly samples: readonly EvaluationSample[];
+  /** All questions with answers, without pictures, if the samples are a choice of them. */
+  readonly all?: readonly EvaluationSample[];
 }
 
 /** How large a micro-batch is. */

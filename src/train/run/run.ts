@@ -19,6 +19,7 @@ import { untilAborted } from "../../until_aborted.ts";
 import { checkResumable } from "../checkpoint/checkpoint.ts";
 import type { TrainerCallback, TrainResult } from "../loop/trainer.ts";
 import { type PreparedModel, prepareModel, writePreparedModel } from "./prepare_model.ts";
+import { announceRun } from "./announce_run.ts";
 import {
   driveRun,
   type RunEnd,
@@ -36,6 +37,10 @@ export interface RunOptions {
   readonly resumeAnyway?: boolean;
   readonly signal?: AbortSignal;
   readonly callbacks?: readonly TrainerCallback[];
+  /** The line that says where the run is watched; default: it is not. */
+  readonly watched?: string;
+  /** Whether the run's first lines are printed already; default false. */
+  readonly announced?: boolean;
   /** The config as the user wrote it, which is kept with the run; default: the one that runs. */
   readonly writtenConfig?: ResolvedConfig;
   /** Of this package; ranks must have the same. */
@@ -84,7 +89,7 @@ export async function runTraining(
   const repo = save.push_to_hub ? save.hub_model_id : null;
   if (repo !== null) checkUpload(repo, save.save_model_path, hubSettings());
   const backend = await initBackend({ backend: options.backend });
-  if (rank === 0) console.error(`backend ${backend.reason}`);
+  if (!options.announced) announceRun(config, backend, options.watched);
   let started = false;
   try {
     const preparing = prepareModel(config.model, training.seed, training, signal);

@@ -8,10 +8,17 @@ import { basename, resolve } from "node:path";
 import type { ResolvedConfig } from "../../config/types/config_types.ts";
 import { stringifyConfig } from "../../config/stringify_config.ts";
 import type { ActiveBackend } from "../../device/backend.ts";
-import { currentRanks, gatherJson } from "../../distributed/ranks.ts";
+import { currentRanks, gatherJson, onRankZero } from "../../distributed/ranks.ts";
 import { parameterCount } from "../../model/model_weights.ts";
 import { RunDirectory } from "../../report/files/run_directory.ts";
-import type { FactGroup, NextCommand, ResultTable } from "../../report/page/report_contents.ts";
+import type { ReportedAnswers } from "../../report/files/report_file.ts";
+import type {
+  FactGroup,
+  Headline,
+  NextCommand,
+  ResultTable,
+} from "../../report/page/report_contents.ts";
+import { renderWaitingPage } from "../../report/page/waiting_page.ts";
 import { Reporter } from "../../report/reporter.ts";
 import { SilentReporter } from "../../report/silent_reporter.ts";
 import { makeTrackers } from "../../report/trackers/make_trackers.ts";
@@ -21,6 +28,7 @@ import { Trainer, type TrainerCallback, type TrainResult } from "../loop/trainer
 import type { TrainingMethod } from "../loop/training_method.ts";
 import { precisionNote } from "../loop/training_precision.ts";
 import type { ParameterGroup } from "../optimizer/optimizer.ts";
+import type { BeforeTraining } from "./before_training.ts";
 import { keepPictureFeatures, type KeptFeatures } from "./keep_picture_features.ts";
 import { type PreparedModel, writePreparedModel } from "./prepare_model.ts";
 import { checkRankAgreement } from "./rank_agreement.ts";
@@ -28,6 +36,10 @@ import { checkRankAgreement } from "./rank_agreement.ts";
 /** What a run shows at its end. */
 export interface ClosingResults {
   readonly tables: readonly ResultTable[];
+  /** What the run achieved, before and after. */
+  readonly headlines?: readonly Headline[];
+  /** Answers to held-out questions. */
+  readonly answers?: ReportedAnswers;
   readonly next: readonly NextCommand[];
   /** What was found wrong with the model. */
   readonly concerns?: readonly Concern[];
@@ -46,6 +58,11 @@ export interface RunSetup {
   readonly facts: readonly FactGroup[];
   /** Sampled completions that are printed with each log; default 0. */
   readonly completionsToPrint?: number;
+  /**
+   * Measures the model before the first step, and before a checkpoint is read; `signal` ends it, with
+   * its reason as the error.
+   */
+  readonly before?: (signal?: AbortSignal) => Promise<BeforeTraining | null>;
   /**
    * Called by the command line after the last step, before the report closes; `signal` ends it,
    * with its reason as the error.
@@ -112,10 +129,12 @@ function runFacts({ model, origin }: PreparedModel, backend: string): FactGroup[
       facts: [
         ["weights", origin],
         ["parameters", parameterCount(model)],
-        ["frozen in 16 bits", model.packedWeights.size],
+        ...(model.packedWeights.size === 0
+          ? []
+          : [["frozen in 16 bits", model.packedWeights.size] as const]),
         ["vision", `${config.vit_n_blocks} blocks of ${config.vit_hidden_dim}`],
         ["decoder", `${config.lm_n_blocks} blocks of ${config.lm_hidden_dim}`],
-        ["adapters", model.adapters.size],
+        ...(model.adapters.size === 0 ? [] : [["adapters", model.adapters.size] as const]),
       ],
     },
     { title: "Device", facts: [["backend", backend], ["precision", model.precision]] },
@@ -153,7 +172,10 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
   let started = false;
   let kept: KeptFeatures | null = null;
   try {
-    if (first) await prepareOutputFolder(training.output_dir);
+    if (first) {
+      await prepareOutputFolder(training.output_dir);
+      await directory.writeWaitingPage(renderWaitingPage(basename(resolve(training.output_dir))));
+    }
     reporter = first ? new Reporter(directory) : new SilentReporter(`rank ${ranks.rank}`);
     const setup = await options.setUp(reporter);
     signal?.throwIfAborted();
@@ -172,12 +194,17 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
       runMetrics: () => kept?.metrics() ?? {},
       saveModel: (folder) => writePreparedModel(prepared, names, folder),
     });
+    let before: BeforeTraining | null = null;
+    await onRankZero(ranks, "the evaluation before training", async () => {
+      before = await setup.before?.(signal) ?? null; // with pictures: they stay on this rank
+      return null;
+    });
     const resumedFromStep = resume === undefined ? null : await trainer.resume(resume, { anyway });
     signal?.throwIfAborted();
     await options.beforeStart?.();
     kept = keepPictureFeatures(prepared.model, setup.groups, training);
     started = true;
-    await start(options, setup, { reporter, trainer, directory, resumedFromStep });
+    await start(options, setup, { reporter, trainer, directory, resumedFromStep, before });
     const result = await trainer.train();
     const end = result.status === "interrupted"
       ? { result, message: interruptedMessage(result, training.output_dir, options.continueWith) }
@@ -209,11 +236,12 @@ export async function driveRun(options: RunDriverOptions): Promise<TrainResult> 
 async function start(
   { config, writtenConfig = config, prepared, backend }: RunDriverOptions,
   setup: RunSetup,
-  { reporter, trainer, directory, resumedFromStep }: {
+  { reporter, trainer, directory, resumedFromStep, before }: {
     readonly reporter: Reporter;
     readonly trainer: Trainer;
     readonly directory: RunDirectory;
     readonly resumedFromStep: number | null;
+    readonly before: BeforeTraining | null;
   },
 ): Promise<void> {
   const { training, logging } = config;
@@ -228,6 +256,7 @@ async function start(
       ...setup.facts,
     ],
     configYaml: stringifyConfig(writtenConfig),
+    shownConfig: stringifyConfig(ownSections(writtenConfig)),
     completionsToPrint: setup.completionsToPrint,
     tensorBoard: logging.report_to.includes("tensorboard"),
     tracking: {
@@ -237,6 +266,10 @@ async function start(
       config: { ...writtenConfig },
     },
   });
+  if (before !== null) {
+    const { metrics, samples, all = samples } = before;
+    await reporter.onBefore(metrics, { shown: samples, all });
+  }
   if (directory.movedAside) {
     reporter.onWarning(`${training.output_dir} held a run; it is now ${directory.movedAside}`);
   }
@@ -244,6 +277,14 @@ async function start(
   for (const warning of setup.warnings ?? []) reporter.onWarning(warning);
   const note = backend === null ? null : precisionNote(prepared.model.precision, backend);
   if (note !== null) reporter.onWarning(note);
+}
+
+/** The config without the sections of the other trainers. */
+function ownSections(config: ResolvedConfig): ResolvedConfig {
+  const others = ["sft", "dpo", "grpo", "gkd"].filter((name) => name !== config.training_type);
+  if (config.training_type !== "grpo") others.push("rewards");
+  const own = Object.entries(config).filter(([name]) => !others.includes(name));
+  return Object.fromEntries(own) as unknown as ResolvedConfig;
 }
 
 function interruptedMessage({ step }: TrainResult, folder: string, continueWith: string): string {

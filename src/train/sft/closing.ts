@@ -7,11 +7,14 @@
 import { blindBaseline, type QuestionAnswer } from "../../data/embedded/blind_baseline.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
+import { ExactMatchTally, type MatchScore } from "../../evaluate/exact_match.ts";
 import { evaluateVqa } from "../../evaluate/evaluate_vqa.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
-import type { ResultTable } from "../../report/page/report_contents.ts";
+import type { ReportedAnswers } from "../../report/files/report_file.ts";
+import type { Headline, ResultTable } from "../../report/page/report_contents.ts";
 import type { Concern } from "../../report/watch/concern.ts";
+import { type HeldOutQuestions, questionId } from "./held_out_questions.ts";
 import type { SFTDataset } from "./method.ts";
 
 /** Questions that are asked at each evaluation. */
@@ -42,8 +45,9 @@ export async function answerSamples(
     await evaluateVqa(loaded, dataset.select([index]), {
       maxNewTokens: SAMPLE_TOKENS,
       signal,
-      onAnswer({ question, expected, answer, correct }) {
-        if (isFirst) samples.push({ pictures, question, expected, answer, correct });
+      onAnswer({ question, expected, answer, correct, type }) {
+        const id = questionId(index, 0);
+        if (isFirst) samples.push({ id, pictures, question, expected, answer, correct, type });
         isFirst = false;
       },
     });
@@ -54,9 +58,6 @@ export async function answerSamples(
 
 /** Longest answer that is worth an exact match, characters. */
 const SHORT_ANSWER = 32;
-/** Held-out questions that are asked at the end, at most. */
-const MAX_QUESTIONS = 10_000;
-
 /** Whether the first 100 examples have short answers only. */
 export async function hasShortAnswers(dataset: Dataset<VqaExample>): Promise<boolean> {
   for (let i = 0; i < Math.min(100, dataset.length); i++) {
@@ -66,7 +67,7 @@ export async function hasShortAnswers(dataset: Dataset<VqaExample>): Promise<boo
   return true;
 }
 
-async function* questions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
+async function* trainingQuestions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
   for await (const { turns } of dataset) {
     for (const { user, assistant } of turns) yield { question: user, answer: assistant };
   }
@@ -74,57 +75,69 @@ async function* questions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
-/** Held-out questions. */
-export interface HeldOutQuestions {
-  readonly dataset: Dataset<VqaExample>;
-  /** What is new about them: `questions` if training rows show some of their pictures. */
-  readonly thing: "pictures" | "questions";
-}
-
 /** What {@linkcode exactMatchTable} finds. */
 export interface ExactMatch {
   readonly table: ResultTable;
+  readonly headline: Headline;
+  readonly answers: ReportedAnswers;
   /** What is wrong with the model; null if nothing is. */
   readonly concern: Concern | null;
 }
 
 /**
- * Exact match on all held-out questions, by type, beside the best answers without the picture.
+ * Exact match on all held-out questions, by type, before and after training, beside the best answers
+ * without the picture.
  *
- * @param loaded the trained model
+ * @param questions of which the model never saw the answers
  * @param train what it was trained on
- * @param heldOut what it never saw, and whether pictures or questions are new
  * @param signal ends it, with its reason as the error
  */
 export async function exactMatchTable(
-  loaded: LoadedModel,
+  questions: HeldOutQuestions,
   train: SFTDataset,
-  { dataset: heldOut, thing }: HeldOutQuestions,
   signal?: AbortSignal,
 ): Promise<ExactMatch> {
-  const asked = heldOut.length <= MAX_QUESTIONS
-    ? heldOut
-    : heldOut.select(Array.from({ length: MAX_QUESTIONS }, (_, i) => i));
-  const scores = await evaluateVqa(loaded, asked, { batchSize: 128, maxNewTokens: 16, signal });
-  signal?.throwIfAborted();
+  const { before, thing } = questions;
+  const after = await questions.ask(signal);
   const blind = blindBaseline(
-    await Array.fromAsync(questions(train)),
-    await Array.fromAsync(questions(asked)),
+    await Array.fromAsync(trainingQuestions(train)),
+    after.map(({ question, expected }) => ({ question, answer: expected ?? "" })),
   );
+  const all = matchOf(after);
+  const types = [...all.byType.keys()];
+  const first = before && matchOf(before);
+  const row = (name: string, now: MatchScore, then?: MatchScore) => [
+    name,
+    now.questions,
+    ...(first ? [then ? percent(then.exactMatch) : null] : []),
+    percent(now.exactMatch),
+  ];
   const table: ResultTable = {
     title: `Exact match on held-out ${thing}`,
-    columns: ["answerer", "questions", "exact match"],
+    columns: ["answerer", "questions", ...(first ? ["before", "after"] : ["exact match"])],
     rows: [
-      ["never sees the picture", scores.questions, percent(blind)],
-      ["this model", scores.questions, percent(scores.exactMatch)],
-      ...[...scores.byType].map(([type, score]): [string, number, string] => [
-        `  ${type}`,
-        score.questions,
-        percent(score.exactMatch),
-      ]),
+      row("never sees the picture", { ...all.overall, exactMatch: blind }),
+      row("this model", all.overall, first?.overall),
+      ...types.map((type) => row(`  ${type}`, all.byType.get(type)!, first?.byType.get(type))),
     ],
   };
-  return { table, concern: noBetterThanBlind(scores.exactMatch, blind) };
+  return {
+    table,
+    headline: {
+      name: `Right answers, held-out ${thing}`,
+      value: percent(all.overall.exactMatch),
+      before: first && percent(first.overall.exactMatch),
+    },
+    answers: { shown: await questions.shown(after), all: after },
+    concern: noBetterThanBlind(all.overall.exactMatch, blind),
+  };
+}
+
+/** Exact match of answers, overall and by type. */
+function matchOf(answers: readonly EvaluationSample[]): ExactMatchTally {
+  const tally = new ExactMatchTally();
+  for (const { answer, expected, type } of answers) tally.add(answer, expected ?? "", type);
+  return tally;
 }
 
 /** The model could answer as well without the picture. */

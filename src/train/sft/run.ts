@@ -10,6 +10,7 @@ import { type RunOptions, runTraining } from "../run/run.ts";
 import { askCommands, dataFacts, heldOutThing, measureCommand } from "../run/run_texts.ts";
 import type { RunSetup } from "../run/run_driver.ts";
 import { answerSamples, exactMatchTable, hasShortAnswers } from "./closing.ts";
+import { askBeforeTraining, HeldOutQuestions } from "./held_out_questions.ts";
 import { sftGroups, sftMethod } from "./setup.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
@@ -24,28 +25,29 @@ async function setUpSFT(
   const { train } = data;
   const heldOut = data.evaluation?.streaming === false ? data.evaluation : null;
   const samples = heldOut && ((signal?: AbortSignal) => answerSamples(prepared, heldOut, signal));
+  const questions = heldOut !== null && await hasShortAnswers(heldOut)
+    ? new HeldOutQuestions(prepared, heldOut, heldOutThing(data.heldOut))
+    : null;
+  const method = sftMethod(config, {
+    prepared,
+    train,
+    evaluation: data.evaluation,
+    answerSamples: samples,
+  });
   return {
-    method: sftMethod(config, {
-      prepared,
-      train,
-      evaluation: data.evaluation,
-      answerSamples: samples,
-    }),
+    method,
     groups: sftGroups(prepared, config),
     warnings: data.warnings,
     title: `SFT on ${dataset.train_data_path}`,
     facts: [dataFacts(config, data, "examples")],
+    before: (signal) =>
+      askBeforeTraining({ method, model: prepared.model, heldOut, samples, questions }, signal),
     async closing(_, signal) {
-      const measured = heldOut !== null && await hasShortAnswers(heldOut)
-        ? await exactMatchTable(
-          prepared,
-          train,
-          { dataset: heldOut, thing: heldOutThing(data.heldOut) },
-          signal,
-        )
-        : null;
+      const measured = questions && await exactMatchTable(questions, train, signal);
       return {
         tables: measured ? [measured.table] : [],
+        headlines: measured ? [measured.headline] : [],
+        ...(measured ? { answers: measured.answers } : {}),
         concerns: measured?.concern ? [measured.concern] : [],
         next: [...askCommands(config), measureCommand(config)],
       };

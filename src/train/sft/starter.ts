@@ -16,6 +16,7 @@ import { parseConfig } from "../../config/load_config.ts";
 import { BUILTIN_SHAPES } from "../../data/embedded/embedded_dataset.ts";
 import { type BackendChoice, initBackend } from "../../device/backend.ts";
 import { alone, currentRanks, onRankZero } from "../../distributed/ranks.ts";
+import { announceRun } from "../run/announce_run.ts";
 import { preparationProgress } from "../run/preparation_progress.ts";
 import { writeFolderAtomically } from "../../atomic_write.ts";
 import { GradientAccumulator } from "../loop/gradients.ts";
@@ -118,6 +119,8 @@ export type MakeStarterFolder = (
 interface StartOptions {
   readonly backend: BackendChoice;
   readonly signal?: AbortSignal;
+  /** The line that says where the run is watched; default: it is not. */
+  readonly watched?: string;
 }
 
 /**
@@ -145,11 +148,11 @@ export async function withStarter(
  */
 export async function starterOf(
   config: ResolvedConfig,
-  { backend, signal }: StartOptions,
+  { backend, signal, watched }: StartOptions,
   what: "starter" | "teacher",
   makeFolder: MakeStarterFolder,
 ): Promise<string> {
-  await initBackend({ backend });
+  announceRun(config, await initBackend({ backend }), watched);
   const progress = preparationProgress(
     what,
     (steps) => `a ${what} model, made now: ${steps} steps of SFT on the drawn shapes`,

@@ -13,7 +13,7 @@ Deno.test("metricCharts() puts together what is compared, the main charts first"
       "rewards/a/std": 0,
       tokens_per_second: 9,
       padding_share: 0.2,
-      "learning_rate/vision": 1,
+      "learning_rate/vision": 0.5,
       learning_rate: 1,
       loss: 2,
       words: "none",
@@ -26,15 +26,20 @@ Deno.test("metricCharts() puts together what is compared, the main charts first"
     ["Reward functions: mean", true, ["rewards/b/mean", "rewards/a/mean"]],
     ["Learning rate", true, ["learning_rate/vision", "learning_rate"]],
     ["Reward functions: spread", false, ["rewards/a/std"]],
-    ["Tokens per second", false, ["tokens_per_second"]],
-    ["Share of padding among the tokens", false, ["padding_share"]],
+    ["Speed", false, ["tokens_per_second"]],
+    ["Padding", false, ["padding_share"]],
     ["custom", false, ["custom"]],
   ]);
 });
 
 Deno.test("metricCharts() takes the later of two values at one step", () => {
   const [chart] = metricCharts([{ step: 1, loss: 1 }, { step: 1, loss: 2 }, { step: 2, loss: 3 }]);
-  assertEquals(chart.series, [{ key: "loss", steps: [1, 2], values: [2, 3] }]);
+  assertEquals(chart.series, [{
+    key: "loss",
+    name: "training loss",
+    steps: [1, 2],
+    values: [2, 3],
+  }]);
 });
 
 Deno.test("thinLine() keeps the ends and every spike", () => {
@@ -46,4 +51,36 @@ Deno.test("thinLine() keeps the ends and every spike", () => {
   assertEquals([Math.max(...thin.values), Math.min(...thin.values)], [50, -50]);
   assertEquals(thin.steps.toSorted((a, b) => a - b), thin.steps);
   assertEquals(thinLine([1, 2], [0.123456789, 2], 300), { steps: [1, 2], values: [0.123457, 2] });
+});
+
+Deno.test("every chart that has a rule names the unit of its vertical axis", () => {
+  const units = metricCharts([{ step: 1, loss: 1, tokens_per_second: 5, "time/decode": 2, own: 3 }])
+    .map(({ title, unit }) => [title, unit]);
+  assertEquals(units, [
+    ["Loss", "loss (SFT: nats a token)"],
+    ["Speed", "tokens a second"],
+    ["Where the time goes", "seconds a step"],
+    ["own", "value"],
+  ]);
+});
+
+Deno.test("a GRPO run is drawn by its reward first, and its loss is folded away", () => {
+  const charts = metricCharts([{ step: 1, loss: 1e-17, reward: 0.5, eval_reward: 0.4 }]);
+  assertEquals(charts.map(({ title, primary }) => [title, primary]), [
+    ["Reward", true],
+    ["Loss", false],
+  ]);
+});
+
+Deno.test("rates of groups are drawn if they differ from the run's own", () => {
+  const keys = (vision: number) =>
+    metricCharts([{
+      step: 1,
+      learning_rate: 1,
+      "learning_rate/lora": 1,
+      "learning_rate/v": vision,
+    }])
+      .flatMap(({ series }) => series.map(({ key }) => key));
+  assertEquals(keys(1), ["learning_rate"]);
+  assertEquals(keys(2), ["learning_rate", "learning_rate/v"]);
 });

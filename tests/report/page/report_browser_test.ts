@@ -4,44 +4,10 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { BrowserContextOptions, Page } from "playwright-core";
-import { hasChromium, launchChromium, skippedWithoutChromium } from "../../chromium.ts";
 import { HOSTILE, runExample } from "../example_run.ts";
 import { fakeTerminal } from "../terminal/fake_terminal.ts";
 import { inTemporaryFolder } from "../temporary_folder.ts";
-
-interface OpenPage {
-  readonly page: Page;
-  /** Errors and warnings of the console, and uncaught exceptions. */
-  readonly complaints: string[];
-  /** Whatever the page asked for beside itself. */
-  readonly requests: string[];
-}
-
-async function withPage(
-  path: string,
-  options: BrowserContextOptions,
-  use: (open: OpenPage) => Promise<void>,
-): Promise<void> {
-  const browser = await launchChromium(["--disable-gpu"]);
-  try {
-    const page = await (await browser.newContext(options)).newPage();
-    const complaints: string[] = [];
-    const requests: string[] = [];
-    page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
-    page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-    page.on("request", (request) => requests.push(request.url()));
-    await page.goto(`file://${path}`);
-    await page.waitForLoadState("load");
-    await use({
-      page,
-      complaints,
-      requests: requests.slice(1).filter((url) => !/^data:/.test(url)),
-    });
-  } finally {
-    await browser.close();
-  }
-}
+import { browserTest, withPage } from "./open_page.ts";
 
 /** How many pixels of each canvas have any ink. */
 const INK = `[...document.querySelectorAll("canvas")].map((canvas) => {
@@ -50,16 +16,6 @@ const INK = `[...document.querySelectorAll("canvas")].map((canvas) => {
   for (let i = 3; i < data.length; i += 4) if (data[i] > 0) inked++;
   return inked;
 })`;
-
-const browserTest = (name: string, fn: () => Promise<void>): void =>
-  Deno.test({
-    name: name + skippedWithoutChromium,
-    ignore: !hasChromium,
-    // Playwright keeps timers and pipes of its own until the process ends.
-    sanitizeOps: false,
-    sanitizeResources: false,
-    fn,
-  });
 
 browserTest(
   "report.html draws every chart, shows pictures, runs nothing hostile and loads nothing",
@@ -85,7 +41,14 @@ browserTest(
             `document.getElementById("samples").closest("section").innerText`,
           );
           for (
-            const part of ["What colour?", "✓ right", "✗ wrong", "1 of 2 right", "At step 0", "?"]
+            const part of [
+              "What colour?",
+              "✓ right",
+              "✗ wrong",
+              "1 of 2 right",
+              "Before training",
+              "?",
+            ]
           ) {
             assertStringIncludes(samples, part);
           }
@@ -109,11 +72,14 @@ browserTest("report.html's controls change what is drawn", async () => {
   await inTemporaryFolder(async (dir) => {
     await runExample(dir, fakeTerminal(false));
     await withPage(`${dir}/report.html`, {}, async ({ page, complaints }) => {
-      const chart = page.locator("figure.chart").first();
-      const picture = () => page.evaluate<string>(`document.querySelector("canvas").toDataURL()`);
+      const chart = page.locator("figure.chart", { hasText: "training loss" });
+      await page.getByText("More curves").click();
+      const picture = () =>
+        page.evaluate<string>(`[...document.querySelectorAll("figure.chart")]
+          .find((one) => one.textContent.includes("training loss")).querySelector("canvas").toDataURL()`);
       const plain = await picture();
 
-      await chart.getByRole("button", { name: "Logarithmic scale for Loss" }).click();
+      await chart.getByRole("button", { name: "log scale for Loss" }).click();
       const logarithmic = await picture();
       assert(logarithmic !== plain, "the logarithmic scale is drawn");
 
@@ -121,7 +87,7 @@ browserTest("report.html's controls change what is drawn", async () => {
       assertEquals(await lines.count(), 2);
       assertEquals(
         await lines.nth(0).innerText().then((t) => t.replace(/\s+/g, " ")),
-        "loss 0.1000",
+        "training loss loss 0.1000",
       );
       await lines.nth(1).click();
       assertEquals(await lines.nth(1).getAttribute("aria-pressed"), "false");
@@ -135,6 +101,7 @@ browserTest("report.html's controls change what is drawn", async () => {
       assertEquals(await page.locator("#smoothing-value").innerText(), "0.90");
 
       // Hovering reads the values at a step.
+      await chart.scrollIntoViewIfNeeded();
       const box = await chart.locator(".u-over").boundingBox();
       assert(box !== null);
       await page.mouse.move(box.x + 1, box.y + box.height / 2);

@@ -30,7 +30,7 @@ async function evaluate(batchSize: number, settings: readonly string[] = []) {
     return imageFeatures(...inputs);
   };
   const outcome = await run.method.evaluate();
-  const questions = outcome!.samples.map(({ question }) => question);
+  const questions = outcome!.all!.map(({ question }) => question);
   return { batches, prefills, answers, questions, metrics: outcome!.metrics, rows: rows.length };
 }
 

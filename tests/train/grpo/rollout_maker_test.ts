@@ -136,6 +136,8 @@ Deno.test("dynamic sampling replaces groups without spread, and counts on with t
   assertEquals(made!.sampled, 10);
   assertEquals(made!.completions.length, 10, "those of replaced groups are reported too");
   assertEquals(made!.completions[0].advantage, null);
+  const groups = made!.completions.map(({ group }) => group);
+  assertEquals(groups, [50, 50, 51, 51, 52, 52, 53, 53, 54, 54], "one number for each prompt");
 });
 
 Deno.test("dynamic sampling is bounded: groups without spread fill what is left", async () => {

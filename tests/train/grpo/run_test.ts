@@ -101,8 +101,11 @@ Deno.test("an evaluation gives the mean reward of greedy answers, and samples wi
   const { metrics } = first!;
   assert(metrics.eval_reward > 0);
   assert("eval_rewards/ids/mean" in metrics && "eval_completions/mean_length" in metrics);
-  assertEquals(first!.samples.length, 8);
-  assertEquals(first!.samples[0].pictures?.length, 1);
+  assertEquals([first!.samples.length, first!.all?.length], [12, 12]);
+  for (const { id, pictures, reward } of first!.samples) {
+    assertEquals([pictures?.length, typeof reward], [1, "number"]);
+    assert(first!.all!.some((one) => one.id === id && !("pictures" in one)), id);
+  }
   await run.update(0);
   assert(await run.method.evaluate() !== first, "another one anew");
 });
