@@ -72,7 +72,7 @@ export function dryRunLines(report: DryRunReport): string[] {
     `  ${"memory".padEnd(36)} ${"estimated".padStart(12)} ${"measured".padStart(12)}`,
     row("weights", weights, measured.weights),
     row("optimizer's state", moments),
-    ...optional("a frozen copy, the reference", reference),
+    ...optional("a reference or a teacher", reference),
     row("gradients", gradients, measured.gradients),
     row("activations of the longest batch", activations),
     ...optional("logits of a chunk", logits),

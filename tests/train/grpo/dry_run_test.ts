@@ -27,7 +27,7 @@ Deno.test("train grpo --dry-run runs full completions forward and backward, call
     // Everything trains, and beta asks for what it began as.
     const { estimate } = report;
     assertEquals(estimate.reference, 4 * report.trained);
-    assert(dryRunLines(report).some((line) => line.includes("a frozen copy, the reference")));
+    assert(dryRunLines(report).some((line) => line.includes("a reference or a teacher")));
     const lora = tinyConfig(["grpo.beta=0.1", `training.output_dir=${folder}/run`]);
     Object.assign(lora.model, { use_lora: true });
     const adapters = await dryRunGRPO(lora, { backend: "wasm" });

@@ -6,6 +6,7 @@ import { readBack } from "../../../src/device/read_back.ts";
 import type { VisionLanguageModel } from "../../../src/generate/vision_language_model.ts";
 import { readSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 import { CheckpointError } from "../../../src/train/checkpoint/checkpoint.ts";
+import { dryRunDPO } from "../../../src/train/dpo/dry_run.ts";
 import { runDPO } from "../../../src/train/dpo/run.ts";
 import { FrozenReference } from "../../../src/train/dpo/reference.ts";
 import { ReferencePolicy } from "../../../src/train/loop/reference_policy.ts";
@@ -159,6 +160,16 @@ Deno.test("a run whose reference follows the policy stops and goes on to the sam
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("--dry-run counts a reference that follows the policy", async () => {
+  const reference = async (follows: boolean) => {
+    const config = dpoConfig([`dpo.sync_ref_model=${follows}`]);
+    const { estimate, trained } = await dryRunDPO(config, { backend: "wasm" });
+    return estimate.reference / trained;
+  };
+  // Without it, log-probabilities are kept on disk.
+  assertEquals([await reference(true), await reference(false)], [4, 0]);
 });
 
 Deno.test("ReferencePolicy refuses to follow a model with adapters, and says why", async () => {

@@ -21,7 +21,7 @@ const REWARD = `export function spread({ completion_ids }) {
 }
 `;
 
-const FORMATS = { sft: "vqa", dpo: "preference", grpo: "grpo" };
+const FORMATS = { sft: "vqa", dpo: "preference", grpo: "grpo", gkd: "vqa" };
 
 /** Settings of a run, by key path. */
 export type Settings = Readonly<Record<string, unknown>>;
@@ -34,7 +34,7 @@ export class RankRuns implements AsyncDisposable {
   static async open(backend = "wasm"): Promise<RankRuns> {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/reward.ts`, REWARD);
-    for (const trainer of ["sft", "dpo", "grpo"] as const) {
+    for (const trainer of ["sft", "dpo", "grpo", "gkd"] as const) {
       const config = {
         training_type: trainer,
         model: TINY_MODEL,
@@ -52,6 +52,10 @@ export class RankRuns implements AsyncDisposable {
               ...{ mask_truncated_completions: false, temperature: 1 },
             },
           }
+          : {},
+        // A teacher is there once a run of that name has trained one.
+        ...trainer === "gkd"
+          ? { gkd: { teacher_model_name_or_path: `${folder}/teacher/final`, max_new_tokens: 6 } }
           : {},
       };
       // JSON is YAML.

@@ -12,6 +12,10 @@ async function compare(
   metrics: readonly string[],
 ): Promise<void> {
   await using runs = await RankRuns.open();
+  if (trainer === "gkd") {
+    const short = { "training.max_steps": 4, [BATCH]: 8 };
+    assertEquals((await runs.train(["sft", "teacher", 1], short)).code, 0);
+  }
   const perRound = settings["grpo.steps_per_generation"];
   for (const [name, size] of [["one", 1], ["many", ranks]] as const) {
     const { code } = await runs.train([trainer, name, size], {
@@ -68,3 +72,23 @@ Deno.test(withMpirun("GRPO on two ranks has the losses and rewards of one proces
     "grpo.top_entropy_quantile": 0.5,
   }, ["loss", "reward", "reward_std", "kl", "entropy", "completions/mean_length"]);
 }));
+
+Deno.test(withMpirun("GKD on two ranks has the losses of one process", async () => {
+  await compare("gkd", 2, { "training.max_steps": 10, "gkd.lmbda": 0.5 }, [
+    "loss",
+    "on_policy",
+    "completions/mean_length",
+  ]);
+}));
+
+Deno.test(
+  withMpirun("a reference that follows the policy, and replayed groups, on two ranks", async () => {
+    await compare("grpo", 2, {
+      "training.max_steps": 10,
+      "grpo.beta": 0.05,
+      "grpo.sync_ref_model": true,
+      "grpo.ref_model_sync_steps": 2,
+      "grpo.replay_buffer_size": 4,
+    }, ["loss", "reward", "kl"]);
+  }),
+);
