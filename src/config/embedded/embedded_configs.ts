@@ -160,9 +160,9 @@ grpo:
   },
   gkd: {
     file: "configs/shapes_gkd.yaml",
-    text: `# What \`train gkd\` runs without --config: a fresh model learns from one with four times its weights,
-# which is trained on the spot on pictures drawn by code. In half of the steps it learns from answers
-# of its own.
+    text: `# What \`train gkd\` runs without --config: a fresh model learns from one with twice its weights, which
+# is trained on the spot on pictures drawn by code. In a quarter of the steps it learns from answers of
+# its own: at first they say nothing.
 training_type: gkd
 
 model:
@@ -171,14 +171,14 @@ model:
   init_position_embedding: normal
   initializer_range: 0.12
   vlm_config:
-    vit_hidden_dim: 48
+    vit_hidden_dim: 64
     vit_inter_dim: 128
     vit_patch_size: 8
     vit_img_size: 32
     vit_n_heads: 4
-    vit_n_blocks: 1
-    lm_hidden_dim: 48
-    lm_inter_dim: 96
+    vit_n_blocks: 2
+    lm_hidden_dim: 64
+    lm_inter_dim: 128
     lm_n_heads: 4
     lm_n_kv_heads: 2
     lm_n_blocks: 1
@@ -198,26 +198,26 @@ dataset:
 
 training:
   output_dir: ./output/shapes_gkd
-  max_steps: 500
+  max_steps: 600
   per_device_train_batch_size: 64
   per_device_eval_batch_size: 96
   gradient_accumulation_steps: 1
-  learning_rate: 3e-3
-  lr_mp: 3e-3
+  learning_rate: 2e-3
+  lr_mp: 2e-3
   warmup_steps: 20
   weight_decay: 0.01
   max_grad_norm: 1.0
   lr_scheduler_type: cosine
-  save_steps: 250
-  eval_steps: 250
+  save_steps: 300
+  eval_steps: 300
   logging_steps: 20
   save_total_limit: 2
   seed: 42
 
 gkd:
   teacher_model_name_or_path: builtin:shapes
-  lmbda: 0.5
-  beta: 0.1
+  lmbda: 0.25
+  beta: 0 # KL(teacher ‖ student): the strongest gradient for a student that knows nothing yet
   temperature: 0.9
   max_new_tokens: 16
 `,

@@ -23,6 +23,13 @@ export function tinyConfig(overrides: readonly string[] = []): ResolvedConfig {
       "training.learning_rate=1e-2",
       "training.lr_mp=1e-2",
       "gkd.max_new_tokens=6",
+      "gkd.lmbda=0.5",
+      "gkd.beta=0.1",
+      ...["vit", "lm"].flatMap((part) => [
+        `model.vlm_config.${part}_hidden_dim=48`,
+        `model.vlm_config.${part}_inter_dim=96`,
+        `model.vlm_config.${part}_n_blocks=1`,
+      ]),
       ...overrides,
     ],
   });
