@@ -144,6 +144,8 @@ export interface RoundingKernels {
   columnSum(x: tf.Tensor, half: HalfFormat): tf.Tensor;
   /** A {@linkcode HalfProduct}, added to `sum` in place if possible. No gradient. */
   product(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor;
+  /** A product and R(gelu()) of its result, of the same shape. No gradient. */
+  productWithGelu(half: HalfFormat, product: HalfProduct): tf.Tensor[];
   /** A product of kind `tn` and R(Σ R(A)) over the rows of A, [M]. No gradient. */
   productWithSums(half: HalfFormat, product: HalfProduct, sum?: tf.Tensor): tf.Tensor[];
   /** A product with a LoRA branch. No gradient. */

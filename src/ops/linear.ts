@@ -8,10 +8,11 @@ import * as tf from "@tensorflow/tfjs";
 import { add, scale } from "./arithmetic.ts";
 import type { LinearExtras, LowRankBranch, ResidualExtras } from "./fused_linear.ts";
 import { gelu } from "./activations.ts";
+import { halfGelu } from "./half/half_activations.ts";
 import { halfBranchLinear } from "./half/half_branch.ts";
 import { halfLinear } from "./half/half_linear.ts";
 import { PackedWeight, type Weight } from "./half/packed_weight.ts";
-import { halfFormat } from "./half/precision.ts";
+import { type HalfFormat, halfFormat } from "./half/precision.ts";
 import { castHalf } from "./half/round_half.ts";
 import { unpackWeight } from "./half/unpack_weight.ts";
 import { fusedKernels } from "./fused_kernels.ts";
@@ -91,6 +92,20 @@ function branchOfRounding(
   );
 }
 
+/** R(gelu()) of a layer of a 16-bit pass, by one product that computes both. */
+function halfLinearWithGelu(
+  format: HalfFormat,
+  x: tf.Tensor,
+  weight: Weight,
+  bias: tf.Tensor | undefined,
+): tf.Tensor {
+  let activated: tf.Tensor | undefined;
+  const z = halfLinear(format, x, weight, { bias, takeGelu: (y) => void (activated = y) });
+  const y = halfGelu(format, z, gelu, activated);
+  tf.dispose([z, ...activated === undefined ? [] : [activated]]);
+  return y;
+}
+
 /**
  * The layer as separate ops, for 16-bit passes and for backends without kernels of ours. In a 16-bit
  * pass the branch is part of the layer if the backend's products round.
@@ -136,6 +151,9 @@ export function linear(
   }
   const fused = half === null ? fusedKernels() : null;
   if (fused !== null) return fused.linear(x, weight, bias, own);
+  if (half !== null && own.gelu && !own.branch && fusedKernels()?.rounding !== undefined) {
+    return halfLinearWithGelu(half, x, weight, bias);
+  }
   if (!isPlain) return separateLinear(x, weight, bias, own);
   if (half !== null) return halfLinear(half, x, weight, { bias, residual });
   return weight instanceof PackedWeight

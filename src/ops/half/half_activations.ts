@@ -27,12 +27,14 @@ function kept(values: readonly tf.Tensor[], format: HalfFormat): tf.Tensor[] {
  * @param format of the values
  * @param x any shape
  * @param gelu the op; it is called in float32
+ * @param activated its value, if a product has computed it already; stays the caller's
  * @returns the same shape
  */
 export function halfGelu(
   format: HalfFormat,
   x: tf.Tensor,
   gelu: (x: tf.Tensor) => tf.Tensor,
+  activated?: tf.Tensor,
 ): tf.Tensor {
   const { shape } = x;
   const run = (x: tf.Tensor) =>
@@ -40,7 +42,7 @@ export function halfGelu(
   return withLazyGradients({
     inputs: { x },
     save: kept([x], format),
-    forward: () => run(x),
+    forward: () => activated?.clone() ?? run(x),
     gradient: (dy, [words]) => ({
       x: () => {
         const kernels = fusedKernels();

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { type Gradients, pairedGradients, wantsGradient } from "../tape/fused_op.ts";
 import { fusedKernels } from "../fused_kernels.ts";
 import type { HalfMatrix, HalfProduct } from "./half_matrix.ts";
@@ -26,6 +26,19 @@ function halfColumnSum(dy: tf.Tensor, format: HalfFormat): tf.Tensor {
   const O = dy.shape[dy.rank - 1];
   const rows = roundHalf(dy, format).reshape([-1, O]); // [N, O]
   return roundHalf(kernels?.columnSum(rows) ?? rows.sum(0), format);
+}
+
+/** Options of {@linkcode halfLinear}. */
+export interface HalfLinearExtras {
+  /** [O], if there is one. */
+  readonly bias?: tf.Tensor;
+  /** Added to the layer, [..., O]; on a backend whose products round. */
+  readonly residual?: tf.Tensor;
+  /**
+   * Given R(gelu()) of the layer, on a backend whose products round; the tensor is its to free. For the
+   * tape, GELU is an op of its own, so that the gradient of the layer is computed once.
+   */
+  readonly takeGelu?: (activated: tf.Tensor) => void;
 }
 
 /** The input of a layer and what it keeps. */
@@ -98,25 +111,27 @@ export function halfLinearGradients(
  * @param format to round to
  * @param x [..., I]
  * @param weight [O, I]
- * @param extras the bias [O], if there is one, and what is added to the layer: [..., O]; on a backend
- *   whose products round
  * @returns [..., O]
  */
 export function halfLinear(
   format: HalfFormat,
   x: tf.Tensor,
   weight: Weight,
-  { bias, residual }: { readonly bias?: tf.Tensor; readonly residual?: tf.Tensor } = {},
+  { bias, residual, takeGelu }: HalfLinearExtras = {},
 ): tf.Tensor {
   const { input, save, shape } = keptInput(format, x, weight);
   const tensor: tf.NamedTensorMap = weight instanceof PackedWeight ? {} : { weight };
+  const kernels = takeGelu && fusedKernels()?.rounding;
   return withLazyGradients({
     inputs: { x, ...tensor, ...(bias && { bias }), ...(residual && { residual }) },
     save,
     forward: () => {
       const out = [...shape.slice(0, -1), weight.shape[0]]; // [..., O]
-      const kind = "nt";
-      return halfProduct(format, { kind, a: input, b: weight, bias, residual, shape: out });
+      const product = { kind: "nt", a: input, b: weight, bias, residual, shape: out } as const;
+      if (kernels === undefined) return halfProduct(format, product);
+      const [z, y] = kernels.productWithGelu(format, product);
+      takeGelu!(tf.keep(y));
+      return z;
     },
     gradient: (dy, saved) => ({
       ...halfLinearGradients(format, dy, { weight, bias, shape }, saved),

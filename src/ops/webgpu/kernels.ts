@@ -20,7 +20,12 @@ import { patches, pixelShuffle, rope } from "./layouts.ts";
 import { layerNorm, rmsNorm } from "./norms.ts";
 import { adamW, gradientNorm } from "./optimizer.ts";
 import { columnSum } from "./product/column_sum.ts";
-import { halfProduct, halfProductWithSide, halfProductWithSums } from "./product/half_product.ts";
+import {
+  halfProduct,
+  halfProductWithGelu,
+  halfProductWithSide,
+  halfProductWithSums,
+} from "./product/half_product.ts";
 import { headLogProbs } from "./product/head.ts";
 import { linear } from "./product/linear.ts";
 import { gatherPackedRows, gatherPackedRowsAt } from "./product/packed.ts";
@@ -42,6 +47,7 @@ const rounding: RoundingKernels = {
   attention: halfAttention,
   columnSum,
   product: halfProduct,
+  productWithGelu: halfProductWithGelu,
   productWithSums: halfProductWithSums,
   productWithSide: halfProductWithSide,
   store: storeHalf,

@@ -5,6 +5,7 @@ import { readBack } from "../../../src/device/read_back.ts";
 import { add } from "../../../src/ops/arithmetic.ts";
 import type { HalfProduct } from "../../../src/ops/half/half_matrix.ts";
 import { type HalfFormat, withPrecision } from "../../../src/ops/half/precision.ts";
+import { gelu } from "../../../src/ops/activations.ts";
 import { linear } from "../../../src/ops/linear.ts";
 import { gradientNorm, gradientNormComposite } from "../../../src/ops/optimizer.ts";
 import { valueAndGradients } from "../../../src/ops/tape/backward.ts";
@@ -94,6 +95,34 @@ kernelTest("a layer with a residual has the bits of the layer and a sum", async 
       }
       assert(values[0].some((value) => value !== 0));
       tf.dispose([...inputs, dy, ...found, ...want]);
+    }
+  }
+});
+
+kernelTest("a layer with GELU has the bits of the layer and GELU", async () => {
+  for (const half of FORMATS) {
+    for (const [N, O, I] of DIMS) {
+      const x = randomTensor([N, I], 1), weight = randomTensor([O, I], 2);
+      const bias = randomTensor([O], 3), dy = randomTensor([N, O], 5);
+      const inputs = [x, weight, bias];
+      const run = (layer: () => tf.Tensor) => {
+        const { value, gradients } = valueAndGradients(
+          () => withPrecision(half, layer),
+          inputs,
+          dy,
+        );
+        return [value, ...gradients as tf.Tensor[]];
+      };
+      const found = run(() => linear(x, weight, bias, { gelu: true }));
+      const want = run(() => gelu(linear(x, weight, bias)));
+      const values = await readBack([...found, ...want]);
+      found.forEach((_, i) =>
+        assertEquals(values[i], values[found.length + i], `${half} ${[N, O, I]}, ${i}`)
+      );
+      const alone = withPrecision(half, () => linear(x, weight, bias, { gelu: true }));
+      const [outside] = await readBack([alone]);
+      assertEquals(outside, values[0], "outside of a tape");
+      tf.dispose([...inputs, dy, alone, ...found, ...want]);
     }
   }
 });

@@ -11,7 +11,7 @@ import {
   matrixDims,
 } from "../../half/half_matrix.ts";
 import type { HalfFormat } from "../../half/precision.ts";
-import { recordInto } from "../activations.ts";
+import { recordGelu, recordInto } from "../activations.ts";
 import { forgetOutput } from "../../tape/kernel_outputs.ts";
 import { type GpuLaunch, launch, launchAll } from "../runtime/launch.ts";
 import { keepSquares } from "../runtime/squares.ts";
@@ -54,18 +54,28 @@ function resultOf(
   return l.halfOutput(shape, canStoreResult(base) ? half : null);
 }
 
+/** What a product is computed with. */
+interface RecordedWith {
+  /** It is added to it, if it is computed in one run. */
+  readonly sum?: tf.Tensor;
+  /** The tensor that the sums of A's columns are written to. */
+  readonly columnSums?: tf.TensorInfo;
+  /** The tensor that GELU of the result is written to. */
+  readonly activated?: tf.TensorInfo;
+}
+
 /** Records a product that is not added to a residual; into `sum`, if it is computed in one run. */
 function record(
   l: GpuLaunch,
   half: HalfFormat,
   product: HalfProduct,
-  { sum, columnSums }: { readonly sum?: tf.Tensor; readonly columnSums?: tf.TensorInfo } = {},
+  { sum, columnSums, activated }: RecordedWith = {},
 ): tf.TensorInfo {
   const { bias, shape } = product;
   const base = described(product);
   const groups = groupsOfSums(l, base);
   const squares = groups > 0 ? l.output([groups]) : undefined;
-  const work = { ...base, half, bias, roundsSum: true, columnSums, squares };
+  const work = { ...base, half, bias, roundsSum: true, columnSums, squares, activated };
   const into = isOneRun(base) ? sum : undefined;
   let c: tf.TensorInfo;
   if (into === undefined) multiply(l, { ...work, c: c = resultOf(l, half, base, shape) });
@@ -106,6 +116,25 @@ export function halfProduct(half: HalfFormat, product: HalfProduct, sum?: tf.Ten
         l.backend.disposeData(own.dataId);
       }
       return [c];
+    },
+  });
+}
+
+/** {@linkcode halfProduct} and R(gelu()) of its result. */
+export function halfProductWithGelu(half: HalfFormat, product: HalfProduct): tf.Tensor[] {
+  const { bias, shape } = product;
+  wantCopy(product, half);
+  const base = described(product);
+  return launchAll({
+    name: "GpuHalfProductWithGelu",
+    inputs: { a: base.a, b: base.b, ...(bias && { bias }) },
+    run: (l) => {
+      const activated = resultOf(l, half, base, shape);
+      // On a software adapter a lane holds so many sums that a separate GELU is faster.
+      const isOne = !l.isFallback && isOneRun(base);
+      const c = record(l, half, product, isOne ? { activated } : {});
+      if (!isOne) recordGelu(l, c, activated);
+      return [c, activated];
     },
   });
 }
