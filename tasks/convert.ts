@@ -21,7 +21,7 @@ export interface ConvertOptions {
   /** The keys that `--set vlm_config.KEY=VALUE` gave. */
   readonly vlmConfig: Partial<VLMConfig>;
   /** From `--set init_position_embedding=…`; for a fresh ViT. */
-  readonly initPositionEmbedding: "uniform" | "normal";
+  readonly initPositionEmbedding: "uniform" | "normal" | "sincos";
   /** From `--set initializer_range=…`; for a fresh ViT and the projector. */
   readonly initializerRange: number;
   readonly seed: number;

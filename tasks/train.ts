@@ -146,7 +146,7 @@ export async function loadTrainConfig(train: TrainOptions): Promise<ResolvedConf
     onWarning: (warning: string) => console.error(`warning: ${warning}`),
   };
   if (train.config !== undefined) return await loadConfig(train.config, settings);
-  const { file, text } = EMBEDDED_CONFIGS[train.trainer];
+  const { file, text } = EMBEDDED_CONFIGS[train.trainer === "sft" ? "drawings" : train.trainer];
   return parseConfig(text, { ...settings, file, overrides: ownDataAlone(train.overrides) });
 }
 

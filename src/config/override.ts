@@ -176,12 +176,12 @@ export function parseModelOverrides(texts: readonly string[]): {
   const vlm = given("vlm_config");
   const init = given("init_position_embedding");
   const range = given("initializer_range");
-  const normal = init?.kind === "scalar" && String(init.value).toLowerCase() === "normal";
+  const start = init?.kind === "scalar" ? String(init.value).toLowerCase() : "uniform";
   return {
     vlmConfig: vlm === undefined
       ? {}
       : group(vlmConfigKeys, { filled: false }).read(vlm, "vlm_config", []) ?? {},
-    initPositionEmbedding: normal ? "normal" : "uniform",
+    initPositionEmbedding: start === "normal" || start === "sincos" ? start : "uniform",
     initializerRange: range?.kind === "scalar" ? Number(range.value) : DEFAULT_RANGE,
   };
 }

@@ -24,7 +24,8 @@ The filled-in config is written to \`OUTPUT_DIR/config.resolved.yaml\`.
 
 | file | what it trains |
 | --- | --- |
-| \`shapes_sft.yaml\`, \`shapes_dpo.yaml\`, \`shapes_grpo.yaml\`, \`shapes_gkd.yaml\` | tiny models on pictures drawn by code: what \`train\` runs without \`--config\` |
+| \`drawings_sft.yaml\`, \`shapes_dpo.yaml\`, \`shapes_grpo.yaml\`, \`shapes_gkd.yaml\` | tiny models on pictures drawn by code: what \`train\` runs without \`--config\` |
+| \`shapes_sft.yaml\` | the model that the last three start from, on smaller pictures |
 | \`easy_vqa.yaml\` | a small model from scratch on easy-VQA |
 | \`sft_230m.yaml\`, \`dpo_230m.yaml\`, \`grpo_230m.yaml\` | the 230M nanoVLM with LoRA |
 | \`smolvlm_256m_sft.yaml\`, \`…_dpo.yaml\`, \`…_grpo.yaml\` | SmolVLM-256M with LoRA on its decoder |

@@ -10,6 +10,7 @@ import type {
   SourceRows,
 } from "./dataset_parts.ts";
 import { type EncodedImage, rowPictures } from "./rows/image_cell.ts";
+import type { TextOf } from "./rows/formats.ts";
 import type { PlacedRow } from "./rows/row.ts";
 import type { RowSource } from "./sources/row_source.ts";
 import { SkippedRows } from "./rows/skipped_rows.ts";
@@ -273,6 +274,15 @@ export class Dataset<E extends { readonly images: readonly EncodedImage[] }> {
     }
     const { rules } = this.#sourceOf(this.#rows[index]).at;
     return await readExample(await this.#row(index), rules, this.#parts[index]);
+  }
+
+  /** The texts of all examples, in order; no picture is read. */
+  async *texts(): AsyncGenerator<TextOf<E>> {
+    for (let i = 0; i < this.length; i++) {
+      const { rules } = this.#sourceOf(this.#rows[i]).at;
+      const { row } = await this.#row(i);
+      yield rules.reader.read(row, rules.splitTurns).examples[this.#parts[i]];
+    }
   }
 
   /** Where a row stands. */

@@ -17,7 +17,7 @@ import {
   openSplit,
   type SelectedRows,
 } from "./sources/open_source.ts";
-import type { Row } from "./rows/row.ts";
+import type { DataFolder, Row } from "./rows/row.ts";
 import { JoinedSource, type RowSource } from "./sources/row_source.ts";
 import { findPictureColumns } from "./rows/picture_columns.ts";
 import { preprocessSource } from "./preprocessing/preprocess_source.ts";
@@ -110,10 +110,15 @@ export async function loadDataset<F extends DatasetFormat>(
  */
 export async function datasetFromRows<F extends DatasetFormat>(
   rows: readonly Row[],
-  options: ExampleOptions<F> & { readonly name?: string; readonly fingerprint?: string },
+  options: ExampleOptions<F> & {
+    readonly name?: string;
+    readonly fingerprint?: string;
+    /** Reads the files that rows name; default: rows may not name files. */
+    readonly folder?: DataFolder;
+  },
 ): Promise<Dataset<ExampleOf<F>>> {
-  const { name = "rows", fingerprint = "" } = options;
-  const source = new MemorySource(name, rows);
+  const { name = "rows", fingerprint = "", folder } = options;
+  const source = new MemorySource(name, rows, folder);
   return await finish({ name, source, selected: null, fingerprint }, options, false) as Dataset<
     ExampleOf<F>
   >;

@@ -35,7 +35,8 @@ export function defaultSplit(path: string): string {
 /**
  * Loads data to measure on.
  *
- * @param path a file, folder, Hub id, `builtin:shapes` or `builtin:far_shapes`
+ * @param path a file, folder, Hub id, `builtin:drawings`, `builtin:shapes` or
+ *   `builtin:far_shapes`
  * @throws {DataError} if it is missing, corrupt, or of another format
  */
 export async function evaluationData<F extends DatasetFormat>(

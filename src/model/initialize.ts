@@ -8,6 +8,7 @@
 import { RandomStream } from "../random.ts";
 import type { VLMConfig } from "../vlm_config.ts";
 import type { FloatTensor } from "./safetensors/safetensors.ts";
+import { sincosPositions } from "./sincos_positions.ts";
 import { elementCount } from "../element_count.ts";
 import { type WeightSpec, weightSpecs } from "./weight_shapes.ts";
 
@@ -17,9 +18,12 @@ export interface InitializeOptions {
    * `uniform` (nanoVLM's): position embeddings uniform in [0, 1), patch convolution of std 0.02.
    * `normal`: position embeddings of std 0.02 and patch convolution of std 2/√fan_in, from which
    * an untrained ViT learns; with nanoVLM's, position embeddings are much larger than pixels. The
-   * convolution's bias is then −m Σ of its weights, with m the middle of `pixelRange`, which centres the pixels.
+   * convolution's bias is then −m Σ of its weights, with m the middle of
+   * `pixelRange`, which centres the pixels.
+   * `sincos`: as `normal`, with position embeddings of sines and cosines ({@linkcode
+   * sincosPositions}): places and neighbours are told apart from the first step.
    */
-  initPositionEmbedding?: "uniform" | "normal";
+  initPositionEmbedding?: "uniform" | "normal" | "sincos";
   /** std of linear layers and embeddings (Transformers' `initializer_range`); 0.02 by default. */
   initializerRange?: number;
   /** Values of black and of white in a tile; 0 and 1 by default. */
@@ -77,7 +81,7 @@ export function initializeWeight(
   options: InitializeOptions = {},
 ): FloatTensor {
   const { name, shape, kind, kernelShape } = spec;
-  const small = options.initPositionEmbedding === "normal";
+  const small = (options.initPositionEmbedding ?? "uniform") !== "uniform";
   const random = new RandomStream(seed, `weight ${name}`);
   const draw = (): Float32Array => {
     switch (kind) {
@@ -98,6 +102,7 @@ export function initializeWeight(
           )
           : new Float32Array(elementCount(shape));
       case "position":
+        if (options.initPositionEmbedding === "sincos") return sincosPositions(shape[1], shape[2]);
         return small ? normalTensor(shape, WEIGHT_STD, random) : uniformTensor(shape, 0, 1, random);
       case "patch":
         return normalTensor(

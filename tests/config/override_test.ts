@@ -108,6 +108,8 @@ Deno.test("parseModelOverrides() reads vlm_config keys and the position embeddin
     parseModelOverrides(["vlm_config.vit_n_blocks=2", "init_position_embedding=normal"]),
     { vlmConfig: { vit_n_blocks: 2 }, initPositionEmbedding: "normal", initializerRange: 0.02 },
   );
+  const { initPositionEmbedding } = parseModelOverrides(["init_position_embedding=sincos"]);
+  assertEquals(initPositionEmbedding, "sincos");
   assertEquals(parseModelOverrides(["initializer_range=0.1"]).initializerRange, 0.1);
   assertThrows(() => parseModelOverrides(["initializer_range=none"]), ConfigError);
   assertEquals(parseModelOverrides([]), {

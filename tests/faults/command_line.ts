@@ -68,7 +68,9 @@ export class CommandLine implements AsyncDisposable {
   }
 }
 
-/** `train sft` of the embedded tiny model on wasm for two steps; more settings may follow. */
+const SHAPES_SFT = new URL("../../configs/shapes_sft.yaml", import.meta.url).pathname;
+
+/** `train sft` of the small drawings on wasm for two steps; more settings may follow. */
 export function tinyTraining(
   outputDir: string,
   settings: readonly string[] = [],
@@ -77,6 +79,7 @@ export function tinyTraining(
   return [
     "train",
     "sft",
+    `--config=${SHAPES_SFT}`,
     "--backend=wasm",
     `--output-dir=${outputDir}`,
     ...[

@@ -84,6 +84,8 @@ for (const trainer of ["sft", "dpo", "grpo"]) {
           `model.vlm_config=${JSON.stringify(model.vlm_config)}`,
         ]);
         args[args.indexOf("sft")] = trainer;
+        const config = args.findIndex((arg) => arg.startsWith("--config="));
+        args[config] = args[config].replace("shapes_sft", `shapes_${trainer}`);
         const child = start(args);
         const stderr = new Response(child.stderr).text();
         await Promise.race([appears(`${output}-1`), child.status]);

@@ -18,7 +18,7 @@ Deno.test("without a config, evaluation data that is named is used, and the draw
     "dataset.eval_data_path=held_out.jsonl",
   );
   assertEquals(both.dataset.eval_data_path, "held_out.jsonl");
-  assertEquals((await configOf("sft")).dataset.eval_data_path, "builtin:shapes");
+  assertEquals((await configOf("sft")).dataset.eval_data_path, "builtin:drawings");
 });
 
 Deno.test("a run that began with the earlier split resumes with it, a newer one with its own", async () => {

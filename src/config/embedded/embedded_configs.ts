@@ -1,6 +1,6 @@
 // deno-fmt-ignore-file
 /**
- * The embedded defaults: `configs/shapes_*.yaml` as strings, since modules that came over http have
+ * The embedded defaults: files of `configs/` as strings, since modules that came over http have
  * no folder beside them. Made by `deno task embed-configs`; edit the YAML files.
  *
  * @module
@@ -13,8 +13,68 @@ export interface EmbeddedConfig {
   readonly text: string;
 }
 
-/** What `train` runs without `--config`. */
-export const EMBEDDED_CONFIGS: Readonly<Record<TrainingType, EmbeddedConfig>> = {
+/**
+ * What `train` runs without `--config`: `drawings` for SFT; `sft` is the small model that
+ * `dpo` and `grpo` start from.
+ */
+export const EMBEDDED_CONFIGS: Readonly<Record<TrainingType | "drawings", EmbeddedConfig>> = {
+  drawings: {
+    file: "configs/drawings_sft.yaml",
+    text: `# What \`train sft\` runs without --config: a tiny nanoVLM from scratch on drawings made by code, of
+# shapes at any place, of any size and on any ground, so that it answers about your own drawing too.
+training_type: sft
+
+model:
+  model_name_or_path: initialize
+  load_backbone: false
+  init_position_embedding: sincos # a model this small learns places and counts much earlier
+  initializer_range: 0.12 # about 1/sqrt(width): a model this narrow learns faster from it
+  vlm_config:
+    vit_hidden_dim: 64
+    vit_inter_dim: 192
+    vit_patch_size: 6
+    vit_img_size: 48
+    vit_n_heads: 4
+    vit_n_blocks: 3
+    lm_hidden_dim: 64
+    lm_inter_dim: 128
+    lm_n_heads: 4
+    lm_n_kv_heads: 2
+    lm_n_blocks: 2
+    lm_max_length: 128
+    lm_tokenizer: builtin:shapes
+    mp_pixel_shuffle_factor: 2
+    mp_image_token_length: 16
+    max_img_size: 48
+
+dataset:
+  train_data_path: builtin:drawings
+  train_split: train
+  eval_data_path: builtin:drawings
+  eval_split: test
+  dataset_format: vqa
+  split_turns: true # two to five questions a picture, which is encoded once
+
+training:
+  output_dir: ./output/shapes_sft
+  max_steps: 4000
+  per_device_train_batch_size: 64
+  per_device_eval_batch_size: 128
+  gradient_accumulation_steps: 1
+  optim: muon # half the steps that AdamW needs here
+  learning_rate: 1.2e-3
+  lr_mp: 1.2e-3
+  warmup_steps: 60
+  weight_decay: 0.01
+  max_grad_norm: 1.0
+  lr_scheduler_type: cosine
+  save_steps: 2000
+  eval_steps: 1000
+  logging_steps: 50
+  save_total_limit: 2
+  seed: 42
+`,
+  },
   sft: {
     file: "configs/shapes_sft.yaml",
     text: `# What \`train sft\` runs without --config: a tiny nanoVLM from scratch on pictures drawn by code.

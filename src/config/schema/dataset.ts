@@ -45,7 +45,7 @@ export const datasetKeys: Table<DatasetSection> = {
     default: requiredUnless("there is a `mixture`", mixtureTitle),
     source: LAB_MAIN,
     meaning: "A Hub id, a `.parquet`, `.jsonl`, `.json` or `.csv` file, a folder of them, or " +
-      "`builtin:shapes` (pictures drawn by code).",
+      "`builtin:drawings` or `builtin:shapes` (pictures drawn by code; the latter are smaller).",
   },
   name: {
     type: listOf(text("a configuration")),

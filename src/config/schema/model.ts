@@ -106,12 +106,13 @@ export const modelKeys: Table<ModelSection> = {
     meaning: "The architecture of a fresh model; keys that are absent are nanoVLM's defaults.",
   },
   init_position_embedding: {
-    type: oneOf(["uniform", "normal"]),
+    type: oneOf(["uniform", "normal", "sincos"]),
     default: same("uniform" as const),
     source: "nanoVLM `vision_transformer.py`",
     meaning: "Position embeddings of a fresh ViT. `uniform`: 0 to 1, as nanoVLM draws them; in " +
       "an untrained ViT they outweigh the pixels. `normal`: std 0.02, and a patch convolution that " +
-      "takes pixels as -1 to 1, std 1/sqrt(fan-in). Ours.",
+      "takes pixels as -1 to 1, std 1/sqrt(fan-in); `sincos`: as `normal`, with sines and cosines " +
+      "of the place, so that a small ViT learns places and counts much earlier. Ours.",
   },
   initializer_range: {
     type: number({ above: 0 }),

@@ -46,7 +46,7 @@ export interface ModelSection {
   load_backbone: boolean;
   /** Only the keys that the YAML gave; the rest is nanoVLM's default or the checkpoint's value. */
   vlm_config: Partial<NanoVLMConfig>;
-  init_position_embedding: "uniform" | "normal";
+  init_position_embedding: "uniform" | "normal" | "sincos";
   /** std of fresh linear layers and embeddings. */
   initializer_range: number;
   model_type: "nanovlm";

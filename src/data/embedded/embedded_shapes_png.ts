@@ -23,8 +23,9 @@ function chunk(type: string, body: Uint8Array): Uint8Array {
  * Encodes an image as a PNG of 8-bit RGB. PNG specification, third edition, sections 5 and 11.
  *
  * @param image `data` is [height, width, 3]
+ * @param level of compression, 0 to 9; default: zlib's
  */
-export function encodePng(image: RgbImage): Uint8Array {
+export function encodePng(image: RgbImage, level?: number): Uint8Array {
   const { width, height, data } = image;
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
@@ -39,7 +40,7 @@ export function encodePng(image: RgbImage): Uint8Array {
   const parts = [
     Uint8Array.from(SIGNATURE),
     chunk("IHDR", header),
-    chunk("IDAT", deflateSync(lines)),
+    chunk("IDAT", deflateSync(lines, { level })),
     chunk("IEND", new Uint8Array()),
   ];
   const file = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

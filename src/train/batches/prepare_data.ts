@@ -6,13 +6,16 @@
  */
 import { labelOf, probabilitiesOf } from "../../config/schema/mixture.ts";
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
-import { EMBEDDED_DATA, embeddedDataset } from "../../data/embedded/embedded_dataset.ts";
+import {
+  EMBEDDED_DATA,
+  embeddedDataset,
+  embeddedOverlap,
+} from "../../data/embedded/embedded_dataset.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import { type ExampleOptions, loadDataset } from "../../data/load_dataset.ts";
 import { loadMixture } from "../../data/mixture/load_mixture.ts";
 import { type MinRatings, RATING_COLUMNS, type RatingKey } from "../../data/rows/rated_turns.ts";
 import { loadTrainAndEval, type TrainEvalDatasets } from "../../data/splits/train_eval.ts";
-import { pictureOverlap } from "../../data/splits/picture_overlap.ts";
 import { untilAborted } from "../../until_aborted.ts";
 
 /**
@@ -43,7 +46,7 @@ async function load<F extends DatasetFormat>(
     const train = await embeddedDataset(dataset.train_split, options, name);
     if (!evaluation) return { train, evaluation: null, heldOut: null, warnings: [] };
     const test = await embeddedDataset(dataset.eval_split, options, name);
-    const { heldOut, note } = await pictureOverlap(train, test);
+    const { heldOut, note } = await embeddedOverlap(name, train, test);
     return { train, evaluation: test, heldOut, warnings: note };
   }
   return await loadTrainAndEval({ ...options, ...dataOptions(config) });

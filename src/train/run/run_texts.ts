@@ -6,7 +6,10 @@
 import { dirname } from "node:path";
 import type { DatasetSection, ResolvedConfig } from "../../config/types/config_types.ts";
 import { picturesText } from "../../data/data_notes.ts";
+import { BUILTIN_DRAWINGS } from "../../data/embedded/drawings.ts";
 import { EMBEDDED_DATA } from "../../data/embedded/embedded_dataset.ts";
+import { SHAPES } from "../../data/embedded/embedded_shapes_picture.ts";
+import { EXAMPLE_QUESTIONS } from "../../data/embedded/embedded_shapes_questions.ts";
 import type { DatasetFormat } from "../../data/rows/formats.ts";
 import type { HeldOutPictures } from "../../data/splits/picture_overlap.ts";
 import type { TrainEvalDatasets } from "../../data/splits/train_eval.ts";
@@ -65,19 +68,15 @@ export function heldOutThing(heldOut: HeldOutPictures | null): "pictures" | "que
  * The commands that ask the final model, once and on a page, that give it to others, and that show
  * this run beside others.
  */
-export function askCommands(
-  { model: { use_lora }, save, training }: ResolvedConfig,
-): NextCommand[] {
+export function askCommands(config: ResolvedConfig): NextCommand[] {
+  const { model: { use_lora }, save, training } = config;
   const model = `--model ${save.save_model_path}`;
   const site = {
     label: "make a site that runs it in a visitor's browser",
     command: `deno task export web ${model} --out SITE`,
   };
   return [
-    {
-      label: "ask it about a picture of yours",
-      command: `deno task generate ${model} --image PICTURE.png --prompt "QUESTION"`,
-    },
+    askCommand(config, model),
     { label: "talk to it in a browser", command: `deno task serve ${model}` },
     // An adapter is not exported; it is merged before.
     ...use_lora ? [] : [site],
@@ -86,6 +85,21 @@ export function askCommands(
       command: `deno task runs ${dirname(training.output_dir)}`,
     },
   ];
+}
+
+/** The command that asks about a picture; a model of drawings is told with what it knows. */
+function askCommand({ dataset }: ResolvedConfig, model: string): NextCommand {
+  const generate = `deno task generate ${model} --image PICTURE.png --prompt`;
+  if (dataset.train_data_path !== BUILTIN_DRAWINGS) {
+    return { label: "ask it about a picture of yours", command: `${generate} "QUESTION"` };
+  }
+  const [first, ...others] = EXAMPLE_QUESTIONS;
+  return {
+    label:
+      `ask it about a drawing of yours, of one to four shapes (${SHAPES.join(", ")}); it also ` +
+      `knows ${others.join(" ")} --probs tells how sure it is`,
+    command: `${generate} "${first}" --probs`,
+  };
 }
 
 /**

@@ -68,7 +68,7 @@ export async function hasShortAnswers(dataset: Dataset<VqaExample>): Promise<boo
 }
 
 async function* trainingQuestions(dataset: SFTDataset): AsyncGenerator<QuestionAnswer> {
-  for await (const { turns } of dataset) {
+  for await (const { turns } of dataset.streaming ? dataset : dataset.texts()) {
     for (const { user, assistant } of turns) yield { question: user, answer: assistant };
   }
 }

@@ -207,14 +207,16 @@ async function train(...args: string[]): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Estimate over report of the embedded default, each in a process of its own. */
+const SHAPES_SFT = new URL("../../../configs/shapes_sft.yaml", import.meta.url).pathname;
+
+/** Estimate over report of the small drawings, each in a process of its own. */
 async function processRatio(backend: string): Promise<number> {
   const folder = await Deno.makeTempDir();
-  const lines = await train("--dry-run", "--backend", backend);
+  const lines = await train("--config", SHAPES_SFT, "--dry-run", "--backend", backend);
   const [, mebibytes] = /the whole process +([\d.]+) MiB/.exec(lines)!;
   const sets = ["max_steps=3", "logging_steps=1", "save_strategy=no", "eval_strategy=no"];
   await train(
-    ...["--backend", backend, "--output-dir", `${folder}/run`],
+    ...["--config", SHAPES_SFT, "--backend", backend, "--output-dir", `${folder}/run`],
     ...sets.flatMap((set) => ["--set", `training.${set}`]),
     ...["--set", `save.save_model_path=${folder}/final`],
   );

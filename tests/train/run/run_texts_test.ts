@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { EMBEDDED_CONFIGS } from "../../../src/config/embedded/embedded_configs.ts";
 import { parseConfig } from "../../../src/config/load_config.ts";
 import { askCommands } from "../../../src/train/run/run_texts.ts";
@@ -14,6 +14,17 @@ Deno.test("a run ends with the commands to ask, serve, export and watch", () => 
     "deno task export web --model runs/today/mine/last --out SITE",
     "deno task runs runs/today",
   ]);
+  const drawings = { ...config.dataset, train_data_path: "builtin:drawings" };
+  const [ask] = askCommands({ ...config, dataset: drawings });
+  assertEquals(
+    ask.command,
+    "deno task generate --model runs/today/mine/last --image PICTURE.png " +
+      '--prompt "What shape is it?" --probs',
+  );
+  assertStringIncludes(
+    ask.label,
+    "knows What color is it? Where is it? How many shapes are there?",
+  );
   const adapter = { ...config, model: { ...config.model, use_lora: true } };
   assertEquals(askCommands(adapter).some(({ command }) => command.includes("export")), false);
 });
