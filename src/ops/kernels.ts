@@ -132,13 +132,17 @@ export interface WordKernels {
  * dispatches that only round. R is rounding to `half`.
  */
 export interface RoundingKernels {
-  /** R(attention(R(q), R(k), R(v))); null if `FusedKernels.attention` would return null. */
+  /**
+   * R(attention(R(q), R(k), R(v))), with what `rotation` names rotated before it is rounded; null if
+   * `FusedKernels.attention` would return null.
+   */
   attention(
     half: HalfFormat,
     q: tf.Tensor4D,
     k: tf.Tensor4D,
     v: tf.Tensor4D,
     layout: AttentionLayout | null,
+    rotation?: Rotation,
   ): tf.Tensor3D | null;
   /** R(Σ R(x)): [..., C] → [C]. */
   columnSum(x: tf.Tensor, half: HalfFormat): tf.Tensor;

@@ -10,7 +10,7 @@ import { attentionDims, type AttentionLayout } from "./attention_layout.ts";
 import { halfAttention } from "../half/half_attention.ts";
 import { halfFormat } from "../half/precision.ts";
 import { fusedKernels } from "../fused_kernels.ts";
-import { rope, ropeComposite } from "../layouts.ts";
+import { ropeComposite } from "../layouts.ts";
 import type { Rotation } from "./rotary_angles.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, G = H / K, D head dim
@@ -34,7 +34,10 @@ export function attentionComposite(
   rotation?: Rotation,
 ): tf.Tensor3D {
   const dims = attentionDims(q, k, layout, rotation);
-  if (rotation !== undefined) [q, k] = rotated(ropeComposite, q, k, rotation);
+  if (rotation !== undefined) {
+    q = ropeComposite(q, rotation.angles);
+    if (rotation.keys) k = ropeComposite(k, rotation.angles);
+  }
   if (layout !== null && layout.rowOffsets !== null) return attentionByRows(q, k, v, layout);
   const { B, Tq, Tk, H, K, D } = dims;
   const G = H / K;
@@ -67,16 +70,6 @@ function attentionByRows(
   return tf.concat(rows, 1);
 }
 
-/** Queries, and keys, rotated by a separate op. */
-function rotated(
-  rotate: typeof rope,
-  q: tf.Tensor4D,
-  k: tf.Tensor4D,
-  { angles, keys }: Rotation,
-): [tf.Tensor4D, tf.Tensor4D] {
-  return [rotate(q, angles), keys ? rotate(k, angles) : k];
-}
-
 /**
  * Scaled dot-product attention with grouped queries. In a 16-bit pass queries and keys are rotated
  * in float32 first.
@@ -96,10 +89,7 @@ export function attention(
   rotation?: Rotation,
 ): tf.Tensor3D {
   const half = halfFormat();
-  if (half !== null) {
-    if (rotation !== undefined) [q, k] = rotated(rope, q, k, rotation);
-    return halfAttention(half, q, k, v, layout, attention);
-  }
+  if (half !== null) return halfAttention(half, q, k, v, layout, { attention, rotation });
   return fusedKernels()?.attention(q, k, v, layout, rotation) ??
     attentionComposite(q, k, v, layout, rotation);
 }

@@ -13,6 +13,8 @@ import { keepHalf, keptNumbers } from "./pack_half.ts";
 import { isRecording } from "../tape/recording.ts";
 import { roundHalf } from "./round_half.ts";
 import { fusedKernels } from "../fused_kernels.ts";
+import { rope } from "../layouts.ts";
+import type { Rotation } from "../attention/rotary_angles.ts";
 import { withGradient } from "../tape/with_gradient.ts";
 
 // B batch, T tokens (Tq queries, Tk keys), H query heads, K key/value heads, D head dim
@@ -33,7 +35,7 @@ type Attention = (
  * @param k [B, Tk, K, D]
  * @param v [B, Tk, K, D]
  * @param layout which keys each query sees; null: every query sees every key
- * @param attention the op; it is called in float32
+ * @param how the op, which is called in float32, and what is rotated first, in float32
  * @returns [B, Tq, H·D]
  */
 export function halfAttention(
@@ -42,10 +44,14 @@ export function halfAttention(
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
-  attention: Attention,
+  { attention, rotation }: { readonly attention: Attention; readonly rotation?: Rotation },
 ): tf.Tensor3D {
-  const fused = fusedKernels()?.rounding?.attention(format, q, k, v, layout);
+  const fused = fusedKernels()?.rounding?.attention(format, q, k, v, layout, rotation);
   if (fused) return fused;
+  if (rotation !== undefined) {
+    q = rope(q, rotation.angles);
+    if (rotation.keys) k = rope(k, rotation.angles);
+  }
   const run = (inputs: tf.Tensor[]) => {
     const [q, k, v] = inputs as tf.Tensor4D[];
     return withPrecision("float32", () => attention(q, k, v, layout));

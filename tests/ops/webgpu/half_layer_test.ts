@@ -2,7 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../../src/device/read_back.ts";
-import { add } from "../../../src/ops/arithmetic.ts";
+import { add, reshape } from "../../../src/ops/arithmetic.ts";
+import { attention } from "../../../src/ops/attention/attention.ts";
+import { AttentionLayout } from "../../../src/ops/attention/attention_layout.ts";
+import { rope } from "../../../src/ops/layouts.ts";
 import type { HalfProduct } from "../../../src/ops/half/half_matrix.ts";
 import { type HalfFormat, withPrecision } from "../../../src/ops/half/precision.ts";
 import { gelu } from "../../../src/ops/activations.ts";
@@ -14,6 +17,7 @@ import { currentLaunch } from "../../../src/ops/webgpu/runtime/launch.ts";
 import { squaresOf } from "../../../src/ops/webgpu/runtime/squares.ts";
 import { assertClose } from "../assert_close.ts";
 import { assertSameRounding } from "../half/assert_same_rounding.ts";
+import { randomRotation } from "../random_rotation.ts";
 import { randomTensor } from "../random_tensor.ts";
 import { kernelTest } from "./webgpu_op.ts";
 
@@ -126,6 +130,54 @@ kernelTest("a layer with GELU has the bits of the layer and GELU", async () => {
     }
   }
 });
+
+kernelTest(
+  "attention of a 16-bit pass rotates as a separate op does, to the same bits",
+  async () => {
+    // B, T, query heads, key/value heads, head dim
+    const CASES = [[2, 7, 4, 2, 8], [1, 65, 3, 1, 16], [2, 5, 2, 2, 20]];
+    for (const half of FORMATS) {
+      for (const [B, T, H, K, D] of CASES) {
+        for (const keys of [true, false]) {
+          const { rotation, dispose } = randomRotation([B, T, D], keys);
+          const layout = AttentionLayout.causal(new Int32Array(B), T);
+          const x = randomTensor([B, T, 8], 1), dy = randomTensor([B, T, H * D], 2);
+          const weights = [H, K, K].map((heads, i) => randomTensor([heads * D, 8], i + 3));
+          const inputs = [x, ...weights];
+          const run = (attend: (q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D) => tf.Tensor) =>
+            valueAndGradients(
+              () =>
+                withPrecision(half, () => {
+                  const [q, k, v] = weights.map((weight, i) =>
+                    reshape<tf.Tensor4D>(linear(x, weight), [B, T, i === 0 ? H : K, D])
+                  );
+                  return attend(q, k, v);
+                }),
+              inputs,
+              dy,
+            );
+          const found = run((q, k, v) => attention(q, k, v, layout, rotation));
+          const want = run((q, k, v) => {
+            const turned = keys ? rope(k, rotation.angles) : k;
+            return attention(rope(q, rotation.angles), turned, v, layout);
+          });
+          const values = await readBack(
+            [found, want].flatMap(({ value, gradients }) => [value, ...gradients as tf.Tensor[]]),
+          );
+          const count = values.length / 2;
+          for (let i = 0; i < count; i++) {
+            const name = `${half} ${[B, T, H, K, D]} ${keys}, ${i}`;
+            assertEquals(values[i], values[count + i], name);
+          }
+          dispose();
+          layout.dispose();
+          tf.dispose([...inputs, dy, found.value, want.value]);
+          tf.dispose([...found.gradients, ...want.gradients] as tf.Tensor[]);
+        }
+      }
+    }
+  },
+);
 
 kernelTest("a gradient that is stored in 16 bits is added to in float32", async () => {
   for (const half of FORMATS) {

@@ -14,6 +14,7 @@ import { currentLaunch, type GpuLaunch, launch, launchAll } from "../runtime/lau
 import { rope } from "../layouts.ts";
 import { MAX_ITERATIONS } from "../runtime/program.ts";
 import { storeHalf } from "../round_half.ts";
+import { isStoredIn } from "../runtime/half_storage.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
@@ -32,6 +33,35 @@ function fits({ Tq, Tk, H, K, D }: Work["dims"], l: GpuLaunch): boolean {
     l.canBind(BINDINGS);
 }
 
+/** Queries and keys, and what of their rotation the kernels do. */
+interface Turned {
+  readonly q: tf.Tensor4D;
+  readonly k: tf.Tensor4D;
+  readonly angles: RotaryAngles | null;
+  readonly rotates: Work["rotates"];
+}
+
+/**
+ * Rotates by a separate op what the kernels cannot: keys if no workgroup memory keeps them rotated, and
+ * queries too if the halves of a head are not whole vectors or the angles cannot be bound.
+ */
+function turn(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  rotation: Rotation | undefined,
+  l: GpuLaunch,
+): Turned {
+  if (rotation === undefined) return { q, k, angles: null, rotates: "nothing" };
+  const { angles } = rotation;
+  const rotatesHere = q.shape[3] % 8 === 0 && l.canBind(ROTATION_BINDINGS);
+  const apart = rotation.keys && (l.isFallback || !rotatesHere);
+  if (apart) k = rope(k, angles.cos, angles.sin);
+  if (!rotatesHere) {
+    return { q: rope(q, angles.cos, angles.sin), k, angles: null, rotates: "nothing" };
+  }
+  return { q, k, angles, rotates: rotation.keys && !apart ? "queries and keys" : "queries" };
+}
+
 /**
  * Attention: q [B, Tq, H, D], k and v [B, Tk, K, D], rotated by `rotation` → [B, Tq, H·D].
  *
@@ -48,20 +78,9 @@ export function attention(
   const dims = attentionDims(q, k, layout, rotation);
   const current = currentLaunch();
   if (!fits(dims, current)) return null;
-  let angles: RotaryAngles | null = rotation?.angles ?? null;
-  let rotatesKeys = rotation?.keys === true;
-  // A separate op rotates what the kernels cannot: keys if no workgroup memory keeps them rotated, and
-  // queries too if the halves of a head are not whole vectors or the angles cannot be bound.
-  const rotatesHere = dims.D % 8 === 0 && current.canBind(ROTATION_BINDINGS);
-  if (angles !== null && rotatesKeys && (current.isFallback || !rotatesHere)) {
-    k = rope(k, angles.cos, angles.sin);
-    rotatesKeys = false;
-  }
-  if (angles !== null && !rotatesHere) {
-    q = rope(q, angles.cos, angles.sin);
-    angles = null;
-  }
-  const rotates = angles === null ? "nothing" : rotatesKeys ? "queries and keys" : "queries";
+  const turned = turn(q, k, rotation, current);
+  [q, k] = [turned.q, turned.k];
+  const { angles, rotates } = turned;
   const work: Work = { dims, layout, rotates, half: null };
   const named: tf.NamedTensorMap = angles === null ? {} : { cos: angles.cos, sin: angles.sin };
   return launch({
@@ -104,36 +123,50 @@ export function halfAttention(
   k: tf.Tensor4D,
   v: tf.Tensor4D,
   layout: AttentionLayout | null,
+  rotation?: Rotation,
 ): tf.Tensor3D | null {
-  const dims = attentionDims(q, k, layout);
-  if (!fits(dims, currentLaunch())) return null;
-  const work: Work = { dims, layout, rotates: "nothing", half };
-  const given = [q, k, v];
+  const dims = attentionDims(q, k, layout, rotation);
+  const current = currentLaunch();
+  if (!fits(dims, current)) return null;
+  // Values that are not rounded yet are rotated before they are: by a separate op.
+  const areRounded = [q, k].every((x) => isStoredIn(x, half));
+  if (rotation !== undefined && (current.isFallback || !areRounded)) {
+    const { cos, sin } = rotation.angles;
+    q = rope(q, cos, sin);
+    if (rotation.keys) k = rope(k, cos, sin);
+    rotation = undefined;
+  }
+  const { angles, rotates, ...turned } = turn(q, k, rotation, current);
+  const work: Work = { dims, layout, rotates, half };
+  const given = [turned.q, turned.k, v];
+  const turning = angles === null ? [] : [angles.cos, angles.sin];
   const kept = isRecording() ? given.map((x) => storeHalf(x, half)) : null;
   const named = (tensors: tf.Tensor[]) => ({ q: tensors[0], k: tensors[1], v: tensors[2] });
+  const withAngles = (tensors: tf.Tensor[]): tf.NamedTensorMap =>
+    tensors.length === 0 ? {} : { cos: tensors[0], sin: tensors[1] };
   return withLazyGradients<tf.Tensor3D>({
     inputs: named(given),
-    save: kept ?? [],
+    save: kept === null ? [] : [...kept, ...turning],
     forward: () =>
       launch({
         name: "GpuHalfAttention",
-        inputs: named(kept ?? given),
+        inputs: { ...named(kept ?? given), ...withAngles(turning) },
         run: (l) => {
           const [q, k, v] = kept ?? given;
           const inputs = bindInputs(l, work, [q, k, v]);
-          const [out, lse] = recordAttention(l, work, inputs, [], true);
+          const [out, lse] = recordAttention(l, work, inputs, turning, true);
           l.backend.disposeData(lse.dataId);
           return [out];
         },
       }),
-    gradient: (dy, kept) => {
+    gradient: (dy, [q, k, v, ...turning]) => {
       const get = sharedGradients(() =>
         launchAll({
           name: "GpuHalfAttentionBackward",
-          inputs: { dy, ...named(kept) },
+          inputs: { dy, q, k, v, ...withAngles(turning) },
           run: (l) => {
-            const inputs = bindInputs(l, work, [kept[0], kept[1], kept[2]]);
-            return recordAttentionGradients(l, work, inputs, [], null, dy);
+            const inputs = bindInputs(l, work, [q, k, v]);
+            return recordAttentionGradients(l, work, inputs, turning, null, dy);
           },
         })
       );

@@ -25,6 +25,7 @@ import {
   SEEN_KEYS,
   stored,
   tiles,
+  turned,
 } from "./variant.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
@@ -69,8 +70,8 @@ export function forwardProgram(variant: AttentionVariant, records = false): Prog
 #pairs
       let cos# = load_cos(angle + #u);
       let sin# = load_sin(angle + #u);
-      let unscaled# = raw# * cos# - raw## * sin#;
-      let unscaled## = raw## * cos# + raw# * sin#;
+      let unscaled# = ${turned(variant, "raw# * cos# - raw## * sin#")};
+      let unscaled## = ${turned(variant, "raw## * cos# + raw# * sin#")};
 #end
 #else
       let unscaled# = load_q(at + #u);

@@ -25,6 +25,7 @@ import {
   stored,
   storeHead,
   tiles,
+  turned,
 } from "./variant.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, G = H / K,
@@ -200,8 +201,8 @@ export function dkvProgram(variant: AttentionVariant): Program {
 #pairs
       let cos# = load_cos(angle + #u);
       let sin# = load_sin(angle + #u);
-      let k# = raw# * cos# - raw## * sin#;
-      let k## = raw## * cos# + raw# * sin#;
+      let k# = ${turned(variant, "raw# * cos# - raw## * sin#")};
+      let k## = ${turned(variant, "raw## * cos# + raw# * sin#")};
 #end
 #else
       let k# = load_k(kv + #u)${scalesKey ? " * p.scale" : ""};

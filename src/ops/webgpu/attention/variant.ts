@@ -187,6 +187,10 @@ export function expandFor(
 export const stored = ({ roundsResult }: AttentionVariant, value: string): string =>
   roundsResult ? `round_half(${value})` : value;
 
+/** A rotated query or key: in a 16-bit pass it is rounded. */
+export const turned = ({ half }: AttentionVariant, value: string): string =>
+  half === null ? value : `round_half(${value})`;
+
 /**
  * A template that runs `step` for every key that a query sees, with the key in `k#` and its value in
  * `v#`. With tiles, the lanes of a workgroup read the keys in the window of all their queries into
@@ -234,8 +238,8 @@ export function overKeys(variant: AttentionVariant, step: string): string {
           let s = load_sin(key_angle);
           let x = load_k(kv);
           let y = load_k(kv + ${half}u);
-          tile_k[to] = x * c - y * s;
-          tile_k[to + ${half}u] = y * c + x * s;
+          tile_k[to] = ${turned(variant, "x * c - y * s")};
+          tile_k[to + ${half}u] = ${turned(variant, "y * c + x * s")};
           tile_v[to] = load_v(kv);
           tile_v[to + ${half}u] = load_v(kv + ${half}u);
 #else
@@ -268,16 +272,18 @@ export function storeHead(
   value: string,
 ): string {
   if (!rotates) return `store_${to}(${at} + #u, ${stored(variant, `${value}#`)});`;
+  // In a 16-bit pass the gradient of the rotated vector is rounded too.
+  const [first, second] = [`${value}#`, `${value}##`].map((one) => stored(variant, one));
+  const forth = stored(variant, `${to}_first# * ${to}_cos# + ${to}_second# * ${to}_sin#`);
+  const back = stored(variant, `${to}_second# * ${to}_cos# - ${to}_first# * ${to}_sin#`);
   return `
 #pairs
       let ${to}_cos# = load_cos(angle + #u);
       let ${to}_sin# = load_sin(angle + #u);
-      store_${to}(${at} + #u, ${
-    stored(variant, `${value}# * ${to}_cos# + ${value}## * ${to}_sin#`)
-  });
-      store_${to}(${at} + ##u, ${
-    stored(variant, `${value}## * ${to}_cos# - ${value}# * ${to}_sin#`)
-  });
+      let ${to}_first# = ${first};
+      let ${to}_second# = ${second};
+      store_${to}(${at} + #u, ${forth});
+      store_${to}(${at} + ##u, ${back});
 #end`;
 }
 
