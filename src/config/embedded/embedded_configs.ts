@@ -70,7 +70,7 @@ training:
   lr_scheduler_type: cosine
   save_steps: 2000
   eval_steps: 1000
-  logging_steps: 50
+  logging_steps: 25
   save_total_limit: 2
   seed: 42
 `,
