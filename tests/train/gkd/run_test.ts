@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { ResolvedConfig } from "../../../src/config/types/config_types.ts";
 import { initBackend } from "../../../src/device/backend.ts";
+import { readSafetensors, writeSafetensors } from "../../../src/model/safetensors/safetensors.ts";
 import { dryRunLines } from "../../../src/train/dry_run/report.ts";
 import { dryRunGKD } from "../../../src/train/gkd/dry_run.ts";
+import { modelBytes } from "../../../src/train/dry_run/step_memory_options.ts";
 import { runGKD } from "../../../src/train/gkd/run.ts";
 import { Teacher } from "../../../src/train/gkd/teacher.ts";
 import { prepareModel, writePreparedModel } from "../../../src/train/run/prepare_model.ts";
@@ -104,6 +106,16 @@ Deno.test("Teacher.load() keeps 16 bits as they are, and refuses a teacher that 
     try {
       using teacher = await Teacher.load(`${folder}/teacher`, student);
       assertEquals(teacher.loaded.model.packedWeights.size, 0);
+      const file = `${folder}/teacher/model.safetensors`;
+      const entries = [...await readSafetensors(file)].map(([name, { shape, data }]) => ({
+        name,
+        shape: [...shape],
+        data: data as Float32Array,
+      }));
+      await writeSafetensors(file, entries, { dtype: "BF16" });
+      using half = await Teacher.load(`${folder}/teacher`, student);
+      assert(half.loaded.model.packedWeights.size > 0, "matrices stay in bfloat16");
+      assert(modelBytes(half.loaded.model) < 0.7 * modelBytes(teacher.loaded.model));
       const other = async (overrides: readonly string[], says: string) => {
         const { model } = tinyConfig(overrides);
         const prepared = await prepareModel(model, 1);
