@@ -77,7 +77,9 @@ training:
   },
   sft: {
     file: "configs/shapes_sft.yaml",
-    text: `# What \`train sft\` runs without --config: a tiny nanoVLM from scratch on pictures drawn by code.
+    text: `# A tiny nanoVLM from scratch on small pictures of shapes at five places: the model that \`train dpo\`,
+# \`train grpo\` and \`train gkd\` start from without --config is trained this way. \`train sft\` without
+# --config is drawings_sft.yaml.
 training_type: sft
 
 model:
