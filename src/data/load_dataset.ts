@@ -1,22 +1,15 @@
 import { createHash } from "node:crypto";
-import { HubError } from "../hub/hub_error.ts";
 import type { ConfigNames } from "../hub/dataset_config.ts";
-import { isDataHubId } from "../hub/hub_id.ts";
 import { Dataset } from "./dataset.ts";
 import type { ExampleRules } from "./read_example.ts";
 import { DataError } from "./data_error.ts";
 import { fingerprintFiles } from "./splits/fingerprint.ts";
 import { type DatasetFormat, type ExampleOf, formatReader } from "./rows/formats.ts";
-import { hubDataFiles } from "./sources/hub_files.ts";
+import { findDataFiles } from "./sources/find_data_files.ts";
 import { renameColumns } from "./sources/mapped_source.ts";
 import { MemorySource } from "./sources/memory_source.ts";
 import { folderAt } from "./sources/local_file.ts";
-import {
-  type DataFiles,
-  localDataFiles,
-  openSplit,
-  type SelectedRows,
-} from "./sources/open_source.ts";
+import { type DataFiles, openSplit, type SelectedRows } from "./sources/open_source.ts";
 import type { DataFolder, Row } from "./rows/row.ts";
 import { JoinedSource, type RowSource } from "./sources/row_source.ts";
 import { findPictureColumns } from "./rows/picture_columns.ts";
@@ -86,7 +79,7 @@ export async function loadDataset<F extends DatasetFormat>(
 ): Promise<AnyDataset<F>> {
   const { path, split = "train", streaming = false } = options;
   const { configs = [], ratings = {} } = options;
-  const files = await findFiles(path, configs, options.resolveFiles);
+  const files = await findDataFiles(path, configs, options.resolveFiles);
   const { imageFolder = null } = options;
   const folderOf = imageFolder === null ? files.folderOf : () => folderAt(imageFolder);
   const { source, paths, selected } = await openSplit({ ...files, folderOf }, split);
@@ -190,38 +183,4 @@ async function finish<F extends DatasetFormat>(
   return streaming
     ? new StreamingDataset(rows, rules, identity, { name, notes, selection })
     : await Dataset.open(rows, rules, identity, { name, notes, selection });
-}
-
-/** Local if there is such a path; else a Hub id if it looks like one. */
-async function findFiles(
-  path: string,
-  configs: ConfigNames,
-  resolveFiles: (id: string, configs: ConfigNames) => Promise<DataFiles> = onHub,
-): Promise<DataFiles> {
-  if (isDataHubId(path) && !await exists(path)) {
-    try {
-      return await resolveFiles(path, configs);
-    } catch (error) {
-      if (!(error instanceof HubError)) throw error;
-      const message =
-        `Cannot load the data ${path}: there is no such file or folder here, and as ` +
-        `a data set of the Hub: ${error.message}`;
-      throw new HubError(error.kind, message, { cause: error });
-    }
-  }
-  return await localDataFiles(path, { configs });
-}
-
-function onHub(id: string, configs: ConfigNames): Promise<DataFiles> {
-  return hubDataFiles(id, { configs });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return false;
-  }
 }

@@ -12,10 +12,9 @@ import {
   type ExampleOf,
   formatReader,
 } from "../data/rows/formats.ts";
-import { hubDataFiles } from "../data/sources/hub_files.ts";
 import { loadDataset } from "../data/load_dataset.ts";
-import { localDataFiles, openSplit } from "../data/sources/open_source.ts";
-import { isDataHubId } from "../hub/hub_id.ts";
+import { findDataFiles } from "../data/sources/find_data_files.ts";
+import { openSplit } from "../data/sources/open_source.ts";
 
 /** What to load. */
 export interface EvaluationDataOptions {
@@ -65,10 +64,7 @@ export async function formatOfData(
   { split, configs = [] }: EvaluationDataOptions = {},
 ): Promise<EvaluatedFormat> {
   if (EMBEDDED_DATA.includes(path)) return "vqa";
-  const isLocal = await Deno.stat(path).then(() => true, () => false);
-  const files = isLocal || !isDataHubId(path)
-    ? await localDataFiles(path, { configs })
-    : await hubDataFiles(path, { configs });
+  const files = await findDataFiles(path, configs);
   const { source } = await openSplit(files, split ?? "train");
   for (const format of FORMATS) {
     try {

@@ -14,9 +14,8 @@ import {
   type PreferenceExample,
   type VqaExample,
 } from "../data/rows/formats.ts";
-import { hubDataFiles } from "../data/sources/hub_files.ts";
-import { type DataFiles, localDataFiles, openSplit } from "../data/sources/open_source.ts";
-import { isDataHubId } from "../hub/hub_id.ts";
+import { findDataFiles } from "../data/sources/find_data_files.ts";
+import { type DataFiles, openSplit } from "../data/sources/open_source.ts";
 import { readImageHeader } from "../image/image_header.ts";
 import { embeddedTokenizerFiles } from "../text/embedded_tokenizer.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
@@ -144,12 +143,6 @@ function sideOf({ bytes }: EncodedImage): number | null {
   }
 }
 
-/** The files of a data set: local if there is such a path, else of the Hub. */
-async function filesOf(data: string): Promise<DataFiles> {
-  const isLocal = await Deno.stat(data).then(() => true, () => false);
-  return isLocal || !isDataHubId(data) ? await localDataFiles(data) : await hubDataFiles(data);
-}
-
 /** What was asked for instead of what is found. */
 export interface DataFactsOptions {
   readonly format?: DatasetFormat;
@@ -163,7 +156,7 @@ export interface DataFactsOptions {
  * @throws {DataError} if it is missing, corrupt, or its columns are those of no format
  */
 export async function dataFacts(data: string, options: DataFactsOptions = {}): Promise<DataFacts> {
-  const files = await filesOf(data);
+  const files = await findDataFiles(data);
   const found = chooseSplits(files);
   const splits = options.split === undefined ? found : { train: options.split, evaluation: null };
   const { source } = await openSplit(files, splits.train);
