@@ -13,7 +13,7 @@ import { hasChromium, launchChromium } from "../chromium.ts";
 const root = new URL("../../", import.meta.url).pathname;
 
 /** Viewports, and how much of a page is shown. */
-const SIZES = [{ width: 1280, height: 1500 }, { width: 400, height: 1500 }] as const;
+const SIZES = [{ width: 1280, height: 1700 }, { width: 400, height: 2000 }] as const;
 const SCHEMES = ["light", "dark"] as const;
 
 /** Trains an embedded default. */

@@ -27,7 +27,8 @@ export const CHART_RULES: readonly ChartRule[] = [
     title: "Held-out accuracy",
     unit: SHARE,
     primary: true,
-    keys: /^eval_.*(accuracy|exact_match|accuracies|anls|choice|contains|yes_no|box_iou|token_f1)/,
+    keys:
+      /^eval_(rewards\/accuracies$|(?!rewards\/).*(accuracy|exact_match|accuracies|anls|choice|contains|yes_no|box_iou|token_f1))/,
   },
   { title: "Accuracy", unit: SHARE, primary: true, keys: /accurac(y|ies)$|^exact_match/ },
   { title: "Spread of rewards", unit: "standard deviation", keys: /^(eval_)?reward_std$/ },

@@ -71,11 +71,14 @@ function firstNote(
 
 function metricTiles(contents: ReportContents, metrics: ReadonlyMap<string, Measured[]>): Tile[] {
   const hasReward = metrics.has("reward") || metrics.has("eval_reward");
+  const told = new Set(contents.headlines.map(({ key }) => key));
   const tiles: Tile[] = [];
   for (const [pattern, percent] of JUDGED_BY) {
     for (const [key, values] of metrics) {
       // GRPO's loss is about 0 whatever the policy does.
-      if (!pattern.test(key) || (hasReward && /^(eval_)?loss$/.test(key))) continue;
+      if (!pattern.test(key) || told.has(key) || (hasReward && /^(eval_)?loss$/.test(key))) {
+        continue;
+      }
       const show = (value: number) =>
         percent ? `${(100 * value).toFixed(1)} %` : formatNumber(value);
       tiles.push({

@@ -158,7 +158,8 @@ table { border-collapse: collapse; font-size: .92rem; width: 100%; }
 caption { overflow-wrap: anywhere; text-align: left; font-weight: 600; padding-bottom: 6px; }
 th, td { overflow-wrap: anywhere; text-align: left; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; }
-td.number, th.number { text-align: right; }
+td.number, th.number { text-align: right; white-space: nowrap; overflow-wrap: normal; }
+tr > :last-child { padding-right: 0; }
 td.part { padding-left: 14px; }
 td { min-width: 4em; }
 td:first-child { min-width: 7em; }
@@ -172,6 +173,7 @@ footer { color: var(--quiet); font-size: .85rem; margin: 40px auto 32px; max-wid
   header.top { padding-top: 18px; }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .tile dd { font-size: 1.15rem; }
+  th, td { padding-right: 10px; }
   .chart .plot { height: 190px; }
 }
 @media print {

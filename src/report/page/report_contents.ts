@@ -75,6 +75,8 @@ export interface ShownSample extends Omit<EvaluationSample, "pictures"> {
 export interface Headline {
   /** What it is, in plain words. */
   readonly name: string;
+  /** The metric that it stands for, as in metrics.jsonl; absent if it is none. */
+  readonly key?: string;
   /** As it is shown, with its unit. */
   readonly value: string;
   /** The same before training; null if it was not measured. */

@@ -107,6 +107,9 @@ export async function renderReport(
   contents: ReportContents,
   library: ChartLibrary,
 ): Promise<string> {
+  const isRunning = contents.status === "running";
+  // Curves matter most while a run goes on, answers when it is over.
+  const answers = [renderAnswers(contents), renderConfusions(contents)];
   return await renderChartPage({
     title: contents.title,
     header: renderHeader(contents),
@@ -114,12 +117,12 @@ export async function renderReport(
       renderWarnings(contents),
       renderModuleLines(contents),
       renderTables(contents),
+      ...(isRunning ? [] : answers),
     ].join("\n"),
     charts: metricCharts(contents.records),
-    isRunning: contents.status === "running",
+    isRunning,
     main: [
-      renderAnswers(contents),
-      renderConfusions(contents),
+      ...(isRunning ? answers : []),
       renderCompletions(contents),
       renderNext(contents),
       renderFacts(contents),

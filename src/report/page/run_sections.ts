@@ -60,6 +60,11 @@ export function renderModuleLines({ moduleLines }: ReportContents): string {
   }</pre></section>`;
 }
 
+/** Opens a card that the keyboard can scroll, too. */
+function scrolledCard(name: string): string {
+  return `<div class="card scroll" tabindex="0" role="group" aria-label="${escapeHtml(name)}">`;
+}
+
 /** Tables of results, as before and after. */
 export function renderTables({ tables }: ReportContents): string {
   if (tables.length === 0) return "";
@@ -80,7 +85,7 @@ export function renderTables({ tables }: ReportContents): string {
         }).join("")
       }</tr>`
     );
-    return `<div class="card scroll"><table><caption>${
+    return `${scrolledCard(table.title)}<table><caption>${
       escapeHtml(table.title)
     }</caption><thead><tr>${head.join("")}</tr></thead><tbody>${
       body.join("")
@@ -140,7 +145,9 @@ export function renderSkipped({ skipped }: ReportContents): string {
   const of = skipped.total > 0 ? ` of ${formatNumber(skipped.total)}` : "";
   return `<section aria-labelledby="skipped"><h2 id="skipped">Skipped rows: ${
     formatNumber(skipped.count)
-  }${of}</h2><div class="card scroll"><table><thead><tr><th scope="col">Row</th><th scope="col">Reason</th></tr></thead><tbody>${
+  }${of}</h2>${
+    scrolledCard("Skipped rows")
+  }<table><thead><tr><th scope="col">Row</th><th scope="col">Reason</th></tr></thead><tbody>${
     rows.join("\n")
   }</tbody></table>${more}</div></section>`;
 }
@@ -159,8 +166,9 @@ export function renderLastValues({ records }: ReportContents): string {
       escapeHtml(formatNumber(value))
     }</td><td class="number">${step}</td></tr>`
   ).join("\n");
-  const table =
-    `<div class="card scroll"><table><thead><tr><th scope="col">Metric</th><th scope="col">Name in metrics.jsonl</th><th scope="col" class="number">Last value</th><th scope="col" class="number">Step</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+  const table = `${
+    scrolledCard("Last values")
+  }<table><thead><tr><th scope="col">Metric</th><th scope="col">Name in metrics.jsonl</th><th scope="col" class="number">Last value</th><th scope="col" class="number">Step</th></tr></thead><tbody>${rows}</tbody></table></div>`;
   return `<noscript><h2>Last values</h2>${table}</noscript>
 <details><summary>Every metric's last value</summary>${table}</details>`;
 }

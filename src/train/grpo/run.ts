@@ -30,7 +30,7 @@ export function rewardTable(
     name === "eval_reward" || /^eval_rewards\/.*\/mean$/.test(name)
   );
   const round = (value: number | undefined) =>
-    value === undefined ? null : Math.round(value * 1000) / 1000;
+    value === undefined ? null : Number(value.toPrecision(4));
   return {
     title: "Mean reward of greedy answers to held-out prompts",
     columns: ["reward", "before", "after"],
@@ -48,7 +48,8 @@ export function rewardHeadline(
   after: Readonly<Record<string, number>>,
 ): Headline {
   return {
-    name: "Held-out reward, greedy answers",
+    name: "Held-out mean reward",
+    key: "eval_reward",
     value: formatNumber(after.eval_reward),
     before: formatNumber(before.eval_reward),
   };

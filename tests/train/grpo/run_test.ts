@@ -115,5 +115,5 @@ Deno.test("rewardTable() sets every reward before beside after", () => {
     { eval_reward: 0.25, "eval_rewards/accuracy/mean": 0.1, eval_runtime: 1 },
     { eval_reward: 0.5, "eval_rewards/accuracy/mean": 0.41239, eval_runtime: 1 },
   );
-  assertEquals(table.rows, [["reward", 0.25, 0.5], ["accuracy", 0.1, 0.412]]);
+  assertEquals(table.rows, [["reward", 0.25, 0.5], ["accuracy", 0.1, 0.4124]]);
 });
