@@ -150,7 +150,7 @@ export function answersAlike({ evaluations, samples, totalSteps }: RunHistory): 
   return {
     name: "answers_alike",
     text: `All sample answers are the same, ${JSON.stringify(answer.slice(0, 60))}, though ` +
-      `${expected.size} different ones are expected: train longer, raise the learning rate, or ` +
-      "balance the answers of the rows",
+      `${expected.size} different ones are expected: train longer, try a learning rate 10 times ` +
+      "lower or higher, or balance the answers of the rows",
   };
 }

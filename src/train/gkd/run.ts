@@ -56,7 +56,10 @@ async function setUpGKD(
       const asked = new HeldOutQuestions(teacher.loaded, heldOut, thing);
       const theirs = await exactMatchTable(asked, train, signal);
       return {
-        tables: [own.table, { ...theirs.table, title: `The teacher: ${theirs.table.title}` }],
+        tables: [
+          ...own.tables,
+          ...theirs.tables.map((table) => ({ ...table, title: `The teacher: ${table.title}` })),
+        ],
         headlines: [own.headline],
         answers: own.answers,
         concerns: own.concern ? [own.concern] : [],

@@ -7,7 +7,7 @@
 import { blindBaseline, type QuestionAnswer } from "../../data/embedded/blind_baseline.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { VqaExample } from "../../data/rows/formats.ts";
-import { ExactMatchTally, type MatchScore } from "../../evaluate/exact_match.ts";
+import { ExactMatchTally } from "../../evaluate/exact_match.ts";
 import { evaluateVqa } from "../../evaluate/evaluate_vqa.ts";
 import type { LoadedModel } from "../../generate/load_model.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
@@ -37,22 +37,21 @@ export async function answerSamples(
   const count = Math.min(SAMPLES, dataset.length);
   const indices = Array.from({ length: count }, (_, i) => Math.floor((i * dataset.length) / count));
   const samples: EvaluationSample[] = [];
-  for (const index of indices) {
-    const example = await dataset.tryGet(index);
-    if (example === null) continue;
-    const pictures = example.images.map(({ bytes }) => bytes);
-    let isFirst = true;
-    await evaluateVqa(loaded, dataset.select([index]), {
-      maxNewTokens: SAMPLE_TOKENS,
-      signal,
-      onAnswer({ question, expected, answer, correct, type }) {
-        const id = questionId(index, 0);
-        if (isFirst) samples.push({ id, pictures, question, expected, answer, correct, type });
-        isFirst = false;
-      },
-    });
-    signal?.throwIfAborted();
-  }
+  let last = -1;
+  await evaluateVqa(loaded, dataset.select(indices), {
+    maxNewTokens: SAMPLE_TOKENS,
+    signal,
+    async onAnswer({ index, question, expected, answer, correct, type }) {
+      if (index === last) return; // the first turn of each example
+      last = index;
+      const place = indices[index];
+      const example = await dataset.tryGet(place);
+      const pictures = example?.images.map(({ bytes }) => bytes) ?? [];
+      const id = questionId(place, 0);
+      samples.push({ id, pictures, question, expected, answer, correct, type });
+    },
+  });
+  signal?.throwIfAborted();
   return samples;
 }
 
@@ -77,7 +76,8 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
 /** What {@linkcode exactMatchTable} finds. */
 export interface ExactMatch {
-  readonly table: ResultTable;
+  /** All questions, then those that were asked before training too. */
+  readonly tables: readonly ResultTable[];
   readonly headline: Headline;
   readonly answers: ReportedAnswers;
   /** What is wrong with the model; null if nothing is. */
@@ -104,33 +104,51 @@ export async function exactMatchTable(
     after.map(({ question, expected }) => ({ question, answer: expected ?? "" })),
   );
   const all = matchOf(after);
-  const types = [...all.byType.keys()];
-  const first = before && matchOf(before);
-  const row = (name: string, now: MatchScore, then?: MatchScore) => [
-    name,
-    now.questions,
-    ...(first ? [then ? percent(then.exactMatch) : null] : []),
-    percent(now.exactMatch),
-  ];
   const table: ResultTable = {
     title: `Exact match on held-out ${thing}`,
-    columns: ["answerer", "questions", ...(first ? ["before", "after"] : ["exact match"])],
+    columns: ["answerer", "questions", "exact match"],
     rows: [
-      row("never sees the picture", { ...all.overall, exactMatch: blind }),
-      row("this model", all.overall, first?.overall),
-      ...types.map((type) => row(`  ${type}`, all.byType.get(type)!, first?.byType.get(type))),
+      ["never sees the picture", all.overall.questions, percent(blind)],
+      ...rowsOf("this model", all),
     ],
   };
+  const first = before && matchOf(before);
+  const asked = new Set(before?.map(({ id }) => id));
+  const again = matchOf(after.filter(({ id }) => asked.has(id)));
+  const { questions: count } = all.overall;
+  const isAll = first?.overall.questions === count;
+  const compared: ResultTable | null = first && {
+    title: isAll
+      ? "The same questions before and after training"
+      : `The same ${first.overall.questions} of the questions before and after training`,
+    columns: ["answers", "questions", "before", "after"],
+    rows: rowsOf("all", again).map((row, i) => [
+      row[0],
+      row[1],
+      rowsOf("all", first)[i]?.[2] ?? null,
+      row[2],
+    ]),
+  };
   return {
-    table,
+    tables: compared === null ? [table] : [table, compared],
     headline: {
       name: `Right answers, held-out ${thing}`,
       value: percent(all.overall.exactMatch),
-      before: first && percent(first.overall.exactMatch),
+      before: first &&
+        `${percent(first.overall.exactMatch)}${isAll ? "" : ` of ${first.overall.questions}`}`,
     },
     answers: { shown: await questions.shown(after), all: after },
     concern: noBetterThanBlind(all.overall.exactMatch, blind),
   };
+}
+
+/** A row for all questions and one for each type. */
+function rowsOf(name: string, { overall, byType }: ExactMatchTally): [string, number, string][] {
+  return [
+    [name, overall] as const,
+    ...[...byType].map(([type, score]) => [`  ${type}`, score] as const),
+  ]
+    .map(([name, { questions, exactMatch }]) => [name, questions, percent(exactMatch)]);
 }
 
 /** Exact match of answers, overall and by type. */
@@ -147,7 +165,7 @@ function noBetterThanBlind(exactMatch: number, blind: number): Concern | null {
     name: "no_better_than_blind",
     text: `The model answers ${percent(exactMatch)} of the held-out questions, and answers that ` +
       `never see the picture ${percent(blind)}: it does not use the picture. Train longer ` +
-      "(training.max_steps, training.num_train_epochs), raise training.lr_mp and " +
-      "training.lr_vision_backbone, or take more rows",
+      "(training.max_steps, training.num_train_epochs), try learning rates 10 times lower or " +
+      "higher (training.lr_mp and training.lr_vision_backbone too), or take more rows",
   };
 }

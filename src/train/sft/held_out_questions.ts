@@ -15,6 +15,8 @@ import { type BeforeTraining, isQuickToMeasure } from "../run/before_training.ts
 
 /** Rows that are asked, at most. */
 const MOST_ROWS = 10_000;
+/** Rows that are asked before training, at most: the first step should not wait for long. */
+const ROWS_BEFORE = 60;
 /** Longest answer, tokens; the answers of the data are short. */
 const ANSWER_TOKENS = 16;
 /** Questions that are answered side by side. */
@@ -82,9 +84,12 @@ export class HeldOutQuestions {
     return this.#before;
   }
 
-  /** Asks all questions, and keeps the answers as those before training. */
+  /** Asks some questions, evenly spread, and keeps the answers as those before training. */
   async askBefore(signal?: AbortSignal): Promise<readonly EvaluationSample[]> {
-    this.#before = await this.ask(signal);
+    const { length } = this.#dataset;
+    const count = Math.min(ROWS_BEFORE, length);
+    const rows = Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
+    this.#before = await this.#ask(rows, signal);
     return this.#before;
   }
 
@@ -94,17 +99,22 @@ export class HeldOutQuestions {
    * @param signal ends it, with its reason as the error
    * @returns the answers, without pictures
    */
-  async ask(signal?: AbortSignal): Promise<EvaluationSample[]> {
+  ask(signal?: AbortSignal): Promise<EvaluationSample[]> {
+    return this.#ask(Array.from({ length: this.#dataset.length }, (_, i) => i), signal);
+  }
+
+  async #ask(rows: readonly number[], signal?: AbortSignal): Promise<EvaluationSample[]> {
     const samples: EvaluationSample[] = [];
     let lastIndex = -1, turn = 0;
-    await evaluateVqa(this.#loaded, this.#dataset, {
+    await evaluateVqa(this.#loaded, this.#dataset.select(rows), {
       batchSize: BATCH_SIZE,
       maxNewTokens: ANSWER_TOKENS,
       signal,
       onAnswer({ index, question, expected, answer, correct, type }) {
         turn = index === lastIndex ? turn + 1 : 0;
         lastIndex = index;
-        samples.push({ id: questionId(index, turn), question, expected, answer, correct, type });
+        const id = questionId(rows[index], turn);
+        samples.push({ id, question, expected, answer, correct, type });
       },
     });
     signal?.throwIfAborted();

@@ -45,7 +45,7 @@ async function setUpSFT(
     async closing(_, signal) {
       const measured = questions && await exactMatchTable(questions, train, signal);
       return {
-        tables: measured ? [measured.table] : [],
+        tables: measured?.tables ?? [],
         headlines: measured ? [measured.headline] : [],
         ...(measured ? { answers: measured.answers } : {}),
         concerns: measured?.concern ? [measured.concern] : [],
