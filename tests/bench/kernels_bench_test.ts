@@ -6,6 +6,7 @@ import { benchKernels, kernelTable, TYPICAL_GPU } from "../../src/bench/kernels_
 import { runBench } from "../../src/bench/run_bench.ts";
 import { benchOptimizer, StepWork } from "../../src/bench/step_bench.ts";
 import { initBackend } from "../../src/device/backend.ts";
+import type { Precision } from "../../src/ops/half/precision.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/runtime/enabled.ts";
 import { currentLaunch } from "../../src/ops/webgpu/runtime/launch.ts";
 import { gpuTest } from "../gpu_adapter.ts";
@@ -85,6 +86,22 @@ gpuTest("bench kernels counts a step's dispatches, and leaves no tensor and no t
   model.dispose();
   assertEquals(tf.memory().numTensors, before);
   assertEquals(currentLaunch().stopCounting(), []);
+  backend.dispose();
+  await initBackend({ backend: "wasm" });
+});
+
+gpuTest("a 16-bit step moves fewer bytes than float32's, in no more dispatches", async () => {
+  const backend = await initBackend({ backend: "webgpu" });
+  const count = async (precision: Precision) => {
+    const { step } = await benchKernels(benchDims("tiny"), TYPICAL_GPU, false, precision);
+    return step.total;
+  };
+  const wide = await count("float32");
+  for (const precision of ["bf16", "fp16"] as const) {
+    const { megabytes, dispatches } = await count(precision);
+    assert(megabytes < 0.7 * wide.megabytes, `${precision}: ${megabytes} of ${wide.megabytes} MB`);
+    assert(dispatches <= wide.dispatches, `${precision}: ${dispatches} of ${wide.dispatches}`);
+  }
   backend.dispose();
   await initBackend({ backend: "wasm" });
 });

@@ -29,7 +29,8 @@ function forwardProgram(
   centred: boolean,
   half: HalfFormat | null,
 ): Program {
-  const name = `${centred ? "layer" : "rms"} norm ${half ?? ""} ${value} ${rows.workgroup}`;
+  const kind = `${centred ? "layer" : "rms"} norm${half === null ? "" : ` ${half}`}`;
+  const name = `${kind} ${value} ${rows.workgroup}`;
   const y: Binding = half === null
     ? { name: "y", type: value, write: true }
     : { name: "y", type: PACKED_FORMATS[half], write: true, rounded: true };

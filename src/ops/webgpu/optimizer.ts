@@ -105,7 +105,8 @@ function choose(items: number, place: string, at: (i: number, first: string) => 
 }
 
 function adamWProgram({ value: { type }, gradient, copy }: ItemTypes, items: number): Program {
-  return cachedProgram(`adamw ${gradient} ${type} ${copy ?? ""} ${items}`, () => {
+  const types = [gradient, type, ...copy === undefined ? [] : [copy]].join(" ");
+  return cachedProgram(`adamw ${types} ${items}`, () => {
     const all = Array.from({ length: items }, (_, i) => i);
     return {
       bindings: all.flatMap((i): Binding[] => [

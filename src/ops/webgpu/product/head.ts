@@ -68,7 +68,8 @@ function logProbsProgram(rows: RowReduction, logits: BindingType): Program {
 /** Turns logits [n, V] into their gradients, rounded in a 16-bit pass, and zeros beyond V. */
 function gradientProgram(rows: RowReduction, logits: BindingType, half?: HalfFormat): Program {
   const gradient = "(select(vec4<f32>(), vec4<f32>(1.0), picked) - probability) * slope";
-  return cachedProgram(`head gradient ${logits} ${rows.workgroup} ${half ?? ""}`, () => ({
+  const kind = `head gradient${half === undefined ? "" : ` ${half}`}`;
+  return cachedProgram(`${kind} ${logits} ${rows.workgroup}`, () => ({
     bindings: [
       { name: "dy", type: "f32" },
       { name: "lse", type: "f32" },
