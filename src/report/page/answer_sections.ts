@@ -126,8 +126,10 @@ function marginText(margin: number): string {
   const size = Math.abs(margin);
   const times = Math.exp(size);
   const factor = times < 1000 ? Number(times.toPrecision(2)).toString() : times.toExponential(0);
+  const sign = margin >= 0 ? "+" : "−";
+  if (times < 1.05) return `${sign}${size.toFixed(2)} nats: about equally likely`;
   const which = margin >= 0 ? "chosen" : "rejected";
-  return `${margin >= 0 ? "+" : "−"}${size.toFixed(2)} nats: ${which} ${factor} times likelier`;
+  return `${sign}${size.toFixed(2)} nats: ${which} ${factor} times likelier`;
 }
 
 function definitions(lines: readonly (readonly [string, string])[]): string {

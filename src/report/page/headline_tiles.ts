@@ -20,7 +20,6 @@ interface Tile {
 /** Metrics that a trainer is judged by, the first ones first. */
 const JUDGED_BY: readonly (readonly [key: RegExp, percent: boolean])[] = [
   [/^eval_(?!.*\/).*(exact_match|accuracy)$/, true],
-  [/^eval_rewards\/accuracies$/, true],
   [/^eval_reward$/, false],
   [/^reward$/, false],
   [/^eval_rewards\/margins$/, false],
@@ -29,7 +28,7 @@ const JUDGED_BY: readonly (readonly [key: RegExp, percent: boolean])[] = [
 ];
 
 /** Tiles of metrics, at most. */
-const MOST = 4;
+const MOST = 3;
 
 function renderTile({ name, value, note }: Tile): string {
   const small = note === "" ? "" : `<small>${escapeHtml(note)}</small>`;
