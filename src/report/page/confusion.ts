@@ -33,6 +33,9 @@ const OTHER = "other";
 
 const fold = (text: string): string => text.trim().toLowerCase();
 
+/** The answer itself, if it was asked for in tags, as the built-in reward `format` wants it. */
+const answerOf = (text: string): string => /<answer>(.*?)<\/answer>/s.exec(text)?.[1] ?? text;
+
 function confusionOf(type: string | null, answers: readonly JudgedAnswer[]): Confusion | null {
   const frequency = new Map<string, number>();
   for (const { expected } of answers) {
@@ -50,7 +53,7 @@ function confusionOf(type: string | null, answers: readonly JudgedAnswer[]): Con
   const counts = kept.map(() => new Array<number>(kept.length + 1).fill(0));
   for (const { expected, answer } of answers) {
     const row = place.get(fold(expected));
-    if (row !== undefined) counts[row][place.get(fold(answer)) ?? kept.length]++;
+    if (row !== undefined) counts[row][place.get(fold(answerOf(answer))) ?? kept.length]++;
   }
   const expected = kept.map(([answer]) => answer);
   const hasOthers = counts.some((row) => row[kept.length] > 0);

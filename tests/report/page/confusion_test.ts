@@ -8,7 +8,7 @@ Deno.test("confusions() counts what is answered for what, case folded, by type",
   const tables = confusions([
     ...times(3, "Red", "red ", "colour"),
     ...times(2, "blue", "red", "colour"),
-    ...times(1, "blue", "BLUE", "colour"),
+    ...times(1, "blue", "<think>\n</think><answer>BLUE\n</answer>", "colour"),
     ...times(2, "10", "10", "count"),
     ...times(2, "9", "a dog", "count"),
   ]);
