@@ -121,10 +121,15 @@ export class HeldOutQuestions {
     return samples;
   }
 
-  /** The answers that a report shows, wrong ones first, with their pictures. */
+  /**
+   * The answers that a report shows, wrong ones first, with their pictures. Questions that were asked
+   * before training too come first among equals.
+   */
   async shown(answers: readonly EvaluationSample[]): Promise<EvaluationSample[]> {
+    const asked = new Set(this.#before?.map(({ id }) => id));
+    const ordered = answers.toSorted((a, b) => Number(asked.has(b.id)) - Number(asked.has(a.id)));
     const shown: EvaluationSample[] = [];
-    for (const sample of chooseAnswers(answers)) {
+    for (const sample of chooseAnswers(ordered)) {
       const example = await this.#dataset.tryGet(parseInt(sample.id ?? "0"));
       const pictures = example?.images.map(({ bytes }) => bytes) ?? [];
       shown.push({ ...sample, pictures });
