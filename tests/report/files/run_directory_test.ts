@@ -16,6 +16,23 @@ Deno.test("RunDirectory makes the folder with its parents and leaves nothing els
   });
 });
 
+Deno.test("RunDirectory keeps a page that waits, and takes it away if the run never begins", async () => {
+  await inTemporaryFolder(async (dir) => {
+    const run = RunDirectory.open(`${dir}/run`);
+    await run.writeWaitingPage("<p>wait</p>");
+    assertEquals(Deno.readTextFileSync(run.reportPath), "<p>wait</p>");
+    run.abandon();
+    assertEquals([...Deno.readDirSync(dir)], []);
+
+    const resumed = RunDirectory.open(`${dir}/run`, "resume");
+    Deno.writeTextFileSync(resumed.reportPath, "<p>the run</p>");
+    await resumed.writeWaitingPage("<p>wait</p>");
+    assertEquals(Deno.readTextFileSync(resumed.reportPath), "<p>the run</p>");
+    resumed.abandon();
+    assertEquals(Deno.readTextFileSync(resumed.reportPath), "<p>the run</p>");
+  });
+});
+
 Deno.test("RunDirectory takes a folder that holds other things but no run", async () => {
   await inTemporaryFolder((dir) => {
     Deno.writeTextFileSync(`${dir}/notes.txt`, "mine");
