@@ -142,7 +142,7 @@ table.confusion { width: auto; }
 .confusion .miss.shade3 { background: var(--miss3); } .confusion .miss.shade4 { background: var(--miss4); }
 .confusion .miss.shade5 { background: var(--miss5); }
 .confusion .shade0 { color: var(--quiet); }
-.confusions { align-items: start; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); }
+.facts.confusions { align-items: start; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); }
 .confusions p { margin: 10px 0 0; font-size: .88rem; }
 .facts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(270px, 100%), 1fr)); }
 .facts dl { margin: 0; display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: 3px 14px; font-size: .92rem; }
