@@ -142,9 +142,14 @@ function assertWithin(share: number, estimated: number, seen: number, what: stri
   assert(ratio > 1 - share && ratio < 1 + share, `${what}: ${estimated} / ${seen} = ${ratio}`);
 }
 
+const SHAPES_SFT = new URL("../../../configs/shapes_sft.yaml", import.meta.url).pathname;
+
 async function dryRunOf(sets: readonly string[], backend: "wasm" | "webgpu") {
   const config = await loadTrainConfig(
-    parseTrainArguments(["sft", ...sets.flatMap((set) => ["--set", set])]),
+    parseTrainArguments([
+      ...["sft", "--config", SHAPES_SFT],
+      ...sets.flatMap((set) => ["--set", set]),
+    ]),
   );
   return await dryRunSFT(config, { backend });
 }
@@ -165,7 +170,7 @@ Deno.test("a dry run's estimate is within 15 % of what tensors really hold", asy
 });
 
 Deno.test("a dry run's longest batch is packed as training's are, and none of those is larger", async () => {
-  const config = await loadTrainConfig(parseTrainArguments(["sft"]));
+  const config = await loadTrainConfig(parseTrainArguments(["sft", "--config", SHAPES_SFT]));
   const { batch } = await dryRunSFT(config, { backend: "wasm" });
   const prepared = await prepareModel(config.model, config.training.seed, config.training);
   const { train } = await prepareData(config, "vqa");
@@ -206,8 +211,6 @@ async function train(...args: string[]): Promise<string> {
   assertEquals(code, 0, new TextDecoder().decode(stderr));
   return new TextDecoder().decode(stdout);
 }
-
-const SHAPES_SFT = new URL("../../../configs/shapes_sft.yaml", import.meta.url).pathname;
 
 /** Estimate over report of the small drawings, each in a process of its own. */
 async function processRatio(backend: string): Promise<number> {

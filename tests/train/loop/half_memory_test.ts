@@ -73,7 +73,10 @@ onEachBackend(
 
 async function assertEstimate(backend: "wasm" | "webgpu", sets: readonly string[]): Promise<void> {
   const config = await loadTrainConfig(
-    parseTrainArguments(["sft", ...sets.flatMap((set) => ["--set", set])]),
+    parseTrainArguments([
+      ...["sft", "--config", "configs/shapes_sft.yaml"],
+      ...sets.flatMap((set) => ["--set", set]),
+    ]),
   );
   const { estimate, measured } = await dryRunSFT(config, { backend });
   activeBackend()?.dispose();

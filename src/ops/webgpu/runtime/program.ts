@@ -57,6 +57,9 @@ export interface Program extends ProgramSource {
  */
 export const MAX_ITERATIONS = 32768;
 
+/** Name of a stored value; a shorter one could be that of a binding, which it would hide. */
+const NEW = "new_value";
+
 /** Texels of a row of every texture: a power of two. */
 export const TEXTURE_WIDTH = 1024;
 
@@ -78,11 +81,11 @@ ${load("vec4<f32>", `return textureLoad(${name}_texels, ${place});`)}`;
     const widened = `let w = ${name}[i]; return bitcast<vec4<f32>>(vec4<u32>(${wide}));`;
     const widen = `fn widen_${name}(half: u32) -> u32 { ${WIDEN[type]} }`;
     if (write) {
-      const value = `words_of_${type.toLowerCase()}(${rounded ? "round_half(v)" : "v"})`;
+      const value = `words_of_${type.toLowerCase()}(${rounded ? `round_half(${NEW})` : NEW})`;
       return `${at} var<storage, read_write> ${name}: array<vec2<u32>>;
 ${widen}
 fn load_${name}(i: u32) -> vec4<f32> { ${widened} }
-fn store_${name}(i: u32, v: vec4<f32>) { ${name}[i] = ${value}; }`;
+fn store_${name}(i: u32, ${NEW}: vec4<f32>) { ${name}[i] = ${value}; }`;
     }
     return `${at} var<storage, read> ${name}: array<vec2<u32>>;
 ${widen}
@@ -97,11 +100,11 @@ ${load("vec4<f32>", widened)}`;
     return `${at} var<storage, read> ${name}: array<u32>;\n${load("vec4<f32>", body)}`;
   }
   const access = write ? "read_write" : "read";
-  const value = rounded ? "round_half(v)" : "v";
+  const value = rounded ? `round_half(${NEW})` : NEW;
   return `${at} var<storage, ${access}> ${name}: array<${type}>;\n${
     write
       ? `fn load_${name}(i: u32) -> ${type} { return ${name}[i]; }
-fn store_${name}(i: u32, v: ${type}) { ${name}[i] = ${value}; }`
+fn store_${name}(i: u32, ${NEW}: ${type}) { ${name}[i] = ${value}; }`
       : load(type, `return ${name}[i];`)
   }`;
 }
