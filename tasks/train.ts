@@ -18,6 +18,7 @@ import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { listenOnLoopback } from "./listen.ts";
 import { checkNamedPaths, namesOfConfig } from "./named_paths.ts";
+import { findRate, findRateStepsOf } from "./train_find_lr.ts";
 import { UsageError } from "./usage_error.ts";
 import { VERSION } from "./version.ts";
 
@@ -35,6 +36,8 @@ export interface TrainOptions {
   /** undefined: what the config's `training.device` asks for. */
   readonly backend: BackendChoice | undefined;
   readonly dryRun: boolean;
+  /** Steps of a learning-rate range test in place of a run; undefined: a run. */
+  readonly findRateSteps: number | undefined;
   /** Port of the page to watch the run at; 0: any free one; undefined: no page. */
   readonly watchPort: number | undefined;
 }
@@ -84,6 +87,12 @@ const options: readonly OptionSpec[] = [
     summary: "resolve everything, run the longest batch once, train nothing",
   },
   {
+    name: "find-lr",
+    kind: "optional",
+    value: "STEPS",
+    summary: "try growing learning rates (100 steps), suggest some, train nothing",
+  },
+  {
     name: "watch",
     kind: "optional",
     value: "PORT",
@@ -118,6 +127,8 @@ export function parseTrainArguments(args: readonly string[]): TrainOptions {
   if (resumeAnyway && resume === undefined) {
     throw new UsageError("--resume-anyway goes with --resume, which says where to go on from");
   }
+  const dryRun = parsed.flag("dry-run"), watch = parsed.optional("watch");
+  const excluded = { resume: resume !== undefined, "dry-run": dryRun, watch: watch !== undefined };
   return {
     trainer,
     config: parsed.text("config"),
@@ -129,8 +140,9 @@ export function parseTrainArguments(args: readonly string[]): TrainOptions {
     resume: resume === true ? "auto" : resume,
     resumeAnyway,
     backend: parsed.text("backend") as BackendChoice | undefined,
-    dryRun: parsed.flag("dry-run"),
-    watchPort: watchPortOf(parsed.optional("watch")),
+    dryRun,
+    findRateSteps: findRateStepsOf(parsed.optional("find-lr"), trainer, excluded),
+    watchPort: watchPortOf(watch),
   };
 }
 
@@ -307,6 +319,14 @@ export const command: Command = {
       const code = first ? await dryRun(train, config, signal) : 0;
       await ranks.close();
       return code;
+    }
+    if (train.findRateSteps !== undefined) {
+      if (ranks.size > 1) {
+        await ranks.close();
+        throw new UsageError("--find-lr runs in one process; start it without mpirun");
+      }
+      const backend = backendOf(train, config);
+      return await findRate(config, { backend, steps: train.findRateSteps, signal });
     }
     if (first) await checkResumedRun(train, config);
     const run = await runnerOf(config.training_type);

@@ -93,6 +93,7 @@ Deno.test("parseTrainArguments() reads every option", () => {
     resumeAnyway: true,
     backend: "wasm",
     dryRun: true,
+    findRateSteps: undefined,
     watchPort: undefined,
   });
   assertEquals(

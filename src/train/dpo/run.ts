@@ -82,6 +82,28 @@ async function setUpDPO(
   };
 }
 
+/** The config with the starter of the embedded default, if it asks for that. */
+export async function withDPOStarter(
+  config: ResolvedConfig,
+  options: Pick<RunOptions, "backend" | "signal" | "watched" | "announced">,
+): Promise<ResolvedConfig> {
+  return await withStarter(
+    config,
+    options,
+    (outputDir, starter) => starterFolder(outputDir, { steps: STARTER_STEPS, ...starter }),
+  );
+}
+
+/** The method, groups and closing results of DPO, or of KTO if the loss is of unpaired answers. */
+export async function setUpPreferences(
+  config: ResolvedConfig,
+  prepared: PreparedModel,
+  signal: AbortSignal | undefined,
+): Promise<RunSetup> {
+  const setUp = ktoLossType(config) === null ? setUpDPO : setUpKTO;
+  return await setUp(config, prepared, signal);
+}
+
 /**
  * Runs DPO.
  *
@@ -90,15 +112,10 @@ async function setUpDPO(
  * @returns how it ended
  */
 export async function runDPO(config: ResolvedConfig, options: RunOptions): Promise<TrainResult> {
-  const whole = await withStarter(
-    config,
-    options,
-    (outputDir, starter) => starterFolder(outputDir, { steps: STARTER_STEPS, ...starter }),
-  );
-  const setUp = ktoLossType(config) === null ? setUpDPO : setUpKTO;
+  const whole = await withDPOStarter(config, options);
   return await runTraining(
     whole,
     { ...options, announced: whole !== config },
-    (prepared) => setUp(whole, prepared, options.signal),
+    (prepared) => setUpPreferences(whole, prepared, options.signal),
   );
 }

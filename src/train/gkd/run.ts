@@ -18,7 +18,7 @@ import { withTeacher } from "./starter.ts";
 import { Teacher } from "./teacher.ts";
 
 /** The method, groups and closing results of GKD. */
-async function setUpGKD(
+export async function setUpGKD(
   config: ResolvedConfig,
   prepared: PreparedModel,
   signal: AbortSignal | undefined,

@@ -19,6 +19,7 @@ export async function withTeacher(
     readonly backend: BackendChoice;
     readonly signal?: AbortSignal;
     readonly watched?: string;
+    readonly announced?: boolean;
   },
 ): Promise<ResolvedConfig> {
   if (config.gkd.teacher_model_name_or_path !== BUILTIN_SHAPES) return config;

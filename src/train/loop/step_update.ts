@@ -31,6 +31,8 @@ export interface StepUpdateOptions {
   readonly lossScaler?: LossScaler;
   /** The processes that sum their gradients; default: this one alone. */
   readonly ranks?: Ranks;
+  /** Default: the config's. */
+  readonly schedule?: LearningRateSchedule;
 }
 
 /** What an update found, on all ranks together. */
@@ -62,7 +64,7 @@ export class StepUpdate {
   #last = { at: performance.now(), inCalls: 0 };
 
   constructor(
-    { training, groups, lossScaler, ranks = ALONE }: StepUpdateOptions,
+    { training, groups, lossScaler, ranks = ALONE, schedule }: StepUpdateOptions,
     totalSteps: number,
   ) {
     this.#groups = groups;
@@ -76,9 +78,9 @@ export class StepUpdate {
     this.optimizer = new Optimizer(groups, {
       ...optimizerOptions(training),
       // Every other schedule has the warm-up itself.
-      warmupSteps: name === "constant" ? warmupSteps : 0,
+      warmupSteps: name === "constant" && schedule === undefined ? warmupSteps : 0,
     });
-    this.#schedule = createSchedule({
+    this.#schedule = schedule ?? createSchedule({
       name,
       warmupSteps,
       totalSteps,

@@ -15,7 +15,7 @@ import { sftGroups, sftMethod } from "./setup.ts";
 import type { TrainResult } from "../loop/trainer.ts";
 
 /** The method, groups and closing results of SFT. */
-async function setUpSFT(
+export async function setUpSFT(
   config: ResolvedConfig,
   prepared: PreparedModel,
   signal: AbortSignal | undefined,

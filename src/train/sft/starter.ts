@@ -121,6 +121,8 @@ interface StartOptions {
   readonly signal?: AbortSignal;
   /** The line that says where the run is watched; default: it is not. */
   readonly watched?: string;
+  /** Whether the run's first lines are printed already, or there is no run; default false. */
+  readonly announced?: boolean;
 }
 
 /**
@@ -148,11 +150,12 @@ export async function withStarter(
  */
 export async function starterOf(
   config: ResolvedConfig,
-  { backend, signal, watched }: StartOptions,
+  { backend: choice, signal, watched, announced = false }: StartOptions,
   what: "starter" | "teacher",
   makeFolder: MakeStarterFolder,
 ): Promise<string> {
-  announceRun(config, await initBackend({ backend }), watched);
+  const backend = await initBackend({ backend: choice });
+  if (!announced) announceRun(config, backend, watched);
   const progress = preparationProgress(
     what,
     (steps) => `a ${what} model, made now: ${steps} steps of SFT on the drawn shapes`,
