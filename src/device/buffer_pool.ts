@@ -130,6 +130,19 @@ export class BufferPool {
     }
   }
 
+  /**
+   * Destroys all free buffers: after a lack of memory some of them may never have been allocated.
+   * All recorded commands must have been submitted.
+   */
+  destroyFree(): void {
+    for (const [buffer, key] of this.#released) {
+      buffer.destroy();
+      this.numBytesAllocated -= Math.floor(key / USAGES);
+    }
+    this.#released.clear();
+    this.#free.clear();
+  }
+
   /** The number of buffers in use. */
   getNumUsedBuffers(): number {
     return this.#used.size;

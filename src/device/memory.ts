@@ -18,6 +18,11 @@ export function countGpuPool(current: BufferPool | null): void {
   ownBytes = 0;
 }
 
+/** Destroys the buffers that no tensor uses; all recorded commands must have been submitted. */
+export function destroyFreeGpuBuffers(): void {
+  pool?.destroyFree();
+}
+
 /** GPU bytes in live buffers, tfjs's and ours; 0 on backends without a GPU. */
 export function gpuBytes(): number {
   return (pool?.numBytesUsed ?? 0) + ownBytes;

@@ -7,7 +7,7 @@ import { imageTokensOf } from "../../vlm_config.ts";
 import type { ResolvedConfig } from "../types/config_types.ts";
 import { pythonModuleProblem } from "../python_modules.ts";
 import { sftDataProblems } from "./data/augmentation.ts";
-import { batchBudgetProblems } from "./batch_budget.ts";
+import { autoFindProblems, batchBudgetProblems } from "./batch_budget.ts";
 import { dpoProblems } from "./methods/dpo_checks.ts";
 import type { Finding } from "./finding.ts";
 import { gkdProblems } from "./methods/gkd.ts";
@@ -35,6 +35,7 @@ export function checkConfig(config: ResolvedConfig): Findings {
     ...sftDataProblems(config),
     ...sftProblems(config),
     ...batchBudgetProblems(config),
+    ...autoFindProblems(config),
     ...trainingProblems(config),
     ...optimizerProblems(config),
     ...schedulerProblems(config),

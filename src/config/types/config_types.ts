@@ -151,6 +151,8 @@ export interface TrainingSection {
   /** Most tokens and pictures of a micro-batch; null: batches are of a number of rows. */
   token_budget: number | null;
   image_budget: number | null;
+  /** If memory runs out: smaller micro-batches, and more of them in a step. */
+  auto_find_batch_size: boolean;
   per_device_eval_batch_size: number;
   gradient_accumulation_steps: number;
   learning_rate: number;

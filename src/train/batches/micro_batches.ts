@@ -88,6 +88,8 @@ export class MicroBatches<E extends EncodedExample, X> {
   #stream: ExampleStream<E>;
   /** The place after the last step that was returned; what is made ahead does not count. */
   #cursor: DataCursor;
+  /** Rows of a micro-batch: `batchSize`, or fewer if memory is too short for that. */
+  #rows: number;
   /** Each gives what is left to do when its step begins: what needs the other ranks. */
   readonly #ahead = new ReadAhead<() => Promise<PreparedStep<X>>>();
 
@@ -112,6 +114,22 @@ export class MicroBatches<E extends EncodedExample, X> {
     }
     this.#stream = this.#open();
     this.#cursor = this.#stream.cursor;
+    this.#rows = options.batchSize;
+  }
+
+  /** Most rows of a micro-batch. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /**
+   * Cuts the steps that are read from now on into micro-batches of that many rows. Which rows a step
+   * takes and which ones are left out at an epoch's end stay as `batchSize` says.
+   *
+   * @param rows at most `batchSize`
+   */
+  cutTo(rows: number): void {
+    this.#rows = rows;
   }
 
   #open(): ExampleStream<E> {
@@ -220,8 +238,9 @@ export class MicroBatches<E extends EncodedExample, X> {
   }
 
   #share(stream: ExampleStream<E>, skipped: RowSkipped[]): SharedRows<E, X> {
-    const { dataset, make, ranks, options: { batchSize, gradientAccumulationSteps } } = this;
-    const wanted = batchSize * gradientAccumulationSteps;
+    const { dataset, make, ranks, options: { gradientAccumulationSteps } } = this;
+    const wanted = this.options.batchSize * gradientAccumulationSteps;
+    const batchSize = this.#rows;
     return new SharedRows({ stream, dataset, make, ranks, batchSize, wanted, skipped });
   }
 
@@ -279,11 +298,12 @@ export class MicroBatches<E extends EncodedExample, X> {
     const dropped = dropLast && ended ? examples.length % batchSize : 0;
     examples.length -= dropped;
     const packed = budget && units ? budgetBatches(units(examples as X[]), budget) : null;
-    const count = packed?.length ?? Math.ceil(examples.length / batchSize);
+    const rows = this.#rows;
+    const count = packed?.length ?? Math.ceil(examples.length / rows);
     const numbers = Array.from({ length: count }, (_, number) => number)
       .filter((number) => ownerOf(number, this.ranks) === this.ranks.rank);
     const batches = packed ??
-      numbers.map((number) => examples.slice(number * batchSize, (number + 1) * batchSize) as X[]);
+      numbers.map((number) => examples.slice(number * rows, (number + 1) * rows) as X[]);
     if (ended) return { batches, numbers, count, epochEnded: true, dropped };
     const { length } = stream;
     const left = length === null ? Infinity : length - stream.cursor.index;

@@ -86,7 +86,7 @@ const DECISIVE = new Set([
 /** What decides no number of a step. */
 const IRRELEVANT = new RegExp(
   "^(save|logging)\\.|^training\\.(output_dir|save_|eval_|logging_|load_best|metric_for_best|" +
-    "early_stopping_|greater_is_better|per_device_eval|dataloader_num_workers|image_feature_|device$|n_gpu)|" +
+    "auto_find_batch_size$|early_stopping_|greater_is_better|per_device_eval|dataloader_num_workers|image_feature_|device$|n_gpu)|" +
     // The fingerprint names the data itself, however its path is spelled.
     "^dataset\\.(?!streaming$|split_by$|split_rule$|weight_column$|augmentation\\.|reward_functions_fn)|" +
     "^grpo\\.(log_completions|num_completions_to_print|num_generations_eval)",

@@ -51,6 +51,7 @@ import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_me
 import {
   type BatchSize,
   type EvaluationOutcome,
+  onThisRank,
   sizeOfRows,
   StepAborted,
   type StepContext,
@@ -138,8 +139,14 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     // The reference runs without the adapters of the vision encoder, if it has any.
     const changing = [...parameters.keys(), ...model.adapters.keys()];
     const features = frozenFeatures(model, batch, changing);
-    const reference = await this.parts.reference?.logProbs({ pairs, batch, features }) ?? null;
-    return { pairs, rows, batch, features, reference };
+    try {
+      const reference = await this.parts.reference?.logProbs({ pairs, batch, features }) ?? null;
+      return { pairs, rows, batch, features, reference };
+    } catch (error) {
+      batch.dispose();
+      features?.dispose();
+      throw error;
+    }
   }
 
   /** Computes the policy's token log-probabilities; each call gives the same values. */
@@ -201,7 +208,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
   }
 
   async step(
-    { accumulator, parameters, signal, lossScale, more }: StepContext,
+    { accumulator, parameters, signal, lossScale, more, together = onThisRank }: StepContext,
   ): Promise<StepOutcome> {
     const start = this.#data.cursor;
     const { batches, numbers, count, epochEnded } = await this.#data.next(more);
@@ -217,7 +224,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     using logits = new AnswerLogits(this.parts.model);
     const meanLogits: tf.Tensor1D[] = [];
     let tokens = 0, padding = 0, loss = 0;
-    try {
+    const compute = async () => {
       for (const [k, pairs] of batches.entries()) {
         const wholeBatch = lossReduction === "token" ? whole : {
           pairs: pairs.length * count,
@@ -263,6 +270,9 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
       }
       const read = await readBack(meanLogits);
       batches.forEach((pairs, k) => logits.add(pairs, read[k]));
+    };
+    try {
+      await together(compute);
     } finally {
       tf.dispose(meanLogits);
     }

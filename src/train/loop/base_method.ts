@@ -61,6 +61,10 @@ export interface ExampleSource {
   seek(cursor: DataCursor): void;
   /** Drops what is being made ahead. */
   release(): Promise<void>;
+  /** Most rows of a micro-batch, of examples that come in micro-batches. */
+  readonly rows?: number;
+  /** Makes micro-batches of that many rows at most, from the next step that is read. */
+  cutTo?(rows: number): void;
 }
 
 /** A data set that counts the rows that cannot be used. */
@@ -90,6 +94,8 @@ export interface BaseState {
   readonly cursor: DataCursor;
   /** Micro-batches so far: their numbers choose the random numbers of dropout. */
   readonly microSteps: number;
+  /** Rows of a micro-batch, if memory was too short for those of the config. */
+  readonly microBatchSize?: number;
 }
 
 /** A training method, `B` one of its micro-batches. */
@@ -97,6 +103,7 @@ export abstract class BaseMethod<B> implements TrainingMethod {
   abstract readonly name: string;
   abstract readonly stepsPerEpoch: number | null;
   readonly #data: MethodData;
+  #microBatchSize: number | null = null;
   /** Those of the last step or of the last evaluation. */
   protected lastBatches: readonly B[] = [];
   protected microSteps = 0;
@@ -132,13 +139,35 @@ export abstract class BaseMethod<B> implements TrainingMethod {
   }
 
   state(): MethodState {
-    return { cursor: this.#data.examples.cursor, microSteps: this.microSteps };
+    const { cursor } = this.#data.examples;
+    const microBatchSize = this.#microBatchSize ?? undefined;
+    return {
+      cursor,
+      microSteps: this.microSteps,
+      ...(microBatchSize === undefined ? {} : { microBatchSize }),
+    };
   }
 
   restore(state: MethodState, _exact = true): void {
-    const { cursor, microSteps } = state as unknown as BaseState;
+    const { cursor, microSteps, microBatchSize } = state as unknown as BaseState;
+    if (microBatchSize !== undefined) this.#cutTo(microBatchSize);
     this.#data.examples.seek(cursor);
     this.microSteps = microSteps;
+  }
+
+  shrinkMicroBatches(): { rows: number; before: number } | null {
+    const before = this.#data.examples.rows ?? 1;
+    if (before === 1) return null;
+    const rows = Math.floor(before / 2);
+    this.#cutTo(rows);
+    return { rows, before };
+  }
+
+  #cutTo(rows: number): void {
+    const { examples } = this.#data;
+    if (examples.cutTo === undefined || rows >= (examples.rows ?? 1)) return;
+    examples.cutTo(rows);
+    this.#microBatchSize = rows;
   }
 
   async release(): Promise<void> {

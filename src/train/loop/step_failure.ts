@@ -28,7 +28,7 @@ export interface FailedStep {
 }
 
 /** What went wrong on the device, if that is what `error` comes from. */
-async function deviceFailure(error: unknown): Promise<Error | null> {
+export async function deviceFailure(error: unknown): Promise<Error | null> {
   if (error instanceof MemoryError || error instanceof DeviceLostError) return error;
   if (activeBackend()?.name !== "webgpu") return null;
   await new Promise((resolve) => setTimeout(resolve, REPORT_MS));
@@ -40,7 +40,8 @@ async function deviceFailure(error: unknown): Promise<Error | null> {
   }
 }
 
-function describeSize({ rows, tokens, tiles }: BatchSize): string {
+/** The size of a batch in words: `4 rows with 310 tokens and 4 tiles`. */
+export function describeSize({ rows, tokens, tiles }: BatchSize): string {
   const pictures = tiles > 0 ? ` and ${tiles} tile${tiles > 1 ? "s" : ""}` : "";
   return `${rows} row${rows > 1 ? "s" : ""} with ${tokens} tokens${pictures}`;
 }

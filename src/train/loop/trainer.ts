@@ -24,6 +24,7 @@ import {
 } from "../checkpoint/run_state.ts";
 import { trainerState } from "../checkpoint/transformers_state.ts";
 import { CheckpointSaver } from "../checkpoint/checkpoint_saver.ts";
+import { BatchFitter } from "./batch_fitter.ts";
 import { divergedError } from "./diverged_error.ts";
 import type { EvaluationVerdict } from "../evaluation/early_stopping.ts";
 import { Evaluations } from "../evaluation/evaluations.ts";
@@ -58,6 +59,7 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #training: PacedTraining;
   readonly #update: StepUpdate;
+  readonly #fitter: BatchFitter;
   readonly #ranks: Ranks;
   readonly #stop: AgreedStop;
   #step = 0;
@@ -88,6 +90,12 @@ export class Trainer {
     this.totalSteps = totalSteps(training, method.stepsPerEpoch);
     this.#training = pacedTraining(training, this.totalSteps, method.name);
     this.#update = new StepUpdate({ ...options, ranks: this.#ranks }, this.totalSteps);
+    this.#fitter = new BatchFitter({
+      training,
+      method,
+      ranks: this.#ranks,
+      warn: (text) => options.reporter.onWarning(text),
+    });
     this.#evaluations = new Evaluations({
       method,
       options: this.#options,
@@ -206,16 +214,13 @@ export class Trainer {
     while (next === "go on" && this.#step < this.totalSteps) {
       await this.#stop.agree();
       if (signal?.aborted) return await this.#interrupted();
-      const outcome = await this.#method.step({
+      const outcome = await this.#fitter.step({
         accumulator: this.#update.accumulator,
         parameters,
         step: this.#step,
         signal,
         more: this.#step + 1 < this.totalSteps,
         lossScale: this.#update.lossScale,
-      }).catch((error) => {
-        if (error instanceof StepAborted) return error;
-        throw error;
       });
       if (outcome instanceof StepAborted) return await this.#aborted(outcome);
       await this.#finishStep(outcome);
@@ -296,6 +301,7 @@ export class Trainer {
       .catch(async (error) => {
         throw error instanceof NonFiniteError ? await this.#diverged(error, this.#step + 1) : error;
       });
+    await this.#fitter.settleUpdate();
     this.#step++;
     this.#method.afterUpdate?.(this.#step);
     this.#epoch = outcome.epoch;

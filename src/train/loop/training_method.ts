@@ -25,6 +25,16 @@ export interface StepContext {
   readonly more?: boolean;
   /** What the gradients that `accumulator` takes are multiplied by (fp16); default 1. */
   readonly lossScale?: number;
+  /**
+   * Runs what this rank computes on its own, between calls to other ranks: if memory runs out on one
+   * rank, it throws on all of them; default: it just runs.
+   */
+  readonly together?: <T>(compute: () => Promise<T>) => Promise<T>;
+}
+
+/** How a step runs what a rank computes on its own, if its context does not say. */
+export function onThisRank<T>(compute: () => Promise<T>): Promise<T> {
+  return compute();
 }
 
 /** What a step did. */
@@ -130,6 +140,12 @@ export interface TrainingMethod {
   describeLastBatch(): unknown;
   /** The largest micro-batch of the last step, or of the one that failed; null: it had none yet. */
   readonly lastBatchSize?: BatchSize | null;
+  /**
+   * Halves the rows of a micro-batch; a step keeps its rows and has more micro-batches.
+   *
+   * @returns the rows of a micro-batch from now on, and before; null if it has one row already
+   */
+  shrinkMicroBatches?(): { readonly rows: number; readonly before: number } | null;
   /**
    * Called after each update.
    *

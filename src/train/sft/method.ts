@@ -19,13 +19,14 @@ import type { VisionLanguageModel } from "../../generate/vision_language_model.t
 import { DropoutKeys } from "../../ops/activations.ts";
 import type { EvaluationSample } from "../../report/evaluation_sample.ts";
 import { heldOutBatches } from "../batches/made_ahead.ts";
-import { MicroBatches } from "../batches/micro_batches.ts";
+import { MicroBatches, type StepBatches } from "../batches/micro_batches.ts";
 import { BaseMethod, evaluationTimes, type MethodOptions } from "../loop/base_method.ts";
 import { evaluateSets, type SetOutcome } from "../loop/evaluate_sets.ts";
 import { frozenFeatures } from "../loop/log_prob_gradients.ts";
 import {
   type BatchSize,
   type EvaluationOutcome,
+  onThisRank,
   sizeOfRows,
   type StepContext,
   type StepOutcome,
@@ -86,6 +87,14 @@ function meanWeight(examples: readonly SFTExample[]): number {
   return examples.reduce((sum, { weight }) => sum + weight, 0) / examples.length;
 }
 
+/** A step's micro-batches of this rank, with their label tokens. */
+interface CountedBatches extends Pick<StepBatches<SFTExample>, "batches" | "numbers" | "count"> {
+  /** Of each micro-batch, times the weights of its examples. */
+  readonly counts: readonly number[];
+  /** Of the step, on all ranks. */
+  readonly total: number;
+}
+
 /** SFT on one data set. */
 export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
   readonly name = "sft";
@@ -119,17 +128,40 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     return exampleRows(examples, this.options.sharePrefix, this.parts.model.imageTokenId);
   }
 
-  async step({ accumulator, parameters, lossScale, more }: StepContext): Promise<StepOutcome> {
-    const { model } = this.parts;
-    const { seed, noiseAlpha, lossReduction, gradientCheckpointing, lossType } = this.options;
-    const tokenLoss = tokenLosses[lossType];
+  async step(context: StepContext): Promise<StepOutcome> {
+    const { more, together = onThisRank } = context;
     const { batches, numbers, count, epochEnded } = await this.#examples.next(more);
     this.lastBatches = batches;
     // Sums of weights: without weights, the numbers of label tokens.
     const counts = batches.map(weightedLabelCount);
     const own = counts.reduce((sum, count) => sum + count, 0);
     const [total] = await sumNumbers(this.ranks, [own], "the label tokens of a step");
+    const step = { batches, numbers, count, counts, total };
     const losses: tf.Scalar[] = [];
+    const counted = await together(() => this.#gradients(context, step, losses)).catch((error) => {
+      tf.dispose(losses);
+      throw error;
+    });
+    this.microSteps += count;
+    const examples = batches.flat();
+    const metrics: Record<string, number> = {
+      ...(this.options.budget ? { micro_batches: count } : {}),
+      ...(this.parts.maker.options.weightColumn && examples.length > 0
+        ? { sample_weight: meanWeight(examples) }
+        : {}),
+    };
+    return { losses, ...counted, metrics, epoch: this.#examples.epoch, epochEnded };
+  }
+
+  /** The gradients of this rank's micro-batches; their losses go to `losses`, also if one fails. */
+  async #gradients(
+    { accumulator, parameters, lossScale }: StepContext,
+    { batches, numbers, count, counts, total }: CountedBatches,
+    losses: tf.Scalar[],
+  ): Promise<Pick<StepOutcome, "tokens" | "padding">> {
+    const { model } = this.parts;
+    const { seed, noiseAlpha, lossReduction, gradientCheckpointing, lossType } = this.options;
+    const tokenLoss = tokenLosses[lossType];
     let tokens = 0, padding = 0;
     for (const [k, examples] of batches.entries()) {
       // If all weights are 0, so is the loss.
@@ -152,9 +184,6 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
           return (weights === null ? plain : plain.mul(weights)).sum().div(divisor) as tf.Scalar;
         };
         losses.push(accumulator.addLoss(loss, parameters, lossScale));
-      } catch (error) {
-        tf.dispose(losses);
-        throw error;
       } finally {
         batch.dispose();
         features?.dispose();
@@ -164,15 +193,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
       padding += counted.padding;
       tokens += counted.tokens;
     }
-    this.microSteps += count;
-    const examples = batches.flat();
-    const metrics: Record<string, number> = {
-      ...(this.options.budget ? { micro_batches: count } : {}),
-      ...(this.parts.maker.options.weightColumn && examples.length > 0
-        ? { sample_weight: meanWeight(examples) }
-        : {}),
-    };
-    return { losses, tokens, padding, metrics, epoch: this.#examples.epoch, epochEnded };
+    return { tokens, padding };
   }
 
   async evaluate(signal?: AbortSignal): Promise<EvaluationOutcome | null> {

@@ -76,6 +76,7 @@ export async function starterModel(options: StarterOptions): Promise<PreparedMod
     image_feature_disk_mb: 0,
     group_by_length: false,
     token_budget: null,
+    auto_find_batch_size: false,
     image_budget: null,
     max_seq_length: null,
     optim: "adamw_torch",

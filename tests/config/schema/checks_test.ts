@@ -399,6 +399,19 @@ Deno.test("a budget of tokens needs a loss that does not depend on how rows are 
   assert(alias.training.image_budget === 18);
 });
 
+Deno.test("auto_find_batch_size is refused if the numbers would depend on what fits", () => {
+  const told = (trainer: "sft" | "dpo" | "grpo", rest: string) => {
+    const text = `training: { auto_find_batch_size: true${rest}`;
+    return configFault(leastConfig(trainer, `${text}\n`)).message;
+  };
+  assert(told("sft", ", loss_reduction: micro_batch }").includes("needs loss_reduction token"));
+  assert(told("sft", ", token_budget: 100 }").includes("remove one of the two"));
+  assert(told("grpo", " }").includes("GRPO samples"));
+  assert(told("dpo", " }\ndpo: { loss_type: aot }").includes("dpo.loss_type aot"));
+  assert(told("dpo", " }\ndpo: { loss_type: kto }").includes("dpo.loss_type kto"));
+  parseConfig(leastConfig("dpo", "training: { auto_find_batch_size: true }\n"));
+});
+
 for (const trainer of ["dpo", "grpo"] as const) {
   Deno.test(`${trainer}: a reference that follows an adapter is refused, with the way out`, () => {
     const { message } = configFault(leastConfig(trainer, `${trainer}: { sync_ref_model: true }`), {
