@@ -58,8 +58,8 @@ async function findings(): Promise<DoctorLine[]> {
 
 /** The library that joins several processes. */
 async function openMpi(): Promise<DoctorLine> {
-  const { findOpenMpi } = await import("../src/distributed/open_mpi.ts");
-  const library = findOpenMpi();
+  const { findMpi } = await import("../src/distributed/mpi_library.ts");
+  const library = findMpi();
   const topic = "several processes";
   return "reason" in library
     ? { topic, value: `no: ${library.reason}`, good: true }

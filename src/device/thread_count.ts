@@ -15,9 +15,10 @@ export function environment(name: string): string | undefined {
   }
 }
 
-/** Processes of a job of Open MPI that share this machine. */
+/** Processes of a job of Open MPI or MPICH that share this machine. */
 function processesHere(): number {
-  return Math.max(1, Number(environment("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1) || 1);
+  const count = environment("OMPI_COMM_WORLD_LOCAL_SIZE") ?? environment("MPI_LOCALNRANKS");
+  return Math.max(1, Number(count ?? 1) || 1);
 }
 
 /**

@@ -34,6 +34,13 @@ export interface Ranks {
    * @param what for the message if a rank does not come
    */
   sum(values: Summable, what: string): Promise<void>;
+  /**
+   * Sends each rank a part of its own.
+   *
+   * @param bytes as many parts of one size as there are ranks, in their order
+   * @returns the parts for this rank, in the order of the ranks that sent them
+   */
+  exchange(bytes: Uint8Array, what: string): Promise<Uint8Array>;
   /** The bytes of each rank, in the order of the ranks; every rank gets all. */
   gather(bytes: Uint8Array, what: string, options?: WaitOptions): Promise<Uint8Array[]>;
   /**
@@ -58,6 +65,7 @@ export const ALONE: Ranks = {
   description: "one process",
   secondsInCalls: 0,
   sum: () => Promise.resolve(),
+  exchange: (bytes) => Promise.resolve(bytes),
   gather: (bytes) => Promise.resolve([bytes]),
   broadcast: () => Promise.resolve(),
   barrier: () => Promise.resolve(),

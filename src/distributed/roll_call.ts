@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { ANY_SOURCE, type OpenMpiSymbols } from "./open_mpi.ts";
+import type { MpiLibrary } from "./mpi_library.ts";
 
 /** Tags of our messages; no others are sent from rank to rank. */
 const QUESTION = 4711, ANSWER = 4712;
@@ -33,7 +33,7 @@ export interface WaitedCall {
 
 /** Watches the calls of one rank. */
 export class RollCall {
-  constructor(readonly symbols: OpenMpiSymbols, readonly world: RollCallWorld) {}
+  constructor(readonly mpi: MpiLibrary["mpi"], readonly world: RollCallWorld) {}
 
   /** Watches a call from now on. */
   watch(call: WaitedCall): { stop(): void } {
@@ -88,25 +88,25 @@ export class RollCall {
           : `does not come: ${named}`) +
         "; the job ends. Go on with the same command and --resume",
     );
-    this.symbols.MPI_Abort(this.symbols.world, 1);
+    this.mpi.MPI_Abort(this.mpi.world, 1);
     Deno.exit(1);
   }
 
   #send(to: number, tag: number, value: number): void {
-    const { MPI_Send, int32, world } = this.symbols;
+    const { MPI_Send, int32, world } = this.mpi;
     const message = new Uint8Array(Int32Array.of(this.world.rank, value).buffer);
     MPI_Send(message, 2, int32, to, tag, world);
   }
 
   /** A message with a tag, if there is one. */
   #take(tag: number): { source: number; value: number } | null {
-    const { MPI_Iprobe, MPI_Recv, int32, world } = this.symbols;
+    const { MPI_Iprobe, MPI_Recv, anySource, noStatus, int32, world } = this.mpi;
     const flag = new Int32Array(1);
     const bytes = new Uint8Array(flag.buffer);
-    MPI_Iprobe(ANY_SOURCE, tag, world, bytes, null);
+    MPI_Iprobe(anySource, tag, world, bytes, noStatus);
     if (flag[0] === 0) return null;
     const message = new Int32Array(2);
-    MPI_Recv(new Uint8Array(message.buffer), 2, int32, ANY_SOURCE, tag, world, null);
+    MPI_Recv(new Uint8Array(message.buffer), 2, int32, anySource, tag, world, noStatus);
     return { source: message[0], value: message[1] };
   }
 }

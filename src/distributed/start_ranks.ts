@@ -6,7 +6,8 @@
 import { environment } from "../device/thread_count.ts";
 import { launch } from "./launcher.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
-import { findOpenMpi, THREAD_MULTIPLE } from "./open_mpi.ts";
+import { THREAD_MULTIPLE } from "./mpi_functions.ts";
+import { findMpi } from "./mpi_library.ts";
 import { ALONE, currentRanks, type Ranks, setCurrentRanks } from "./ranks.ts";
 
 /** How long a rank waits for another one before the job ends, seconds. */
@@ -33,23 +34,23 @@ export async function startRanks(): Promise<Ranks> {
   if (currentRanks().size > 1) return currentRanks();
   const launched = launch();
   if (launched === null || launched.size === 1) return ALONE;
-  const library = findOpenMpi();
+  const library = findMpi();
   const count = launched.size === null ? "several" : String(launched.size);
   if ("reason" in library) {
     throw new Error(`Cannot train as one of ${count} ranks: ${library.reason}`);
   }
-  const { symbols, version, file } = library;
+  const { mpi, version, file } = library;
   const provided = new Int32Array(1), rank = new Int32Array(1), size = new Int32Array(1);
   const view = ({ buffer }: Int32Array) => new Uint8Array(buffer as ArrayBuffer);
-  symbols.MPI_Init_thread(null, null, THREAD_MULTIPLE, view(provided));
+  mpi.MPI_Init_thread(null, null, THREAD_MULTIPLE, view(provided));
   if (provided[0] < THREAD_MULTIPLE) {
     throw new Error(
       `Cannot train as one of ${count} ranks: ${version} (${file}) grants thread level ` +
         `${provided[0]}, want ${THREAD_MULTIPLE} (MPI_THREAD_MULTIPLE)`,
     );
   }
-  symbols.MPI_Comm_rank(symbols.world, view(rank));
-  symbols.MPI_Comm_size(symbols.world, view(size));
+  mpi.MPI_Comm_rank(mpi.world, view(rank));
+  mpi.MPI_Comm_size(mpi.world, view(size));
   if (launched.size !== null && size[0] !== launched.size) {
     throw new Error(
       `Cannot train as one of ${count} ranks: ${version} (${file}) sees ${

@@ -17,6 +17,9 @@ Deno.test(withMpirun("ranks sum, gather and broadcast, on the heap too", async (
       onHeap: new Array(5).fill(4.5),
       doubles: [1e-12 + 1e-12 + 1e-12, 3],
       integers: [3 * 2 ** 24 + 3],
+      many: [3],
+      exchanged: [0, 10, 20].flatMap((from) => [from + 2 * line.rank, from + 2 * line.rank + 1]),
+      large: [0, 100_000, 200_000],
       gathered: [0, 2, 4],
       told: [7, 7, 7],
     });

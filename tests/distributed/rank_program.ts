@@ -13,6 +13,12 @@ if (import.meta.main) {
   await ranks.sum(doubles, "the doubles");
   const integers = Int32Array.of(2 ** 24 + ranks.rank);
   await ranks.sum(integers, "the integers");
+  // More than one call takes in this thread.
+  const many = new Float32Array(300_000).fill(ranks.rank);
+  await ranks.sum(many, "many values");
+  const parts = Uint8Array.from({ length: 2 * ranks.size }, (_, i) => 10 * ranks.rank + i);
+  const exchanged = await ranks.exchange(parts, "some parts");
+  const large = await ranks.gather(new Uint8Array(100_000 * ranks.rank), "large parts");
   const gathered = await ranks.gather(
     new TextEncoder().encode("x".repeat(2 * ranks.rank)),
     "some texts",
@@ -27,6 +33,9 @@ if (import.meta.main) {
     onHeap: Array.from(onHeap),
     doubles: Array.from(doubles),
     integers: Array.from(integers),
+    many: Array.from(new Set(many)),
+    exchanged: Array.from(exchanged),
+    large: large.map(({ length }) => length),
     gathered: gathered.map(({ length }) => length),
     told: Array.from(told),
   }));

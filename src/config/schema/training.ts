@@ -411,6 +411,15 @@ export const trainingKeys: Table<TrainingSection> = {
       "A process uses one GPU; several are started with `mpirun` (docs/distributed.md). Above " +
       "1 names the command.",
   },
+  gradient_compression: {
+    type: oneOf(["none", "bf16"]),
+    default: same("none" as const),
+    source: "ours (PyTorch: `bf16_compress_hook`)",
+    meaning:
+      "How several processes send each other their gradients. `bf16`: rounded to bfloat16, " +
+      "half the bytes; they are added in float32, and the sum is rounded once more. Without error " +
+      "feedback. One process sends nothing.",
+  },
   max_seq_length: {
     type: nullable(integer({ min: 1 })),
     default: same(null),

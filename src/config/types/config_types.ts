@@ -219,6 +219,8 @@ export interface TrainingSection {
   /** `auto`, `cuda`, `cuda:N`, `mps`, `cpu`, `webgpu` or `wasm`. */
   device: string;
   n_gpu: number;
+  /** How several processes send each other their gradients. */
+  gradient_compression: "none" | "bf16";
   /** Tokens; null: the model's `lm_max_length`. */
   max_seq_length: number | null;
   max_images_per_example: number;

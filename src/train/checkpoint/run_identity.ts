@@ -64,6 +64,7 @@ const DECISIVE = new Set([
   "training.optim",
   "training.bf16",
   "training.fp16",
+  "training.gradient_compression",
   "model.load_in_8bit",
   "dataset.streaming",
   "dataset.split_by",

@@ -6,6 +6,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../device/read_back.ts";
 import { wasmHeap } from "../../device/wasm_heap.ts";
+import type { TrainingSection } from "../../config/types/config_types.ts";
+import { sumInBfloat16 } from "../../distributed/bfloat16_sum.ts";
 import type { Ranks } from "../../distributed/ranks.ts";
 import type { GradientAccumulator, Parameters } from "./gradients.ts";
 
@@ -28,6 +30,12 @@ export interface ReducedStep {
   readonly reduceSeconds: number;
 }
 
+/** Who sums gradients, and how they are sent. */
+export interface GradientExchange {
+  readonly ranks: Ranks;
+  readonly compression: TrainingSection["gradient_compression"];
+}
+
 /** What this rank brings to a step's sum. */
 export interface RankStep {
   /** Scalars on the device. */
@@ -47,11 +55,12 @@ export interface RankStep {
  * @param step losses and time of this rank
  */
 export async function reduceGradients(
-  ranks: Ranks,
+  exchange: GradientExchange,
   accumulator: GradientAccumulator,
   parameters: Parameters,
   { losses, tokens, padding, ownSeconds }: RankStep,
 ): Promise<ReducedStep> {
+  const { ranks } = exchange;
   const names = [...parameters.keys()];
   const loss = (await readBack([...losses])).reduce((sum, [value]) => sum + value, 0);
   // One small call tells the losses, the times, and which parameters have a gradient.
@@ -65,7 +74,7 @@ export async function reduceGradients(
   const reduced = names.filter((_, i) => header[3 + ranks.size + i] > 0);
   for (const bucket of buckets(reduced, parameters)) {
     await reduceBucket(
-      ranks,
+      exchange,
       accumulator,
       bucket.map((name) => [name, parameters.get(name)!.shape]),
     );
@@ -105,8 +114,18 @@ function onHeap(tensor: tf.Tensor): Float32Array | null {
   return new Float32Array(heap.memory.buffer, memoryOffset, tensor.size);
 }
 
+/** Sums values over ranks in place. */
+async function sum(
+  { ranks, compression }: GradientExchange,
+  values: Float32Array,
+  what: string,
+): Promise<void> {
+  if (compression === "bf16") await sumInBfloat16(ranks, values, what);
+  else await ranks.sum(values, what);
+}
+
 async function reduceBucket(
-  ranks: Ranks,
+  exchange: GradientExchange,
   accumulator: GradientAccumulator,
   bucket: readonly (readonly [name: string, shape: number[]])[],
 ): Promise<void> {
@@ -116,15 +135,15 @@ async function reduceBucket(
   }
   const tensors = bucket.map(([name]) => accumulator.gradients.get(name)!);
   const views = tensors.map(onHeap);
-  if (views.length === 1 && views[0] !== null) return await ranks.sum(views[0], what);
+  if (views.length === 1 && views[0] !== null) return await sum(exchange, views[0], what);
   const values = views.includes(null) ? await readBack(tensors) as Float32Array[] : views;
-  const joined = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0));
+  const joined = new Float32Array(tensors.reduce((total, { size }) => total + size, 0));
   let at = 0;
   for (const part of values) {
     joined.set(part!, at);
     at += part!.length;
   }
-  await ranks.sum(joined, what);
+  await sum(exchange, joined, what);
   at = 0;
   bucket.forEach(([name, shape], i) => {
     const part = joined.subarray(at, at + tensors[i].size);

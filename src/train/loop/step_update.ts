@@ -59,6 +59,7 @@ export class StepUpdate {
   /** Steps whose gradients overflowed: no update, and the schedule stays. */
   #skipped = 0;
   readonly #ranks: Ranks;
+  readonly #compression: TrainingSection["gradient_compression"];
   readonly #rankTimes = new RankTimes();
   /** When the last step ended, and how long the calls to other ranks had taken until then. */
   #last = { at: performance.now(), inCalls: 0 };
@@ -69,6 +70,7 @@ export class StepUpdate {
   ) {
     this.#groups = groups;
     this.#ranks = ranks;
+    this.#compression = training.gradient_compression;
     this.#scaler = training.fp16 ? lossScaler ?? new LossScaler() : null;
     const name = training.lr_scheduler_type;
     const warmupSteps = warmupStepCount(totalSteps, {
@@ -151,8 +153,9 @@ export class StepUpdate {
     const { at, inCalls } = this.#last;
     const ownSeconds = (performance.now() - at) / 1000 - (ranks.secondsInCalls - inCalls);
     const { accumulator, optimizer: { parameters } } = this;
+    const exchange = { ranks, compression: this.#compression };
     try {
-      const reduced = await reduceGradients(ranks, accumulator, parameters, {
+      const reduced = await reduceGradients(exchange, accumulator, parameters, {
         ...outcome,
         ownSeconds,
       });

@@ -275,6 +275,11 @@ async function start(
   }
   for (const warning of prepared.warnings) reporter.onWarning(warning);
   for (const warning of setup.warnings ?? []) reporter.onWarning(warning);
+  if (training.gradient_compression !== "none" && currentRanks().size === 1) {
+    reporter.onWarning(
+      "training.gradient_compression does nothing: one process sends no gradients",
+    );
+  }
   const note = backend === null ? null : precisionNote(prepared.model.precision, backend);
   if (note !== null) reporter.onWarning(note);
 }

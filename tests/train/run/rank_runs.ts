@@ -26,40 +26,55 @@ const FORMATS = { sft: "vqa", dpo: "preference", grpo: "grpo", gkd: "vqa" };
 /** Settings of a run, by key path. */
 export type Settings = Readonly<Record<string, unknown>>;
 
+/** The config of a run of a very small model on the embedded drawings, without reward functions. */
+export function tinyRunConfig(trainer: "sft" | "dpo" | "grpo" | "gkd") {
+  return {
+    training_type: trainer,
+    model: TINY_MODEL,
+    dataset: {
+      train_data_path: "builtin:shapes",
+      train_split: "train",
+      dataset_format: FORMATS[trainer],
+    },
+    training: { learning_rate: 2e-3, lr_mp: 2e-3, seed: 42, eval_strategy: "no" },
+    ...trainer === "grpo"
+      ? {
+        grpo: {
+          ...{ num_generations: 4, max_prompt_length: 64, max_completion_length: 6 },
+          ...{ mask_truncated_completions: false, temperature: 1 },
+        },
+      }
+      : {},
+  };
+}
+
 /** Runs of a folder: a very small model on the embedded drawings. */
 export class RankRuns implements AsyncDisposable {
   private constructor(readonly folder: string, readonly backend: string) {}
 
-  /** In a new folder. */
-  static async open(backend = "wasm"): Promise<RankRuns> {
+  /**
+   * In a new folder.
+   *
+   * @param reward the module of GRPO's reward function
+   */
+  static async open(backend = "wasm", reward = REWARD): Promise<RankRuns> {
     const folder = await Deno.makeTempDir();
-    await Deno.writeTextFile(`${folder}/reward.ts`, REWARD);
+    await Deno.writeTextFile(`${folder}/reward.ts`, reward);
     for (const trainer of ["sft", "dpo", "grpo", "gkd"] as const) {
-      const config = {
-        training_type: trainer,
-        model: TINY_MODEL,
-        dataset: {
-          train_data_path: "builtin:shapes",
-          train_split: "train",
-          dataset_format: FORMATS[trainer],
-          ...trainer === "grpo" ? { reward_functions_fn: [`${folder}/reward.ts`] } : {},
-        },
-        training: { learning_rate: 2e-3, lr_mp: 2e-3, seed: 42, eval_strategy: "no" },
+      const config = tinyRunConfig(trainer);
+      const { dataset } = config;
+      // JSON is YAML.
+      const written = {
+        ...config,
         ...trainer === "grpo"
-          ? {
-            grpo: {
-              ...{ num_generations: 4, max_prompt_length: 64, max_completion_length: 6 },
-              ...{ mask_truncated_completions: false, temperature: 1 },
-            },
-          }
+          ? { dataset: { ...dataset, reward_functions_fn: [`${folder}/reward.ts`] } }
           : {},
         // A teacher is there once a run of that name has trained one.
         ...trainer === "gkd"
           ? { gkd: { teacher_model_name_or_path: `${folder}/teacher/final`, max_new_tokens: 6 } }
           : {},
       };
-      // JSON is YAML.
-      await Deno.writeTextFile(`${folder}/${trainer}.yaml`, JSON.stringify(config));
+      await Deno.writeTextFile(`${folder}/${trainer}.yaml`, JSON.stringify(written));
     }
     return new RankRuns(folder, backend);
   }
@@ -86,8 +101,9 @@ export class RankRuns implements AsyncDisposable {
     [trainer, name, ranks]: readonly [trainer: string, name: string, ranks: number],
     settings: Settings,
     more: string[] = [],
+    env: Readonly<Record<string, string>> = {},
   ): Promise<JobResult> {
-    const result = await runJob(ranks, this.arguments(trainer, name, settings, more));
+    const result = await runJob(ranks, this.arguments(trainer, name, settings, more), { env });
     if (result.code !== 0) console.error(result.stderr);
     return result;
   }

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { endOf, withMpirun } from "../../distributed/mpirun.ts";
+import { childrenOf } from "../../distributed/processes.ts";
 import { RankRuns } from "./rank_runs.ts";
 
 const BATCH = "training.per_device_train_batch_size";
@@ -8,20 +9,6 @@ const ACCUMULATION = "training.gradient_accumulation_steps";
 /** The bytes of a run's final weights. */
 async function weights(runs: RankRuns, name: string): Promise<Uint8Array> {
   return await Deno.readFile(`${runs.folder}/${name}/final/model.safetensors`);
-}
-
-/** Processes whose parent is `parent`; Linux alone tells. */
-async function childrenOf(parent: number): Promise<number[]> {
-  const found: number[] = [];
-  for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = await Deno.readTextFile(`/proc/${name}/stat`).catch(() => "");
-    // The name in parentheses may contain spaces.
-    if (Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent) {
-      found.push(Number(name));
-    }
-  }
-  return found.sort((a, b) => a - b);
 }
 
 const exists = (path: string) => Deno.stat(path).then(() => true, () => false);

@@ -9,7 +9,10 @@ async function compare(
   trainer: string,
   ranks: number,
   settings: Settings,
-  metrics: readonly string[],
+  { metrics, tolerance = 1e-6 }: {
+    readonly metrics: readonly string[];
+    readonly tolerance?: number;
+  },
 ): Promise<void> {
   await using runs = await RankRuns.open();
   if (trainer === "gkd") {
@@ -33,20 +36,35 @@ async function compare(
     assertEquals(many.length, one.length, metric);
     // Losses and margins near 0 are differences of log-probabilities, whose size is 1 and more.
     one.forEach((value, i) =>
-      assertAlmostEquals(many[i], value, 1e-6 * Math.max(Math.abs(value), 1), `${metric} ${i}`)
+      assertAlmostEquals(
+        many[i],
+        value,
+        tolerance * Math.max(Math.abs(value), 1),
+        `${metric} ${i}`,
+      )
     );
   }
 }
 
 Deno.test(withMpirun("SFT on two ranks has the losses of one process", async () => {
-  await compare("sft", 2, { "training.max_steps": 50 }, ["loss", "epoch"]);
+  await compare("sft", 2, { "training.max_steps": 50 }, { metrics: ["loss", "epoch"] });
 }));
 
 Deno.test(withMpirun("SFT on four ranks has the losses of one process, over an epoch", async () => {
   await compare("sft", 4, {
     "training.num_train_epochs": 2,
     "dataset.max_samples": 5, // turns of 5 pictures: the last step of an epoch is not full
-  }, ["loss", "epoch"]);
+  }, { metrics: ["loss", "epoch"] });
+}));
+
+Deno.test(withMpirun("SFT with gradients in bfloat16 stays close to one process", async () => {
+  await compare("sft", 2, {
+    "training.max_steps": 20,
+    "training.gradient_compression": "bf16",
+    // Every checkpoint compares the bits of all ranks.
+    "training.save_strategy": "steps",
+    "training.save_steps": 5,
+  }, { metrics: ["loss", "grad_norm"], tolerance: 1e-2 });
 }));
 
 Deno.test(
@@ -57,7 +75,7 @@ Deno.test(
         "training.max_steps": 12,
         "dpo.loss_type": ["sigmoid", "aot"],
         "dpo.loss_weights": [1, 0.5],
-      }, ["loss", "rewards/margins", "rewards/accuracies", "logits/chosen"]);
+      }, { metrics: ["loss", "rewards/margins", "rewards/accuracies", "logits/chosen"] });
     },
   ),
 );
@@ -70,7 +88,7 @@ Deno.test(withMpirun("GRPO on two ranks has the losses and rewards of one proces
     "grpo.loss_type": "dapo",
     "grpo.beta": 0.05,
     "grpo.top_entropy_quantile": 0.5,
-  }, ["loss", "reward", "reward_std", "kl", "entropy", "completions/mean_length"]);
+  }, { metrics: ["loss", "reward", "reward_std", "kl", "entropy", "completions/mean_length"] });
 }));
 
 Deno.test(withMpirun("GKD on two ranks has the losses of one process", async () => {

@@ -1,23 +1,12 @@
-import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { noMpirun, withMpirun } from "../../distributed/mpirun.ts";
 import { gpuTest } from "../../gpu_adapter.ts";
-import { RankRuns } from "./rank_runs.ts";
+import { compareRanks, comparisonOf } from "./compare_ranks.ts";
 
-const NAME = "on WebGPU, two ranks have the losses of one process";
+const NAME = "on WebGPU, losses are those of one process, and ranks hold the same bits";
 
 async function compare(): Promise<void> {
-  await using runs = await RankRuns.open("webgpu");
-  for (const ranks of [1, 2]) {
-    const { code } = await runs.train(["sft", String(ranks), ranks], {
-      "training.max_steps": 5,
-      "training.per_device_train_batch_size": 2,
-      "training.gradient_accumulation_steps": 2 / ranks,
-    });
-    assertEquals(code, 0);
-  }
-  const one = await runs.metric("1", "loss"), two = await runs.metric("2", "loss");
-  assertEquals(two.length, 5);
-  one.forEach((loss, i) => assertAlmostEquals(two[i], loss, 1e-6 * loss));
+  const names = ["sft", "dpo sigmoid", "grpo dapo"];
+  await compareRanks(comparisonOf("webgpu", { steps: 3, sizes: [2], names }));
 }
 
 if (noMpirun === null) gpuTest(NAME, compare);
