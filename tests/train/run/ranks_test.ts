@@ -92,11 +92,9 @@ Deno.test(withMpirun("GRPO on two ranks has the losses and rewards of one proces
 }));
 
 Deno.test(withMpirun("GKD on two ranks has the losses of one process", async () => {
-  await compare("gkd", 2, { "training.max_steps": 10, "gkd.lmbda": 0.5 }, [
-    "loss",
-    "on_policy",
-    "completions/mean_length",
-  ]);
+  await compare("gkd", 2, { "training.max_steps": 10, "gkd.lmbda": 0.5 }, {
+    metrics: ["loss", "on_policy", "completions/mean_length"],
+  });
 }));
 
 Deno.test(
@@ -107,6 +105,6 @@ Deno.test(
       "grpo.sync_ref_model": true,
       "grpo.ref_model_sync_steps": 2,
       "grpo.replay_buffer_size": 4,
-    }, ["loss", "reward", "kl"]);
+    }, { metrics: ["loss", "reward", "kl"] });
   }),
 );
