@@ -8,7 +8,7 @@ export interface RunningProcess {
   readonly started: string;
 }
 
-/** A process by its id; null if it has ended, even if nobody has asked for its exit code yet. */
+/** A process by its id; null if it has ended, even if no program has asked for its exit code yet. */
 async function processOf(pid: number): Promise<RunningProcess | null> {
   const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => "");
   // The name in parentheses may contain spaces.
