@@ -13,6 +13,7 @@ import { assertNoGpuErrors, clearGpuErrors } from "../../device/gpu_errors.ts";
 import { destroyFreeGpuBuffers } from "../../device/memory.ts";
 import { MemoryError } from "../../device/out_of_memory.ts";
 import { type Ranks, sumNumbers } from "../../distributed/ranks.ts";
+import type { TfjsWebgpuBackend } from "../../ops/webgpu/runtime/tfjs_backend.ts";
 import { describeSize, deviceFailure } from "./step_failure.ts";
 import {
   StepAborted,
@@ -45,11 +46,20 @@ async function lackOfMemory(error: unknown): Promise<MemoryError | null> {
   return cause instanceof MemoryError ? cause : null;
 }
 
+/** The part of tfjs's WebGPU backend that submits what was recorded. */
+type CommandRecorder = Pick<
+  TfjsWebgpuBackend,
+  "ensureCommandEncoderReady" | "endComputePassEncoder" | "submitQueue"
+>;
+
 /** Waits until the GPU has done what was recorded. @returns whether there is a GPU */
 async function settled(): Promise<boolean> {
   const backend = activeBackend();
   if (backend?.name !== "webgpu") return false;
-  (tf.backend() as unknown as { submitQueue(): void }).submitQueue();
+  const recorder = tf.backend() as unknown as CommandRecorder;
+  recorder.ensureCommandEncoderReady(); // the last submission may have left none
+  recorder.endComputePassEncoder();
+  recorder.submitQueue();
   await backend.device?.queue.onSubmittedWorkDone();
   return true;
 }
@@ -120,7 +130,8 @@ export class BatchFitter {
         return await method.step({ ...context, together: this.together });
       } catch (error) {
         if (error instanceof StepAborted) return error;
-        if (this.#lack === null || error !== this.#lack) throw error;
+        const lack = await this.#commonLack(error);
+        if (lack === null) throw error;
         const size = method.lastBatchSize;
         const what = size ? describeSize(size) : "a micro-batch";
         const found = method.shrinkMicroBatches?.() ?? null;
@@ -128,9 +139,16 @@ export class BatchFitter {
         accumulator.reset();
         await recoverDevice();
         method.restore({ ...before, microBatchSize: found.rows });
-        warn(this.#message({ number: step + 1, what, error: this.#lack, ...found }));
+        warn(this.#message({ number: step + 1, what, error: lack, ...found }));
       }
     }
+  }
+
+  /** What ran out of memory, if all ranks know of it. */
+  async #commonLack(error: unknown): Promise<MemoryError | null> {
+    if (!this.#enabled) return null;
+    if (this.#options.ranks.size === 1) return await lackOfMemory(error);
+    return error === this.#lack ? this.#lack : null;
   }
 
   #message({ number, what, error, rows, before }: {
