@@ -31,7 +31,8 @@ async function runServed(
       "--no-config",
       "--no-lock",
       `--import-map=${folder}/import_map.json`,
-      `--reload=${origin}`,
+      // With a slash at its end it would match no module.
+      `--reload=${origin.slice(0, -1)}`,
       program,
       ...args,
     ],

@@ -44,6 +44,7 @@ async function copyLibrary(to: string): Promise<void> {
       "src",
       "src/rewards",
       "src/rewards/child",
+      "src/rewards/environment",
       "src/rewards/graph",
       "src/rewards/host",
       "src/config",

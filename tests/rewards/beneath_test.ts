@@ -15,6 +15,7 @@ async function brokenLibrary(to: string): Promise<void> {
       "src",
       "src/rewards",
       "src/rewards/child",
+      "src/rewards/environment",
       "src/rewards/graph",
       "src/rewards/host",
       "src/config",

@@ -41,7 +41,7 @@ Deno.test("--help lists the commands and exits with 0, no command with 2", async
 Deno.test("COMMAND --help shows its options and exits with 0", async () => {
   const { code, out } = await run("train", "--help");
   assertEquals(code, 0);
-  assert(out.includes("<sft|dpo|grpo>") && out.includes("--dry-run"));
+  assert(out.includes("<sft|dpo|grpo|gkd>") && out.includes("--dry-run"));
 });
 
 Deno.test("an unknown command exits with 2 and names the nearest", async () => {
