@@ -1,6 +1,7 @@
 /**
  * A preprocessing module: rows of questions and answers about a picture (`texts`) → one row a
- * question with `prompt` and `answer`, as GRPO and its rewards want them.
+ * question with `prompt` and `answer`, as GRPO and its rewards want them, and with `question` and
+ * `answer` for SFT. Then the questions of a step are about as many pictures.
  *
  * dataset:
  *   dataset_format: grpo
@@ -25,9 +26,11 @@ export function batch_one_question_a_row(
     name,
     texts.flatMap((turns, row) => turns.map(() => cells[row])),
   ]);
+  const questions = texts.flatMap((turns) => turns.map(({ user }) => user));
   return {
     ...Object.fromEntries(repeated),
-    prompt: texts.flatMap((turns) => turns.map(({ user }) => user)),
+    prompt: questions,
+    question: questions,
     answer: texts.flatMap((turns) => turns.map(({ assistant }) => assistant)),
   };
 }

@@ -26,7 +26,8 @@ The filled-in config is written to \`OUTPUT_DIR/config.resolved.yaml\`.
 | --- | --- |
 | \`drawings_sft.yaml\`, \`shapes_dpo.yaml\`, \`shapes_grpo.yaml\`, \`shapes_gkd.yaml\` | tiny models on pictures drawn by code: what \`train\` runs without \`--config\` |
 | \`shapes_sft.yaml\` | the model that the last three start from, on smaller pictures |
-| \`easy_vqa.yaml\` | a small model from scratch on easy-VQA |
+| \`easy_vqa.yaml\`, \`easy_vqa_grpo.yaml\` | a small model from scratch on easy-VQA, and GRPO on it |
+| \`easy_vqa_smolvlm.yaml\` | a SmolVLM of SmolLM2-135M and that model's encoder, with LoRA |
 | \`sft_230m.yaml\`, \`dpo_230m.yaml\`, \`grpo_230m.yaml\` | the 230M nanoVLM with LoRA |
 | \`smolvlm_256m_sft.yaml\`, \`…_dpo.yaml\`, \`…_grpo.yaml\` | SmolVLM-256M with LoRA on its decoder |
 | \`gspo_230m.yaml\`, \`dapo_230m.yaml\`, \`sapo_230m.yaml\` | GRPO's variants |

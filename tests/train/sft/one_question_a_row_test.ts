@@ -12,6 +12,7 @@ Deno.test("batch_one_question_a_row() repeats a row's other columns for each of 
   assertEquals(rows, {
     image: ["A", "A", "B"],
     prompt: ["one?", "two?", "three?"],
+    question: ["one?", "two?", "three?"],
     answer: ["1", "2", "3"],
   });
 });
