@@ -11,13 +11,15 @@ import { UsageError } from "./usage_error.ts";
 /** The benchmarks. */
 export const BENCHMARKS = ["ops", "step", "decode", "grpo-step", "memory", "kernels"] as const;
 
+const MODELS = ["tiny", "230m", "256m"] as const;
+
 const PRECISIONS = ["float32", "bf16", "fp16"] as const;
 
 /** What `bench` was asked for. */
 export interface BenchOptions {
   /** undefined: all of them. */
   readonly what: typeof BENCHMARKS[number] | "check" | undefined;
-  readonly model: "tiny" | "230m";
+  readonly model: typeof MODELS[number];
   readonly backend: BackendChoice | undefined;
   /** A command whose numbers are compared with ours. */
   readonly against: string | undefined;
@@ -52,7 +54,7 @@ export interface BenchOptions {
 const RECORD = "bench/record.json";
 
 const options: readonly OptionSpec[] = [
-  { name: "model", kind: "text", choices: ["tiny", "230m"], summary: "its size (tiny)" },
+  { name: "model", kind: "text", choices: MODELS, summary: "its size (tiny)" },
   { name: "backend", kind: "text", choices: BACKEND_CHOICES, summary: "where to compute" },
   {
     name: "against",
@@ -164,7 +166,7 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
     bandwidth: parsed.number("bandwidth"),
     tflops: parsed.number("tflops"),
     launchUs: parsed.number("launch-us"),
-    model: parsed.text("model") === "230m" ? "230m" : "tiny",
+    model: MODELS.find((name) => name === parsed.text("model")) ?? "tiny",
     backend: parsed.text("backend") as BackendChoice | undefined,
     against,
     rounds: parsed.number("rounds") ?? (what === "check" ? 3 : 1),

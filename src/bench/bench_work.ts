@@ -23,7 +23,7 @@ import { RandomStream } from "../random.ts";
 // B batch, T tokens, S image side
 
 /** The sizes. */
-export const BENCH_MODELS = ["tiny", "230m"] as const;
+export const BENCH_MODELS = ["tiny", "230m", "256m"] as const;
 
 /** One of {@linkcode BENCH_MODELS}. */
 export type BenchModelName = typeof BENCH_MODELS[number];
@@ -39,7 +39,8 @@ export interface BenchDims {
 
 /**
  * `tiny`: 1.95 M parameters, 32 × 48 tokens, 64 px pictures. `230m`: 228 M parameters (a ViT-B/16 at
- * 512 px and SmolLM2-135M's shape), 1 × 256 tokens.
+ * 512 px and SmolLM2-135M's shape), 1 × 256 tokens. `256m`: SmolVLM-256M, of the same blocks with a
+ * head of its own, and the same batch.
  */
 export function benchDims(name: BenchModelName): BenchDims {
   const defaults = defaultVLMConfig();
@@ -72,6 +73,20 @@ export function benchDims(name: BenchModelName): BenchDims {
     lm_n_kv_heads: 3,
     lm_n_blocks: 30,
   };
+  if (name === "256m") {
+    // The config.json of HuggingFaceTB/SmolVLM-256M-Instruct. The last row of the table stands for
+    // a picture, so that ids are made as for nanoVLM.
+    const vocabulary = 49280;
+    const smol: VLMConfig = {
+      ...config,
+      lm_vocab_size: vocabulary,
+      lm_base_vocab_size: vocabulary - 1,
+      lm_tie_weights: false,
+      vit_separate_qkv: true,
+      lm_fixed_rope: true,
+    };
+    return { config: smol, rows: 1, tokens: 256 };
+  }
   return { config, rows: 1, tokens: 256 };
 }
 

@@ -78,6 +78,8 @@ Deno.test("bench step --json prints device, times and ratios, and nothing else o
 Deno.test("the benchmark models have the sizes of the PyTorch yardstick's", () => {
   assertEquals(parameterCount(benchDims("tiny")), 1_952_768);
   assertEquals(Math.round(parameterCount(benchDims("230m")) / 1e6), 228);
+  // SmolVLM-256M has 256,484,928 weights.
+  assertEquals(parameterCount(benchDims("256m")), 256_484_928);
   const { config, rows, tokens } = benchDims("230m");
   assertEquals([config.lm_vocab_size, rows, tokens], [49218, 1, 256]);
 });
