@@ -7,7 +7,9 @@
  * the slower rank's; waiting and exchanging are not in it. Reward processes are not in it either (this
  * reward takes microseconds).
  *
- * deno run -A bench/ranks/grpo_efficiency.ts [ROUNDS]
+ * deno run -A bench/ranks/grpo_efficiency.ts [ROUNDS] [PROMPTS] [TOKENS]
+ *
+ * PROMPTS of a rank and step (2), TOKENS of a completion at most (24).
  *
  * @module
  */
@@ -34,9 +36,9 @@ const SETTINGS = [
   ...["model.vlm_config.lm_hidden_dim=256", "model.vlm_config.lm_inter_dim=768"],
   ...["model.vlm_config.lm_n_blocks=4", "model.vlm_config.vit_hidden_dim=128"],
   ...["model.vlm_config.vit_inter_dim=512", "model.vlm_config.vit_n_blocks=3"],
-  ...["training.per_device_train_batch_size=2", `training.max_steps=${STEPS}`],
+  `training.max_steps=${STEPS}`,
   ...["training.eval_strategy=no", "training.save_strategy=no", "training.logging_steps=1"],
-  ...["grpo.num_generations=8", "grpo.max_prompt_length=64", "grpo.max_completion_length=24"],
+  ...["grpo.num_generations=8", "grpo.max_prompt_length=64"],
   ...["grpo.mask_truncated_completions=false", "grpo.beta=0.05", "grpo.log_completions=false"],
   ...["dataset.max_samples=120", "logging.report_to=[]"],
 ];
@@ -107,8 +109,19 @@ class MeasuredRanks implements Ranks {
   abort = (code: number) => this.inner.abort(code);
 }
 
+/** How much a rank does in a step. */
+interface Work {
+  readonly prompts: string;
+  /** Of a completion at most. */
+  readonly tokens: string;
+}
+
 /** One rank of a run; rank 0 prints the stretches of all ranks. */
-async function trainRank(folder: string, accumulation: number): Promise<void> {
+async function trainRank(
+  folder: string,
+  accumulation: string,
+  { prompts, tokens }: Work,
+): Promise<void> {
   const inner = await startRanks();
   const ranks = new MeasuredRanks(inner);
   setCurrentRanks(ranks);
@@ -120,6 +133,8 @@ async function trainRank(folder: string, accumulation: number): Promise<void> {
       `training.gradient_accumulation_steps=${accumulation}`,
       `training.output_dir=${folder}/run`,
       `save.save_model_path=${folder}/final`,
+      `training.per_device_train_batch_size=${prompts}`,
+      `grpo.max_completion_length=${tokens}`,
       ...SETTINGS,
     ],
   });
@@ -137,7 +152,7 @@ async function trainRank(folder: string, accumulation: number): Promise<void> {
   await inner.close();
 }
 
-async function measure(size: number): Promise<Stretch[][]> {
+async function measure(size: number, { prompts, tokens }: Work): Promise<Stretch[][]> {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/reward.ts`, REWARD);
@@ -145,7 +160,7 @@ async function measure(size: number): Promise<Stretch[][]> {
       args: [
         ...["-n", String(size), "--oversubscribe", "--bind-to", "none"],
         ...[Deno.execPath(), "run", "-A", "--no-check", "--quiet", import.meta.filename!],
-        ...[folder, String(RANKS / size)],
+        ...[folder, String(RANKS / size), prompts, tokens],
       ],
       env: {
         ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
@@ -178,11 +193,13 @@ function summary(ranks: readonly Stretch[][]) {
 }
 
 if (import.meta.main) {
-  if (launch() !== null) await trainRank(Deno.args[0], Number(Deno.args[1]));
+  const [first, second, third, fourth] = Deno.args;
+  if (launch() !== null) await trainRank(first, second, { prompts: third, tokens: fourth });
   else {
-    for (let round = 1; round <= Number(Deno.args[0] ?? 3); round++) {
-      const one = summary(await measure(1)).critical;
-      const { critical, mean, differences } = summary(await measure(RANKS));
+    const work: Work = { prompts: second ?? "2", tokens: third ?? "24" };
+    for (let round = 1; round <= Number(first ?? 3); round++) {
+      const one = summary(await measure(1, work)).critical;
+      const { critical, mean, differences } = summary(await measure(RANKS, work));
       const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
       console.log(
         `round ${round}: one rank ${one.toFixed(3)} s a step; of two ranks ${mean.toFixed(3)} s ` +

@@ -59,6 +59,7 @@ def main(folder, record_path, adapter=None):
         ).logits[0]
     print(json.dumps({
         "transformers": __import__("transformers").__version__,
+        "processor": type(processor).__name__,
         "dtype": str(model.dtype),
         "same_ids": inputs["input_ids"][0].tolist() == record["input_ids"],
         "pixels": (inputs["pixel_values"][0] - ours["pixel_values"]).abs().max().item(),
