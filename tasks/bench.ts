@@ -4,6 +4,10 @@
  * @module
  */
 import { BACKEND_CHOICES, type BackendChoice } from "../src/config/schema/device_backend.ts";
+import {
+  OPTIMIZER_NAMES,
+  type OptimizerName,
+} from "../src/config/schema/optimizer/optimizer_names.ts";
 import { type OptionSpec, parseOptions } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { UsageError } from "./usage_error.ts";
@@ -39,6 +43,10 @@ export interface BenchOptions {
   readonly precision: typeof PRECISIONS[number];
   /** Also step LoRA adapters. */
   readonly lora: boolean;
+  /** Their base is in 8 bits. */
+  readonly eightBits: boolean;
+  /** Of step and kernels; undefined: AdamW. */
+  readonly optimizer: OptimizerName | undefined;
   /** Whether GRPO reads a prompt once for all completions. */
   readonly sharePrefix: boolean;
   readonly json: boolean;
@@ -88,6 +96,13 @@ const options: readonly OptionSpec[] = [
     summary: "step, memory, kernels: of the training step (float32)",
   },
   { name: "lora", kind: "flag", summary: "step, kernels: a LoRA step too" },
+  { name: "load-in-8bit", kind: "flag", summary: "step --lora: on frozen weights in 8 bits" },
+  {
+    name: "optim",
+    kind: "text",
+    choices: OPTIMIZER_NAMES,
+    summary: "step, kernels: the optimizer (adamw_torch)",
+  },
   {
     name: "bandwidth",
     kind: "number",
@@ -155,6 +170,9 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
   if (against !== undefined && (what === undefined || !comparable.includes(what))) {
     throw new UsageError(`--against wants one of ${comparable.join(", ")} to compare with`);
   }
+  if (parsed.flag("load-in-8bit") && !(what === "step" && parsed.flag("lora"))) {
+    throw new UsageError("--load-in-8bit wants the benchmark step and --lora");
+  }
   const stock = parsed.flag("stock");
   if (stock && what !== "step") throw new UsageError("--stock wants the benchmark step");
   if (stock && against !== undefined) {
@@ -174,6 +192,8 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
     clock: parsed.text("clock") === "cpu" ? "cpu" : "wall",
     precision: PRECISIONS.find((name) => name === parsed.text("precision")) ?? "float32",
     lora: parsed.flag("lora"),
+    eightBits: parsed.flag("load-in-8bit"),
+    optimizer: OPTIMIZER_NAMES.find((name) => name === parsed.text("optim")),
     sharePrefix: !parsed.flag("separate-rows"),
     json: parsed.flag("json"),
     record: ofCheck.record ?? RECORD,

@@ -15,7 +15,7 @@ const LABELS: Record<string, string> = {
   step_fastest_s: "training step, fastest, s",
   adamw_s: "AdamW alone, s",
   peak_mib: "peak memory, MiB",
-  lora_step_s: "LoRA step on frozen bf16 weights, s",
+  lora_step_s: "LoRA step on frozen weights, s",
   lora_later_step_s: "LoRA step, picture features kept, s",
   lora_step_fastest_s: "LoRA step, fastest, s",
   lora_peak_mib: "LoRA step, peak memory, MiB",
@@ -82,7 +82,8 @@ function kernelTables({ step, lora_step, bandwidth, tflops, launchUs }: KernelsR
 }
 
 function deviceLines(
-  { device, load, model, parameters, reps, clock, precision, against, ...found }: BenchReport,
+  { device, load, model, parameters, reps, clock, precision, optimizer, base, against, ...found }:
+    BenchReport,
 ): string[] {
   const { step, decode, grpo_step, ops } = found;
   const products = device.blas === null
@@ -97,7 +98,10 @@ function deviceLines(
   return [
     `backend ${device.reason}${products}`,
     `machine ${device.cpu ?? device.system}, ${device.cores} cores${busy}; Deno ${device.deno}`,
-    `model   ${model}, ${parameters.toLocaleString("en-US")} parameters, ${precision}${times}`,
+    `model   ${model}, ${
+      parameters.toLocaleString("en-US")
+    } parameters, ${precision}, ${optimizer}${times}`,
+    ...step === undefined ? [] : [`frozen  weights of the LoRA step in ${base}`],
     ...against === null ? [] : [`against ${against}`],
   ];
 }

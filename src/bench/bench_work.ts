@@ -14,7 +14,14 @@ import {
 } from "../model/batch.ts";
 import { defaultVLMConfig, type VLMConfig } from "../vlm_config.ts";
 import { initializeWeights } from "../model/initialize.ts";
-import { type HostWeights, type PackedHostWeights, packRounded } from "../model/packed_weights.ts";
+import {
+  type HostWeights,
+  type PackedHostWeights,
+  packEightBits,
+  packRounded,
+} from "../model/packed_weights.ts";
+import type { PackedFormat } from "../ops/half/packed_weight.ts";
+import { isTable } from "../train/run/frozen_weights.ts";
 import { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import { elementCount } from "../element_count.ts";
 import { weightSpecs } from "../model/weight_shapes.ts";
@@ -93,16 +100,23 @@ export function benchDims(name: BenchModelName): BenchDims {
 /**
  * A fresh model of these dims on the current backend.
  *
- * @param frozen its matrices are bfloat16 and stay so: the base of adapters, as SmolLM2's files have
- *   it, that nothing trains
+ * @param frozen the base of adapters, that nothing trains. `BF16`: its matrices are bfloat16, as
+ *   SmolLM2's files have them, and stay so; `Q8`: those of linear layers are in 8 bits, as
+ *   `model.load_in_8bit` rounds them
  */
-export function benchModel({ config }: BenchDims, frozen = false): VisionLanguageModel {
-  if (!frozen) {
+export function benchModel(
+  { config }: BenchDims,
+  frozen?: Exclude<PackedFormat, "F16">,
+): VisionLanguageModel {
+  if (frozen === undefined) {
     return VisionLanguageModel.fromConfig(config, { seed: 0, initPositionEmbedding: "normal" });
   }
   const fresh = initializeWeights(config, 0, { initPositionEmbedding: "normal" });
   const weights = function* (): Generator<[string, HostWeights | PackedHostWeights]> {
-    for (const [name, values] of fresh) yield [name, packRounded(values, "BF16") ?? values];
+    for (const [name, values] of fresh) {
+      const eight = frozen === "Q8" && !isTable(name) ? packEightBits(values) : null;
+      yield [name, eight ?? packRounded(values, "BF16") ?? values];
+    }
   };
   return new VisionLanguageModel(config, weights(), config.lm_base_vocab_size);
 }

@@ -7,6 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { CountedDispatch } from "../ops/webgpu/runtime/dispatch_counts.ts";
+import type { OptimizerName } from "../config/schema/optimizer/optimizer_names.ts";
 import type { Precision } from "../ops/half/precision.ts";
 import { currentLaunch } from "../ops/webgpu/runtime/launch.ts";
 import { type BenchDims, benchModel } from "./bench_work.ts";
@@ -106,15 +107,24 @@ export function kernelTable(
   return { rows: rows.sort((a, b) => b.ms - a.ms), total: sumUp(dispatches, rates) };
 }
 
+/** Which step is counted. */
+export interface CountedStep {
+  /** Count a step that trains LoRA adapters too. */
+  readonly lora: boolean;
+  /** Of the passes; default: float32. */
+  readonly precision?: Precision;
+  /** Default: AdamW. */
+  readonly optimizer?: OptimizerName;
+}
+
 async function countStep(
   dims: BenchDims,
-  lora: boolean,
-  precision: Precision,
+  { lora, precision = "float32", optimizer }: CountedStep,
 ): Promise<readonly CountedDispatch[]> {
-  const model = benchModel(dims, lora);
+  const model = benchModel(dims, lora ? "BF16" : undefined);
   model.precision = precision;
   if (lora) await addBenchLora(model);
-  const work = new StepWork(model, dims);
+  const work = new StepWork(model, dims, optimizer);
   const launch = currentLaunch();
   // What a first step alone does (weights put on the device, masks) is not counted.
   launch.startCounting({ asHardware: true });
@@ -134,15 +144,12 @@ async function countStep(
  * Counts what a training step dispatches. Runs on any adapter, a software one too, and computes
  * nothing there.
  *
- * @param lora count a step that trains LoRA adapters too
- * @param precision of the passes
  * @throws {Error} if the backend is not webgpu
  */
 export async function benchKernels(
   dims: BenchDims,
   rates: GpuRates,
-  lora: boolean,
-  precision: Precision = "float32",
+  counted: CountedStep,
 ): Promise<KernelsResult> {
   if (tf.getBackend() !== "webgpu") {
     throw new Error(
@@ -150,9 +157,9 @@ export async function benchKernels(
         "(a software adapter will do)",
     );
   }
-  const step = kernelTable(await countStep(dims, false, precision), rates);
+  const step = kernelTable(await countStep(dims, { ...counted, lora: false }), rates);
   const { bandwidth, tflops, launchUs } = rates;
   const result = { bandwidth, tflops, launchUs, step };
-  if (!lora) return result;
-  return { ...result, lora_step: kernelTable(await countStep(dims, true, precision), rates) };
+  if (!counted.lora) return result;
+  return { ...result, lora_step: kernelTable(await countStep(dims, counted), rates) };
 }

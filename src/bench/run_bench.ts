@@ -26,6 +26,7 @@ import {
   type OpRow,
   type ProductRow,
 } from "./ops_bench.ts";
+import type { OptimizerName } from "../config/schema/optimizer/optimizer_names.ts";
 import type { Precision } from "../ops/half/precision.ts";
 import { benchLoraStep, benchStep, type Measured, StepWork } from "./step_bench.ts";
 import { withoutGpuKernels } from "../ops/webgpu/runtime/enabled.ts";
@@ -51,6 +52,10 @@ export interface BenchRequest {
   readonly precision?: Precision;
   /** Also step LoRA adapters. */
   readonly lora: boolean;
+  /** Of `step`: the base of the adapters is in 8 bits. */
+  readonly eightBits?: boolean;
+  /** Of `step` and `kernels`; default: AdamW. */
+  readonly optimizer?: OptimizerName;
   readonly sharePrefix: boolean;
   /** A command whose numbers are compared with ours. */
   readonly against: string | null;
@@ -83,6 +88,10 @@ export interface BenchReport {
   readonly clock: "wall" | "cpu";
   /** Of `step`, `memory` and `kernels`. */
   readonly precision: Precision;
+  /** Of `step` and `kernels`. */
+  readonly optimizer: OptimizerName;
+  /** How `step` keeps the base of adapters: `BF16`, or `Q8` in 8 bits. */
+  readonly base: "BF16" | "Q8";
   /** The other program, or what else ours was compared with. */
   readonly against: string | null;
   readonly step?: WorkResult;
@@ -149,15 +158,15 @@ async function stepResult(
   const { precision = "float32" } = request;
   // First, since a process keeps the memory that it took for the full step: a later round tells of
   // its own times alone.
-  const first = request.lora ? await benchLoraStep(dims, timing, precision) : {};
+  const base = request.eightBits ? "Q8" : "BF16";
+  const loraStep = () => benchLoraStep(dims, timing, precision, base);
+  const first = request.lora ? await loraStep() : {};
   let rounds = 0;
   const lora = async (): Promise<Measured> =>
-    rounds++ === 0 || !request.lora
-      ? first
-      : { ...first, ...withoutPeak(await benchLoraStep(dims, timing, precision)) };
+    rounds++ === 0 || !request.lora ? first : { ...first, ...withoutPeak(await loraStep()) };
   const model = benchModel(dims);
   model.precision = precision;
-  const work = new StepWork(model, dims);
+  const work = new StepWork(model, dims, request.optimizer);
   const ours = async () => ({ ...await benchStep(work, timing), ...await lora() });
   const stock = () => withoutGpuKernels(() => benchStep(work, timing));
   try {
@@ -218,7 +227,8 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
       found.memory = await benchMemory(dims, { precision });
     } else {
       request.onProgress?.("kernels");
-      found.kernels = await benchKernels(dims, request.rates, request.lora, precision);
+      const { rates, lora, optimizer } = request;
+      found.kernels = await benchKernels(dims, rates, { lora, precision, optimizer });
     }
   }
   return {
@@ -229,6 +239,8 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
     reps,
     clock,
     precision,
+    optimizer: request.optimizer ?? "adamw_torch",
+    base: request.eightBits ? "Q8" : "BF16",
     against: request.stock ? STOCK : request.against,
     ...found,
   };

@@ -10,6 +10,7 @@ import type { VisionLanguageModel } from "../generate/vision_language_model.ts";
 import type { ImageTiles } from "../model/batch.ts";
 import { PictureFeatures } from "../model/picture_features.ts";
 import { addLora } from "../train/run/add_lora.ts";
+import type { OptimizerName } from "../config/schema/optimizer/optimizer_names.ts";
 import type { Precision } from "../ops/half/precision.ts";
 import { lossGradients } from "../train/loop/gradients.ts";
 import { ADAMW_DEFAULTS, Optimizer } from "../train/optimizer/optimizer.ts";
@@ -29,8 +30,12 @@ export async function addBenchLora(model: VisionLanguageModel): Promise<void> {
   await addLora(model, { ...defaultLoraConfig(), lora_dropout: 0, init_lora_weights: "gaussian" });
 }
 
-/** AdamW over everything that is trained: all weights, or the adapters if there are any. */
-export function benchOptimizer(model: VisionLanguageModel): Optimizer {
+/**
+ * An optimizer of everything that is trained: all weights, or the adapters if there are any.
+ *
+ * @param name default: AdamW
+ */
+export function benchOptimizer(model: VisionLanguageModel, name?: OptimizerName): Optimizer {
   const rate = model.adapters.size > 0 ? 0 : LEARNING_RATE;
   const rates = {
     modalityProjector: rate,
@@ -38,7 +43,7 @@ export function benchOptimizer(model: VisionLanguageModel): Optimizer {
     languageBackbone: rate,
     lora: LEARNING_RATE,
   };
-  return new Optimizer(parameterGroups(model, rates, WEIGHT_DECAY), ADAMW_DEFAULTS);
+  return new Optimizer(parameterGroups(model, rates, WEIGHT_DECAY), { ...ADAMW_DEFAULTS, name });
 }
 
 /** A model and a batch, to be stepped again and again. */
@@ -47,11 +52,14 @@ export class StepWork {
   readonly #optimizer: Optimizer;
   readonly #pictures: readonly ImageTiles[];
 
-  /** @param model the caller's */
-  constructor(readonly model: VisionLanguageModel, dims: BenchDims) {
+  /**
+   * @param model the caller's
+   * @param optimizer its name; default: AdamW
+   */
+  constructor(readonly model: VisionLanguageModel, dims: BenchDims, optimizer?: OptimizerName) {
     this.#batch = benchBatch(dims);
     this.#pictures = benchPictures(dims);
-    this.#optimizer = benchOptimizer(model);
+    this.#optimizer = benchOptimizer(model, optimizer);
   }
 
   /** From now on the features of the pictures are kept, as in a run's later epochs. */
@@ -143,14 +151,17 @@ export async function benchStep(work: StepWork, options: TimingOptions): Promise
  * Times of a step that trains LoRA adapters (r 16 on the decoder) and nothing else, on matrices that
  * stay bfloat16: `lora_step_s`, `lora_peak_mib`, and `lora_later_step_s` of an epoch in which the
  * features of the pictures are there. Run it before a full step: what the process has taken it keeps.
+ *
+ * @param base how the matrices are kept; `Q8`: in 8 bits
  */
 export async function benchLoraStep(
   dims: BenchDims,
   options: TimingOptions,
   precision: Precision = "float32",
+  base: "BF16" | "Q8" = "BF16",
 ): Promise<Measured> {
   resetPeak();
-  const model = benchModel(dims, true);
+  const model = benchModel(dims, base);
   model.precision = precision;
   await addBenchLora(model);
   const work = new StepWork(model, dims);

@@ -6,6 +6,7 @@ import { benchKernels, kernelTable, TYPICAL_GPU } from "../../src/bench/kernels_
 import { runBench } from "../../src/bench/run_bench.ts";
 import { benchOptimizer, StepWork } from "../../src/bench/step_bench.ts";
 import { initBackend } from "../../src/device/backend.ts";
+import type { OptimizerName } from "../../src/config/schema/optimizer/optimizer_names.ts";
 import type { Precision } from "../../src/ops/half/precision.ts";
 import { withoutGpuKernels } from "../../src/ops/webgpu/runtime/enabled.ts";
 import { currentLaunch } from "../../src/ops/webgpu/runtime/launch.ts";
@@ -92,8 +93,9 @@ gpuTest("bench kernels counts a step's dispatches, and leaves no tensor and no t
 
 gpuTest("a 16-bit step moves fewer bytes than float32's, in no more dispatches", async () => {
   const backend = await initBackend({ backend: "webgpu" });
-  const count = async (precision: Precision) => {
-    const { step } = await benchKernels(benchDims("tiny"), TYPICAL_GPU, false, precision);
+  const count = async (precision: Precision, optimizer?: OptimizerName) => {
+    const dims = benchDims("tiny");
+    const { step } = await benchKernels(dims, TYPICAL_GPU, { lora: false, precision, optimizer });
     return step.total;
   };
   const wide = await count("float32");
@@ -101,6 +103,8 @@ gpuTest("a 16-bit step moves fewer bytes than float32's, in no more dispatches",
     const { megabytes, dispatches } = await count(precision);
     assert(megabytes < 0.7 * wide.megabytes, `${precision}: ${megabytes} of ${wide.megabytes} MB`);
     assert(dispatches <= wide.dispatches, `${precision}: ${dispatches} of ${wide.dispatches}`);
+    const eight = await count(precision, "adamw_bnb_8bit");
+    assert(eight.megabytes < megabytes, `${precision}: ${eight.megabytes} and ${megabytes} MB`);
   }
   backend.dispose();
   await initBackend({ backend: "wasm" });
@@ -136,7 +140,11 @@ gpuTest(
 
 Deno.test("kernels of a GPU and stock tfjs need webgpu", async () => {
   await initBackend({ backend: "wasm" });
-  await assertRejects(() => benchKernels(SMALL, TYPICAL_GPU, false), Error, "--backend webgpu");
+  await assertRejects(
+    () => benchKernels(SMALL, TYPICAL_GPU, { lora: false }),
+    Error,
+    "--backend webgpu",
+  );
   const stock = runBench({ ...request, what: ["step"], stock: true });
   await assertRejects(() => stock, Error, "--backend webgpu");
 });

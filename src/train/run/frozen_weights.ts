@@ -30,8 +30,13 @@ export interface FrozenWeights {
   readonly roundTo: (name: string) => PackedFormat | null;
 }
 
-/** Embedding and head: autocast does not round an embedding, and a tied head is the same tensor. */
-const TABLE = /^decoder\.(head|token_embedding)\./;
+/**
+ * Whether a weight is embedding or head, which are not rounded: autocast does not round an embedding,
+ * and a tied head is the same tensor.
+ */
+export function isTable(name: string): boolean {
+  return /^decoder\.(head|token_embedding)\./.test(name);
+}
 
 /**
  * With adapters the decoder's own weights are frozen, and so are projector and vision encoder if
@@ -50,7 +55,7 @@ export function frozenWeights(section: ModelSection, training: FrozenSettings): 
   return {
     keepPacked,
     roundTo: (name) => {
-      if (!keepPacked(name) || TABLE.test(name)) return null;
+      if (!keepPacked(name) || isTable(name)) return null;
       return section.load_in_8bit ? "Q8" : section.lora_config.use_dora ? null : format;
     },
   };

@@ -4,6 +4,12 @@ import * as tf from "@tensorflow/tfjs";
 import { readBack } from "../../../src/device/read_back.ts";
 import { add } from "../../../src/ops/arithmetic.ts";
 import { adamw } from "../../../src/ops/optimizer.ts";
+import { adamW8Bit } from "../../../src/ops/updates/eight_bits.ts";
+import {
+  createState,
+  disposeState,
+  type StateArray,
+} from "../../../src/ops/updates/state_array.ts";
 import type { HalfFormat } from "../../../src/ops/half/precision.ts";
 import { withPrecision } from "../../../src/ops/half/precision.ts";
 import { roundHalf } from "../../../src/ops/half/round_half.ts";
@@ -167,5 +173,56 @@ kernelTest("AdamW writes the 16-bit copy that products read, until the weight is
     await readBack([weight]);
     assert(launch.backend.bufferManager.numBytesUsed < used, "the copy is freed");
     tf.dispose([x, start, weight, ...moments]);
+  }
+});
+
+/** AdamW in 8 bits over two steps: the weight, its copy's product and the codes of both means. */
+async function eightBitSteps(
+  gradients: readonly tf.Tensor[],
+  half: HalfFormat | null,
+): Promise<number[][]> {
+  const shape = [300, 8], blocks = [Math.ceil(2400 / 256)];
+  const start = randomTensor(shape, 2), x = randomTensor([3, 8], 1);
+  const weight = tf.tidy(() => tf.variable(start.mul(1), true)) as tf.Variable;
+  const packed = () => ({
+    codes: createState({ shape, dtype: "uint8" }),
+    scales: createState({ shape: blocks, dtype: "float32" }),
+  });
+  const first = packed(), second = packed();
+  const layer = () => withPrecision(half ?? "float32", () => linear(x, weight));
+  const results = [];
+  const rates = { learningRate: 0.01, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+  for (const [i, gradient] of gradients.entries()) {
+    results.push(layer());
+    const numbers = { ...rates, step: i + 1, gradientScale: 0.5 };
+    adamW8Bit([{ parameter: weight, gradient, first, second, numbers }]);
+    if (half !== null) assert(halfCopyOf(weight, half) !== undefined, "no copy is written");
+  }
+  results.push(layer());
+  const states = [first, second].flatMap(({ codes, scales }) => [codes, scales]);
+  const values = await readBack([weight, ...results, ...states as tf.Tensor[]]);
+  states.forEach((state: StateArray) => disposeState(state));
+  tf.dispose([start, x, weight, ...results]);
+  return values.map((one) => [...one]);
+}
+
+kernelTest("AdamW in 8 bits reads gradients in 16 bits and writes the weight's copy", async (k) => {
+  for (const half of FORMATS) {
+    const wide = [5, 6].map((seed) => {
+      const x = randomTensor([300, 8], seed);
+      const rounded = tf.tidy(() => roundHalf(x, half));
+      x.dispose();
+      return rounded;
+    });
+    const stored = wide.map((gradient) => k.rounding.store(gradient, half));
+    const want = await eightBitSteps(wide, half);
+    const found = await eightBitSteps(stored, half);
+    assertEquals(found, want, half);
+    for (const gradient of stored) assertEquals(storedFormat(gradient), FILE_FORMATS[half]);
+    const [plain] = await eightBitSteps(wide, null);
+    assertEquals(found[0], plain, "the copy changes nothing of the weight");
+    const doubled = wide.map((gradient) => tf.tidy(() => gradient.mul(-1)));
+    assert((await eightBitSteps(doubled, half))[0].some((value, i) => value !== plain[i]));
+    tf.dispose([...wide, ...stored, ...doubled]);
   }
 });

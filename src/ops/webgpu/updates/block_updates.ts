@@ -1,11 +1,15 @@
 /**
  * Updates with state in 8 bits in WGSL, in place: a workgroup takes a block of 256 values, a lane four
- * of them, whose codes are one word. The formulas are in `src/ops/updates/eight_bits.ts`.
+ * of them, whose codes are one word. The formulas are in `src/ops/updates/eight_bits.ts`. In a 16-bit
+ * pass the gradient is read in 16 bits, and the weight's copy in 16 bits is written too.
  *
  * @module
  */
 import type { BlockRule, DeviceUpdate } from "../../kernels.ts";
+import type { HalfFileFormat } from "../../half/packed_weight.ts";
 import { BLOCK_SIZE, codebook } from "../../updates/dynamic_map.ts";
+import { halfCopyToWrite } from "../runtime/half_copies.ts";
+import { storedFormat } from "../runtime/half_storage.ts";
 import { currentLaunch, type IntegerOwner } from "../runtime/launch.ts";
 import { cachedProgram, grid, type ParameterType, type Program } from "../runtime/program.ts";
 import { ownValues } from "./own_values.ts";
@@ -65,19 +69,28 @@ const round = (name: string, map: number): string => `
   if (word * 4u < p.count) { codes_${name}[word] = rounded_${name}; }
   if (lane == 0u) { scales_${name}[block] = largest_${name}; }`;
 
-function blockProgram(rule: BlockRule): Program {
+/** What is in 16 bits; undefined: float32, or no copy. */
+interface HalfParts {
+  readonly gradient?: HalfFileFormat;
+  readonly copy?: HalfFileFormat;
+}
+
+function blockProgram(rule: BlockRule, { gradient, copy }: HalfParts): Program {
   const { moments, numbers, body } = RULES[rule];
   const all = moments.map((name) => [name, name === "m" ? 0 : BLOCK_SIZE] as const);
-  return cachedProgram(rule, () => ({
+  const name = [rule, gradient ?? "f32", ...copy === undefined ? [] : [copy]].join(" ");
+  return cachedProgram(name, () => ({
     bindings: [
-      { name: "gradient", type: "f32" },
+      { name: "gradient", type: gradient ?? "f32" },
       { name: "maps", type: "u32" },
       { name: "w", type: "f32", write: true },
       ...moments.flatMap((name) => [
         { name: `codes_${name}`, type: "u32" as const, write: true },
         { name: `scales_${name}`, type: "f32" as const, write: true },
       ]),
+      ...copy ? [{ name: "copy", type: copy, write: true, rounded: true }] : [],
     ],
+    rounds: copy && { format: copy === "BF16" ? "bf16" : "fp16", type: "vec4<f32>" },
     parameters: {
       count: "u32",
       blocks: "u32",
@@ -111,12 +124,18 @@ fn nearest(x: f32, map: u32) -> u32 {
   let block = group.y * groups.x + group.x;
   if (block >= p.blocks) { return; }
   let word = block * ${LANES}u + lane;${all.map(([name, map]) => widen(name, map)).join("")}
+${gradient ? "  let gradients = load_gradient(min(word, p.count / 4u - 1u));" : ""}
+${copy ? "  var moved: vec4<f32>;" : ""}
   for (var j = 0u; j < 4u; j++) {
     let i = word * 4u + j;
     if (i < p.count) {
-      let g = load_gradient(i) * p.scale;${body}
+      let g = ${gradient ? "gradients[j]" : "load_gradient(i)"} * p.scale;${body}
+      ${copy ? "moved[j] = w[i];" : ""}
     }
-  }${all.map(([name, map]) => round(name, map)).join("")}`,
+  }
+${copy ? "  if (word * 4u < p.count) { store_copy(word, moved); }" : ""}${
+      all.map(([name, map]) => round(name, map)).join("")
+    }`,
   }));
 }
 
@@ -139,15 +158,25 @@ export function inBlocks(
   const l = currentLaunch();
   const written = [parameter, ...states];
   written.forEach(ownValues);
+  // The host's copies of earlier readings, and a copy in 16 bits, are no longer valid.
+  written.forEach((tensor) => l.forgetHostCopy(tensor));
+  const copy = halfCopyToWrite(l.backend, parameter);
+  const types = { gradient: storedFormat(gradient), copy: copy ? storedFormat(copy) : undefined };
   const blocks = Math.ceil(parameter.size / BLOCK_SIZE);
   const mapBuffer = l.integersOf(forever, "dynamic maps", maps);
+  // Gradient, weight and codes, the latter two read and written, and the copy.
+  const bytes = (types.gradient ? 2 : 4) + 2 * 4 + states.length + (copy ? 2 : 0);
   l.dispatch(
-    blockProgram(rule),
-    [l.buffer(gradient), mapBuffer, ...written.map((tensor) => l.buffer(tensor))],
+    blockProgram(rule, types),
+    [
+      types.gradient ? l.words(gradient) : l.buffer(gradient),
+      mapBuffer,
+      ...written.map((tensor) => l.buffer(tensor)),
+      ...copy ? [l.words(copy)] : [],
+    ],
     { count: parameter.size, blocks, ...numbers },
     grid(blocks, 1),
-    { changing: true, flops: 60 * parameter.size, bytes: (3 * 4 + states.length) * parameter.size },
+    { changing: true, flops: 60 * parameter.size, bytes: bytes * parameter.size },
   );
   l.submitIfDue();
-  written.forEach((tensor) => l.forgetHostCopy(tensor));
 }
