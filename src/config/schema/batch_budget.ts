@@ -79,6 +79,9 @@ export function autoFindProblems({ training, training_type, dpo }: ResolvedConfi
       "remove it and lower per_device_train_batch_size"
     : token_budget !== null || image_budget !== null
     ? "halves batches of rows, and a budget cuts by tokens or pictures; remove one of the two"
+    : training.gradient_overlap
+    ? "repeats a step whose gradients training.gradient_overlap has sent in part; remove one of " +
+      "the two"
     : loss_reduction === "micro_batch"
     ? "needs loss_reduction token: a mean of micro-batch means would depend on how the rows are cut"
     : null;

@@ -420,6 +420,14 @@ export const trainingKeys: Table<TrainingSection> = {
       "half the bytes; they are added in float32, and the sum is rounded once more. Without error " +
       "feedback. One process sends nothing.",
   },
+  gradient_overlap: {
+    type: boolean(),
+    default: same(false),
+    source: "ours (PyTorch: `DistributedDataParallel`)",
+    meaning: "On the CPU path, several processes begin to send each other gradients while the " +
+      "backward pass still computes others. Takes memory for a second copy of the gradients. Not " +
+      "with `auto_find_batch_size`. When it pays: docs/distributed.md.",
+  },
   max_seq_length: {
     type: nullable(integer({ min: 1 })),
     default: same(null),

@@ -221,6 +221,8 @@ export interface TrainingSection {
   n_gpu: number;
   /** How several processes send each other their gradients. */
   gradient_compression: "none" | "bf16";
+  /** Whether gradients are sent while the backward pass still runs. */
+  gradient_overlap: boolean;
   /** Tokens; null: the model's `lm_max_length`. */
   max_seq_length: number | null;
   max_images_per_example: number;

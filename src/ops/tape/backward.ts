@@ -72,6 +72,11 @@ class GradientMap {
   readonly #gradients = new Map<number, tf.Tensor>();
   readonly #owned = new Set<number>();
 
+  /** All gradients that it holds. */
+  get all(): tf.Tensor[] {
+    return [...this.#gradients.values()];
+  }
+
   /** Takes ownership of a gradient; one that the map holds for another tensor is cloned. */
   add(id: number, gradient: tf.Tensor): void {
     const before = this.#gradients.get(id);
@@ -144,6 +149,106 @@ function propagate(node: TapeNode, names: readonly string[], map: GradientMap): 
   }
 }
 
+/** A forward pass, and what its backward pass needs. */
+class BackwardPass<T extends tf.Tensor> {
+  readonly value: T;
+  readonly #tape: readonly TapeNode[];
+  readonly #inputs: readonly tf.Tensor[];
+  readonly #wanted: ReadonlySet<number>;
+  /** For each node, the names of the inputs that get gradients. */
+  readonly #names: readonly string[][];
+  readonly #map = new GradientMap();
+
+  /** @param sums taken over */
+  constructor(
+    f: () => T,
+    inputs: readonly tf.Tensor[],
+    sums: readonly (tf.Tensor | undefined)[],
+  ) {
+    const { value, tape } = record(f);
+    this.value = value;
+    this.#tape = tape;
+    this.#inputs = inputs;
+    this.#wanted = new Set(inputs.map((input) => input.id));
+    this.#names = neededInputs(tape, inputs, value);
+    tape.forEach((node, i) => {
+      if (this.#names[i].length === 0) tf.dispose(node.saved);
+    });
+    sums.forEach((sum, i) => {
+      if (sum !== undefined) this.#map.add(inputs[i].id, sum);
+    });
+  }
+
+  /** The nodes with gradients, in the order of the backward pass. */
+  *nodes(): Generator<number> {
+    for (let i = this.#tape.length - 1; i >= 0; i--) if (this.#names[i].length > 0) yield i;
+  }
+
+  /** For each node, the indices of the inputs that it is the last one to give a gradient. */
+  lastNodes(): Map<number, number[]> {
+    const lastOf = new Map<number, number>();
+    for (const i of this.nodes()) {
+      for (const name of this.#names[i]) lastOf.set(this.#tape[i].inputs[name].id, i);
+    }
+    const result = new Map<number, number[]>();
+    this.#inputs.forEach(({ id }, index) => {
+      const node = lastOf.get(id);
+      if (node !== undefined) result.set(node, [...result.get(node) ?? [], index]);
+    });
+    return result;
+  }
+
+  start(dy: tf.Tensor | undefined): void {
+    this.#map.add(this.value.id, dy === undefined ? tf.ones(this.value.shape) : dy.clone());
+  }
+
+  /** Computes the gradients of a node's inputs. */
+  propagate(index: number): void {
+    const node = this.#tape[index];
+    propagate(node, this.#names[index], this.#map);
+    tf.dispose(node.saved);
+    for (const output of node.outputs) {
+      if (!this.#wanted.has(output.id)) this.#map.remove(output.id);
+    }
+  }
+
+  /** The gradient of an input so far. */
+  gradient(input: number): tf.Tensor | null {
+    return this.#map.get(this.#inputs[input].id);
+  }
+
+  /** All gradients that are held now. */
+  get held(): tf.Tensor[] {
+    return this.#map.all;
+  }
+
+  /** The gradients of the inputs, which are the caller's. */
+  take(): (tf.Tensor | null)[] {
+    // A tensor named twice has one gradient, which has one owner.
+    const seen = new Map<number, tf.Tensor>();
+    return this.#inputs.map((input) => {
+      const before = seen.get(input.id);
+      const gradient = before === undefined ? this.#map.take(input.id) : before.clone();
+      if (gradient !== null) seen.set(input.id, gradient);
+      return gradient;
+    });
+  }
+
+  /** Frees value and gradients if the pass failed. */
+  fail(): void {
+    this.value.dispose();
+    tf.dispose(this.#map.all);
+    freeUnclaimedGradients();
+  }
+
+  /** Frees what the nodes saved, and the tape. */
+  end(): void {
+    for (const node of this.#tape) tf.dispose(node.saved);
+    const engine = tf.engine() as unknown as TapeEngine;
+    if (engine.state.activeTape === this.#tape) engine.state.activeTape = null;
+  }
+}
+
 /**
  * The value of `f` and its gradients.
  *
@@ -160,43 +265,55 @@ export function valueAndGradients<T extends tf.Tensor>(
   dy?: tf.Tensor,
   sums: readonly (tf.Tensor | undefined)[] = [],
 ): ValueAndGradients<T> {
-  const { value, tape } = record(f);
+  const pass = new BackwardPass(f, inputs, sums);
   try {
-    const names = neededInputs(tape, inputs, value);
-    const wanted = new Set(inputs.map((input) => input.id));
-    tape.forEach((node, i) => {
-      if (names[i].length === 0) tf.dispose(node.saved);
-    });
     const gradients = tf.tidy("backward", () => {
-      const map = new GradientMap();
-      sums.forEach((sum, i) => {
-        if (sum !== undefined) map.add(inputs[i].id, sum);
-      });
-      map.add(value.id, dy === undefined ? tf.ones(value.shape) : dy.clone());
-      for (let i = tape.length - 1; i >= 0; i--) {
-        const node = tape[i];
-        if (names[i].length === 0) continue;
-        propagate(node, names[i], map);
-        tf.dispose(node.saved);
-        for (const output of node.outputs) if (!wanted.has(output.id)) map.remove(output.id);
-      }
-      // A tensor named twice has one gradient, which has one owner.
-      const seen = new Map<number, tf.Tensor>();
-      return inputs.map((input) => {
-        const before = seen.get(input.id);
-        const gradient = before === undefined ? map.take(input.id) : before.clone();
-        if (gradient !== null) seen.set(input.id, gradient);
-        return gradient;
-      }) as tf.Tensor[];
-    }) as (tf.Tensor | null)[];
-    return { value, gradients };
+      pass.start(dy);
+      for (const node of pass.nodes()) pass.propagate(node);
+      return pass.take() as tf.Tensor[];
+    });
+    return { value: pass.value, gradients };
   } catch (error) {
-    value.dispose();
-    freeUnclaimedGradients();
+    pass.fail();
     throw error;
   } finally {
-    for (const node of tape) tf.dispose(node.saved);
-    const engine = tf.engine() as unknown as TapeEngine;
-    if (engine.state.activeTape === tape) engine.state.activeTape = null;
+    pass.end();
+  }
+}
+
+/**
+ * As {@linkcode valueAndGradients}, with a call for each input as soon as its gradient is complete,
+ * while the backward pass goes on.
+ *
+ * @param onGradient gets the index of an input and its gradient, which must not be changed or
+ *   freed. If it returns a promise, the pass waits for it.
+ */
+export async function valueAndGradientsAsReady<T extends tf.Tensor>(
+  f: () => T,
+  inputs: readonly tf.Tensor[],
+  dy: tf.Tensor | undefined,
+  sums: readonly (tf.Tensor | undefined)[],
+  onGradient: (input: number, gradient: tf.Tensor) => Promise<void> | void,
+): Promise<ValueAndGradients<T>> {
+  const pass = new BackwardPass(f, inputs, sums);
+  /** Frees what the work makes beside the gradients. */
+  const tidy = (work: () => void) =>
+    tf.tidy("backward", () => {
+      work();
+      return pass.held;
+    });
+  try {
+    const last = pass.lastNodes();
+    tidy(() => pass.start(dy));
+    for (const node of pass.nodes()) {
+      tidy(() => pass.propagate(node));
+      for (const input of last.get(node) ?? []) await onGradient(input, pass.gradient(input)!);
+    }
+    return { value: pass.value, gradients: pass.take() };
+  } catch (error) {
+    pass.fail();
+    throw error;
+  } finally {
+    pass.end();
   }
 }

@@ -124,10 +124,12 @@ async function replayTrajectory(directory: string, name: string): Promise<Parity
     const losses: tf.Scalar[] = [];
     for (let k = 0; k < wanted.accumulation_divisor; k++) {
       const inputs = microBatch(batches, recorded.micro_batch_order[next++]);
-      losses.push(accumulator.addLoss(
-        () => model.forward(inputs).loss!.div(wanted.accumulation_divisor),
-        optimizer.parameters,
-      ));
+      losses.push(
+        await accumulator.addLoss(
+          () => model.forward(inputs).loss!.div(wanted.accumulation_divisor),
+          optimizer.parameters,
+        ),
+      );
       inputs.images?.dispose();
     }
     const measured = await optimizer.measure(accumulator.gradients, losses);

@@ -65,6 +65,7 @@ const DECISIVE = new Set([
   "training.bf16",
   "training.fp16",
   "training.gradient_compression",
+  "training.gradient_overlap",
   "model.load_in_8bit",
   "dataset.streaming",
   "dataset.split_by",

@@ -225,6 +225,7 @@ export class DPOMethod extends BaseMethod<readonly DPOPair[]> {
     const meanLogits: tf.Tensor1D[] = [];
     let tokens = 0, padding = 0, loss = 0;
     const compute = async () => {
+      accumulator.expect(batches.length);
       for (const [k, pairs] of batches.entries()) {
         const wholeBatch = lossReduction === "token" ? whole : {
           pairs: pairs.length * count,

@@ -129,6 +129,7 @@ export class GKDMethod extends BaseMethod<Answers> {
     const sizes = [counts.reduce((sum, n) => sum + n, 0), batches.flat().length];
     const [total, answers] = await sumNumbers(this.ranks, sizes, "the answers of a step");
     let tokens = 0, padding = 0;
+    accumulator.expect(batches.length);
     for (const [k, examples] of batches.entries()) {
       await turnEventLoop();
       if (signal?.aborted) return giveUp();
@@ -144,7 +145,7 @@ export class GKDMethod extends BaseMethod<Answers> {
             dropoutKeys: disableDropout ? undefined : new DropoutKeys(seed, pass),
             checkpointing: gradientCheckpointing,
           }, features).sum().div(divisor) as tf.Scalar;
-        losses.push(accumulator.addLoss(loss, parameters, lossScale));
+        losses.push(await accumulator.addLoss(loss, parameters, lossScale));
       } catch (error) {
         tf.dispose(losses);
         throw error;

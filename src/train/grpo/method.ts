@@ -178,7 +178,9 @@ export class GRPOMethod extends BaseMethod<MicroBatch> {
           threshold: threshold?.value ?? -Infinity,
         }
         : null;
-      for (const batch of micro.filter((_, number) => this.#isOwn(number))) {
+      const own = micro.filter((_, number) => this.#isOwn(number));
+      context.accumulator.expect(own.length);
+      for (const batch of own) {
         if (signal?.aborted) throw new StepAborted();
         const loss = {
           ...this.options.loss,

@@ -206,7 +206,7 @@ export async function policyGradients(
         const sum = run().mul(tf.tensor1d(weights)).sum<tf.Scalar>();
         return entropyTerm === undefined ? sum : sum.add<tf.Scalar>(entropyTerm());
       };
-      accumulator.addLoss(weightedLoss, parameters, lossScale).dispose();
+      (await accumulator.addLoss(weightedLoss, parameters, lossScale)).dispose();
     } else {
       await logProbGradients(
         run,

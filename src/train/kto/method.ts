@@ -158,6 +158,7 @@ export class KTOMethod extends BaseMethod<readonly KTOExample[]> {
     const divergences = await this.#divergences(batches);
     const policies: number[] = [], references: number[] = [];
     let tokens = 0, padding = 0, loss = 0;
+    accumulator.expect(batches.length);
     for (const [k, examples] of batches.entries()) {
       await turnEventLoop();
       stopIfAborted();

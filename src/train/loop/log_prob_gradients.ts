@@ -40,7 +40,7 @@ export async function logProbGradients(
     values = await readLogProbs(logProbs);
     slopes = byLogProbs(values);
   }
-  const loss = accumulator.addLoss(
+  const loss = await accumulator.addLoss(
     () => {
       const x = logProbs(); // [M]
       values ??= Float32Array.from(x.dataSync());

@@ -18,8 +18,9 @@ import {
 } from "../optimizer/schedules.ts";
 import { GradientAccumulator } from "./gradients.ts";
 import { LossScaler } from "./loss_scaler.ts";
-import { RankTimes } from "./rank_times.ts";
-import { reduceGradients } from "./reduce_gradients.ts";
+import { RankTimes } from "./ranks/rank_times.ts";
+import { OverlappedSums } from "./ranks/overlapped_sums.ts";
+import { type GradientExchange, reduceGradients, sumOverRanks } from "./ranks/reduce_gradients.ts";
 import type { StepOutcome } from "./training_method.ts";
 
 /** What updates are made with. */
@@ -59,7 +60,7 @@ export class StepUpdate {
   /** Steps whose gradients overflowed: no update, and the schedule stays. */
   #skipped = 0;
   readonly #ranks: Ranks;
-  readonly #compression: TrainingSection["gradient_compression"];
+  readonly #exchange: GradientExchange;
   readonly #rankTimes = new RankTimes();
   /** When the last step ended, and how long the calls to other ranks had taken until then. */
   #last = { at: performance.now(), inCalls: 0 };
@@ -70,8 +71,19 @@ export class StepUpdate {
   ) {
     this.#groups = groups;
     this.#ranks = ranks;
-    this.#compression = training.gradient_compression;
     this.#scaler = training.fp16 ? lossScaler ?? new LossScaler() : null;
+    const compression = training.gradient_compression;
+    this.#exchange = { ranks, compression };
+    if (training.gradient_overlap && ranks.size > 1 && tf.getBackend() === "wasm") {
+      const parameters = new Map(groups.flatMap((group) => [...group.parameters]));
+      const exchange = this.#exchange;
+      const overlapped = new OverlappedSums(parameters, {
+        sum: (values, what) => sumOverRanks(exchange, values, what),
+        secondsInCalls: () => ranks.secondsInCalls,
+      });
+      this.#exchange = { ...exchange, overlapped };
+      this.accumulator.receiver = overlapped;
+    }
     const name = training.lr_scheduler_type;
     const warmupSteps = warmupStepCount(totalSteps, {
       warmupRatio: training.warmup_ratio,
@@ -151,11 +163,13 @@ export class StepUpdate {
     const ranks = this.#ranks;
     if (ranks.size === 1) return outcome;
     const { at, inCalls } = this.#last;
-    const ownSeconds = (performance.now() - at) / 1000 - (ranks.secondsInCalls - inCalls);
+    // Calls that ran beside the backward pass did not hold it up.
+    const beside = this.#exchange.overlapped?.secondsBeside() ?? 0;
+    const waited = ranks.secondsInCalls - inCalls - beside;
+    const ownSeconds = (performance.now() - at) / 1000 - waited;
     const { accumulator, optimizer: { parameters } } = this;
-    const exchange = { ranks, compression: this.#compression };
     try {
-      const reduced = await reduceGradients(exchange, accumulator, parameters, {
+      const reduced = await reduceGradients(this.#exchange, accumulator, parameters, {
         ...outcome,
         ownSeconds,
       });

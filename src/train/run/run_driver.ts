@@ -275,9 +275,14 @@ async function start(
   }
   for (const warning of prepared.warnings) reporter.onWarning(warning);
   for (const warning of setup.warnings ?? []) reporter.onWarning(warning);
-  if (training.gradient_compression !== "none" && currentRanks().size === 1) {
+  for (const key of ["gradient_compression", "gradient_overlap"] as const) {
+    const isSet = training[key] !== "none" && training[key] !== false;
+    if (!isSet || currentRanks().size > 1) continue;
+    reporter.onWarning(`training.${key} does nothing: one process sends no gradients`);
+  }
+  if (training.gradient_overlap && backend !== null && backend.name !== "wasm") {
     reporter.onWarning(
-      "training.gradient_compression does nothing: one process sends no gradients",
+      "training.gradient_overlap does nothing on a GPU: gradients are read back after the pass",
     );
   }
   const note = backend === null ? null : precisionNote(prepared.model.precision, backend);

@@ -163,6 +163,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
     const { seed, noiseAlpha, lossReduction, gradientCheckpointing, lossType } = this.options;
     const tokenLoss = tokenLosses[lossType];
     let tokens = 0, padding = 0;
+    accumulator.expect(batches.length);
     for (const [k, examples] of batches.entries()) {
       // If all weights are 0, so is the loss.
       const divisor = (lossReduction === "token" ? total : counts[k] * count) || 1;
@@ -183,7 +184,7 @@ export class SFTMethod extends BaseMethod<readonly SFTExample[]> {
           const plain = tokenLoss(model.labelLogProbs(batch, options, features)!);
           return (weights === null ? plain : plain.mul(weights)).sum().div(divisor) as tf.Scalar;
         };
-        losses.push(accumulator.addLoss(loss, parameters, lossScale));
+        losses.push(await accumulator.addLoss(loss, parameters, lossScale));
       } finally {
         batch.dispose();
         features?.dispose();

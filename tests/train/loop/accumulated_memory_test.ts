@@ -28,7 +28,7 @@ onEachBackend(
     const peakOf = async (microBatches: number) => {
       const { peakBytes } = await peakTensorBytes(async () => {
         for (let k = 0; k < microBatches; k++) {
-          const loss = accumulator.addLoss(
+          const loss = await accumulator.addLoss(
             () => model.labelLogProbs(batch)!.mean().neg() as tf.Scalar,
             optimizer.parameters,
           );

@@ -180,7 +180,7 @@ Deno.test("gradients that overflow in fp16 at a scale of 1 stop the run, with th
       const outcome = await run.method.step(context);
       const [parameter] = context.parameters.values();
       const overflow = () => parameter.sum().mul(Infinity) as tf.Scalar;
-      context.accumulator.addLoss(overflow, context.parameters).dispose();
+      (await context.accumulator.addLoss(overflow, context.parameters)).dispose();
       return outcome;
     },
   });

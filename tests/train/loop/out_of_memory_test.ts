@@ -63,15 +63,16 @@ for (
     const parameters = lora ? adapterParameters(model) : model.weights;
     const accumulator = new GradientAccumulator();
     await assertFreesOnFailure(() =>
-      withBatch(model, (batch) => {
+      withBatch(model, async (batch) => {
         const pass = { dropoutKeys: new DropoutKeys(1, 0), checkpointing };
         try {
           // Twice: the second adds to gradients that there are.
           for (let i = 0; i < 2; i++) {
-            accumulator.addLoss(
+            const loss = await accumulator.addLoss(
               () => model.labelLogProbs(batch, pass)!.sum() as tf.Scalar,
               parameters,
-            ).dispose();
+            );
+            loss.dispose();
           }
         } finally {
           accumulator.reset();

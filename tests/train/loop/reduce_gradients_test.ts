@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import { assert, assertEquals } from "@std/assert";
 import { initBackend } from "../../../src/device/backend.ts";
 import { GradientAccumulator } from "../../../src/train/loop/gradients.ts";
-import { reduceGradients } from "../../../src/train/loop/reduce_gradients.ts";
+import { reduceGradients } from "../../../src/train/loop/ranks/reduce_gradients.ts";
 import { localRanks } from "../../distributed/local_ranks.ts";
 
 Deno.test("reduceGradients() sums over ranks, and a gradient of one rank is one of all", async () => {

@@ -67,6 +67,30 @@ Deno.test(withMpirun("SFT with gradients in bfloat16 stays close to one process"
   }, { metrics: ["loss", "grad_norm"], tolerance: 1e-2 });
 }));
 
+for (const trainer of ["sft", "dpo", "grpo"]) {
+  const name = `${trainer}: gradients that are sent during the backward pass give the same bytes`;
+  Deno.test(withMpirun(name, async () => {
+    await using runs = await RankRuns.open();
+    for (const overlap of [false, true]) {
+      const { code } = await runs.train([trainer, String(overlap), 2], {
+        "training.max_steps": 6,
+        [BATCH]: 2,
+        "training.gradient_accumulation_steps": 2,
+        "training.gradient_overlap": overlap,
+      });
+      assertEquals(code, 0);
+    }
+    const [without, with_] = await Promise.all(
+      ["false", "true"].map((run) =>
+        Deno.readFile(`${runs.folder}/${run}/final/model.safetensors`)
+      ),
+    );
+    assertEquals(with_, without);
+    const seconds = await runs.metric("true", "ranks/reduce_seconds");
+    assert(seconds.length > 0 && seconds.every((value) => value >= 0), String(seconds));
+  }));
+}
+
 Deno.test(
   withMpirun(
     "DPO on two ranks has the losses of one process, if pairs are sorted too",

@@ -69,10 +69,12 @@ fixtureTest("20 AdamW steps on a SmolVLM are those of Transformers' Trainer", as
         ? null
         : tf.tensor(pixels.data as Float32Array, pixels.shape);
       const inputs = { inputIds: [cases[index].input_ids], labels: [labels[k]], images };
-      losses.push(accumulator.addLoss(
-        () => model.forward(inputs).loss!.mul(counts[k] / count),
-        optimizer.parameters,
-      ));
+      losses.push(
+        await accumulator.addLoss(
+          () => model.forward(inputs).loss!.mul(counts[k] / count),
+          optimizer.parameters,
+        ),
+      );
       images?.dispose();
     }
     const measured = await optimizer.measure(accumulator.gradients, losses);

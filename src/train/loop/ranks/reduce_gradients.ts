@@ -4,15 +4,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { readBack } from "../../device/read_back.ts";
-import { wasmHeap } from "../../device/wasm_heap.ts";
-import type { TrainingSection } from "../../config/types/config_types.ts";
-import { sumInBfloat16 } from "../../distributed/bfloat16_sum.ts";
-import type { Ranks } from "../../distributed/ranks.ts";
-import type { GradientAccumulator, Parameters } from "./gradients.ts";
-
-/** Float32 values that are summed in one call: 16 MB. Small tensors share a call, a large one has its own. */
-const BUCKET_VALUES = 2 ** 22;
+import { readBack } from "../../../device/read_back.ts";
+import { wasmHeap } from "../../../device/wasm_heap.ts";
+import type { TrainingSection } from "../../../config/types/config_types.ts";
+import { sumInBfloat16 } from "../../../distributed/bfloat16_sum.ts";
+import type { Ranks } from "../../../distributed/ranks.ts";
+import { type Bucket, bucketsOf } from "./gradient_buckets.ts";
+import type { GradientAccumulator, Parameters } from "../gradients.ts";
+import type { OverlappedSums } from "./overlapped_sums.ts";
 
 /** What a step's sum over ranks took. */
 export interface ReducedStep {
@@ -34,6 +33,8 @@ export interface ReducedStep {
 export interface GradientExchange {
   readonly ranks: Ranks;
   readonly compression: TrainingSection["gradient_compression"];
+  /** Sums that began while the backward pass ran; null: they begin after it. */
+  readonly overlapped?: OverlappedSums | null;
 }
 
 /** What this rank brings to a step's sum. */
@@ -60,8 +61,10 @@ export async function reduceGradients(
   parameters: Parameters,
   { losses, tokens, padding, ownSeconds }: RankStep,
 ): Promise<ReducedStep> {
-  const { ranks } = exchange;
+  const { ranks, overlapped = null } = exchange;
   const names = [...parameters.keys()];
+  const ended = performance.now();
+  await overlapped?.finish();
   const loss = (await readBack([...losses])).reduce((sum, [value]) => sum + value, 0);
   // One small call tells the losses, the times, and which parameters have a gradient.
   const times = new Array<number>(ranks.size).fill(0);
@@ -72,37 +75,27 @@ export async function reduceGradients(
   const started = performance.now();
   const allTimes = Array.from(header.subarray(3, 3 + ranks.size));
   const reduced = names.filter((_, i) => header[3 + ranks.size + i] > 0);
-  for (const bucket of buckets(reduced, parameters)) {
-    await reduceBucket(
-      exchange,
-      accumulator,
-      bucket.map((name) => [name, parameters.get(name)!.shape]),
-    );
-  }
   const longest = Math.max(...allTimes);
+  let reduceSeconds: number;
+  if (overlapped === null) {
+    for (const bucket of bucketsOf(reduced, parameters)) {
+      await reduceBucket(exchange, accumulator, bucket);
+    }
+    reduceSeconds = (performance.now() - started) / 1000;
+  } else {
+    for (const name of reduced) put(accumulator, name, parameters.get(name)!.shape, overlapped);
+    // What the sums took after this rank's own pass, less the wait for the slowest one's.
+    const waited = longest - allTimes[ranks.rank];
+    reduceSeconds = Math.max(0, (performance.now() - ended) / 1000 - waited);
+  }
   return {
     loss: header[0],
     tokens: header[1],
     padding: header[2],
     slowestRank: allTimes.indexOf(longest),
     waitSeconds: allTimes.reduce((sum, time) => sum + longest - time, 0) / ranks.size,
-    reduceSeconds: (performance.now() - started) / 1000,
+    reduceSeconds,
   };
-}
-
-/** Names in groups that are summed in one call. */
-function* buckets(names: readonly string[], parameters: Parameters): Generator<string[]> {
-  let bucket: string[] = [], size = 0;
-  for (const name of names) {
-    const { size: values } = parameters.get(name)!;
-    if (bucket.length > 0 && size + values > BUCKET_VALUES) {
-      yield bucket;
-      [bucket, size] = [[], 0];
-    }
-    bucket.push(name);
-    size += values;
-  }
-  if (bucket.length > 0) yield bucket;
 }
 
 /** The values of a tensor on the wasm heap in place; null if they lie elsewhere or are shared. */
@@ -114,9 +107,23 @@ function onHeap(tensor: tf.Tensor): Float32Array | null {
   return new Float32Array(heap.memory.buffer, memoryOffset, tensor.size);
 }
 
+/** Replaces a gradient by its sum. */
+function put(
+  accumulator: GradientAccumulator,
+  name: string,
+  shape: number[],
+  sums: OverlappedSums,
+): void {
+  const values = sums.sumOf(name);
+  const before = accumulator.gradients.get(name);
+  const view = before === undefined ? null : onHeap(before);
+  if (view !== null) view.set(values);
+  else accumulator.set(name, tf.tensor(values, shape));
+}
+
 /** Sums values over ranks in place. */
-async function sum(
-  { ranks, compression }: GradientExchange,
+export async function sumOverRanks(
+  { ranks, compression }: Pick<GradientExchange, "ranks" | "compression">,
   values: Float32Array,
   what: string,
 ): Promise<void> {
@@ -127,15 +134,15 @@ async function sum(
 async function reduceBucket(
   exchange: GradientExchange,
   accumulator: GradientAccumulator,
-  bucket: readonly (readonly [name: string, shape: number[]])[],
+  bucket: Bucket,
 ): Promise<void> {
-  const what = `the gradients of ${bucket[0][0]}`;
-  for (const [name, shape] of bucket) {
+  const what = `the gradients of ${bucket[0].name}`;
+  for (const { name, shape } of bucket) {
     if (!accumulator.gradients.has(name)) accumulator.set(name, tf.zeros(shape));
   }
-  const tensors = bucket.map(([name]) => accumulator.gradients.get(name)!);
+  const tensors = bucket.map(({ name }) => accumulator.gradients.get(name)!);
   const views = tensors.map(onHeap);
-  if (views.length === 1 && views[0] !== null) return await sum(exchange, views[0], what);
+  if (views.length === 1 && views[0] !== null) return await sumOverRanks(exchange, views[0], what);
   const values = views.includes(null) ? await readBack(tensors) as Float32Array[] : views;
   const joined = new Float32Array(tensors.reduce((total, { size }) => total + size, 0));
   let at = 0;
@@ -143,9 +150,9 @@ async function reduceBucket(
     joined.set(part!, at);
     at += part!.length;
   }
-  await sum(exchange, joined, what);
+  await sumOverRanks(exchange, joined, what);
   at = 0;
-  bucket.forEach(([name, shape], i) => {
+  bucket.forEach(({ name, shape }, i) => {
     const part = joined.subarray(at, at + tensors[i].size);
     at += tensors[i].size;
     const view = onHeap(tensors[i]); // anew: the heap may have grown
