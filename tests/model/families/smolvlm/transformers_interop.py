@@ -17,9 +17,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 
 def open_processor(folder):
-    """AutoProcessor; SmolVLM's needs torchvision for its videos, and Idefics3's is the same without."""
+    """AutoProcessor with Pillow, which resizes as the models were trained; torchvision does not.
+
+    SmolVLM's needs torchvision and num2words for its videos, and Idefics3's is the same without.
+    """
     try:
-        return AutoProcessor.from_pretrained(folder)
+        return AutoProcessor.from_pretrained(folder, use_fast=False)
     except ImportError:
         from transformers.models.idefics3 import processing_idefics3
         try:

@@ -94,7 +94,9 @@ async function compare(
   const args = [script, folder, `${folder}/record.json`, ...(adapter ? [adapter] : [])];
   const { success, stdout, stderr } = await new Deno.Command(python, { args }).output();
   assert(success, new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout).trim().split("\n").at(-1)!);
+  const found = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!;
+  console.log(found);
+  return JSON.parse(found);
 }
 
 function assertSame({ dtype, same_ids, pixels, logits }: Difference): void {
