@@ -23,6 +23,7 @@ import {
 import type { PackedFormat } from "../ops/half/packed_weight.ts";
 import { isTable } from "../train/run/frozen_weights.ts";
 import { VisionLanguageModel } from "../generate/vision_language_model.ts";
+import { releasedAfterUpload } from "../model/release_memory.ts";
 import { elementCount } from "../element_count.ts";
 import { weightSpecs } from "../model/weight_shapes.ts";
 import { RandomStream } from "../random.ts";
@@ -111,14 +112,16 @@ export function benchModel(
   if (frozen === undefined) {
     return VisionLanguageModel.fromConfig(config, { seed: 0, initPositionEmbedding: "normal" });
   }
-  const fresh = initializeWeights(config, 0, { initPositionEmbedding: "normal" });
+  const fresh = releasedAfterUpload(
+    initializeWeights(config, 0, { initPositionEmbedding: "normal" }),
+  );
   const weights = function* (): Generator<[string, HostWeights | PackedHostWeights]> {
     for (const [name, values] of fresh) {
       const eight = frozen === "Q8" && !isTable(name) ? packEightBits(values) : null;
       yield [name, eight ?? packRounded(values, "BF16") ?? values];
     }
   };
-  return new VisionLanguageModel(config, weights(), config.lm_base_vocab_size);
+  return new VisionLanguageModel(config, releasedAfterUpload(weights()), config.lm_base_vocab_size);
 }
 
 /** Numbers in all weights of a model. */

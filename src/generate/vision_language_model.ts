@@ -8,6 +8,7 @@ import type { ImageProcessor } from "../image/image_processor.ts";
 import { deviceAdapter } from "../model/device_adapter.ts";
 import { openPretrained, type OpenPretrainedOptions } from "../model/files/pretrained_folder.ts";
 import { saveModel } from "../model/files/save_pretrained.ts";
+import { releasedAfterUpload } from "../model/release_memory.ts";
 import { type InitializeOptions, initializeWeights } from "../model/initialize.ts";
 import type { HostWeights, PackedHostWeights } from "../model/packed_weights.ts";
 import { VLM } from "../model/vlm.ts";
@@ -73,7 +74,7 @@ export class VisionLanguageModel extends VLM {
     options: { seed?: number } & InitializeOptions = {},
   ): VisionLanguageModel {
     const { seed = 0, ...initialize } = options;
-    const weights = initializeWeights(config, seed, initialize);
+    const weights = releasedAfterUpload(initializeWeights(config, seed, initialize));
     return new VisionLanguageModel(config, weights, config.lm_base_vocab_size);
   }
 

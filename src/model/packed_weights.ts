@@ -5,6 +5,7 @@
  */
 import { float32ToBfloat16, float32ToFloat16 } from "../ops/half/half_precision.ts";
 import { Q8_NUMBERS, quantize } from "../ops/half/eight_bits.ts";
+import { releaseMemory } from "./release_memory.ts";
 import { type HalfFileFormat, type PackedFormat, widenBits } from "../ops/half/packed_weight.ts";
 
 /** A tensor on the host, as files hold it. */
@@ -63,7 +64,9 @@ export function packExactly({ shape, data }: HostWeights): PackedHostWeights | n
 export function packEightBits(weights: HostWeights | PackedHostWeights): PackedHostWeights | null {
   const { shape } = weights;
   if (!isPackable(shape) || shape[1] % Q8_NUMBERS !== 0) return null;
-  const bits = quantize("bits" in weights ? widenBits(weights.bits, weights.format) : weights.data);
+  const wide = "bits" in weights ? widenBits(weights.bits, weights.format) : weights.data;
+  const bits = quantize(wide);
+  if ("bits" in weights) releaseMemory(wide);
   return bits && { shape, format: "Q8", bits };
 }
 

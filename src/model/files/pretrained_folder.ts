@@ -13,6 +13,7 @@ import type { Processing } from "../families/model_family.ts";
 import type { VLMConfig } from "../../vlm_config.ts";
 import type { PackedFormat } from "../../ops/half/packed_weight.ts";
 import { type HostWeights, isPackable, type PackedHostWeights } from "../packed_weights.ts";
+import { releaseUploaded } from "../release_memory.ts";
 import { weightSpecs } from "../weight_shapes.ts";
 import { openWeights } from "./weights.ts";
 
@@ -101,7 +102,10 @@ export async function openPretrained(
         };
         return onTheWay(function* (): Generator<[string, HostWeights | PackedHostWeights]> {
           for (const { name, shape } of weightSpecs(whole)) {
-            yield [name, adapter?.trained.get(name) ?? read(name, shape)];
+            const trained = adapter?.trained.get(name); // stays the adapter's
+            const values = trained ?? read(name, shape);
+            yield [name, values];
+            if (trained === undefined) releaseUploaded(values);
           }
         }());
       },

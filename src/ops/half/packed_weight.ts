@@ -33,6 +33,14 @@ export function joinHalves(bits: Uint16Array): Int32Array {
   return words;
 }
 
+/** The same memory as int32 words, if it can be read so; else a copy. */
+function joined(bits: Uint16Array): Int32Array {
+  const isAligned = bits.byteOffset % 4 === 0 && bits.length % 2 === 0;
+  // Of the backends, wasm alone copies what a tensor is made of at once.
+  if (!isAligned || tf.getBackend() !== "wasm") return joinHalves(bits);
+  return new Int32Array(bits.buffer, bits.byteOffset, bits.length / 2);
+}
+
 /** 16-bit words that a weight needs. */
 export function packedWords(format: PackedFormat, size: number): number {
   return format === "Q8" ? size / Q8_NUMBERS * Q8_WORDS : size;
@@ -60,7 +68,7 @@ export class PackedWeight {
       );
     }
     // A variable that is not trained: kept, and no backward pass asks for its gradient.
-    this.#words = tf.tidy(() => tf.variable(tf.tensor1d(joinHalves(bits), "int32"), false));
+    this.#words = tf.tidy(() => tf.variable(tf.tensor1d(joined(bits), "int32"), false));
   }
 
   /** Numbers in the weight. */

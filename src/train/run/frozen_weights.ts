@@ -11,6 +11,7 @@ import {
   packEightBits,
   packRounded,
 } from "../../model/packed_weights.ts";
+import { releaseUploaded } from "../../model/release_memory.ts";
 import type { PackedFormat } from "../../ops/half/packed_weight.ts";
 
 /** The keys of `training` that decide what is frozen and how it is kept. */
@@ -68,11 +69,13 @@ export function* roundFrozen(
 ): Generator<[string, HostWeights | PackedHostWeights]> {
   for (const [name, values] of weights) {
     const format = roundTo(name);
-    if (format === "Q8") yield [name, packEightBits(values) ?? values];
-    else {
-      const packed = format !== null && !("bits" in values) ? packRounded(values, format) : null;
-      yield [name, packed ?? values];
-    }
+    const packed = format === "Q8"
+      ? packEightBits(values)
+      : format !== null && !("bits" in values)
+      ? packRounded(values, format)
+      : null;
+    yield [name, packed ?? values];
+    if (packed !== null) releaseUploaded(packed);
   }
 }
 

@@ -12,6 +12,7 @@ import { type LoraConfig, writeAdapterFiles } from "../../model/files/adapter_fi
 import { defaultVLMConfig, imageTokensOf, type VLMConfig } from "../../vlm_config.ts";
 import { convertBackbones } from "../../model/convert/convert.ts";
 import { initializeWeights } from "../../model/initialize.ts";
+import { releasedAfterUpload } from "../../model/release_memory.ts";
 import { loadModel } from "../../generate/load_model.ts";
 import { VisionLanguageModel } from "../../generate/vision_language_model.ts";
 import {
@@ -86,10 +87,10 @@ async function freshModel(
   config.extra_token_amount = Object.keys(config.vlm_extra_tokens).length;
   config.lm_vocab_size = wished.lm_vocab_size ?? tokenizer.vocabSize;
   config.lm_base_vocab_size = wished.lm_base_vocab_size ?? tokenizer.imageTokenId;
-  const weights = initializeWeights(config, seed, {
+  const weights = releasedAfterUpload(initializeWeights(config, seed, {
     initPositionEmbedding: section.init_position_embedding,
     initializerRange: section.initializer_range,
-  });
+  }));
   return await finish(config, weights, onTheWay, tokenizer, "fresh weights");
 }
 
