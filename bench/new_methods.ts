@@ -1,9 +1,9 @@
 /**
- * Preference methods and RLOO on the drawn shapes, three seeds each, from the models that `train dpo`
- * and `train grpo` start from: held-out pairs whose chosen answer is the likelier one, and the
- * accuracy reward of greedy answers, before and after some steps.
+ * Preference methods and RLOO on the drawn shapes, and GRPO over several turns on shapes that are far
+ * away, three seeds each, from the models that these runs start from: held-out pairs whose chosen
+ * answer is the likelier one, and the reward of greedy answers, before and after some steps.
  *
- * deno run -A bench/new_methods.ts [steps] [GRPO steps] > new_methods.log
+ *     deno run -A bench/new_methods.ts [steps] [GRPO steps] [turns steps] > docs/runs/new_methods.log
  *
  * @module
  */
@@ -17,6 +17,7 @@ import { initBackend } from "../src/device/backend.ts";
 import { evaluatePreference } from "../src/evaluate/evaluate_preference.ts";
 import { loadModel } from "../src/generate/load_model.ts";
 import { runDPO } from "../src/train/dpo/run.ts";
+import { runGRPO } from "../src/train/grpo/run.ts";
 import { grpoStarterFolder } from "../src/train/grpo/starter.ts";
 import { starterFolder } from "../src/train/sft/starter.ts";
 import { measureVariant } from "./grpo_variants.ts";
@@ -54,6 +55,36 @@ function configOf(keys: readonly string[], seed: number, steps: number): Resolve
   });
 }
 
+/**
+ * Trains configs/shapes_look_closer.yaml.
+ *
+ * @returns the reward of greedy answers to held-out prompts before and after
+ */
+async function lookCloser(seed: number, steps: number, output: string) {
+  const file = "configs/shapes_look_closer.yaml";
+  const config = parseConfig(await Deno.readTextFile(file), {
+    file,
+    trainingType: "grpo",
+    overrides: [
+      `training.max_steps=${steps}`,
+      `training.seed=${seed}`,
+      `training.output_dir=${output}`,
+      `save.save_model_path=${output}/final_model`,
+      "training.eval_on_start=true",
+      `training.eval_steps=${steps}`,
+      "training.save_strategy=no",
+      "logging.report_to=[]",
+    ],
+  });
+  await runGRPO(config, { backend: "wasm" });
+  const lines = (await Deno.readTextFile(`${output}/metrics.jsonl`)).trim().split("\n");
+  const rewards = lines.map((line) => JSON.parse(line).eval_reward).filter((reward) =>
+    reward !== undefined
+  );
+  if (rewards.length < 2) throw new Error(`Cannot compare: ${output} was evaluated once`);
+  return { before: rewards[0], after: rewards[rewards.length - 1] };
+}
+
 /** Share of held-out pairs whose chosen answer the model in a folder finds likelier. */
 async function accuracyOf(folder: string): Promise<number> {
   const loaded = await loadModel(folder);
@@ -70,14 +101,16 @@ async function accuracyOf(folder: string): Promise<number> {
 
 if (import.meta.main) {
   const steps = Number(Deno.args[0] ?? 150), policySteps = Number(Deno.args[1] ?? 30);
-  const output = Deno.args[2] ?? "./output/new_methods";
+  const turnsSteps = Number(Deno.args[2] ?? 40);
+  const output = "./output/new_methods";
   const columns = (cells: readonly string[]) =>
     cells.map((cell, i) => i === 0 ? cell.padEnd(8) : cell.padStart(9)).join(" ");
   const { name, reason } = await initBackend({ backend: "wasm" });
   console.log(`Preference methods and RLOO on the drawn shapes; ${name}: ${reason}`);
   console.log(
     `preference: ${steps} steps of 32 from 40 steps of SFT, ${HELD_OUT} held-out pairs; ` +
-      `the others: ${policySteps} steps as bench/grpo_variants.ts takes them`,
+      `RLOO and REINFORCE++: ${policySteps} steps as bench/grpo_variants.ts takes them; ` +
+      `TURNS: ${turnsSteps} steps of configs/shapes_look_closer.yaml`,
   );
   console.log(columns(["method", "seed", "before", "after", "rise", "seconds"]));
   const lowest = new Map<string, number>();
@@ -111,6 +144,11 @@ if (import.meta.main) {
       const found = await measureVariant(keys, { seed, model: policy, steps: policySteps });
       report(method, seed, found.before.accuracy, found.after.accuracy, started);
     }
+  }
+  for (const seed of SEEDS) {
+    const started = performance.now();
+    const found = await lookCloser(seed, turnsSteps, `${output}/turns_${seed}`);
+    report("TURNS", seed, found.before, found.after, started);
   }
   console.log("\nsmallest rise over the seeds");
   for (const [method, rise] of lowest) console.log(columns([method, rise.toFixed(3)]));
