@@ -45,6 +45,8 @@ export interface BenchOptions {
   readonly lora: boolean;
   /** Their base is in 8 bits. */
   readonly eightBits: boolean;
+  /** Their step computes blocks again in the backward pass. */
+  readonly checkpointing: boolean;
   /** Of step and kernels; undefined: AdamW. */
   readonly optimizer: OptimizerName | undefined;
   /** Whether GRPO reads a prompt once for all completions. */
@@ -97,6 +99,11 @@ const options: readonly OptionSpec[] = [
   },
   { name: "lora", kind: "flag", summary: "step, kernels: a LoRA step too" },
   { name: "load-in-8bit", kind: "flag", summary: "step --lora: on frozen weights in 8 bits" },
+  {
+    name: "gradient-checkpointing",
+    kind: "flag",
+    summary: "step --lora: blocks are computed again in the backward pass",
+  },
   {
     name: "optim",
     kind: "text",
@@ -170,8 +177,9 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
   if (against !== undefined && (what === undefined || !comparable.includes(what))) {
     throw new UsageError(`--against wants one of ${comparable.join(", ")} to compare with`);
   }
-  if (parsed.flag("load-in-8bit") && !(what === "step" && parsed.flag("lora"))) {
-    throw new UsageError("--load-in-8bit wants the benchmark step and --lora");
+  const ofLora = ["load-in-8bit", "gradient-checkpointing"].find((name) => parsed.flag(name));
+  if (ofLora !== undefined && !(what === "step" && parsed.flag("lora"))) {
+    throw new UsageError(`--${ofLora} wants the benchmark step and --lora`);
   }
   const stock = parsed.flag("stock");
   if (stock && what !== "step") throw new UsageError("--stock wants the benchmark step");
@@ -193,6 +201,7 @@ export function parseBenchArguments(args: readonly string[]): BenchOptions {
     precision: PRECISIONS.find((name) => name === parsed.text("precision")) ?? "float32",
     lora: parsed.flag("lora"),
     eightBits: parsed.flag("load-in-8bit"),
+    checkpointing: parsed.flag("gradient-checkpointing"),
     optimizer: OPTIMIZER_NAMES.find((name) => name === parsed.text("optim")),
     sharePrefix: !parsed.flag("separate-rows"),
     json: parsed.flag("json"),

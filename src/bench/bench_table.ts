@@ -82,8 +82,20 @@ function kernelTables({ step, lora_step, bandwidth, tflops, launchUs }: KernelsR
 }
 
 function deviceLines(
-  { device, load, model, parameters, reps, clock, precision, optimizer, base, against, ...found }:
-    BenchReport,
+  {
+    device,
+    load,
+    model,
+    parameters,
+    reps,
+    clock,
+    precision,
+    optimizer,
+    base,
+    checkpointing,
+    against,
+    ...found
+  }: BenchReport,
 ): string[] {
   const { step, decode, grpo_step, ops } = found;
   const products = device.blas === null
@@ -101,7 +113,11 @@ function deviceLines(
     `model   ${model}, ${
       parameters.toLocaleString("en-US")
     } parameters, ${precision}, ${optimizer}${times}`,
-    ...step === undefined ? [] : [`frozen  weights of the LoRA step in ${base}`],
+    ...step === undefined ? [] : [
+      `frozen  weights of the LoRA step in ${base}${
+        checkpointing ? ", gradient checkpointing" : ""
+      }`,
+    ],
     ...against === null ? [] : [`against ${against}`],
   ];
 }

@@ -54,6 +54,8 @@ export interface BenchRequest {
   readonly lora: boolean;
   /** Of `step`: the base of the adapters is in 8 bits. */
   readonly eightBits?: boolean;
+  /** Of `step`: the LoRA step computes blocks again in the backward pass. */
+  readonly checkpointing?: boolean;
   /** Of `step` and `kernels`; default: AdamW. */
   readonly optimizer?: OptimizerName;
   readonly sharePrefix: boolean;
@@ -92,6 +94,8 @@ export interface BenchReport {
   readonly optimizer: OptimizerName;
   /** How `step` keeps the base of adapters: `BF16`, or `Q8` in 8 bits. */
   readonly base: "BF16" | "Q8";
+  /** Whether the LoRA step of `step` computes blocks again in the backward pass. */
+  readonly checkpointing: boolean;
   /** The other program, or what else ours was compared with. */
   readonly against: string | null;
   readonly step?: WorkResult;
@@ -149,6 +153,8 @@ function withoutPeak({ lora_peak_mib: _, ...times }: Measured): Measured {
   return times;
 }
 
+const baseOf = ({ eightBits }: BenchRequest): "BF16" | "Q8" => eightBits ? "Q8" : "BF16";
+
 async function stepResult(
   request: BenchRequest,
   dims: BenchDims,
@@ -158,8 +164,9 @@ async function stepResult(
   const { precision = "float32" } = request;
   // First, since a process keeps the memory that it took for the full step: a later round tells of
   // its own times alone.
-  const base = request.eightBits ? "Q8" : "BF16";
-  const loraStep = () => benchLoraStep(dims, timing, precision, base);
+  const { checkpointing } = request;
+  const which = { precision, base: baseOf(request), checkpointing };
+  const loraStep = () => benchLoraStep(dims, timing, which);
   const first = request.lora ? await loraStep() : {};
   let rounds = 0;
   const lora = async (): Promise<Measured> =>
@@ -240,7 +247,8 @@ export async function runBench(request: BenchRequest): Promise<BenchReport> {
     clock,
     precision,
     optimizer: request.optimizer ?? "adamw_torch",
-    base: request.eightBits ? "Q8" : "BF16",
+    base: baseOf(request),
+    checkpointing: request.checkpointing ?? false,
     against: request.stock ? STOCK : request.against,
     ...found,
   };

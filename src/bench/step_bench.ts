@@ -51,6 +51,7 @@ export class StepWork {
   readonly #batch: ReturnType<typeof benchBatch>;
   readonly #optimizer: Optimizer;
   readonly #pictures: readonly ImageTiles[];
+  #checkpointing = false;
 
   /**
    * @param model the caller's
@@ -60,6 +61,11 @@ export class StepWork {
     this.#batch = benchBatch(dims);
     this.#pictures = benchPictures(dims);
     this.#optimizer = benchOptimizer(model, optimizer);
+  }
+
+  /** From now on blocks are computed again in the backward pass, and their values are not kept. */
+  checkpoint(): void {
+    this.#checkpointing = true;
   }
 
   /** From now on the features of the pictures are kept, as in a run's later epochs. */
@@ -73,7 +79,8 @@ export class StepWork {
   }
 
   #loss(features?: tf.Tensor): tf.Scalar {
-    return this.model.labelLogProbs(this.#batch, {}, features)!.mean().neg() as tf.Scalar;
+    const options = { checkpointing: this.#checkpointing };
+    return this.model.labelLogProbs(this.#batch, options, features)!.mean().neg() as tf.Scalar;
   }
 
   /** The loss alone. */
@@ -147,24 +154,32 @@ export async function benchStep(work: StepWork, options: TimingOptions): Promise
   });
 }
 
+/** The LoRA step that is measured. */
+export interface MeasuredLora {
+  /** Default: float32. */
+  readonly precision?: Precision;
+  /** How the frozen matrices are kept; `Q8`: in 8 bits. Default: `BF16`. */
+  readonly base?: "BF16" | "Q8";
+  /** Whether blocks are computed again in the backward pass; default: no. */
+  readonly checkpointing?: boolean;
+}
+
 /**
  * Times of a step that trains LoRA adapters (r 16 on the decoder) and nothing else, on matrices that
  * stay bfloat16: `lora_step_s`, `lora_peak_mib`, and `lora_later_step_s` of an epoch in which the
  * features of the pictures are there. Run it before a full step: what the process has taken it keeps.
- *
- * @param base how the matrices are kept; `Q8`: in 8 bits
  */
 export async function benchLoraStep(
   dims: BenchDims,
   options: TimingOptions,
-  precision: Precision = "float32",
-  base: "BF16" | "Q8" = "BF16",
+  { precision = "float32", base = "BF16", checkpointing = false }: MeasuredLora = {},
 ): Promise<Measured> {
   resetPeak();
   const model = benchModel(dims, base);
   model.precision = precision;
   await addBenchLora(model);
   const work = new StepWork(model, dims);
+  if (checkpointing) work.checkpoint();
   try {
     const step = await timed(() => work.step(), options);
     const numbers = withPeak("lora_peak_mib", {
