@@ -43,7 +43,7 @@ if (import.meta.main) {
   const model = String(flags.model ?? "");
   if (model === "") throw new Error("Cannot export: name a model's folder with --model");
   const questions = drawnQuestions(Number(flags.questions ?? 24));
-  console.log("$ deno run -A bench/web_site.ts --model DIR, the model of `deno task train sft`");
+  console.log("$ deno run -A bench/web_site.ts --model DIR");
   console.log(`load average at the start: ${loadAverage()}`);
   await initBackend({ backend: "wasm" });
   const rounded = await answersOf(model, { questions });

@@ -55,6 +55,20 @@ for (const backend of ["wasm", "webgpu"] as const) {
   );
 }
 
+siteTest(
+  "the page runs on wasm if the only adapter is software, unless it is told to use WebGPU",
+  { flags: FLAGS.webgpu },
+  async ({ context, address }) => {
+    const { page } = await openLoaded(context, address);
+    const line = page.locator("#model-line");
+    assertStringIncludes((await line.textContent())!, "on wasm");
+    assertStringIncludes(await line.getAttribute("title") ?? "", "adapter is software");
+    await page.getByLabel("Runs on").selectOption("webgpu");
+    await line.filter({ hasText: "on WebGPU" }).waitFor();
+    assertStringIncludes(await line.getAttribute("title") ?? "", "asked for; a software adapter");
+  },
+);
+
 for (const kind of ["smolvlm", "idefics3"]) {
   fixtureTest(
     `a folder of the family ${kind} answers in the page with Deno's tokens${skippedWithoutChromium}`,

@@ -8,6 +8,8 @@ import { keyRanges, queryRanges } from "../../../src/ops/webgpu/attention/window
 import { currentLaunch } from "../../../src/ops/webgpu/runtime/launch.ts";
 import type { FusedKernels } from "../../../src/ops/kernels.ts";
 import { type Op, randomTensor } from "../random_tensor.ts";
+import { assertClose } from "../assert_close.ts";
+import { withoutGpuKernels } from "../../../src/ops/webgpu/runtime/enabled.ts";
 import { assertSameOp, kernelTest } from "./webgpu_op.ts";
 import { branchedLayout, joinedLayout } from "../branched_layout.ts";
 import { assertFiniteDifferences } from "../finite_differences.ts";
@@ -153,3 +155,42 @@ Deno.test("each run of queries knows which keys some of them see", () => {
     ...[2, 5, 8, 12],
   ]);
 });
+
+kernelTest(
+  "attention without a backward pass needs four operands, with one it needs five",
+  async (k) => {
+    const l = currentLaunch();
+    // As Chromium's SwiftShader, of which a shader can bind four textures.
+    const canBind = l.canBind.bind(l);
+    l.canBind = (wanted) => wanted.operands <= 4 && canBind(wanted);
+    const layout = AttentionLayout.causal(Int32Array.from([0, 3]), 9);
+    layout.mask(); // Made and kept now, not in a tidy.
+    const turning = randomRotation([2, 9, 8], true);
+    for (const rotation of [undefined, turning.rotation]) {
+      const [q, key, v] = [[2, 9, 4, 8], [2, 9, 2, 8], [2, 9, 2, 8]].map((shape, i) =>
+        randomTensor(shape, i + 1) as tf.Tensor4D
+      );
+      const got = tf.tidy(() => {
+        const y = k.attention(q, key, v, layout, rotation);
+        assert(y !== null, "the kernel does not run");
+        return y;
+      });
+      const wanted = await withoutGpuKernels(() =>
+        Promise.resolve(tf.tidy(() => attentionComposite(q, key, v, layout, rotation)))
+      );
+      const seen = [got, wanted].map((y) => tf.tidy(() => maskRows(y, layout)));
+      const [values, oracle] = await readBack(seen);
+      assert(oracle.some((value) => value !== 0));
+      assertClose(values, oracle, 2e-5, rotation === undefined ? "plain" : "rotated");
+      let inGradient: tf.Tensor | null = got;
+      const gradient = tf.grad((x) => {
+        inGradient = k.attention(x as tf.Tensor4D, key, v, layout);
+        return x.mul(1);
+      })(q);
+      assertEquals(inGradient, null, "its gradients would bind five operands");
+      tf.dispose([q, key, v, got, wanted, gradient, ...seen]);
+    }
+    layout.dispose();
+    turning.dispose();
+  },
+);

@@ -18,11 +18,31 @@ import { isStoredIn } from "../runtime/half_storage.ts";
 
 // B batch, Tq queries, Tk keys, N queries of all rows, H query heads, K key/value heads, D head dim
 
-/** The bindings of the gradients of keys and values, which have the most: operands, layout, results. */
-const BINDINGS = { operands: 5, buffers: 3 };
+/** What one program binds: operands, and the other buffers. */
+interface Bindings {
+  readonly operands: number;
+  readonly buffers: number;
+}
+
+/** Of the forward pass: queries, keys and values; the layout and two results. */
+const FORWARD: Bindings = { operands: 3, buffers: 3 };
 
 /** The same with angles. */
-const ROTATION_BINDINGS = { operands: 4, buffers: 5 };
+const ROTARY_FORWARD: Bindings = { operands: 3, buffers: 5 };
+
+/** Of the gradients of keys and values, which have the most: operands, layout, results. */
+const BACKWARD: Bindings = { operands: 5, buffers: 3 };
+
+/** The same with angles. */
+const ROTARY_BACKWARD: Bindings = { operands: 4, buffers: 5 };
+
+/**
+ * Whether the adapter binds what the programs need. Without a backward pass that is less: Chromium's
+ * SwiftShader binds four textures, which the gradients exceed.
+ */
+function binds(l: GpuLaunch, forward: Bindings, backward: Bindings): boolean {
+  return l.canBind(forward) && (!isRecording() || l.canBind(backward));
+}
 
 /** Larger heads would not stay in registers. */
 const MAX_HEAD_DIM = 128;
@@ -30,7 +50,7 @@ const MAX_HEAD_DIM = 128;
 /** Whether the programs support the dims and the adapter. */
 function fits({ Tq, Tk, H, K, D }: Work["dims"], l: GpuLaunch): boolean {
   return D % 4 === 0 && D <= MAX_HEAD_DIM && Math.max(Tk, Tq * H / K) <= MAX_ITERATIONS &&
-    l.canBind(BINDINGS);
+    binds(l, FORWARD, BACKWARD);
 }
 
 /** Queries and keys, and what of their rotation the kernels do. */
@@ -53,7 +73,7 @@ function turn(
 ): Turned {
   if (rotation === undefined) return { q, k, angles: null, rotates: "nothing" };
   const { angles } = rotation;
-  const rotatesHere = q.shape[3] % 8 === 0 && l.canBind(ROTATION_BINDINGS);
+  const rotatesHere = q.shape[3] % 8 === 0 && binds(l, ROTARY_FORWARD, ROTARY_BACKWARD);
   const apart = rotation.keys && (l.isFallback || !rotatesHere);
   if (apart) k = rope(k, angles.cos, angles.sin);
   if (!rotatesHere) {
