@@ -219,11 +219,14 @@ siteTest(
   { context: { viewport: { width: 360, height: 740 }, colorScheme: "dark" } },
   async ({ context, address }) => {
     const { page } = await openPage(context, address);
+    await page.bringToFront();
+    // Before the keys: the browser has to know in time that it opens no dialog of its own.
+    const chooser = page.waitForEvent("filechooser");
     const focused = () => page.evaluate("document.activeElement.id");
     for (let presses = 0; presses < 12 && await focused() !== "choose"; presses++) {
       await page.keyboard.press("Tab");
     }
-    const chooser = page.waitForEvent("filechooser");
+    assertEquals(await focused(), "choose");
     await page.keyboard.press("Enter");
     const buffer = Buffer.from(QUESTIONS[0].png);
     await (await chooser).setFiles({ name: "shape.png", mimeType: "image/png", buffer });
