@@ -52,10 +52,25 @@ async function entriesOf(folder: string): Promise<string[]> {
   return names;
 }
 
-/** Waits until a checkpoint of that step or a later one is there; of step 0 there is none. */
-async function checkpointOf(folder: string, step: number): Promise<void> {
+/**
+ * Waits until a checkpoint of that step or a later one is there; of step 0 there is none.
+ *
+ * @param ended how the run ended, once it has
+ * @throws {Error} if the run ends without that checkpoint
+ */
+async function checkpointOf(
+  folder: string,
+  step: number,
+  ended: () => Deno.CommandOutput | null,
+): Promise<void> {
   const isLater = (name: string) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0) >= step;
-  while (step > 0 && !(await entriesOf(folder)).some(isLater)) {
+  while (step > 0) {
+    const end = ended();
+    if ((await entriesOf(folder)).some(isLater)) return;
+    if (end !== null) {
+      const text = new TextDecoder().decode(end.stderr);
+      throw new Error(`The run ended by itself, code ${end.code}, signal ${end.signal}: ${text}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -79,10 +94,11 @@ for (const precision of ["float32", "fp16"]) {
       const moments: string[] = [];
       for (let attempt = 0; kills < KILLS; attempt++) {
         const child = start(killed, attempt > 0, extra);
-        const output = child.output();
+        let end: Deno.CommandOutput | null = null;
+        const output = child.output().then((found) => end = found);
         // Some steps further, then anywhere within a step and its checkpoint.
         reached += random.nextInt(STEPS_BETWEEN);
-        await checkpointOf(killed, reached);
+        await checkpointOf(killed, reached, () => end);
         await new Promise((resolve) => setTimeout(resolve, 120 * random.nextFloat()));
         child.kill("SIGKILL");
         assertEquals((await output).signal, "SIGKILL");
